@@ -1,0 +1,1 @@
+"""From trained models to bundles: nnU-Net results folder → ONNX → parity → bundle."""

@@ -1,0 +1,114 @@
+"""Building the PyTorch network as its trainer builds it, and loading a fold's weights into it."""
+
+import ast
+import importlib
+import importlib.util
+import inspect
+import os
+import sys
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import nn
+
+from scanside.export.model_folder import ModelFolder
+from scanside.runtime.errors import InputError
+
+
+def build_network(folder: ModelFolder, input_channels: int, heads: int) -> nn.Module:
+    """The untrained network, deep supervision off.
+
+    A trainer may build another network than plans.json describes (nnUNetTrainerBN replaces the norm), so the
+    trainer class is asked, as nnU-Net does.
+
+    Raises:
+        InputError: If the trainer cannot be found or its network cannot be built.
+    """
+    trainer = find_trainer(folder.trainer)
+    build = trainer.build_network_architecture
+    configuration = folder.configuration
+    try:
+        if "plans_manager" in inspect.signature(build).parameters:
+            network = build(folder.plans, configuration, input_channels, heads, enable_deep_supervision=False)
+        else:  # trainers written for nnU-Net before 2.7
+            network = build(
+                configuration.network_arch_class_name,
+                configuration.network_arch_init_kwargs,
+                configuration.network_arch_init_kwargs_req_import,
+                input_channels,
+                heads,
+                enable_deep_supervision=False,
+            )
+    except Exception as error:  # whatever a trainer's own code raises
+        raise InputError(
+            f"Trainer '{folder.trainer}' of {folder.path} cannot build its network "
+            f"({type(error).__name__}: {error}); it is not supported."
+        ) from error
+    return cast(nn.Module, network).eval()
+
+
+def load_weights(network: nn.Module, weights: dict[str, torch.Tensor], fold: str) -> None:
+    """Load a fold's weights, all of them and nothing else.
+
+    Raises:
+        InputError: If names or shapes do not fit.
+    """
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:300]
+        raise InputError(f"The weights of fold {fold} do not fit the network that its trainer builds ({reason}).") from error
+
+
+def find_trainer(name: str) -> Any:
+    """The trainer class.
+
+    nnU-Net imports every module below its trainer folder until the name turns up, among them ones that need
+    torchvision; here the sources are searched for the class and only its module is imported. Folders named in
+    `nnUNet_extTrainer` are searched afterwards, as nnU-Net does.
+    """
+    import nnunetv2.training.nnUNetTrainer as package
+
+    root = Path(package.__path__[0])
+    for file in sorted(root.rglob("*.py"), key=lambda path: (len(path.parts), path)):
+        if _defines(file, name):
+            dotted = ".".join(file.relative_to(root).with_suffix("").parts)
+            return _import_trainer(f"{package.__name__}.{dotted}", name)
+    for folder in filter(None, os.environ.get("nnUNet_extTrainer", "").split(os.pathsep)):
+        for file in sorted(Path(folder).rglob("*.py")):
+            if _defines(file, name):
+                return _load_external(file, name)
+    raise InputError(
+        f"Trainer '{name}' is not part of the installed nnunetv2; install the nnU-Net it was trained with, "
+        "or name the folder of its source in the environment variable nnUNet_extTrainer."
+    )
+
+
+def _defines(file: Path, name: str) -> bool:
+    source = file.read_text(encoding="utf-8", errors="ignore")
+    if f"class {name}" not in source:
+        return False
+    try:
+        tree = ast.parse(source)
+    except SyntaxError:
+        return False
+    return any(isinstance(node, ast.ClassDef) and node.name == name for node in tree.body)
+
+
+def _import_trainer(module: str, name: str) -> Any:
+    try:
+        return getattr(importlib.import_module(module), name)
+    except Exception as error:  # optional packages of that trainer
+        raise InputError(
+            f"Trainer '{name}' cannot be imported ({type(error).__name__}: {error}); it is not supported here."
+        ) from error
+
+
+def _load_external(file: Path, name: str) -> Any:
+    spec = importlib.util.spec_from_file_location(f"nnunet_ext_{file.stem}", file)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return getattr(module, name)

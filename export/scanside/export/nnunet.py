@@ -1,0 +1,230 @@
+"""`scanside export nnunet`: results folder in, verified bundle out. Read this file first in this component."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from scanside.export import parity
+from scanside.export.cases import Candidate, given_cases, synthetic_cases
+from scanside.export.mixed import to_mixed
+from scanside.export.model_folder import ModelFolder, postprocessing_file, read_model_folder
+from scanside.export.network import build_network, load_weights
+from scanside.export.onnx_graph import to_onnx
+from scanside.export.plan import to_plan
+from scanside.export.reference import Prediction, Reference
+from scanside.export.writer import BundleWriter
+from scanside.runtime.bundle import open_bundle
+from scanside.runtime.errors import InputError
+from scanside.runtime.golden import GoldenCase
+from scanside.runtime.images.orient import reorient, restore_orientation
+from scanside.runtime.manifest import SCHEMA, FileEntry, Golden, Manifest, Network, Segmenter
+from scanside.runtime.plan import Plan
+from scanside.runtime.stages.postprocess import postprocess
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """Choices of an export.
+
+    Attributes:
+        folds: None for all that are there.
+        golden: Images to prove the export on, besides the synthetic ones.
+        previous: Results folder of a cascade's first stage; None looks beside the model folder.
+        postprocessing: `auto` builds in the postprocessing.json found for exactly these folds, `none` leaves it
+            out, anything else is a file.
+    """
+
+    folds: tuple[str, ...] | None = None
+    checkpoint: str = "checkpoint_final.pth"
+    precisions: tuple[str, ...] = ("fp32", "mixed")
+    golden: tuple[Path, ...] = ()
+    previous: Path | None = None
+    postprocessing: str = "auto"
+    trust_pickles: bool = False
+    name: str | None = None
+    intended_use: str = "Research use only."
+    licence: str = "not stated"
+    overwrite: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class _Stage:
+    """A stage of the model, ready to be exported and to serve as reference."""
+
+    role: str
+    folder: ModelFolder
+    plan: Plan
+    network: nn.Module = field(repr=False)
+
+
+def export_nnunet(model: Path, out: Path, options: ExportOptions, say: Say) -> dict[str, Any]:
+    """Export a results folder to a bundle, or raise and leave nothing behind.
+
+    Args:
+        model: nnU-Net v2 results folder.
+        out: The bundle folder to make.
+        say: Receives progress, a sentence at a time.
+
+    Returns:
+        The parity report.
+
+    Raises:
+        InputError: What cannot be exported, by name.
+        BundleError: If the parity gate fails.
+        OutputError: If the bundle cannot be written.
+    """
+    if "fp32" not in options.precisions:
+        raise InputError("A bundle needs its fp32 networks: every other precision is judged against them.")
+    stages = _stages(model, options)
+    candidates = _candidates(stages[-1], options)
+    with BundleWriter(out, overwrite=options.overwrite) as writer:
+        segmenters = {stage.role: _write_networks(stage, writer, options, say) for stage in stages}
+        say(f"Running {len(candidates)} golden case(s) through nnunetv2")
+        results = [_reference_case(stages, candidate) for candidate in candidates]
+        cases = [case for case, _ in results]
+        role = stages[-1].role
+        golden = []
+        for candidate, case in zip(candidates, cases, strict=True):
+            path = f"golden/{case.name}.npz"
+            writer.add(path, case.encode())
+            golden.append(Golden(name=case.name, role=role, file=path, origin=candidate.origin))
+        manifest = _manifest(stages, segmenters, tuple(golden), options, writer.files)
+        bundle = open_bundle(writer.write_manifest(manifest))
+        hops: list[parity.Hop] = []
+        for target in parity.targets(options.precisions):
+            say(f"Comparing {target[0]} in {target[1]} with nnunetv2")
+            hops += parity.check(bundle, role, cases, [reference for _, reference in results], target)
+        parity.require(hops)
+        report = parity.report(hops, cases)
+        writer.add("parity.json", json.dumps(report, indent=1).encode())
+        writer.write_manifest(manifest)
+        writer.commit()
+    return report
+
+
+def _stages(model: Path, options: ExportOptions) -> list[_Stage]:
+    """The stages to run, first one first: one, or two for a cascade. Refuses before anything is written."""
+    folder = read_model_folder(
+        model, folds=options.folds, checkpoint=options.checkpoint, trust_pickles=options.trust_pickles
+    )
+    previous = folder.configuration.previous_stage_name
+    if previous is None:
+        return [_stage(folder, options, postprocess=True, previous=None)]
+    first_path = options.previous or _sibling(folder, previous)
+    first = read_model_folder(
+        first_path, folds=options.folds, checkpoint=options.checkpoint, trust_pickles=options.trust_pickles
+    )
+    if first.configuration_name != previous:
+        raise InputError(f"{first_path} is a {first.configuration_name} model, but the cascade needs its {previous} stage.")
+    # nnU-Net feeds the first stage's raw prediction to the second; postprocessing belongs to the last.
+    return [
+        _stage(first, options, postprocess=False, previous=None),
+        _stage(folder, options, postprocess=True, previous=previous),
+    ]
+
+
+def _sibling(folder: ModelFolder, previous: str) -> Path:
+    parts = folder.path.resolve().name.split("__")
+    sibling = folder.path.resolve().parent / "__".join([*parts[:-1], previous])
+    if not sibling.is_dir():
+        raise InputError(
+            f"{folder.path} is the second stage of a cascade, and its first stage is not at {sibling}; "
+            "give its results folder with --previous-stage."
+        )
+    return sibling
+
+
+def _stage(folder: ModelFolder, options: ExportOptions, *, postprocess: bool, previous: str | None) -> _Stage:
+    file = None
+    if postprocess and options.postprocessing == "auto":
+        file = postprocessing_file(folder)
+    elif postprocess and options.postprocessing != "none":
+        file = Path(options.postprocessing)
+        if not file.is_file():
+            raise InputError(f"There is no postprocessing file {file}.")
+    plan = to_plan(folder, postprocessing=file, previous_stage=previous)
+    network = build_network(folder, plan.input_channels, plan.labels.heads)
+    for fold, checkpoint in zip(folder.folds, folder.checkpoints, strict=True):
+        load_weights(network, checkpoint.weights, fold)
+    return _Stage(folder.configuration_name, folder, plan, network)
+
+
+def _write_networks(stage: _Stage, writer: BundleWriter, options: ExportOptions, say: Say) -> Segmenter:
+    networks = []
+    for fold, checkpoint in zip(stage.folder.folds, stage.folder.checkpoints, strict=True):
+        say(f"Exporting {stage.role}, fold {fold}, to ONNX")
+        load_weights(stage.network, checkpoint.weights, fold)
+        model = to_onnx(stage.network, stage.plan.input_channels, stage.plan.patch_size)
+        files = {"fp32": f"segmenters/{stage.role}/{fold}.onnx"}
+        writer.add(files["fp32"], model.SerializeToString())
+        if "mixed" in options.precisions:
+            files["mixed"] = f"segmenters/{stage.role}/{fold}.mixed.onnx"
+            writer.add(files["mixed"], to_mixed(model).SerializeToString())
+        networks.append(Network(fold=fold, files=files))
+    return Segmenter(plan=stage.plan, networks=tuple(networks))
+
+
+def _candidates(stage: _Stage, options: ExportOptions) -> list[Candidate]:
+    statistics = stage.folder.plans.foreground_intensity_properties_per_channel
+    ending = str(stage.folder.dataset.get("file_ending", ".nii.gz"))
+    given = given_cases(options.golden, stage.plan, ending) if options.golden else []
+    return [*synthetic_cases(stage.plan, statistics), *given]
+
+
+def _reference_case(stages: Sequence[_Stage], candidate: Candidate) -> tuple[GoldenCase, Prediction]:
+    """A golden case with nnunetv2's result, all stages and the postprocessing included."""
+    plan = stages[-1].plan
+    volume = reorient(candidate.volume, plan.reorient)[0] if plan.reorient else candidate.volume
+    previous = None
+    for stage in stages:
+        reference = Reference(stage.folder, stage.network, stage.plan)
+        prediction = reference.predict(volume.data, volume.geometry.spacing, previous)
+        previous = prediction.labels
+    labels = postprocess(prediction.labels, plan.postprocessing)
+    # A voxel that the postprocessing removed has no margin of its own: which component is largest decides.
+    margin = np.where(labels == prediction.labels, prediction.margin, np.float16(0))
+    if plan.reorient:
+        source = candidate.volume.geometry
+        labels, margin = (restore_orientation(array, volume.geometry, source) for array in (labels, margin))
+    return GoldenCase(candidate.name, candidate.volume, labels, margin), prediction
+
+
+def _manifest(
+    stages: Sequence[_Stage],
+    segmenters: dict[str, Segmenter],
+    golden: tuple[Golden, ...],
+    options: ExportOptions,
+    files: dict[str, FileEntry],
+) -> Manifest:
+    final = stages[-1].folder
+    provenance = {
+        "source": "nnU-Net v2 results folder",
+        "dataset": final.plans.dataset_name,
+        "plans": final.plans.plans_name,
+        "stages": {
+            stage.role: {"trainer": stage.folder.trainer, "checkpoint_sha256": stage.folder.hashes} for stage in stages
+        },
+        "exported_with": {"scanside": version("scanside"), "nnunetv2": version("nnunetv2"), "torch": version("torch")},
+    }
+    return Manifest(
+        schema=SCHEMA,
+        name=options.name or f"{final.plans.dataset_name}-{final.configuration_name}",
+        version="1",
+        intended_use=options.intended_use,
+        licence=options.licence,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        file_ending=str(final.dataset.get("file_ending", ".nii.gz")),
+        segmenters=segmenters,
+        golden=golden,
+        provenance=provenance,
+        files=files,
+    )

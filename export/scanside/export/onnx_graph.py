@@ -1,0 +1,83 @@
+"""PyTorch network → ONNX: fixed patch, dynamic batch, one file, and only operations that are known to be right."""
+
+import io
+import logging
+import warnings
+
+import onnx
+import torch
+from torch import nn
+
+from scanside.runtime.errors import InputError
+
+OPSET = 20
+INPUT, OUTPUT = "image", "logits"
+ALLOWED = {
+    "Add", "AveragePool", "BatchNormalization", "Cast", "Concat", "Conv", "ConvTranspose", "Identity",
+    "InstanceNormalization", "LeakyRelu", "MaxPool", "Mul", "Relu", "Sigmoid",
+}  # fmt: skip
+"""What nnU-Net's convolutional networks need. Anything else is refused until it has a test of its own."""
+
+
+def to_onnx(network: nn.Module, input_channels: int, patch: tuple[int, ...]) -> onnx.ModelProto:
+    """Export a network.
+
+    Args:
+        patch: Spatial input shape, fixed in the graph; the batch axis is free.
+
+    Raises:
+        InputError: If the graph holds an operation outside `ALLOWED`, or batch normalisation in training mode.
+    """
+    example = torch.zeros((2, input_channels, *patch))
+    buffer = io.BytesIO()
+    with torch.no_grad(), warnings.catch_warnings(), _quiet():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            network,
+            (example,),
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+            dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=64)},),
+            opset_version=OPSET,
+            dynamo=True,
+            verbose=False,
+        )
+        program.save(buffer, external_data=False)
+    model = onnx.load_from_string(buffer.getvalue())
+    for node in model.graph.node:
+        # Names of Python modules and source lines: they would tie the bundle to the exporting machine.
+        del node.metadata_props[:]
+        node.doc_string = ""
+    check_operations(model)
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def check_operations(model: onnx.ModelProto) -> dict[str, int]:
+    """Count the operations and refuse unknown ones.
+
+    Returns:
+        Operation → count.
+    """
+    counts: dict[str, int] = {}
+    for node in model.graph.node:
+        counts[node.op_type] = counts.get(node.op_type, 0) + 1
+        training = [a.i for a in node.attribute if a.name == "training_mode"]
+        if node.op_type == "BatchNormalization" and any(training):
+            raise InputError("The network exports batch normalisation in training mode; its statistics would drift.")
+    unknown = sorted(set(counts) - ALLOWED)
+    if unknown or len(model.graph.output) != 1:
+        what = f"the operation {', '.join(unknown)}" if unknown else f"{len(model.graph.output)} outputs"
+        raise InputError(f"The network has {what}, which scanside does not support.")
+    return counts
+
+
+class _quiet:
+    """Keep the exporter's progress log off the terminal."""
+
+    def __enter__(self) -> None:
+        self._level = logging.root.manager.disable
+        logging.disable(logging.WARNING)
+
+    def __exit__(self, *_: object) -> None:
+        logging.disable(self._level)

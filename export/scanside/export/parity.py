@@ -1,0 +1,114 @@
+"""The parity gate: golden cases through nnunetv2 and through the runtime, judged by the policy of DESIGN §4."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+
+from scanside.export.reference import Prediction
+from scanside.runtime import machine
+from scanside.runtime.backends.table import DEVICES, backend
+from scanside.runtime.bundle import Bundle
+from scanside.runtime.errors import BundleError
+from scanside.runtime.golden import Comparison, GoldenCase, policy, replay
+from scanside.runtime.options import Options
+from scanside.runtime.pipeline import Obtained, Segmenter
+
+PACKAGES = (
+    "nnunetv2", "torch", "onnx", "onnxscript", "batchgenerators", "acvl_utils", "scikit-image",
+    "dynamic_network_architectures",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Hop:
+    """One golden case on one target.
+
+    Attributes:
+        logit_error: Largest |Δ logit| on the network's grid, relative to the largest |logit| of the reference.
+        logit_differing: Part of the float16 logits that differ at all.
+        labels: The comparison of the masks.
+    """
+
+    labels: Comparison
+    logit_error: float
+    logit_differing: float
+
+    @property
+    def problem(self) -> str | None:
+        """Why the policy rejects it, or None."""
+        bound = policy(self.labels.precision).logits
+        if self.logit_error > bound:
+            return f"a logit differs by {self.logit_error:.3g} of the largest one, above {bound:g}"
+        return self.labels.problem
+
+
+def targets(precisions: Sequence[str]) -> list[tuple[str, str]]:
+    """(device, precision) pairs that can be checked on this machine."""
+    return [
+        (device, precision)
+        for device in DEVICES
+        for precision in precisions
+        if backend(device).missing() is None and precision in backend(device).PRECISIONS
+    ]
+
+
+def check(
+    bundle: Bundle, role: str, cases: Sequence[GoldenCase], references: Sequence[Prediction], target: tuple[str, str]
+) -> list[Hop]:
+    """Run all golden cases of a role on one (device, precision)."""
+    device, precision = target
+    options = Options(device=device, precision=precision, role=role)
+    hops = []
+    with Segmenter(bundle, options, Obtained(device, device, "parity gate", precision)) as segmenter:
+        for case, reference in zip(cases, references, strict=True):
+            logits = segmenter.logits(case.volume).astype(np.float32)
+            expected = reference.logits.astype(np.float32)
+            error = np.abs(logits - expected)
+            scale = float(np.abs(expected).max()) or 1.0
+            hops.append(
+                Hop(replay(segmenter, case), float(error.max()) / scale, float((logits != expected).mean()))
+            )
+    return hops
+
+
+def require(hops: Sequence[Hop]) -> None:
+    """Refuse a bundle that is not equal to its model.
+
+    Raises:
+        BundleError: Naming the first failing case and target.
+    """
+    for hop in hops:
+        if hop.problem:
+            where = f"{hop.labels.device} in {hop.labels.precision}"
+            raise BundleError(
+                f"No bundle was written: golden case {hop.labels.case} on {where} is not what nnunetv2 computes "
+                f"({hop.problem})."
+            )
+
+
+def report(hops: Sequence[Hop], cases: Sequence[GoldenCase]) -> dict[str, Any]:
+    """The content of parity.json."""
+    return {
+        "schema": "scanside.parity/1",
+        "reference": "nnunetv2 nnUNetPredictor on the CPU, mirroring as trained, step size 0.5",
+        "policies": {name: asdict(policy(name)) for name in ("fp32", "mixed")},
+        "cases": [
+            {
+                "name": case.name,
+                "shape": list(case.volume.data.shape),
+                "labels": {str(v): int(n) for v, n in zip(*np.unique(case.labels, return_counts=True), strict=True)},
+            }
+            for case in cases
+        ],
+        "hops": [_row(hop) for hop in hops],
+        "machine": {"processor": machine.processor(), "cores": machine.cores()},
+        "versions": {**machine.versions(), **{name: version(name) for name in PACKAGES}},
+    }
+
+
+def _row(hop: Hop) -> dict[str, Any]:
+    row = asdict(replace(hop.labels, ms=round(hop.labels.ms, 1)))
+    return {**row, "logit_error": hop.logit_error, "logit_differing": hop.logit_differing, "problem": hop.problem}

@@ -1,0 +1,166 @@
+"""nnU-Net's plans.json, dataset.json and checkpoint → the runtime's typed `Plan`. Refuses by name what it cannot map."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from scanside.export.model_folder import ModelFolder
+from scanside.runtime.errors import InputError
+from scanside.runtime.plan import Channel, KeepLargest, Labels, Normalization, Plan, Resampling
+
+READERS: dict[str, str | None] = {
+    "SimpleITKIO": None,
+    "NibabelIO": None,
+    "SimpleITKIOWithReorient": "RAS",
+    "NibabelIOWithReorient": "RAS",
+}
+_METHODS = {
+    "resample_data_or_seg_to_shape": "default",
+    "resample_torch_fornnunet": "torch",
+    "no_resampling_hack": "none",
+}
+
+
+def to_plan(folder: ModelFolder, *, postprocessing: Path | None = None, previous_stage: str | None = None) -> Plan:
+    """Translate a results folder.
+
+    Args:
+        postprocessing: postprocessing.json to build in, or None.
+        previous_stage: Role of the first stage, for a cascade.
+
+    Raises:
+        InputError: Naming what is not supported.
+    """
+    config: dict[str, Any] = folder.configuration.configuration
+    plans: dict[str, Any] = folder.plans.plans
+    _refuse_custom_classes(folder, config, plans)
+    labels = _labels(folder.dataset)
+    try:
+        return Plan(
+            configuration=folder.configuration_name,
+            channels=_channels(folder, config),
+            reorient=READERS[plans["image_reader_writer"]],
+            transpose_forward=tuple(plans["transpose_forward"]),
+            transpose_backward=tuple(plans["transpose_backward"]),
+            spacing=tuple(config["spacing"]),
+            patch_size=tuple(config["patch_size"]),
+            resampling_data=_resampling(config, "data", 3),
+            resampling_seg=_resampling(config, "seg", 1),
+            resampling_probabilities=_resampling(config, "probabilities", 1),
+            labels=labels,
+            mirror_axes=folder.checkpoints[0].mirror_axes,
+            postprocessing=_postprocessing(postprocessing),
+            previous_stage=previous_stage,
+            previous_labels=labels.foreground if previous_stage else (),
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise InputError(f"{folder.path} cannot be exported: {where}: {first['msg']}.") from error
+
+
+def _refuse_custom_classes(folder: ModelFolder, config: dict[str, Any], plans: dict[str, Any]) -> None:
+    refused = [
+        ("preprocessor", config.get("preprocessor_name", "DefaultPreprocessor"), {"DefaultPreprocessor"}),
+        ("label manager", plans.get("label_manager", "LabelManager"), {"LabelManager"}),
+        ("image reader", plans["image_reader_writer"], set(READERS)),
+    ]
+    for what, name, known in refused:
+        if name not in known:
+            raise InputError(
+                f"{folder.path} uses the {what} '{name}', which scanside does not support "
+                f"(supported: {', '.join(sorted(known))})."
+            )
+
+
+def _channels(folder: ModelFolder, config: dict[str, Any]) -> tuple[Channel, ...]:
+    names: dict[str, str] = folder.dataset.get("channel_names") or folder.dataset.get("modality") or {}
+    if not names:
+        raise InputError(f"dataset.json of {folder.path} names no channels.")
+    statistics = folder.plans.foreground_intensity_properties_per_channel
+    channels = []
+    for index, scheme in enumerate(config["normalization_schemes"]):
+        if scheme not in Normalization.model_fields["scheme"].annotation.__args__:  # type: ignore[union-attr]
+            raise InputError(f"{folder.path} uses the normalisation '{scheme}', which scanside does not support.")
+        numbers = {}
+        if scheme == "CTNormalization":
+            wanted = ("mean", "std", "percentile_00_5", "percentile_99_5")
+            numbers = {key: float(statistics[str(index)][key]) for key in wanted}
+        # Only z-score looks at the mask; elsewhere nnU-Net ignores the flag.
+        masked = scheme == "ZScoreNormalization" and bool(config["use_mask_for_norm"][index])
+        name = str(names.get(str(index), f"channel {index}"))
+        channels.append(Channel(name=name, normalization=Normalization(scheme=scheme, use_mask=masked, **numbers)))
+    if len(channels) != len(names):
+        raise InputError(f"{folder.path}: dataset.json names {len(names)} channels, plans.json {len(channels)}.")
+    return tuple(channels)
+
+
+def _resampling(config: dict[str, Any], what: str, default_order: int) -> Resampling:
+    name = config[f"resampling_fn_{what}"]
+    if name not in _METHODS:
+        raise InputError(f"The plans name the resampling function '{name}', which scanside does not support.")
+    arguments = dict(config.get(f"resampling_fn_{what}_kwargs", {}))
+    method = _METHODS[name]
+    force = arguments.get("force_separate_z")
+    if method == "none":
+        return Resampling(method="none")
+    if method == "torch":
+        return _torch_resampling(arguments, force)
+    order = arguments.get("order", 3)
+    return Resampling(method="default", order=order, order_z=arguments.get("order_z", 0), force_separate_z=force)
+
+
+def _torch_resampling(arguments: dict[str, Any], force: bool | None) -> Resampling:
+    mode, aniso = arguments.get("mode", "linear"), arguments.get("aniso_axis_mode", "nearest-exact")
+    if (mode, aniso) != ("linear", "nearest-exact") or arguments.get("memefficient_seg_resampling"):
+        raise InputError(
+            f"The plans call resample_torch_fornnunet with {arguments}, which scanside does not support "
+            "(supported: mode linear, aniso_axis_mode nearest-exact)."
+        )
+    return Resampling(method="torch", order=1, force_separate_z=force)
+
+
+def _labels(dataset: dict[str, Any]) -> Labels:
+    named = {name: value for name, value in dataset["labels"].items() if name != "ignore"}
+    regions = any(isinstance(value, list | tuple) and len(value) > 1 for value in named.values())
+    names: dict[str, int | tuple[int, ...]] = {}
+    for name, value in named.items():
+        if isinstance(value, list | tuple):
+            members = tuple(int(member) for member in value)
+            names[name] = members if len(members) > 1 else members[0]
+        else:
+            names[name] = int(value)
+    order = dataset.get("regions_class_order")
+    if regions and order is None:
+        raise InputError("dataset.json has regions but no regions_class_order; add it as nnU-Net demands.")
+    try:
+        return Labels(
+            names=names,
+            regions_class_order=tuple(int(value) for value in order) if regions else None,
+            ignore=dataset["labels"].get("ignore"),
+        )
+    except ValidationError as error:
+        raise InputError(f"dataset.json cannot be used: {error.errors()[0]['msg']}.") from error
+
+
+def _postprocessing(file: Path | None) -> tuple[KeepLargest, ...]:
+    if file is None:
+        return ()
+    content = json.loads(file.read_text())
+    steps = []
+    for name, arguments in zip(content["postprocessing_fns"], content["postprocessing_kwargs"], strict=True):
+        if name != "remove_all_but_largest_component_from_segmentation":
+            raise InputError(f"{file} names the postprocessing '{name}', which scanside does not support.")
+        if arguments.get("background_label", 0) != 0:
+            raise InputError(f"{file} removes components into label {arguments['background_label']}; only 0 is supported.")
+        steps.append(KeepLargest(labels=tuple(_flat(arguments["labels_or_regions"]))))
+    return tuple(steps)
+
+
+def _flat(value: Any) -> list[int]:
+    """Labels of a label, a region, or a list of both: nnU-Net joins them all by OR."""
+    if isinstance(value, list | tuple):
+        return sorted({label for item in value for label in _flat(item)})
+    return [int(value)]

@@ -1,0 +1,64 @@
+"""The lean runtime: nnU-Net models without PyTorch.
+
+    from scanside.runtime import open_bundle, segment
+
+    bundle = open_bundle("hippocampus.bundle")
+    result = segment(bundle, image, spacing=(1.0, 1.0, 1.0))   # image: (C, Z, Y, X); result.mask: (Z, Y, X)
+
+For several images open the networks once:
+
+    with open_segmenter(bundle, Options(device="openvino")) as segmenter:
+        masks = [segment(segmenter, image, spacing=spacing).mask for image in images]
+
+Names are loaded on first use, so that importing this package costs milliseconds.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from scanside.runtime.api import segment
+    from scanside.runtime.bundle import Bundle, open_bundle, verify
+    from scanside.runtime.choose import open_segmenter
+    from scanside.runtime.errors import ScansideError
+    from scanside.runtime.options import Options
+    from scanside.runtime.pipeline import Segmentation, Segmenter
+    from scanside.runtime.volume import Geometry, Volume
+
+_WHERE = {
+    "Bundle": "bundle",
+    "Geometry": "volume",
+    "Options": "options",
+    "ScansideError": "errors",
+    "Segmentation": "pipeline",
+    "Segmenter": "pipeline",
+    "Volume": "volume",
+    "open_bundle": "bundle",
+    "open_segmenter": "choose",
+    "segment": "api",
+    "verify": "bundle",
+}
+
+__all__ = [
+    "Bundle",
+    "Geometry",
+    "Options",
+    "ScansideError",
+    "Segmentation",
+    "Segmenter",
+    "Volume",
+    "open_bundle",
+    "open_segmenter",
+    "segment",
+    "verify",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module 'scanside.runtime' has no attribute '{name}'")
+    return getattr(importlib.import_module(f"scanside.runtime.{_WHERE[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,1 @@
+"""Backends that run a network. Each is a module with `NAME`, `missing()`, `version()` and `open_session()`."""

@@ -1,0 +1,92 @@
+"""OpenVINO on the CPU: on 3-D U-Nets about 1.5 times as fast as ONNX Runtime's CPU provider."""
+
+import importlib.util
+from importlib.metadata import version as installed
+from typing import Any
+
+import numpy as np
+
+from scanside.runtime.backends.session import Closing, Float, Session, SessionSpec
+from scanside.runtime.errors import BackendError, ProviderMismatchError
+
+NAME = "openvino"
+TITLE = "OpenVINO, CPU"
+PRECISIONS = ("fp32", "bf16")
+_HINTS = {"fp32": "f32", "bf16": "bf16"}
+
+
+def missing() -> tuple[str, str] | None:
+    """Why this backend cannot be used here and how to mend it, or None."""
+    if importlib.util.find_spec("openvino") is None:
+        return "openvino is not installed", "pip install 'scanside[cpu]'"
+    return None
+
+
+def version() -> str:
+    """Version of OpenVINO."""
+    return f"openvino {installed('openvino')}"
+
+
+def open_session(model: bytes, precision: str, threads: int | None = None) -> Session:
+    """Compile an ONNX model for the CPU.
+
+    Args:
+        model: The ONNX file's bytes, already verified.
+        precision: `fp32`, or `bf16` (an approximation: the fp32 model run in bfloat16).
+        threads: Threads of one run; None for one a core.
+    """
+    import openvino as ov
+
+    settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": _HINTS[precision], "PERFORMANCE_HINT": "LATENCY"}
+    if threads:
+        settings["INFERENCE_NUM_THREADS"] = threads
+    try:
+        core = ov.Core()
+        network = core.read_model(model)
+        # One tile at a time: a static shape lets the compiler choose its kernels once.
+        shape = [1, *(int(size.get_length()) for size in list(network.inputs[0].partial_shape)[1:])]
+        network.reshape(shape)
+        compiled = core.compile_model(network, "CPU", settings)
+    except Exception as error:  # the bindings raise RuntimeError and their own types
+        raise BackendError(f"OpenVINO cannot load the network ({_last_line(error)}); re-export it.") from error
+    devices = compiled.get_property("EXECUTION_DEVICES")
+    if devices != ["CPU"]:
+        raise ProviderMismatchError(f"Asked OpenVINO for CPU, obtained {devices}.")
+    obtained = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+    if obtained != _HINTS[precision]:
+        raise ProviderMismatchError(
+            f"Asked OpenVINO for {precision}, obtained {obtained}: this processor lacks it; use --precision fp32."
+        )
+    return OpenVinoSession(compiled, precision)
+
+
+class OpenVinoSession(Closing):
+    """A network compiled by OpenVINO."""
+
+    def __init__(self, compiled: Any, precision: str) -> None:
+        self._request: Any = compiled.create_infer_request()
+        shape = list(compiled.inputs[0].shape)
+        self.spec = SessionSpec(tuple(shape[1:]), int(compiled.outputs[0].shape[1]), NAME, precision)
+
+    def run(self, tiles: Float) -> Float:
+        """See `Session.run`."""
+        if self._request is None:
+            raise BackendError("The session is closed; open the bundle again.")
+        self.check(tiles)
+        try:
+            # The output tensor is the request's own memory, overwritten by the next run: hence the copies.
+            results = [
+                self._request.infer(tile[None], share_inputs=True, share_outputs=True)[0].copy() for tile in tiles
+            ]
+        except Exception as error:
+            raise BackendError(f"OpenVINO failed while running the network ({_last_line(error)}).") from error
+        return results[0] if len(results) == 1 else np.concatenate(results)
+
+    def close(self) -> None:
+        """Free the network."""
+        self._request = None
+
+
+def _last_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1][:300] if lines else type(error).__name__

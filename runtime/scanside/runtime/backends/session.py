@@ -1,0 +1,84 @@
+"""The `Session` protocol: one opened network on one device."""
+
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Protocol, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from scanside.runtime.errors import BackendError
+
+Float = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class SessionSpec:
+    """What a session takes, gives and runs on.
+
+    Attributes:
+        input_shape: (C, *patch), without the batch axis.
+        heads: Output channels K.
+        device: The backend obtained, verified after opening.
+        precision: The precision obtained: `fp32`, `mixed` or `bf16`.
+    """
+
+    input_shape: tuple[int, ...]
+    heads: int
+    device: str
+    precision: str
+
+
+class Session(Protocol):
+    """One network, ready to run. A context manager that closes itself."""
+
+    spec: SessionSpec
+
+    def run(self, tiles: Float) -> Float:
+        """Run the network.
+
+        Args:
+            tiles: (N, C, *patch) float32, C-contiguous.
+
+        Returns:
+            (N, K, *patch) float32: a fresh, writable array that later runs do not touch.
+
+        Raises:
+            BackendError: If the shape is wrong or the backend fails.
+        """
+        ...
+
+    def close(self) -> None:
+        """Free the network. Running afterwards raises BackendError."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class Closing:
+    """Context management for sessions, and the checks they share."""
+
+    spec: SessionSpec
+
+    def close(self) -> None:
+        """Free the network."""
+
+    def check(self, tiles: Float) -> None:
+        """Refuse tiles that are not (N, C, *patch) float32 of the network's shape."""
+        if tiles.dtype != np.float32 or tiles.shape[1:] != self.spec.input_shape:
+            raise BackendError(
+                f"The network takes float32 tiles of shape (N, {', '.join(map(str, self.spec.input_shape))}), "
+                f"not {tiles.dtype} {tiles.shape}."
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

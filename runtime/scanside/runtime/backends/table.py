@@ -1,0 +1,65 @@
+"""The backends, by device name, in the order in which `auto` tries them (fastest first, as measured)."""
+
+import importlib
+from typing import Protocol, cast
+
+from scanside.runtime.backends.session import Session
+from scanside.runtime.errors import BackendError, UsageError
+
+MODULES = {
+    "openvino": "scanside.runtime.backends.openvino",
+    "cpu": "scanside.runtime.backends.ort",
+}
+DEVICES = tuple(MODULES)
+PRECISIONS = ("fp32", "mixed", "bf16")
+
+
+class Backend(Protocol):
+    """The names a backend module has."""
+
+    NAME: str
+    TITLE: str
+    PRECISIONS: tuple[str, ...]
+
+    def missing(self) -> tuple[str, str] | None:
+        """Why it cannot be used here and how to mend it, or None."""
+
+    def version(self) -> str:
+        """Library and version."""
+
+    def open_session(self, model: bytes, precision: str, threads: int | None = None) -> Session:
+        """Open a network; the session's `spec` says what was obtained."""
+
+
+def backend(device: str) -> Backend:
+    """The backend module of a device name.
+
+    Raises:
+        UsageError: If there is no such device.
+    """
+    if device not in MODULES:
+        raise UsageError(f"There is no device '{device}'; choose one of auto, {', '.join(DEVICES)}.")
+    return cast(Backend, importlib.import_module(MODULES[device]))
+
+
+def open_session(device: str, model: bytes, precision: str, threads: int | None = None) -> Session:
+    """Open a network on exactly the device and in exactly the precision asked for.
+
+    Raises:
+        BackendError: If the backend is missing, lacks the precision, or gives something else.
+    """
+    module = backend(device)
+    absent = module.missing()
+    if absent:
+        raise BackendError(f"Device '{device}' is not available: {absent[0]}; {absent[1]}.")
+    if precision not in module.PRECISIONS:
+        able = [name for name in DEVICES if precision in backend(name).PRECISIONS]
+        hint = f"use --device {' or '.join(able)}" if able else f"use one of {', '.join(module.PRECISIONS)}"
+        raise BackendError(f"Device '{device}' has no precision '{precision}'; {hint}.")
+    session = module.open_session(model, precision, threads)
+    if (session.spec.device, session.spec.precision) != (device, precision):
+        session.close()
+        raise BackendError(
+            f"Asked for {device} in {precision}, obtained {session.spec.device} in {session.spec.precision}."
+        )
+    return session

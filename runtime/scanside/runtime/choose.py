@@ -1,0 +1,106 @@
+"""Choosing the device: `auto` takes the fastest backend that passes the golden cases on this very machine.
+
+The outcome is kept in the user's cache, keyed by everything it depends on, so that the golden cases run once a
+bundle and machine, not once a call.
+"""
+
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+
+from scanside.runtime import machine
+from scanside.runtime.backends.table import DEVICES, Backend, backend
+from scanside.runtime.bundle import Bundle
+from scanside.runtime.errors import BackendError
+from scanside.runtime.golden import replay_all
+from scanside.runtime.options import Options
+from scanside.runtime.pipeline import Obtained, Segmenter
+
+
+def open_segmenter(bundle: Bundle, options: Options | None = None) -> Segmenter:
+    """Open a bundle's segmenter on the device that the options ask for.
+
+    Raises:
+        BackendError: If the device asked for is not available, or none passes.
+    """
+    options = options or Options()
+    if options.device != "auto":
+        return Segmenter(bundle, options, Obtained(options.device, options.device, "asked for", options.precision))
+    reasons = []
+    for device in DEVICES:
+        module = backend(device)
+        problem = _unusable(module, options.precision) or _golden_problem(bundle, options, module)
+        if problem is None:
+            why = "first in order of speed that passes the golden cases on this machine"
+            if not bundle.manifest.golden:
+                why = "first in order of speed; the bundle has no golden cases to test it with"
+            if reasons:
+                why += f" ({'; '.join(reasons)})"
+            return Segmenter(bundle, options, Obtained("auto", device, why, options.precision))
+        reasons.append(f"not {device}: {problem}")
+    raise BackendError(
+        f"No device can run bundle {bundle.path} here: {'; '.join(reasons)}; see `scanside doctor`."
+    )
+
+
+def _unusable(module: Backend, precision: str) -> str | None:
+    absent = module.missing()
+    if absent:
+        return absent[0]
+    if precision not in module.PRECISIONS:
+        return f"it has no precision {precision}"
+    return None
+
+
+def _golden_problem(bundle: Bundle, options: Options, module: Backend) -> str | None:
+    """Why the golden cases reject this backend, or None; from the cache where it is known."""
+    record = _cache_file(bundle, options, module)
+    try:
+        known = json.loads(record.read_text())
+        if isinstance(known, dict) and (known.get("problem") is None or isinstance(known["problem"], str)):
+            return known.get("problem")
+    except (OSError, ValueError):
+        pass
+    problem = None
+    # Golden results are those of the exact recipe: all folds, nnU-Net's step and mirroring.
+    exact = replace(options, step_size=0.5, mirroring=True, folds=None)
+    try:
+        obtained = Obtained("auto", module.NAME, "golden cases", options.precision)
+        with Segmenter(bundle, exact, obtained) as segmenter:
+            failed = [result for result in replay_all(segmenter) if result.problem]
+        if failed:
+            problem = f"golden case {failed[0].case}: {failed[0].problem}"
+    except BackendError as error:
+        return str(error).rstrip(".")
+    _remember(record, problem)
+    return problem
+
+
+def _cache_file(bundle: Bundle, options: Options, module: Backend) -> Path:
+    from platformdirs import user_cache_path
+
+    facts = (
+        bundle.sha256,
+        bundle.role(options.role),
+        module.NAME,
+        module.version(),
+        options.precision,
+        str(options.threads),
+        machine.processor(),
+        str(machine.cores()),
+        json.dumps(machine.versions(), sort_keys=True),
+    )
+    key = hashlib.sha256("\n".join(facts).encode()).hexdigest()
+    return user_cache_path("scanside") / "golden" / f"{key}.json"
+
+
+def _remember(record: Path, problem: str | None) -> None:
+    """Keep the outcome; a cache that cannot be written only costs the golden run next time."""
+    try:
+        record.parent.mkdir(parents=True, exist_ok=True)
+        temporary = record.with_suffix(".tmp")
+        temporary.write_text(json.dumps({"problem": problem}))
+        temporary.replace(record)
+    except OSError:
+        return

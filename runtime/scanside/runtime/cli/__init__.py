@@ -1,0 +1,1 @@
+"""The `scanside` command: data on stdout, words on stderr."""

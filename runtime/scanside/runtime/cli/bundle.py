@@ -1,0 +1,95 @@
+"""`scanside bundle inspect|verify`."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from scanside.runtime import bundle as bundles
+from scanside.runtime.bundle import Bundle
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True, help="Inspect or verify a bundle.")
+Folder = Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle folder.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+
+
+@app.command()
+def inspect(bundle: Folder, as_json: AsJson = False) -> None:
+    """Show what a bundle holds: plans, labels, folds, golden cases, parity, provenance.
+
+    Example: scanside bundle inspect hippocampus.bundle
+    """
+    opened = bundles.open_bundle(bundle)
+    facts = _facts(opened)
+    if as_json:
+        print(json.dumps(facts, indent=1))
+        return
+    for name in ("name", "version", "sha256", "created", "intended_use", "licence"):
+        print(f"{name:14} {facts[name]}")
+    for role, segmenter in facts["segmenters"].items():
+        print(f"\nsegmenter {role}")
+        for name, value in segmenter.items():
+            print(f"  {name:14} {value}")
+    print(f"\ngolden cases   {', '.join(facts['golden']) or 'none'}")
+    print(f"parity         {facts['parity']}")
+    print(f"size           {facts['bytes'] / 1e6:.1f} MB in {facts['files']} files")
+
+
+@app.command()
+def verify(bundle: Folder, as_json: AsJson = False) -> None:
+    """Compare the sha256 of every file of a bundle; exit code 3 when one differs.
+
+    Example: scanside bundle verify hippocampus.bundle
+    """
+    opened = bundles.open_bundle(bundle)
+    count = bundles.verify(opened)
+    if as_json:
+        print(json.dumps({"schema": "scanside.verify/1", "status": "ok", **opened.summary(), "files": count}))
+    else:
+        print(f"{bundle}: {count} files verified, bundle sha256 {opened.sha256}", file=sys.stderr)
+
+
+def _facts(bundle: Bundle) -> dict[str, Any]:
+    manifest = bundle.manifest
+    segmenters = {}
+    for role, segmenter in manifest.segmenters.items():
+        plan = segmenter.plan
+        segmenters[role] = {
+            "configuration": plan.configuration,
+            "channels": [f"{channel.name} ({channel.normalization.scheme})" for channel in plan.channels],
+            "labels": dict(plan.labels.names),
+            "patch_size": list(plan.patch_size),
+            "spacing_mm": list(plan.spacing),
+            "mirror_axes": list(plan.mirror_axes),
+            "folds": [network.fold for network in segmenter.networks],
+            "precisions": list(segmenter.networks[0].files),
+            "postprocessing": [list(step.labels) for step in plan.postprocessing],
+            "previous_stage": plan.previous_stage,
+        }
+    return {
+        "schema": "scanside.inspect/1",
+        **bundle.summary(),
+        "created": manifest.created,
+        "intended_use": manifest.intended_use,
+        "licence": manifest.licence,
+        "segmenters": segmenters,
+        "golden": [case.name for case in manifest.golden],
+        "parity": _parity(bundle),
+        "provenance": manifest.provenance,
+        "files": len(manifest.files) + 1,
+        "bytes": sum(entry.bytes for entry in manifest.files.values()),
+    }
+
+
+def _parity(bundle: Bundle) -> str:
+    if "parity.json" not in bundle.manifest.files:
+        return "no report"
+    hops = json.loads(bundle.read("parity.json"))["hops"]
+    parts = []
+    for device, precision in dict.fromkeys((hop["device"], hop["precision"]) for hop in hops):
+        mine = [hop for hop in hops if (hop["device"], hop["precision"]) == (device, precision)]
+        differing, voxels = sum(h["differing"] for h in mine), sum(h["voxels"] for h in mine)
+        parts.append(f"{device} {precision}: {differing} of {voxels} voxels differ")
+    return "; ".join(parts)

@@ -1,0 +1,46 @@
+"""`scanside doctor`."""
+
+import json
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from scanside.runtime import machine
+from scanside.runtime.doctor import examine
+from scanside.runtime.errors import ExitCode
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+@app.command()
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
+) -> int:
+    """Say what this machine can run, what is missing, and how to get it. Exit code 4 when no backend works.
+
+    Example: scanside doctor
+    """
+    findings = examine()
+    if as_json:
+        document = {
+            "schema": "scanside.doctor/1",
+            "machine": {
+                "processor": machine.processor(),
+                "cores": machine.cores(),
+                "memory_gib": machine.memory_gib(),
+            },
+            "backends": [asdict(finding) for finding in findings if finding.kind == "backend"],
+            "extras": [asdict(finding) for finding in findings if finding.kind == "extra"],
+            "versions": machine.versions(),
+        }
+        print(json.dumps(document, indent=1))
+    else:
+        print(f"{machine.processor()}, {machine.cores()} core(s), {machine.memory_gib()} GiB")
+        for finding in findings:
+            mark = "yes" if finding.available else "no "
+            print(f"{mark}  {finding.name:10} {finding.title:22} {finding.reason}")
+            if finding.fix:
+                print(f"     to mend: {finding.fix}")
+    usable = any(finding.available for finding in findings if finding.kind == "backend")
+    return ExitCode.OK if usable else ExitCode.BACKEND

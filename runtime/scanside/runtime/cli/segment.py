@@ -1,0 +1,124 @@
+"""`scanside segment`: images in, masks out."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from scanside.runtime.bundle import Bundle, open_bundle
+from scanside.runtime.choose import open_segmenter
+from scanside.runtime.cli.progress import ProgressBars
+from scanside.runtime.errors import InputError, OutputError, UsageError
+from scanside.runtime.images.cases import CaseInput, find_cases
+from scanside.runtime.images.files import ENDINGS, ending_of
+from scanside.runtime.options import Options
+from scanside.runtime.report import RESEARCH, segment_report
+from scanside.runtime.run import CaseResult, Task, exit_code, run_cases
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+DICOM_SEG = ".dcm"
+
+
+@app.command()
+def segment(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle folder.")],
+    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Image file, one file a channel, a folder of <case>_0000<ending> images, or a folder with one DICOM series.")],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="OUT", help="Folder for the masks, or, for one case, the mask's file.")],
+    device: Annotated[str, typer.Option(metavar="NAME", help="auto, openvino or cpu (ONNX Runtime).")] = "auto",
+    precision: Annotated[str, typer.Option(metavar="NAME", help="fp32 (exact), mixed or bf16 (approximations).")] = "fp32",
+    no_mirroring: Annotated[bool, typer.Option("--no-mirroring", help="Skip mirror variants: faster, an approximation.")] = False,
+    step_size: Annotated[float, typer.Option(metavar="X", help="Tile step as a part of the tile; 0.5 is nnU-Net's.")] = 0.5,
+    folds: Annotated[str | None, typer.Option(metavar="LIST", help="Folds to average, such as 0,1; default all.")] = None,
+    role: Annotated[str | None, typer.Option(metavar="NAME", help="Segmenter, where the bundle holds several.")] = None,
+    threads: Annotated[int | None, typer.Option(metavar="N", help="Threads of the network; default one a core.")] = None,
+    ending: Annotated[str | None, typer.Option("--format", metavar="ENDING", help="Ending of the masks: .nii.gz, .nrrd, .mha, .dcm …; default: the input's, .dcm (DICOM SEG) for DICOM.")] = None,
+    save_probabilities: Annotated[bool, typer.Option("--save-probabilities", help="Also write <case>.npz with probabilities.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace masks that exist.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON report on stdout.")] = False,
+) -> int:
+    """Segment images with a bundle. Masks lie exactly on the grid of their image.
+
+    Examples:
+
+      scanside segment pancreas.bundle scan.nii.gz -o masks
+
+      scanside segment pancreas.bundle dicom_series_folder -o mask.dcm --json
+    """
+    options = Options(
+        device=device,
+        precision=precision,
+        mirroring=not no_mirroring,
+        step_size=step_size,
+        folds=tuple(fold.strip() for fold in folds.split(",")) if folds is not None else None,
+        role=role,
+        threads=threads,
+    )
+    opened = open_bundle(bundle)
+    tasks = _tasks(opened, options, inputs, out, ending, save_probabilities)
+    if not overwrite:
+        _refuse_existing(tasks)
+    with open_segmenter(opened, options) as segmenter:
+        results = []
+        with ProgressBars(len(tasks), quiet=as_json and not sys.stderr.isatty()) as bars:
+            for result in run_cases(segmenter, tasks, bars):
+                results.append(result)
+        for result in results:
+            print(_sentence(result), file=sys.stderr)
+        print(_summary(segmenter.device.obtained, options.approximations), file=sys.stderr)
+        if as_json:
+            print(json.dumps(segment_report(segmenter, results), indent=1))
+        else:
+            for result in results:
+                for path in result.outputs:
+                    print(path)
+    return exit_code(results)
+
+
+def _tasks(
+    bundle: Bundle, options: Options, inputs: list[Path], out: Path, ending: str | None, probabilities: bool
+) -> list[Task]:
+    plan = bundle.manifest.segmenters[bundle.role(options.role)].plan
+    cases = find_cases(inputs, len(plan.channels), bundle.manifest.file_ending)
+    if not cases:
+        raise InputError("There is no case in the input.")
+    if ending is not None and ending not in (*ENDINGS, DICOM_SEG):
+        raise UsageError(f"There is no format '{ending}'; choose one of {', '.join((*ENDINGS, DICOM_SEG))}.")
+    named = ending_of(out) or (DICOM_SEG if out.suffix == DICOM_SEG else None)
+    if named and len(cases) > 1:
+        raise UsageError(f"{out} is one file, but there are {len(cases)} cases; give a folder with -o.")
+    if named and ending not in (None, named):
+        raise UsageError(f"{out} does not end in the --format '{ending}'; leave one of them out.")
+    if not named and out.exists() and not out.is_dir():
+        raise UsageError(f"{out} is a file without an image ending; give a folder or an image file with -o.")
+    tasks = []
+    for case in cases:
+        mask = out if named else out / f"{case.name}{ending or _native_ending(case)}"
+        npz = mask.with_name(f"{mask.name.removesuffix(ending_of(mask) or DICOM_SEG)}.npz") if probabilities else None
+        tasks.append(Task(case, mask, npz))
+    return tasks
+
+
+def _native_ending(case: CaseInput) -> str:
+    first = case.channels[0]
+    return (ending_of(first) if not first.is_dir() else None) or DICOM_SEG
+
+
+def _refuse_existing(tasks: list[Task]) -> None:
+    existing = [path for task in tasks for path in (task.mask, task.probabilities) if path and path.exists()]
+    if existing:
+        more = f" and {len(existing) - 1} more exist" if len(existing) > 1 else " exists"
+        raise OutputError(f"{existing[0]}{more} already; add --overwrite or choose another -o.")
+
+
+def _sentence(result: CaseResult) -> str:
+    if result.status != "ok":
+        return f"{result.name}: {result.status}: {result.reason}"
+    labels = ", ".join(f"{name} {ml:.3g} ml" for name, ml in (result.labels or {}).items())
+    return f"{result.name}: {sum(result.stages.values()) / 1000:.1f} s; {labels}"
+
+
+def _summary(device: str, approximations: tuple[str, ...]) -> str:
+    how = f"approximate: {', '.join(approximations)}" if approximations else "exact recipe"
+    return f"Device {device}; {how}. {RESEARCH}"

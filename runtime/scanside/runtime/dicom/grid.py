@@ -1,0 +1,147 @@
+"""The geometry gate: frames → the regular grid they form, or the reason why they do not.
+
+Position along the slice normal decides everything. InstanceNumber, SliceThickness and SpacingBetweenSlices
+are not trusted (vendors fill them differently), but for a single slice, which has no neighbour to measure.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from scanside.runtime.dicom.duplicates import refuse_duplicates
+from scanside.runtime.dicom.frames import Frame
+from scanside.runtime.errors import GeometryError
+from scanside.runtime.volume import Geometry
+
+Array = npt.NDArray[np.float64]
+
+COSINE_TOLERANCE = 1e-4
+"""How far direction cosines may differ between slices: 0.04 mm over a 400 mm field."""
+
+STEP_TOLERANCE_MM = 0.1
+STEP_TOLERANCE_RATIO = 0.01
+"""A step between slices may differ from the median by the larger of these two."""
+
+SHEAR_TOLERANCE_PIXELS = 0.1
+"""How far a slice may lie beside the normal through the first one."""
+
+
+def regular_grid(frames: list[Frame], path: Path) -> tuple[list[Frame], Geometry]:
+    """Sort frames along the slice normal and prove that they lie on a regular grid.
+
+    Args:
+        frames: All frames of a series, any order.
+        path: What the user passed, for messages.
+
+    Returns:
+        The frames in z order, and the geometry: z grows along row × column, spacing z from the positions.
+
+    Raises:
+        GeometryError: If sizes, pixel spacing, orientation or frame of reference change, slices are missing,
+            doubled, unevenly spaced or sheared, or an attribute is absent.
+    """
+    size = (int(frames[0].get("Rows") or 0), int(frames[0].get("Columns") or 0))
+    _same([(f.get("Rows"), f.get("Columns")) for f in frames], frames, path, "the image size")
+    _same([str(f.get("FrameOfReferenceUID") or "") for f in frames], frames, path, "the frame of reference")
+    pixel = _alike(frames, path, "PixelSpacing", 2, 1e-3)
+    axes = _axes(_alike(frames, path, "ImageOrientationPatient", 6, COSINE_TOLERANCE), path)
+    positions = np.array([frame.numbers("ImagePositionPatient", 3) for frame in frames])
+    order = np.argsort(positions @ axes[:, 2], kind="stable")
+    ordered = [frames[i] for i in order]
+    positions = positions[order]
+    step = _step(ordered, positions, axes[:, 2], path)
+    _refuse_shear(positions, axes[:, 2], float(pixel.min()), path)
+    x, y, z = positions[0].tolist()
+    geometry = Geometry(
+        shape=(len(ordered), *size),
+        spacing=(step, float(pixel[0]), float(pixel[1])),
+        origin=(x, y, z),
+        direction=tuple(axes.ravel().tolist()),
+    )
+    return ordered, geometry
+
+
+def _same(values: list[object], frames: list[Frame], path: Path, what: str) -> None:
+    for value, frame in zip(values, frames, strict=True):
+        if value != values[0]:
+            raise GeometryError(
+                f"In {path} {what} differs between {frames[0].name} and {frame.name}; "
+                "pass slices of one acquisition."
+            )
+
+
+def _alike(frames: list[Frame], path: Path, keyword: str, count: int, tolerance: float) -> Array:
+    values = np.array([frame.numbers(keyword, count) for frame in frames])
+    off = np.flatnonzero(np.abs(values - values[0]).max(axis=1) > tolerance)
+    if off.size:
+        raise GeometryError(
+            f"In {path} {keyword} differs between {frames[0].name} and {frames[off[0]].name}; "
+            "pass slices of one orientation and resolution."
+        )
+    first: Array = values[0]
+    if keyword == "PixelSpacing" and first.min() <= 0:
+        raise GeometryError(f"In {path} PixelSpacing is not positive; export the original images again.")
+    return first
+
+
+def _axes(cosines: Array, path: Path) -> Array:
+    """(3, 3): columns are the x (along a row), y (down a column) and z (row × column) direction."""
+    row, column = cosines[:3], cosines[3:]
+    lengths = float(np.linalg.norm(row)), float(np.linalg.norm(column))
+    if max(abs(lengths[0] - 1), abs(lengths[1] - 1), abs(float(row @ column))) > 1e-3:
+        raise GeometryError(
+            f"In {path} ImageOrientationPatient is not two perpendicular unit vectors; "
+            "export the images again."
+        )
+    row, column = row / lengths[0], column / lengths[1]
+    normal = np.cross(row, column)
+    return np.stack([row, column, normal / np.linalg.norm(normal)], axis=1)
+
+
+def _step(ordered: list[Frame], positions: Array, normal: Array, path: Path) -> float:
+    """Distance between slices, mm; refuses gaps, doubles and uneven steps."""
+    if len(ordered) == 1:
+        for keyword in ("SpacingBetweenSlices", "SliceThickness"):
+            step = abs(ordered[0].number(keyword, 0.0))
+            if step > 0:
+                return step
+        raise GeometryError(
+            f"{path} is a single slice without SpacingBetweenSlices or SliceThickness; pass the whole series."
+        )
+    heights = positions @ normal
+    steps = np.diff(heights)
+    refuse_duplicates(ordered, steps, path)
+    typical = float(np.median(steps))
+    tolerance = min(max(STEP_TOLERANCE_MM, STEP_TOLERANCE_RATIO * typical), typical / 4)
+    if np.abs(steps - typical).max() > tolerance:
+        raise _uneven(ordered, steps, path)
+    return float((heights[-1] - heights[0]) / len(steps))
+
+
+def _uneven(ordered: list[Frame], steps: Array, path: Path) -> GeometryError:
+    smallest = float(steps.min())
+    multiples = np.rint(steps / smallest)
+    if np.abs(steps - multiples * smallest).max() <= max(STEP_TOLERANCE_MM, 0.05 * smallest):
+        missing, at = int((multiples - 1).sum()), int(np.argmax(multiples))
+        return GeometryError(
+            f"In {path} {missing} slice(s) are missing, the first gap of {steps[at]:.4g} mm instead of "
+            f"{smallest:.4g} mm lies between {ordered[at].name} and {ordered[at + 1].name}; "
+            "send the series again."
+        )
+    at = int(np.argmax(np.abs(steps - np.median(steps))))
+    return GeometryError(
+        f"In {path} the slices are unevenly spaced, from {smallest:.4g} to {steps.max():.4g} mm (at "
+        f"{ordered[at].name}); pass one stack of equidistant slices."
+    )
+
+
+def _refuse_shear(positions: Array, normal: Array, pixel: float, path: Path) -> None:
+    along = positions - positions[0]
+    beside = along - np.outer(along @ normal, normal)
+    drift = float(np.linalg.norm(beside, axis=1).max())
+    if drift > SHEAR_TOLERANCE_PIXELS * pixel:
+        raise GeometryError(
+            f"In {path} the slices drift {drift:.3g} mm sideways, as with a tilted gantry; "
+            "resample them to a rectangular grid first."
+        )

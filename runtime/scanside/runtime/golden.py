@@ -1,0 +1,153 @@
+"""Golden cases: replaying small cases with the reference's labels on this machine.
+
+The bundle holds, beside nnU-Net's labels, the margin of each voxel (how far its decision was from another label),
+so that a machine without nnU-Net can tell a rounding tie from a wrong result.
+"""
+
+import io
+import math
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from scanside.runtime.bundle import Bundle
+from scanside.runtime.errors import BundleError
+from scanside.runtime.manifest import Golden
+from scanside.runtime.pipeline import Segmenter
+from scanside.runtime.volume import Geometry, Volume
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What a target may differ by (DESIGN §4).
+
+    Attributes:
+        margin: A differing voxel must have had a reference margin (logits) below this.
+        fraction: Differing voxels, as a part of all; at least `floor` voxels are allowed, since a small golden
+            case would otherwise allow none.
+        floor: See `fraction`.
+        dice: Lowest Dice of a label between the two masks.
+        logits: Largest |Δ logit| relative to the largest |logit|; checked at export only.
+    """
+
+    margin: float
+    fraction: float
+    floor: int
+    dice: float
+    logits: float
+
+
+EXACT = Policy(margin=0.05, fraction=1e-5, floor=2, dice=0.999, logits=5e-3)
+APPROXIMATE = Policy(margin=0.5, fraction=2e-3, floor=20, dice=0.99, logits=5e-2)
+
+
+def policy(precision: str) -> Policy:
+    """The policy of a precision."""
+    return EXACT if precision == "fp32" else APPROXIMATE
+
+
+@dataclass(frozen=True, eq=False)
+class GoldenCase:
+    """A golden case in memory. `labels` and `margin` are the reference's, (Z, Y, X)."""
+
+    name: str
+    volume: Volume
+    labels: npt.NDArray[np.unsignedinteger]
+    margin: npt.NDArray[np.float16]
+
+    def encode(self) -> bytes:
+        """The .npz file of the bundle; deterministic for the same arrays."""
+        geometry = self.volume.geometry
+        buffer = io.BytesIO()
+        image = self.volume.data
+        whole = image.astype(np.int16)
+        np.savez_compressed(
+            buffer,
+            image=whole if np.array_equal(whole, image) else image,
+            spacing=np.array(geometry.spacing),
+            labels=self.labels,
+            margin=self.margin,
+        )
+        return buffer.getvalue()
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One golden case on one device.
+
+    Attributes:
+        voxels, differing: Counts.
+        worst_margin: Largest reference margin among the differing voxels; None when none differ.
+        dice: Lowest Dice over the labels that occur in either mask.
+        ms: Time of the case.
+        problem: Why the policy rejects it, or None.
+    """
+
+    case: str
+    device: str
+    precision: str
+    voxels: int
+    differing: int
+    worst_margin: float | None
+    dice: float
+    ms: float
+    problem: str | None
+
+
+def load_golden(bundle: Bundle, case: Golden) -> GoldenCase:
+    """Read a golden case, verified."""
+    try:
+        with np.load(io.BytesIO(bundle.read(case.file)), allow_pickle=False) as arrays:
+            image = arrays["image"].astype(np.float32)
+            spacing = tuple(float(value) for value in arrays["spacing"])
+            labels, margin = arrays["labels"], arrays["margin"]
+    except (ValueError, KeyError, OSError) as error:
+        raise BundleError(f"Golden case {case.file} of {bundle.path} is not readable; export it again.") from error
+    geometry = Geometry(image.shape[1:], (spacing[0], spacing[1], spacing[2]))
+    return GoldenCase(case.name, Volume(image, geometry), labels, margin)
+
+
+def replay(segmenter: Segmenter, case: GoldenCase) -> Comparison:
+    """Run a golden case and judge it."""
+    start = time.perf_counter()
+    mask = segmenter.segment(case.volume, case=case.name).mask
+    ms = (time.perf_counter() - start) * 1000
+    return compare(case, mask, segmenter.device.obtained, segmenter.options.precision, ms)
+
+
+def compare(
+    case: GoldenCase, mask: npt.NDArray[np.unsignedinteger], device: str, precision: str, ms: float
+) -> Comparison:
+    """Judge a mask of a golden case under the policy of its precision."""
+    rule = policy(precision)
+    wrong = mask != case.labels
+    differing = int(wrong.sum())
+    worst = float(case.margin[wrong].max()) if differing else None
+    score = lowest_dice(mask, case.labels)
+    allowed = max(rule.floor, math.floor(rule.fraction * mask.size))
+    problem = None
+    if worst is not None and worst > rule.margin:
+        problem = f"a differing voxel had a margin of {worst:.3g}, above {rule.margin:g}"
+    elif differing > allowed:
+        problem = f"{differing} voxels differ, more than {allowed}"
+    elif score < rule.dice and differing > rule.floor:
+        problem = f"Dice of a label is {score:.5f}, below {rule.dice}"
+    return Comparison(case.name, device, precision, int(mask.size), differing, worst, score, ms, problem)
+
+
+def lowest_dice(mask: npt.NDArray[np.unsignedinteger], reference: npt.NDArray[np.unsignedinteger]) -> float:
+    """Lowest Dice over the foreground labels that occur in either mask; 1 when there is none."""
+    scores = [1.0]
+    for value in np.union1d(np.unique(mask), np.unique(reference)):
+        if value:
+            ours, theirs = mask == value, reference == value
+            scores.append(2 * int((ours & theirs).sum()) / (int(ours.sum()) + int(theirs.sum())))
+    return min(scores)
+
+
+def replay_all(segmenter: Segmenter) -> list[Comparison]:
+    """Replay every golden case of the segmenter's role."""
+    cases = [case for case in segmenter.bundle.manifest.golden if case.role == segmenter.role]
+    return [replay(segmenter, load_golden(segmenter.bundle, case)) for case in cases]

@@ -1,0 +1,1 @@
+"""The image door: files and DICOM folders become cases, cases become volumes, masks become files."""

@@ -1,0 +1,73 @@
+"""Which files are images, and how a result reaches the disk whole or not at all."""
+
+import errno
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from scanside.runtime.errors import OutputError, ScansideError
+
+ENDINGS = (".nii.gz", ".gipl.gz", ".nii", ".nrrd", ".mha", ".gipl")
+"""Volume endings, longest match first. Formats that need two files (.hdr/.img, .mhd, .nhdr) are left out."""
+
+_ADVICE = {
+    errno.EACCES: "permission is denied; choose a folder that you may write to",
+    errno.EPERM: "permission is denied; choose a folder that you may write to",
+    errno.EROFS: "the file system is read-only; choose another folder",
+    errno.ENOSPC: "the disk is full; free some space and run again",
+    errno.EDQUOT: "the disk quota is used up; free some space and run again",
+    errno.EFBIG: "the file is larger than allowed here; raise the file size limit and run again",
+    errno.ENOTDIR: "a part of the path is a file, not a folder; choose another path",
+    errno.EEXIST: "a part of the path is a file, not a folder; choose another path",
+    errno.EISDIR: "it is a folder; choose another name",
+    errno.ENOTEMPTY: "it is a folder; choose another name",
+    errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
+}
+
+
+def ending_of(path: Path) -> str | None:
+    """The volume ending of a file name in lower case, or None when it is not an image's name."""
+    name = path.name.lower()
+    return next((ending for ending in ENDINGS if name.endswith(ending) and len(name) > len(ending)), None)
+
+
+def writing_failed(path: Path, error: BaseException) -> OutputError:
+    """The sentence for a result that could not be written."""
+    if isinstance(error, OSError) and error.errno is not None:
+        reason = _ADVICE.get(error.errno, f"{error.strerror}; check the folder")
+    else:
+        reason = "the writer failed; check free space and permissions of the folder"
+    return OutputError(f"{path} cannot be written: {reason}.")
+
+
+@contextmanager
+def atomic_write(path: Path) -> Iterator[Path]:
+    """Write a file whole or not at all.
+
+    Yields a temporary path in the same folder with the same ending (ITK chooses the format by the ending).
+    When the block ends well the file is flushed to the disk and takes the place of `path`; when it ends with
+    any exception, Ctrl-C too, the temporary file is removed and `path` is as before.
+
+    Args:
+        path: The file wanted; missing parent folders are created.
+
+    Raises:
+        OutputError: If the system, or ITK (which raises RuntimeError), cannot write.
+    """
+    ending = ending_of(path) or path.suffix
+    temporary = path.with_name(f".{secrets.token_hex(6)}.part{ending}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.touch(exist_ok=False)  # surfaces permission errors with their number; ITK would hide it
+        yield temporary
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        temporary.replace(path)
+    except BaseException as error:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, (OSError, RuntimeError)) and not isinstance(error, ScansideError):
+            raise writing_failed(path, error) from error
+        raise

@@ -1,0 +1,70 @@
+"""A mask → an image file on the grid of its source."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from scanside.runtime.errors import OutputError
+from scanside.runtime.images.files import ENDINGS, atomic_write, ending_of
+from scanside.runtime.volume import Geometry
+
+_GEOMETRY_TOLERANCE = 1e-3
+"""mm and unit: NIfTI keeps float32 and a quaternion, GIPL no direction at all."""
+
+
+def write_mask(mask: npt.NDArray[np.unsignedinteger[Any]], geometry: Geometry, path: Path) -> None:
+    """Write a label mask, compressed, as uint8 (or uint16 when a label is 255 or above).
+
+    Args:
+        mask: (Z, Y, X) uint8 or uint16.
+        geometry: Grid of the image that was segmented; 2-D geometry gives a 2-D file.
+        path: File to write; its ending chooses the format. Replaced in one step, never left half-written.
+
+    Raises:
+        OutputError: If the file cannot be written, or the format cannot hold the geometry.
+
+    Source: nnU-Net v2 `SimpleITKIO.write_seg`; parity in tests/runtime/images/test_write.py.
+    """
+    import SimpleITK as sitk
+
+    if mask.shape != geometry.shape:
+        raise ValueError(f"mask of shape {mask.shape} on a grid of {geometry.shape}")
+    if ending_of(path) is None:
+        raise OutputError(f"{path} has no known image ending; choose one of {', '.join(ENDINGS)}.")
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)
+    image = _image(mask, geometry)
+    with atomic_write(path) as temporary:
+        sitk.WriteImage(image, str(temporary), True)
+        _verify(image, temporary, path)
+
+
+def _image(mask: npt.NDArray[np.unsignedinteger[Any]], geometry: Geometry) -> Any:
+    import SimpleITK as sitk
+
+    flat = geometry.dimension == 2
+    dtype = np.uint8 if mask.max() < 255 else np.uint16
+    image = sitk.GetImageFromArray((mask[0] if flat else mask).astype(dtype, copy=False))
+    image.SetSpacing(geometry.spacing[:0:-1] if flat else geometry.spacing[::-1])
+    image.SetOrigin(geometry.origin[:2] if flat else geometry.origin)
+    matrix = geometry.direction_matrix
+    image.SetDirection((matrix[:2, :2] if flat else matrix).ravel().tolist())
+    return image
+
+
+def _verify(image: Any, written: Path, path: Path) -> None:
+    """Read back: a full disk can pass unnoticed through ITK's writers, a format can drop the direction."""
+    import SimpleITK as sitk
+
+    back = sitk.ReadImage(str(written))
+    for name in ("GetSize", "GetSpacing", "GetOrigin", "GetDirection"):
+        wanted, found = getattr(image, name)(), getattr(back, name)()
+        if len(wanted) != len(found) or not np.allclose(wanted, found, rtol=1e-6, atol=_GEOMETRY_TOLERANCE):
+            what = name.removeprefix("Get").lower()
+            raise OutputError(
+                f"{path} cannot be written: {ending_of(path)} does not keep the image's {what}; "
+                f"choose .nii.gz, .nrrd or .mha."
+            )
+    if not np.array_equal(sitk.GetArrayViewFromImage(back), sitk.GetArrayViewFromImage(image)):
+        raise OutputError(f"{path} was not written whole; check free space and run again.")

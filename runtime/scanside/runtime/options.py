@@ -1,0 +1,55 @@
+"""How a segmentation is to be computed. The defaults are exact; everything else is named in the report."""
+
+from dataclasses import dataclass
+
+from scanside.runtime.backends.table import DEVICES, PRECISIONS
+from scanside.runtime.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Options:
+    """Choices of one run.
+
+    Attributes:
+        device: A backend's name, or `auto` for the fastest that passes the golden cases on this machine.
+        precision: `fp32` (exact), `mixed` or `bf16` (approximations).
+        mirroring: Average over mirror variants where the training allows it, as nnU-Net does.
+        step_size: Tile step as a part of the tile; 0.5 is nnU-Net's.
+        folds: Names of the folds to average, or None for all in the bundle.
+        role: Which segmenter, where a bundle holds several.
+        threads: Threads of the network; None for one a core.
+    """
+
+    device: str = "auto"
+    precision: str = "fp32"
+    mirroring: bool = True
+    step_size: float = 0.5
+    folds: tuple[str, ...] | None = None
+    role: str | None = None
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.device != "auto" and self.device not in DEVICES:
+            raise UsageError(f"There is no device '{self.device}'; choose one of auto, {', '.join(DEVICES)}.")
+        if self.precision not in PRECISIONS:
+            raise UsageError(
+                f"There is no precision '{self.precision}'; choose one of {', '.join(PRECISIONS)}."
+            )
+        if not 0 < self.step_size <= 1:
+            raise UsageError(f"--step-size must be above 0 and at most 1, not {self.step_size:g}.")
+        if self.threads is not None and self.threads < 1:
+            raise UsageError(f"--threads must be at least 1, not {self.threads}.")
+
+    @property
+    def approximations(self) -> tuple[str, ...]:
+        """What makes the result differ from nnU-Net's default, in words; empty when nothing does."""
+        named = []
+        if self.precision != "fp32":
+            named.append(f"precision {self.precision}")
+        if not self.mirroring:
+            named.append("no mirroring")
+        if self.step_size != 0.5:
+            named.append(f"step size {self.step_size:g}")
+        if self.folds is not None:
+            named.append(f"folds {', '.join(self.folds)} only")
+        return tuple(named)

@@ -1,0 +1,294 @@
+"""The way of one case, in order: read this file first.
+
+    orient → (per stage of a cascade: crop → normalise → resample → slide → label → restore) → postprocess → orient
+
+Every step is a function from a record to a record in `stages/`; nothing is remembered between cases but the opened
+networks.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from scanside.runtime.backends.session import Session
+from scanside.runtime.backends.table import open_session
+from scanside.runtime.bundle import Bundle
+from scanside.runtime.errors import BundleError, InputError, UsageError
+from scanside.runtime.events import Listener, StageFinished, StageProgress, StageStarted, ignore
+from scanside.runtime.images.orient import reorient, restore_orientation
+from scanside.runtime.options import Options
+from scanside.runtime.plan import Plan
+from scanside.runtime.stages.crop import Cropped, crop, restore, restore_probabilities
+from scanside.runtime.stages.label import label, label_with_probabilities
+from scanside.runtime.stages.normalise import normalise
+from scanside.runtime.stages.postprocess import postprocess
+from scanside.runtime.stages.previous import one_hot
+from scanside.runtime.stages.resample import resample_image, resampled_shape, target_spacing
+from scanside.runtime.stages.slide import average_folds, finish_average, slide
+from scanside.runtime.volume import Volume
+
+Mask = npt.NDArray[np.unsignedinteger]
+Probabilities = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Segmentation:
+    """The result of one case.
+
+    Attributes:
+        mask: (Z, Y, X) uint8 or uint16 on the grid of the input.
+        probabilities: (K, Z, Y, X) float32 where asked for.
+        volumes_ml: Volume of each label or region, ml.
+        stages: Stage name → milliseconds, in order.
+    """
+
+    mask: Mask
+    volumes_ml: dict[str, float]
+    stages: dict[str, float]
+    probabilities: Probabilities | None = None
+
+
+@dataclass(frozen=True)
+class _Stage:
+    """One stage of the chain: its recipe and opened networks, one a fold."""
+
+    role: str
+    plan: Plan
+    sessions: tuple[Session, ...]
+
+
+@dataclass(frozen=True)
+class Obtained:
+    """The device asked for, the one obtained, and why."""
+
+    asked: str
+    obtained: str
+    why: str
+    precision: str
+
+
+class Segmenter:
+    """A bundle's segmenter with its networks opened on one device. Use as a context manager."""
+
+    def __init__(self, bundle: Bundle, options: Options, device: Obtained) -> None:
+        """Open the networks.
+
+        Args:
+            device: Which backend, from `choose.choose_device`.
+
+        Raises:
+            BundleError: If a network's file is damaged.
+            BackendError: If the device does not open.
+        """
+        self.bundle, self.options, self.device = bundle, options, device
+        self.role = bundle.role(options.role)
+        self._stages: list[_Stage] = []
+        try:
+            for role in bundle.manifest.chain(self.role):
+                self._stages.append(_open_stage(bundle, role, options, device.obtained))
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def plan(self) -> Plan:
+        """The plan whose labels the mask has."""
+        return self._stages[-1].plan
+
+    def segment(
+        self, volume: Volume, *, case: str = "case", listener: Listener = ignore, probabilities: bool = False
+    ) -> Segmentation:
+        """Segment one image.
+
+        Args:
+            volume: The channels the plan names, in their order, on one grid.
+            case: Name used in events.
+            listener: Receives the events of this case.
+            probabilities: Also compute full-resolution probabilities (memory: all classes at full resolution).
+
+        Raises:
+            InputError: If the image does not fit the plan.
+            CaseError: If the network's outputs are not usable.
+        """
+        wanted = len(self.plan.channels)
+        if volume.channels != wanted:
+            names = ", ".join(channel.name for channel in self.plan.channels)
+            raise InputError(f"The model takes {wanted} channel(s) ({names}), the image has {volume.channels}.")
+        clock = _Clock(case, listener)
+        original = volume.geometry
+        if self.plan.reorient:
+            volume, _ = reorient(volume, self.plan.reorient)
+        mask: Mask | None = None
+        result: Probabilities | None = None
+        for stage in self._stages:
+            last = stage is self._stages[-1]
+            prefix = "" if last else f"{stage.role}: "
+            mask, result = self._run_stage(stage, volume, mask, clock, prefix, last and probabilities)
+        assert mask is not None
+        with clock.stage("postprocess"):
+            mask = postprocess(mask, self.plan.postprocessing)
+            if self.plan.reorient:
+                mask = restore_orientation(mask, volume.geometry, original)
+                if result is not None:
+                    result = np.stack([restore_orientation(p, volume.geometry, original) for p in result])
+        return Segmentation(mask, _volumes(mask, self.plan, original.voxel_volume_ml), clock.ms, result)
+
+    def logits(self, volume: Volume) -> npt.NDArray[np.float16]:
+        """(K, z, y, x) float16 logits on the network's grid of the last stage: what the parity gate compares."""
+        clock = _Clock("case", ignore)
+        if self.plan.reorient:
+            volume, _ = reorient(volume, self.plan.reorient)
+        mask: Mask | None = None
+        for stage in self._stages[:-1]:
+            mask, _ = self._run_stage(stage, volume, mask, clock, f"{stage.role}: ", False)
+        return self._prepare(self._stages[-1], volume, mask, clock, "").logits
+
+    def _run_stage(
+        self, stage: _Stage, volume: Volume, previous: Mask | None, clock: "_Clock", prefix: str, probabilities: bool
+    ) -> tuple[Mask, Probabilities | None]:
+        ready = self._prepare(stage, volume, previous, clock, prefix)
+        cropped, plan = ready.cropped, stage.plan
+        with clock.stage(f"{prefix}label"):
+            grid = cropped.data.shape[1:]
+            spacings = (target_spacing(plan, cropped.spacing), cropped.spacing)
+            if probabilities:
+                labels, values = label_with_probabilities(ready.logits, grid, *spacings, plan)
+            else:
+                labels, values = label(ready.logits, grid, *spacings, plan), None
+        with clock.stage(f"{prefix}restore"):
+            mask = restore(labels, cropped, plan)
+            full = None if values is None else restore_probabilities(values, cropped, plan)
+        return mask, full
+
+    def _prepare(
+        self, stage: _Stage, volume: Volume, previous: Mask | None, clock: "_Clock", prefix: str
+    ) -> "_Predicted":
+        """Everything up to the logits on the network's grid."""
+        plan = stage.plan
+        with clock.stage(f"{prefix}crop"):
+            cropped = crop(volume, plan, previous)
+        with clock.stage(f"{prefix}normalise"):
+            image = normalise(cropped, plan)
+        with clock.stage(f"{prefix}resample"):
+            target = target_spacing(plan, cropped.spacing)
+            shape = resampled_shape(image.shape[1:], cropped.spacing, target)
+            image = resample_image(image, shape, cropped.spacing, target, plan.resampling_data)
+            if cropped.previous is not None:
+                hot = one_hot(cropped.previous, image.shape[1:], cropped.spacing, target, plan)
+                image = np.concatenate([image, hot])
+        with clock.stage(f"{prefix}slide"):
+            logits = self._logits(stage, image, clock, f"{prefix}slide")
+        return _Predicted(cropped, logits)
+
+    def _logits(
+        self, stage: _Stage, image: npt.NDArray[np.float32], clock: "_Clock", name: str
+    ) -> npt.NDArray[np.float16]:
+        """Sliding window of every fold, averaged as nnU-Net averages."""
+        folds, total = len(stage.sessions), None
+        for index, session in enumerate(stage.sessions):
+
+            def progress(done: int, count: int, before: int = index) -> None:
+                clock.progress(name, before * count + done, folds * count)
+
+            logits = slide(
+                image, session.run, stage.plan, self.options.step_size, self.options.mirroring, progress
+            )
+            if folds == 1:
+                return logits
+            total = average_folds(total, logits)
+        assert total is not None
+        return finish_average(total, folds)
+
+    def close(self) -> None:
+        """Free the networks."""
+        for stage in self._stages:
+            for session in stage.sessions:
+                session.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+@dataclass(frozen=True, eq=False)
+class _Predicted:
+    cropped: Cropped
+    logits: npt.NDArray[np.float16]
+
+
+@dataclass
+class _Clock:
+    """Announces stages and keeps their times."""
+
+    case: str
+    listener: Listener
+    ms: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        self.listener(StageStarted(self.case, name))
+        start = time.perf_counter()
+        yield
+        self.ms[name] = (time.perf_counter() - start) * 1000
+        self.listener(StageFinished(self.case, name, self.ms[name]))
+
+    def progress(self, name: str, done: int, total: int) -> None:
+        self.listener(StageProgress(self.case, name, done, total))
+
+
+def _open_stage(bundle: Bundle, role: str, options: Options, device: str) -> _Stage:
+    segmenter = bundle.manifest.segmenters[role]
+    networks = {network.fold: network for network in segmenter.networks}
+    chosen = tuple(networks) if options.folds is None else options.folds
+    unknown = [fold for fold in chosen if fold not in networks]
+    if unknown or not chosen:
+        raise UsageError(
+            f"Segmenter '{role}' has no fold {', '.join(unknown) or '(none given)'}; it has {', '.join(networks)}."
+        )
+    # bf16 is the fp32 network run in bfloat16; mixed is a network of its own.
+    file_precision = "mixed" if options.precision == "mixed" else "fp32"
+    sessions: list[Session] = []
+    try:
+        for fold in chosen:
+            path = networks[fold].files.get(file_precision)
+            if path is None:
+                raise BundleError(
+                    f"Fold {fold} of '{role}' was exported without precision '{file_precision}'; "
+                    f"export it again with --precision {file_precision}."
+                )
+            sessions.append(open_session(device, bundle.read(path), options.precision, options.threads))
+            _check_network(sessions[-1], segmenter.plan, role)
+    except BaseException:
+        for session in sessions:
+            session.close()
+        raise
+    return _Stage(role, segmenter.plan, tuple(sessions))
+
+
+def _check_network(session: Session, plan: Plan, role: str) -> None:
+    expected = (plan.input_channels, *plan.patch_size)
+    if session.spec.input_shape != expected or session.spec.heads != plan.labels.heads:
+        raise BundleError(
+            f"The network of '{role}' takes {session.spec.input_shape} and gives {session.spec.heads} channels, but "
+            f"its plan says {expected} and {plan.labels.heads}; export the bundle again."
+        )
+
+
+def _volumes(mask: Mask, plan: Plan, voxel_ml: float) -> dict[str, float]:
+    counts = np.bincount(mask.ravel(), minlength=max(plan.labels.values) + 1)
+    volumes = {}
+    for name, value in plan.labels.names.items():
+        values = value if isinstance(value, tuple) else (value,)
+        if values != (0,):
+            volumes[name] = round(float(counts[list(set(values))].sum()) * voxel_ml, 6)
+    return volumes

@@ -1,0 +1,194 @@
+"""Several cases in one process: reading the next and writing the last while the network works on this one."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Literal
+
+import numpy as np
+
+from scanside.runtime.errors import BackendError, BundleError, CaseError, ExitCode, InputError, OutputError, ScansideError
+from scanside.runtime.events import CaseFailed, CaseFinished, Listener, StageFinished
+from scanside.runtime.images.cases import CaseInput
+from scanside.runtime.images.files import atomic_write
+from scanside.runtime.images.load import LoadedCase, load_case
+from scanside.runtime.images.write import write_mask
+from scanside.runtime.pipeline import Segmentation, Segmenter
+
+
+@dataclass(frozen=True)
+class Task:
+    """A case and the file its mask goes to."""
+
+    case: CaseInput
+    mask: Path
+    probabilities: Path | None = None
+
+
+@dataclass(frozen=True)
+class CaseResult:
+    """How a case ended.
+
+    Attributes:
+        status: `ok`, `refused` (the input is unsuitable) or `failed`.
+        reason: The sentence for the user; None when ok.
+        stages: Stage → milliseconds, reading and writing included.
+        labels: Label or region → ml; None when not ok.
+    """
+
+    name: str
+    status: Literal["ok", "refused", "failed"]
+    reason: str | None
+    inputs: tuple[Path, ...]
+    outputs: tuple[Path, ...]
+    stages: dict[str, float]
+    labels: dict[str, float] | None
+    exit_code: ExitCode
+
+
+def run_cases(segmenter: Segmenter, tasks: Sequence[Task], listener: Listener) -> Iterator[CaseResult]:
+    """Run cases and yield how each ended, in order. One bad case does not stop the others.
+
+    Raises:
+        BackendError: If the device fails: the cases to come would fail as well.
+        BundleError: If the bundle is damaged.
+    """
+    channels = len(segmenter.plan.channels)
+    reader, writer = ThreadPoolExecutor(1, "read"), ThreadPoolExecutor(1, "write")
+    writing: Future[CaseResult] | None = None
+    try:
+        loading = reader.submit(_load, tasks[0], channels) if tasks else None
+        for index, task in enumerate(tasks):
+            assert loading is not None
+            loaded = _settle(loading)
+            loading = reader.submit(_load, tasks[index + 1], channels) if index + 1 < len(tasks) else None
+            pending = _compute(segmenter, task, loaded, writer, listener)
+            if writing is not None:
+                yield _announce(writing.result(), listener)
+            writing = pending
+        if writing is not None:
+            yield _announce(writing.result(), listener)
+    finally:
+        for pool in (reader, writer):
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def exit_code(results: Sequence[CaseResult]) -> ExitCode:
+    """0 if all are ok; the common code if all failed alike; else 1."""
+    codes = {result.exit_code for result in results}
+    return codes.pop() if len(codes) == 1 else ExitCode.CASE_FAILED
+
+
+def _load(task: Task, channels: int) -> tuple[LoadedCase, float]:
+    start = perf_counter()
+    return load_case(task.case, channels), (perf_counter() - start) * 1000
+
+
+def _settle(loading: "Future[tuple[LoadedCase, float]]") -> tuple[LoadedCase, float] | ScansideError:
+    try:
+        return loading.result()
+    except ScansideError as error:
+        return error
+    except MemoryError:
+        return CaseError("There is not enough memory to read this image; close other programs or use a larger machine.")
+
+
+def _compute(
+    segmenter: Segmenter,
+    task: Task,
+    loaded: tuple[LoadedCase, float] | ScansideError,
+    writer: ThreadPoolExecutor,
+    listener: Listener,
+) -> "Future[CaseResult]":
+    """Segment a loaded case and hand it to the writer; failures become results."""
+    if isinstance(loaded, ScansideError):
+        return _done(_failure(task, loaded))
+    case, read_ms = loaded
+    listener(StageFinished(case.name, "read", read_ms))
+    try:
+        wanted = task.probabilities is not None
+        result = segmenter.segment(case.volume, case=case.name, listener=listener, probabilities=wanted)
+    except (BackendError, BundleError):
+        raise
+    except ScansideError as error:
+        return _done(_failure(task, error))
+    except MemoryError:
+        return _done(_failure(task, CaseError("There is not enough memory for this case; use a larger machine.")))
+    return writer.submit(_write, segmenter, task, case, read_ms, result, listener)
+
+
+def _write(
+    segmenter: Segmenter, task: Task, case: LoadedCase, read_ms: float, result: Segmentation, listener: Listener
+) -> CaseResult:
+    start = perf_counter()
+    outputs = [task.mask]
+    try:
+        if task.mask.suffix == ".dcm":
+            _write_seg(segmenter, task, case, result)
+        else:
+            write_mask(result.mask, case.volume.geometry, task.mask)
+        if task.probabilities is not None and result.probabilities is not None:
+            with atomic_write(task.probabilities) as temporary, temporary.open("wb") as stream:
+                np.savez_compressed(stream, probabilities=result.probabilities)
+            outputs.append(task.probabilities)
+    except ScansideError as error:
+        for path in outputs:
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+        return _failure(task, error)
+    write_ms = (perf_counter() - start) * 1000
+    listener(StageFinished(case.name, "write", write_ms))
+    stages = {"read": read_ms, **result.stages, "write": write_ms}
+    return CaseResult(
+        case.name, "ok", None, task.case.channels, tuple(outputs), stages, result.volumes_ml, ExitCode.OK
+    )
+
+
+def _write_seg(segmenter: Segmenter, task: Task, case: LoadedCase, result: Segmentation) -> None:
+    from scanside.runtime.dicom.seg import write_seg
+
+    if case.source is None:
+        raise OutputError(f"{task.mask} cannot be a DICOM SEG: the input of {case.name} is not DICOM.")
+    names = segmenter.plan.labels.names
+    flat = {name: value for name, value in names.items() if isinstance(value, int) and value != 0}
+    for value in segmenter.plan.labels.foreground:  # a label that occurs in regions only has no name of its own
+        if value not in flat.values():
+            flat[" ∩ ".join(n for n, v in names.items() if isinstance(v, tuple) and value in v)] = value
+    manifest = segmenter.bundle.manifest
+    write_seg(
+        result.mask,
+        flat,
+        case.source,
+        task.mask,
+        algorithm_name=manifest.name,
+        algorithm_version=manifest.version,
+        bundle_sha256=segmenter.bundle.sha256,
+    )
+
+
+def _failure(task: Task, error: ScansideError) -> CaseResult:
+    refused = isinstance(error, InputError)
+    return CaseResult(
+        task.case.name,
+        "refused" if refused else "failed",
+        str(error),
+        task.case.channels,
+        (),
+        {},
+        None,
+        error.exit_code,
+    )
+
+
+def _done(result: CaseResult) -> "Future[CaseResult]":
+    future: Future[CaseResult] = Future()
+    future.set_result(result)
+    return future
+
+
+def _announce(result: CaseResult, listener: Listener) -> CaseResult:
+    listener(CaseFinished(result.name) if result.status == "ok" else CaseFailed(result.name, result.reason or ""))
+    return result

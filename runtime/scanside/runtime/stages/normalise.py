@@ -1,0 +1,69 @@
+"""nnU-Net's intensity normalisations, in float32 as nnU-Net computes them.
+
+Source: nnU-Net v2 `preprocessing/normalization/default_normalization_schemes.py`.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from scanside.runtime.errors import InputError
+from scanside.runtime.plan import Normalization, Plan
+from scanside.runtime.stages.crop import Cropped
+
+Image = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_] | None
+EPSILON = 1e-8
+
+
+def normalise(cropped: Cropped, plan: Plan) -> Image:
+    """Normalise every channel in place, before resampling, and return the (C, z, y, x) float32 array."""
+    for index, channel in enumerate(plan.channels):
+        scheme = channel.normalization
+        _SCHEMES[scheme.scheme](cropped.data[index], cropped.mask if scheme.use_mask else None, scheme)
+    return cropped.data
+
+
+def _zscore(image: Image, mask: Mask, scheme: Normalization) -> None:
+    if mask is None:
+        mean, deviation = image.mean(), image.std()
+        image -= mean
+        image /= max(deviation, EPSILON)
+        return
+    inside = image[mask]
+    image[mask] = (inside - inside.mean()) / max(inside.std(), EPSILON)
+
+
+def _ct(image: Image, mask: Mask, scheme: Normalization) -> None:
+    assert scheme.mean is not None and scheme.std is not None
+    np.clip(image, scheme.percentile_00_5, scheme.percentile_99_5, out=image)
+    image -= scheme.mean
+    image /= max(scheme.std, EPSILON)
+
+
+def _none(image: Image, mask: Mask, scheme: Normalization) -> None:
+    return
+
+
+def _rescale(image: Image, mask: Mask, scheme: Normalization) -> None:
+    image -= image.min()
+    image /= np.clip(image.max(), a_min=EPSILON, a_max=None)
+
+
+def _rgb(image: Image, mask: Mask, scheme: Normalization) -> None:
+    if image.min() < 0 or image.max() > 255:
+        raise InputError(
+            f"The model was trained on 8-bit colour values, but the image holds {image.min():g} to {image.max():g}; "
+            "give it the picture as it was trained."
+        )
+    image /= 255.0
+
+
+_SCHEMES: dict[str, Callable[[Image, Mask, Normalization], None]] = {
+    "ZScoreNormalization": _zscore,
+    "CTNormalization": _ct,
+    "NoNormalization": _none,
+    "RescaleTo01Normalization": _rescale,
+    "RGBTo01Normalization": _rgb,
+}

@@ -39,7 +39,11 @@ def synthetic_cases(plan: Plan, statistics: dict[str, Any]) -> list[Candidate]:
     longer = np.where(np.arange(patch.size) == patch.argmin(), 1.25, 0.95) * patch
     return [
         Candidate("synthetic-tiles", "synthetic", _phantom(plan, statistics, longer, (1.1, 0.9, 1.2), seed)),
-        Candidate("synthetic-small", "synthetic", _phantom(plan, statistics, 0.7 * patch, (0.9, 1.25, 0.8), seed + 1)),
+        Candidate(
+            "synthetic-small",
+            "synthetic",
+            _phantom(plan, statistics, 0.7 * patch, (0.9, 1.25, 0.8), seed + 1),
+        ),
     ]
 
 
@@ -80,10 +84,14 @@ def _channel(
 ) -> npt.NDArray[np.float64]:
     """Smooth structures of two sizes, some noise, and a border of zeros."""
     fields = [ndimage.gaussian_filter(random.standard_normal(shape), [n / k for n in shape]) for k in (5, 14)]
-    image = sum(field / max(float(field.std()), 1e-12) for field in fields) + 0.2 * random.standard_normal(shape)
+    image = sum(field / max(float(field.std()), 1e-12) for field in fields) + 0.2 * random.standard_normal(
+        shape
+    )
     mean, spread = float(statistics.get("mean", 300.0)), max(float(statistics.get("std", 100.0)), 1e-6)
     low, high = float(statistics.get("min", -np.inf)), float(statistics.get("max", np.inf))
-    image = np.clip(mean + spread * image / np.sqrt(2), max(low, mean - 4 * spread), min(high, mean + 4 * spread))
+    image = np.clip(
+        mean + spread * image / np.sqrt(2), max(low, mean - 4 * spread), min(high, mean + 4 * spread)
+    )
     if 4 * spread > 50 and np.abs(image).max() < 30_000:
         image = np.round(image)  # stored as int16, as scanners do
     inside = np.zeros(shape, dtype=bool)

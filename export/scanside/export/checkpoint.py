@@ -5,6 +5,7 @@ and a few numpy scalars, so they are loaded with `weights_only=True` and the sho
 """
 
 import codecs
+import importlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,9 @@ def _load(path: Path, trust_pickles: bool) -> dict[str, Any]:
                 f"{path} holds Python objects that could run code ({', '.join(foreign[:3])}); "
                 "if you trust its author, export with --trust-pickles."
             ) from error
-        raise InputError(f"{path} cannot be read as a checkpoint; it is damaged or truncated, copy it again.") from error
+        raise InputError(
+            f"{path} cannot be read as a checkpoint; it is damaged or truncated, copy it again."
+        ) from error
     if not isinstance(content, dict):
         raise InputError(f"{path} is not an nnU-Net v2 checkpoint.")
     return content
@@ -84,7 +87,7 @@ def _disallowed(path: Path) -> list[str]:
 
 def _allowed() -> list[Any]:
     """numpy scalars and arrays, under their numpy 2 and numpy 1 names."""
-    multiarray = np._core.multiarray
+    multiarray: Any = importlib.import_module("numpy._core.multiarray")
     dtypes = [type(np.dtype(name)) for name in ("float64", "float32", "int64", "int32", "bool")]
     return [
         np.dtype,

@@ -11,7 +11,10 @@ from scanside.runtime.cli.main import require_extra
 from scanside.runtime.errors import UsageError
 
 app = typer.Typer(
-    add_completion=False, rich_markup_mode=None, no_args_is_help=True, help="Make bundles from trained models."
+    add_completion=False,
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    help="Make bundles from trained models.",
 )
 PACKAGES = ("torch", "nnunetv2", "onnx", "onnxscript")
 PRECISIONS = ("fp32", "mixed")
@@ -24,30 +27,63 @@ def _group() -> None:
 
 @app.command()
 def nnunet(
-    model: Annotated[Path, typer.Argument(metavar="MODEL_FOLDER", help="nnU-Net v2 results folder <Trainer>__<Plans>__<configuration>.")],
+    model: Annotated[
+        Path,
+        typer.Argument(
+            metavar="MODEL_FOLDER", help="nnU-Net v2 results folder <Trainer>__<Plans>__<configuration>."
+        ),
+    ],
     out: Annotated[Path, typer.Option("-o", "--out", metavar="BUNDLE", help="Bundle folder to make.")],
-    folds: Annotated[str | None, typer.Option(metavar="LIST", help="Folds, such as 0,1,2 or all; default: every one that is there.")] = None,
-    checkpoint: Annotated[str, typer.Option(metavar="NAME", help="Checkpoint file in the fold folders.")] = "checkpoint_final.pth",
+    folds: Annotated[
+        str | None,
+        typer.Option(metavar="LIST", help="Folds, such as 0,1,2 or all; default: every one that is there."),
+    ] = None,
+    checkpoint: Annotated[
+        str, typer.Option(metavar="NAME", help="Checkpoint file in the fold folders.")
+    ] = "checkpoint_final.pth",
     precision: Annotated[str, typer.Option(metavar="LIST", help="fp32, or fp32,mixed.")] = "fp32,mixed",
-    golden: Annotated[list[Path] | None, typer.Option(metavar="IMAGE", help="Image or folder to prove the export on, besides two synthetic ones; repeatable.")] = None,
-    previous_stage: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Results folder of a cascade's first stage; default: beside the model.")] = None,
-    postprocessing: Annotated[str, typer.Option(metavar="FILE", help="postprocessing.json, auto (that of exactly these folds) or none.")] = "auto",
+    golden: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="IMAGE",
+            help="Image or folder to prove the export on, besides two synthetic ones; repeatable.",
+        ),
+    ] = None,
+    previous_stage: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="Results folder of a cascade's first stage; default: beside the model."
+        ),
+    ] = None,
+    postprocessing: Annotated[
+        str,
+        typer.Option(metavar="FILE", help="postprocessing.json, auto (that of exactly these folds) or none."),
+    ] = "auto",
     name: Annotated[str | None, typer.Option(metavar="NAME", help="Name of the bundle.")] = None,
-    intended_use: Annotated[str, typer.Option(metavar="TEXT", help="What the model may be used for.")] = "Research use only.",
+    intended_use: Annotated[
+        str, typer.Option(metavar="TEXT", help="What the model may be used for.")
+    ] = "Research use only.",
     licence: Annotated[str, typer.Option(metavar="TEXT", help="Licence of the model.")] = "not stated",
-    trust_pickles: Annotated[bool, typer.Option("--trust-pickles", help="Let the checkpoint run code. Only for files whose author you trust.")] = False,
+    trust_pickles: Annotated[
+        bool,
+        typer.Option(
+            "--trust-pickles", help="Let the checkpoint run code. Only for files whose author you trust."
+        ),
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing bundle.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the parity report on stdout.")] = False,
 ) -> None:
     """Export a trained nnU-Net v2 model to a bundle, proving that it computes what the model computes.
 
-    Example: scanside export nnunet nnUNet_results/Dataset004_Hippocampus/nnUNetTrainer__nnUNetPlans__3d_fullres -o hippocampus.bundle
+    Example: scanside export nnunet nnUNetTrainer__nnUNetPlans__3d_fullres -o hippocampus.bundle
     """
     require_extra("export", *PACKAGES)
     precisions = tuple(part.strip() for part in precision.split(","))
     unknown = set(precisions) - set(PRECISIONS)
     if unknown:
-        raise UsageError(f"There is no precision '{unknown.pop()}' to export; choose from {', '.join(PRECISIONS)}.")
+        raise UsageError(
+            f"There is no precision '{unknown.pop()}' to export; choose from {', '.join(PRECISIONS)}."
+        )
     from scanside.export.nnunet import ExportOptions, export_nnunet
 
     options = ExportOptions(

@@ -62,10 +62,14 @@ def read_model_folder(
     first = checkpoints[0]
     for name, other in zip(names, checkpoints, strict=True):
         if (other.configuration, other.trainer) != (first.configuration, first.trainer):
-            raise InputError(f"Fold {name} of {path} was trained with another trainer or configuration than fold {names[0]}.")
+            raise InputError(
+                f"Fold {name} of {path} was trained with another trainer or configuration than fold {names[0]}."
+            )
     manager = PlansManager(plans)
     if first.configuration not in plans["configurations"]:
-        raise InputError(f"plans.json of {path} has no configuration '{first.configuration}', which its checkpoint names.")
+        raise InputError(
+            f"plans.json of {path} has no configuration '{first.configuration}', which its checkpoint names."
+        )
     return ModelFolder(
         path=path,
         plans=manager,

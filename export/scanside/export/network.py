@@ -58,7 +58,9 @@ def load_weights(network: nn.Module, weights: dict[str, torch.Tensor], fold: str
         network.load_state_dict(weights)
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:300]
-        raise InputError(f"The weights of fold {fold} do not fit the network that its trainer builds ({reason}).") from error
+        raise InputError(
+            f"The weights of fold {fold} do not fit the network that its trainer builds ({reason})."
+        ) from error
 
 
 def find_trainer(name: str) -> Any:

@@ -124,7 +124,9 @@ def _stages(model: Path, options: ExportOptions) -> list[_Stage]:
         first_path, folds=options.folds, checkpoint=options.checkpoint, trust_pickles=options.trust_pickles
     )
     if first.configuration_name != previous:
-        raise InputError(f"{first_path} is a {first.configuration_name} model, but the cascade needs its {previous} stage.")
+        raise InputError(
+            f"{first_path} is a {first.configuration_name} model, but the cascade needs its {previous} stage."
+        )
     # nnU-Net feeds the first stage's raw prediction to the second; postprocessing belongs to the last.
     return [
         _stage(first, options, postprocess=False, previous=None),
@@ -211,9 +213,14 @@ def _manifest(
         "dataset": final.plans.dataset_name,
         "plans": final.plans.plans_name,
         "stages": {
-            stage.role: {"trainer": stage.folder.trainer, "checkpoint_sha256": stage.folder.hashes} for stage in stages
+            stage.role: {"trainer": stage.folder.trainer, "checkpoint_sha256": stage.folder.hashes}
+            for stage in stages
         },
-        "exported_with": {"scanside": version("scanside"), "nnunetv2": version("nnunetv2"), "torch": version("torch")},
+        "exported_with": {
+            "scanside": version("scanside"),
+            "nnunetv2": version("nnunetv2"),
+            "torch": version("torch"),
+        },
     }
     return Manifest(
         schema=SCHEMA,

@@ -1,6 +1,5 @@
 """PyTorch network → ONNX: fixed patch, dynamic batch, one file, and only operations that are known to be right."""
 
-import io
 import logging
 import warnings
 
@@ -29,7 +28,6 @@ def to_onnx(network: nn.Module, input_channels: int, patch: tuple[int, ...]) -> 
         InputError: If the graph holds an operation outside `ALLOWED`, or batch normalisation in training mode.
     """
     example = torch.zeros((2, input_channels, *patch))
-    buffer = io.BytesIO()
     with torch.no_grad(), warnings.catch_warnings(), _quiet():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
@@ -42,8 +40,8 @@ def to_onnx(network: nn.Module, input_channels: int, patch: tuple[int, ...]) -> 
             dynamo=True,
             verbose=False,
         )
-        program.save(buffer, external_data=False)
-    model = onnx.load_from_string(buffer.getvalue())
+    assert program is not None  # only dynamo=False returns nothing
+    model: onnx.ModelProto = program.model_proto
     for node in model.graph.node:
         # Names of Python modules and source lines: they would tie the bundle to the exporting machine.
         del node.metadata_props[:]
@@ -64,7 +62,9 @@ def check_operations(model: onnx.ModelProto) -> dict[str, int]:
         counts[node.op_type] = counts.get(node.op_type, 0) + 1
         training = [a.i for a in node.attribute if a.name == "training_mode"]
         if node.op_type == "BatchNormalization" and any(training):
-            raise InputError("The network exports batch normalisation in training mode; its statistics would drift.")
+            raise InputError(
+                "The network exports batch normalisation in training mode; its statistics would drift."
+            )
     unknown = sorted(set(counts) - ALLOWED)
     if unknown or len(model.graph.output) != 1:
         what = f"the operation {', '.join(unknown)}" if unknown else f"{len(model.graph.output)} outputs"

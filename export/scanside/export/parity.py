@@ -56,7 +56,11 @@ def targets(precisions: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def check(
-    bundle: Bundle, role: str, cases: Sequence[GoldenCase], references: Sequence[Prediction], target: tuple[str, str]
+    bundle: Bundle,
+    role: str,
+    cases: Sequence[GoldenCase],
+    references: Sequence[Prediction],
+    target: tuple[str, str],
 ) -> list[Hop]:
     """Run all golden cases of a role on one (device, precision)."""
     device, precision = target
@@ -99,7 +103,9 @@ def report(hops: Sequence[Hop], cases: Sequence[GoldenCase]) -> dict[str, Any]:
             {
                 "name": case.name,
                 "shape": list(case.volume.data.shape),
-                "labels": {str(v): int(n) for v, n in zip(*np.unique(case.labels, return_counts=True), strict=True)},
+                "labels": {
+                    str(v): int(n) for v, n in zip(*np.unique(case.labels, return_counts=True), strict=True)
+                },
             }
             for case in cases
         ],
@@ -111,4 +117,9 @@ def report(hops: Sequence[Hop], cases: Sequence[GoldenCase]) -> dict[str, Any]:
 
 def _row(hop: Hop) -> dict[str, Any]:
     row = asdict(replace(hop.labels, ms=round(hop.labels.ms, 1)))
-    return {**row, "logit_error": hop.logit_error, "logit_differing": hop.logit_differing, "problem": hop.problem}
+    return {
+        **row,
+        "logit_error": hop.logit_error,
+        "logit_differing": hop.logit_differing,
+        "problem": hop.problem,
+    }

@@ -1,8 +1,11 @@
-"""nnU-Net's plans.json, dataset.json and checkpoint → the runtime's typed `Plan`. Refuses by name what it cannot map."""
+"""nnU-Net's plans.json, dataset.json and checkpoint → the runtime's typed `Plan`.
+
+What cannot be mapped is refused by name.
+"""
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ValidationError
 
@@ -23,7 +26,9 @@ _METHODS = {
 }
 
 
-def to_plan(folder: ModelFolder, *, postprocessing: Path | None = None, previous_stage: str | None = None) -> Plan:
+def to_plan(
+    folder: ModelFolder, *, postprocessing: Path | None = None, previous_stage: str | None = None
+) -> Plan:
     """Translate a results folder.
 
     Args:
@@ -76,14 +81,17 @@ def _refuse_custom_classes(folder: ModelFolder, config: dict[str, Any], plans: d
 
 
 def _channels(folder: ModelFolder, config: dict[str, Any]) -> tuple[Channel, ...]:
+    known: tuple[str, ...] = get_args(Normalization.model_fields["scheme"].annotation)
     names: dict[str, str] = folder.dataset.get("channel_names") or folder.dataset.get("modality") or {}
     if not names:
         raise InputError(f"dataset.json of {folder.path} names no channels.")
     statistics = folder.plans.foreground_intensity_properties_per_channel
     channels = []
     for index, scheme in enumerate(config["normalization_schemes"]):
-        if scheme not in Normalization.model_fields["scheme"].annotation.__args__:  # type: ignore[union-attr]
-            raise InputError(f"{folder.path} uses the normalisation '{scheme}', which scanside does not support.")
+        if scheme not in known:
+            raise InputError(
+                f"{folder.path} uses the normalisation '{scheme}', which scanside does not support."
+            )
         numbers = {}
         if scheme == "CTNormalization":
             wanted = ("mean", "std", "percentile_00_5", "percentile_99_5")
@@ -91,9 +99,13 @@ def _channels(folder: ModelFolder, config: dict[str, Any]) -> tuple[Channel, ...
         # Only z-score looks at the mask; elsewhere nnU-Net ignores the flag.
         masked = scheme == "ZScoreNormalization" and bool(config["use_mask_for_norm"][index])
         name = str(names.get(str(index), f"channel {index}"))
-        channels.append(Channel(name=name, normalization=Normalization(scheme=scheme, use_mask=masked, **numbers)))
+        channels.append(
+            Channel(name=name, normalization=Normalization(scheme=scheme, use_mask=masked, **numbers))
+        )
     if len(channels) != len(names):
-        raise InputError(f"{folder.path}: dataset.json names {len(names)} channels, plans.json {len(channels)}.")
+        raise InputError(
+            f"{folder.path}: dataset.json names {len(names)} channels, plans.json {len(channels)}."
+        )
     return tuple(channels)
 
 
@@ -109,7 +121,9 @@ def _resampling(config: dict[str, Any], what: str, default_order: int) -> Resamp
     if method == "torch":
         return _torch_resampling(arguments, force)
     order = arguments.get("order", 3)
-    return Resampling(method="default", order=order, order_z=arguments.get("order_z", 0), force_separate_z=force)
+    return Resampling(
+        method="default", order=order, order_z=arguments.get("order_z", 0), force_separate_z=force
+    )
 
 
 def _torch_resampling(arguments: dict[str, Any], force: bool | None) -> Resampling:
@@ -138,7 +152,7 @@ def _labels(dataset: dict[str, Any]) -> Labels:
     try:
         return Labels(
             names=names,
-            regions_class_order=tuple(int(value) for value in order) if regions else None,
+            regions_class_order=tuple(int(value) for value in order or ()) if regions else None,
             ignore=dataset["labels"].get("ignore"),
         )
     except ValidationError as error:
@@ -154,7 +168,9 @@ def _postprocessing(file: Path | None) -> tuple[KeepLargest, ...]:
         if name != "remove_all_but_largest_component_from_segmentation":
             raise InputError(f"{file} names the postprocessing '{name}', which scanside does not support.")
         if arguments.get("background_label", 0) != 0:
-            raise InputError(f"{file} removes components into label {arguments['background_label']}; only 0 is supported.")
+            raise InputError(
+                f"{file} removes components into label {arguments['background_label']}; only 0 is supported."
+            )
         steps.append(KeepLargest(labels=tuple(_flat(arguments["labels_or_regions"]))))
     return tuple(steps)
 

@@ -41,7 +41,9 @@ class Prediction:
 class Reference:
     """nnunetv2's predictor for one stage."""
 
-    def __init__(self, folder: ModelFolder, network: nn.Module, plan: Plan, *, mirroring: bool = True) -> None:
+    def __init__(
+        self, folder: ModelFolder, network: nn.Module, plan: Plan, *, mirroring: bool = True
+    ) -> None:
         """Set the predictor up for all folds of the folder.
 
         Args:
@@ -49,7 +51,9 @@ class Reference:
             plan: The plan's labels tell how margins are taken.
         """
         with contextlib.redirect_stdout(io.StringIO()):
-            self.predictor = nnUNetPredictor(use_mirroring=mirroring, device=torch.device("cpu"), allow_tqdm=False)
+            self.predictor = nnUNetPredictor(
+                use_mirroring=mirroring, device=torch.device("cpu"), allow_tqdm=False
+            )
             self.predictor.manual_initialization(
                 network,
                 folder.plans,
@@ -89,7 +93,10 @@ class Reference:
         return Prediction(logits.numpy(), labels, margins)
 
     def preprocess(
-        self, image: npt.NDArray[np.float32], spacing: tuple[float, ...], previous: npt.NDArray[np.integer] | None
+        self,
+        image: npt.NDArray[np.float32],
+        spacing: tuple[float, ...],
+        previous: npt.NDArray[np.integer] | None,
     ) -> tuple[npt.NDArray[np.float32], dict[str, Any]]:
         """nnU-Net's preprocessed data, one-hot channels of a cascade included, and its properties."""
         manager, configuration = self.predictor.plans_manager, self.predictor.configuration_manager
@@ -111,7 +118,9 @@ class Reference:
         current = list(configuration.spacing)
         current = [new[0], *current] if len(current) == 2 else current
         shape = properties["shape_after_cropping_and_before_resampling"]
-        full = np.asarray(configuration.resampling_fn_probabilities(logits, shape, current, new), dtype=np.float32)
+        full = np.asarray(
+            configuration.resampling_fn_probabilities(logits, shape, current, new), dtype=np.float32
+        )
         margins = np.full(properties["shape_before_cropping"], np.inf, dtype=np.float16)
         box = tuple(slice(start, stop) for start, stop in properties["bbox_used_for_cropping"])
         margins[box] = np.minimum(margin(full, self._plan.labels), 1e4)

@@ -26,12 +26,16 @@ class BundleWriter:
         if out.exists() and not overwrite:
             raise OutputError(f"{out} exists already; choose another -o or add --overwrite.")
         if out.exists() and not (out / MANIFEST).is_file():
-            raise OutputError(f"{out} is not a bundle, so --overwrite will not replace it; choose another -o.")
+            raise OutputError(
+                f"{out} is not a bundle, so --overwrite will not replace it; choose another -o."
+            )
         try:
             out.parent.mkdir(parents=True, exist_ok=True)
             self._folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
         except OSError as error:
-            raise OutputError(f"{out.parent} cannot be written ({error.strerror}); choose another -o.") from error
+            raise OutputError(
+                f"{out.parent} cannot be written ({error.strerror}); choose another -o."
+            ) from error
         self.files: dict[str, FileEntry] = {}
 
     def add(self, relative: str, content: bytes) -> None:
@@ -41,7 +45,9 @@ class BundleWriter:
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(content)
         except OSError as error:
-            raise OutputError(f"{self._out} cannot be written ({error.strerror}); free space or choose another -o.") from error
+            raise OutputError(
+                f"{self._out} cannot be written ({error.strerror}); free space or choose another -o."
+            ) from error
         self.files[relative] = FileEntry(sha256=hashlib.sha256(content).hexdigest(), bytes=len(content))
 
     def write_manifest(self, manifest: Manifest) -> Path:
@@ -51,7 +57,9 @@ class BundleWriter:
         try:
             (self._folder / MANIFEST).write_text(json.dumps(content, indent=1) + "\n")
         except OSError as error:
-            raise OutputError(f"{self._out} cannot be written ({error.strerror}); free space or choose another -o.") from error
+            raise OutputError(
+                f"{self._out} cannot be written ({error.strerror}); free space or choose another -o."
+            ) from error
         return self._folder
 
     def commit(self) -> None:
@@ -64,7 +72,9 @@ class BundleWriter:
                 self._out.rename(old / "bundle")
             self._folder.rename(self._out)
         except OSError as error:
-            raise OutputError(f"{self._out} cannot be written ({error.strerror}); choose another -o.") from error
+            raise OutputError(
+                f"{self._out} cannot be written ({error.strerror}); choose another -o."
+            ) from error
         finally:
             if old is not None:
                 shutil.rmtree(old, ignore_errors=True)

@@ -102,7 +102,9 @@ def verify(bundle: Bundle) -> int:
     for file in sorted(bundle.path.rglob("*")):
         relative = file.relative_to(bundle.path).as_posix()
         if not file.is_dir() and relative not in known:
-            raise BundleError(f"Bundle {bundle.path} holds {relative}, which its manifest does not name; remove it.")
+            raise BundleError(
+                f"Bundle {bundle.path} holds {relative}, which its manifest does not name; remove it."
+            )
     return len(known)
 
 
@@ -123,4 +125,6 @@ def _parse(text: bytes, folder: Path) -> Manifest:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "manifest"
-        raise BundleError(f"{folder / MANIFEST} is not valid: {where}: {first['msg']}; export it again.") from error
+        raise BundleError(
+            f"{folder / MANIFEST} is not valid: {where}: {first['msg']}; export it again."
+        ) from error

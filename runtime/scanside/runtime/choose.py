@@ -26,8 +26,10 @@ def open_segmenter(bundle: Bundle, options: Options | None = None) -> Segmenter:
     """
     options = options or Options()
     if options.device != "auto":
-        return Segmenter(bundle, options, Obtained(options.device, options.device, "asked for", options.precision))
-    reasons = []
+        return Segmenter(
+            bundle, options, Obtained(options.device, options.device, "asked for", options.precision)
+        )
+    reasons: list[str] = []
     for device in DEVICES:
         module = backend(device)
         problem = _unusable(module, options.precision) or _golden_problem(bundle, options, module)

@@ -5,7 +5,10 @@ from dataclasses import dataclass
 
 from scanside.runtime.backends.table import DEVICES, backend
 
-_EXTRAS = {"export": ("torch", "nnunetv2", "onnx", "onnxscript"), "bench": ("psutil", "matplotlib", "nnunetv2")}
+_EXTRAS = {
+    "export": ("torch", "nnunetv2", "onnx", "onnxscript"),
+    "bench": ("psutil", "matplotlib", "nnunetv2"),
+}
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,9 @@ def _backend(name: str) -> Finding:
         importlib.import_module(package)
     except Exception as error:  # a broken binary fails in many ways
         reason = f"{package} is installed but does not load ({type(error).__name__}: {error})"
-        return Finding(name, module.TITLE, "backend", False, reason, f"pip install --force-reinstall {package}")
+        return Finding(
+            name, module.TITLE, "backend", False, reason, f"pip install --force-reinstall {package}"
+        )
     return Finding(name, module.TITLE, "backend", True, module.version(), None, module.PRECISIONS)
 
 

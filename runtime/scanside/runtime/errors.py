@@ -1,16 +1,16 @@
 """The error tree. Every error is one sentence: what happened, in which file or study, what to do.
 
-    ScansideError                exit 1
-    ├── UsageError               exit 2   the command line asks for something that makes no sense
-    │   └── ExtraMissingError    exit 2   a command's optional packages are not installed
-    ├── BundleError              exit 3   bundle missing, truncated, tampered, too new, without parity
-    ├── BackendError             exit 4   no such backend, it does not load, it fails on the network
-    │   └── ProviderMismatchError         the provider obtained is not the one asked for
-    ├── InputError               exit 5   the study or image is refused
-    │   ├── GeometryError                 spacing, direction, slices or shapes are not a geometry
-    │   └── ImageReadError                the file is not readable as an image
-    ├── OutputError              exit 1   a result cannot be written (permissions, disk full)
-    └── CaseError                exit 1   computing this case failed (non-finite logits, out of memory)
+ScansideError                exit 1
+├── UsageError               exit 2   the command line asks for something that makes no sense
+│   └── ExtraMissingError    exit 2   a command's optional packages are not installed
+├── BundleError              exit 3   bundle missing, truncated, tampered, too new, without parity
+├── BackendError             exit 4   no such backend, it does not load, it fails on the network
+│   └── ProviderMismatchError         the provider obtained is not the one asked for
+├── InputError               exit 5   the study or image is refused
+│   ├── GeometryError                 spacing, direction, slices or shapes are not a geometry
+│   └── ImageReadError                the file is not readable as an image
+├── OutputError              exit 1   a result cannot be written (permissions, disk full)
+└── CaseError                exit 1   computing this case failed (non-finite logits, out of memory)
 """
 
 from enum import IntEnum

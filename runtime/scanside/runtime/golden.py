@@ -104,7 +104,9 @@ def load_golden(bundle: Bundle, case: Golden) -> GoldenCase:
             spacing = tuple(float(value) for value in arrays["spacing"])
             labels, margin = arrays["labels"], arrays["margin"]
     except (ValueError, KeyError, OSError) as error:
-        raise BundleError(f"Golden case {case.file} of {bundle.path} is not readable; export it again.") from error
+        raise BundleError(
+            f"Golden case {case.file} of {bundle.path} is not readable; export it again."
+        ) from error
     geometry = Geometry(image.shape[1:], (spacing[0], spacing[1], spacing[2]))
     return GoldenCase(case.name, Volume(image, geometry), labels, margin)
 

@@ -14,7 +14,12 @@ Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 def _inside(path: str) -> str:
     """A path that cannot leave the bundle."""
-    if not path or path.startswith("/") or "\\" in path or any(part in ("", ".", "..") for part in path.split("/")):
+    if (
+        not path
+        or path.startswith("/")
+        or "\\" in path
+        or any(part in ("", ".", "..") for part in path.split("/"))
+    ):
         raise ValueError(f"'{path}' is not a path inside the bundle")
     return path
 

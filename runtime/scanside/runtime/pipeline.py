@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -119,7 +119,9 @@ class Segmenter:
         wanted = len(self.plan.channels)
         if volume.channels != wanted:
             names = ", ".join(channel.name for channel in self.plan.channels)
-            raise InputError(f"The model takes {wanted} channel(s) ({names}), the image has {volume.channels}.")
+            raise InputError(
+                f"The model takes {wanted} channel(s) ({names}), the image has {volume.channels}."
+            )
         clock = _Clock(case, listener)
         original = volume.geometry
         if self.plan.reorient:
@@ -150,7 +152,13 @@ class Segmenter:
         return self._prepare(self._stages[-1], volume, mask, clock, "").logits
 
     def _run_stage(
-        self, stage: _Stage, volume: Volume, previous: Mask | None, clock: "_Clock", prefix: str, probabilities: bool
+        self,
+        stage: _Stage,
+        volume: Volume,
+        previous: Mask | None,
+        clock: "_Clock",
+        prefix: str,
+        probabilities: bool,
     ) -> tuple[Mask, Probabilities | None]:
         ready = self._prepare(stage, volume, previous, clock, prefix)
         cropped, plan = ready.cropped, stage.plan
@@ -256,7 +264,7 @@ def _open_stage(bundle: Bundle, role: str, options: Options, device: str) -> _St
             f"Segmenter '{role}' has no fold {', '.join(unknown) or '(none given)'}; it has {', '.join(networks)}."
         )
     # bf16 is the fp32 network run in bfloat16; mixed is a network of its own.
-    file_precision = "mixed" if options.precision == "mixed" else "fp32"
+    file_precision: Literal["fp32", "mixed"] = "mixed" if options.precision == "mixed" else "fp32"
     sessions: list[Session] = []
     try:
         for fold in chosen:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -10,7 +9,15 @@ from typing import Literal
 
 import numpy as np
 
-from scanside.runtime.errors import BackendError, BundleError, CaseError, ExitCode, InputError, OutputError, ScansideError
+from scanside.runtime.errors import (
+    BackendError,
+    BundleError,
+    CaseError,
+    ExitCode,
+    InputError,
+    OutputError,
+    ScansideError,
+)
 from scanside.runtime.events import CaseFailed, CaseFinished, Listener, StageFinished
 from scanside.runtime.images.cases import CaseInput
 from scanside.runtime.images.files import atomic_write
@@ -93,7 +100,9 @@ def _settle(loading: "Future[tuple[LoadedCase, float]]") -> tuple[LoadedCase, fl
     except ScansideError as error:
         return error
     except MemoryError:
-        return CaseError("There is not enough memory to read this image; close other programs or use a larger machine.")
+        return CaseError(
+            "There is not enough memory to read this image; close other programs or use a larger machine."
+        )
 
 
 def _compute(
@@ -116,28 +125,32 @@ def _compute(
     except ScansideError as error:
         return _done(_failure(task, error))
     except MemoryError:
-        return _done(_failure(task, CaseError("There is not enough memory for this case; use a larger machine.")))
+        return _done(
+            _failure(task, CaseError("There is not enough memory for this case; use a larger machine."))
+        )
     return writer.submit(_write, segmenter, task, case, read_ms, result, listener)
 
 
 def _write(
-    segmenter: Segmenter, task: Task, case: LoadedCase, read_ms: float, result: Segmentation, listener: Listener
+    segmenter: Segmenter,
+    task: Task,
+    case: LoadedCase,
+    read_ms: float,
+    result: Segmentation,
+    listener: Listener,
 ) -> CaseResult:
     start = perf_counter()
     outputs = [task.mask]
     try:
+        if task.probabilities is not None and result.probabilities is not None:
+            outputs.append(task.probabilities)
+            with atomic_write(task.probabilities) as temporary, temporary.open("wb") as stream:
+                np.savez_compressed(stream, probabilities=result.probabilities)
         if task.mask.suffix == ".dcm":
             _write_seg(segmenter, task, case, result)
         else:
             write_mask(result.mask, case.volume.geometry, task.mask)
-        if task.probabilities is not None and result.probabilities is not None:
-            with atomic_write(task.probabilities) as temporary, temporary.open("wb") as stream:
-                np.savez_compressed(stream, probabilities=result.probabilities)
-            outputs.append(task.probabilities)
     except ScansideError as error:
-        for path in outputs:
-            with suppress(OSError):
-                path.unlink(missing_ok=True)
         return _failure(task, error)
     write_ms = (perf_counter() - start) * 1000
     listener(StageFinished(case.name, "write", write_ms))
@@ -154,7 +167,9 @@ def _write_seg(segmenter: Segmenter, task: Task, case: LoadedCase, result: Segme
         raise OutputError(f"{task.mask} cannot be a DICOM SEG: the input of {case.name} is not DICOM.")
     names = segmenter.plan.labels.names
     flat = {name: value for name, value in names.items() if isinstance(value, int) and value != 0}
-    for value in segmenter.plan.labels.foreground:  # a label that occurs in regions only has no name of its own
+    for (
+        value
+    ) in segmenter.plan.labels.foreground:  # a label that occurs in regions only has no name of its own
         if value not in flat.values():
             flat[" ∩ ".join(n for n, v in names.items() if isinstance(v, tuple) and value in v)] = value
     manifest = segmenter.bundle.manifest
@@ -190,5 +205,7 @@ def _done(result: CaseResult) -> "Future[CaseResult]":
 
 
 def _announce(result: CaseResult, listener: Listener) -> CaseResult:
-    listener(CaseFinished(result.name) if result.status == "ok" else CaseFailed(result.name, result.reason or ""))
+    listener(
+        CaseFinished(result.name) if result.status == "ok" else CaseFailed(result.name, result.reason or "")
+    )
     return result

@@ -92,7 +92,9 @@ class Volume:
                 f"{self.data.shape}; convert it with numpy first."
             )
         if self.data.shape[1:] != self.geometry.shape:
-            raise GeometryError(f"Image data of shape {self.data.shape[1:]} is not on a {self.geometry.shape} grid.")
+            raise GeometryError(
+                f"Image data of shape {self.data.shape[1:]} is not on a {self.geometry.shape} grid."
+            )
         if self.data.shape[0] < 1:
             raise InputError("The image has no channel.")
         if not np.isfinite(self.data).all():

@@ -48,7 +48,9 @@ def open_session(model: bytes, precision: str, threads: int | None = None) -> Se
         network.reshape(shape)
         compiled = core.compile_model(network, "CPU", settings)
     except Exception as error:  # the bindings raise RuntimeError and their own types
-        raise BackendError(f"OpenVINO cannot load the network ({_last_line(error)}); re-export it.") from error
+        raise BackendError(
+            f"OpenVINO cannot load the network ({_last_line(error)}); re-export it."
+        ) from error
     devices = compiled.get_property("EXECUTION_DEVICES")
     if devices != ["CPU"]:
         raise ProviderMismatchError(f"Asked OpenVINO for CPU, obtained {devices}.")
@@ -76,7 +78,8 @@ class OpenVinoSession(Closing):
         try:
             # The output tensor is the request's own memory, overwritten by the next run: hence the copies.
             results = [
-                self._request.infer(tile[None], share_inputs=True, share_outputs=True)[0].copy() for tile in tiles
+                self._request.infer(tile[None], share_inputs=True, share_outputs=True)[0].copy()
+                for tile in tiles
             ]
         except Exception as error:
             raise BackendError(f"OpenVINO failed while running the network ({_last_line(error)}).") from error

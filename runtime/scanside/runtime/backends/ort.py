@@ -50,7 +50,9 @@ def open_session(model: bytes, precision: str, threads: int | None = None) -> Se
     try:
         session = ort.InferenceSession(model, options, providers=[PROVIDER])
     except Exception as error:  # onnxruntime raises its own types, all outside one tree
-        raise BackendError(f"ONNX Runtime cannot load the network ({_first_line(error)}); re-export it.") from error
+        raise BackendError(
+            f"ONNX Runtime cannot load the network ({_first_line(error)}); re-export it."
+        ) from error
     if session.get_providers() != [PROVIDER]:
         raise ProviderMismatchError(f"Asked ONNX Runtime for {PROVIDER}, obtained {session.get_providers()}.")
     return OrtSession(session, precision)
@@ -73,7 +75,9 @@ class OrtSession(Closing):
         try:
             result: Float = self._session.run([self._output], {self._input: tiles})[0]
         except Exception as error:
-            raise BackendError(f"ONNX Runtime failed while running the network ({_first_line(error)}).") from error
+            raise BackendError(
+                f"ONNX Runtime failed while running the network ({_first_line(error)})."
+            ) from error
         return result
 
     def close(self) -> None:

@@ -7,7 +7,6 @@ import sys
 from importlib.metadata import entry_points
 from typing import Any
 
-import click
 import typer
 from typer.core import TyperGroup
 from typer.main import get_command
@@ -16,10 +15,10 @@ from scanside.runtime.errors import ExitCode, ExtraMissingError, ScansideError
 
 GROUP = "scanside.commands"
 _BUILT_IN = {
-    "segment": ("scanside.runtime.cli.segment", "Segment images with a bundle."),
-    "bundle": ("scanside.runtime.cli.bundle", "Inspect or verify a bundle."),
-    "selftest": ("scanside.runtime.cli.selftest", "Replay a bundle's golden cases on this machine."),
-    "doctor": ("scanside.runtime.cli.doctor", "Say what this machine can run and what is missing."),
+    "segment": "scanside.runtime.cli.segment",
+    "bundle": "scanside.runtime.cli.bundle",
+    "selftest": "scanside.runtime.cli.selftest",
+    "doctor": "scanside.runtime.cli.doctor",
 }
 _HELP = """Segment MRI with trained nnU-Net models, without PyTorch. Research use only.
 
@@ -31,12 +30,12 @@ Example: scanside segment hippocampus.bundle scan.nii.gz -o masks"""
 class _Commands(TyperGroup):
     """Built-in commands and those of installed components; a command's module is imported when it is called."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: Any) -> list[str]:
         return [*_BUILT_IN, *sorted(point.name for point in entry_points(group=GROUP))]
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name in _BUILT_IN:
-            app = importlib.import_module(_BUILT_IN[cmd_name][0]).app
+            app = importlib.import_module(_BUILT_IN[cmd_name]).app
         else:
             points = [point for point in entry_points(group=GROUP) if point.name == cmd_name]
             if not points:
@@ -44,27 +43,35 @@ class _Commands(TyperGroup):
             try:
                 app = points[0].load()
             except ImportError as error:
-                return _unavailable(cmd_name, error)
+                app = _unavailable(cmd_name, error)
         command = get_command(app)
         command.name = cmd_name
         return command
 
 
-def _unavailable(name: str, error: ImportError) -> click.Command:
+def _unavailable(name: str, error: ImportError) -> typer.Typer:
     """The stand-in for a command whose component is not installed or lacks a package."""
+    stand_in = typer.Typer(add_completion=False, rich_markup_mode=None)
+    any_arguments = {"allow_extra_args": True, "ignore_unknown_options": True}
+    reason = str(error)
 
+    @stand_in.command(help="Not installed.", context_settings=any_arguments)
     def explain() -> None:
-        raise ExtraMissingError(f"`scanside {name}` is not available here ({error}); run: pip install 'scanside[{name}]'.")
+        raise ExtraMissingError(
+            f"`scanside {name}` is not available here ({reason}); run: pip install 'scanside[{name}]'."
+        )
 
-    return click.Command(name, callback=explain, help="Not installed.", params=[click.Argument(["rest"], nargs=-1)])
+    return stand_in
 
 
-app = typer.Typer(cls=_Commands, help=_HELP, no_args_is_help=True, add_completion=False, rich_markup_mode=None)
+app = typer.Typer(
+    cls=_Commands, help=_HELP, no_args_is_help=True, add_completion=False, rich_markup_mode=None
+)
 
 
 @app.callback()
 def _root() -> None:
-    """Keep typer from merging the group with its only command."""
+    """Make typer build a group although no command is registered here."""
 
 
 def require_extra(extra: str, *packages: str) -> None:
@@ -76,7 +83,8 @@ def require_extra(extra: str, *packages: str) -> None:
     missing = [package for package in packages if importlib.util.find_spec(package) is None]
     if missing:
         raise ExtraMissingError(
-            f"This command needs {', '.join(missing)}, which is not installed; run: pip install 'scanside[{extra}]'."
+            f"This command needs {', '.join(missing)}, which is not installed; "
+            f"run: pip install 'scanside[{extra}]'."
         )
 
 
@@ -91,26 +99,33 @@ def run(arguments: list[str] | None = None) -> int:
         result: Any = get_command(app).main(args=arguments, prog_name="scanside", standalone_mode=False)
     except ScansideError as error:
         return _say(str(error), error.exit_code)
-    except click.exceptions.Exit as stop:
+    except typer.Exit as stop:
         return int(stop.exit_code)
-    except click.ClickException as error:
-        error.show()
-        return ExitCode.USAGE
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         return _say("Interrupted; nothing half-written is left behind.", ExitCode.INTERRUPTED)
     except BrokenPipeError:
         # The reader of stdout has gone (`| head`); keep the interpreter from complaining at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.OK
     except Exception as error:
-        if os.environ.get("SCANSIDE_DEBUG"):
-            raise
-        what = f"{type(error).__name__}: {error}".splitlines()[0]
-        return _say(
-            f"An unforeseen error stopped the command ({what}); run again with SCANSIDE_DEBUG=1 and report it.",
-            ExitCode.CASE_FAILED,
-        )
+        return _unforeseen(error)
     return int(result) if isinstance(result, int) else ExitCode.OK
+
+
+def _unforeseen(error: Exception) -> int:
+    if hasattr(error, "show") and hasattr(error, "format_message"):
+        # A ClickException: of click, or of the copy of it that newer versions of typer carry.
+        if not str(error).strip():
+            return ExitCode.USAGE  # no arguments: the help has been shown
+        error.show()
+        return ExitCode.USAGE
+    if os.environ.get("SCANSIDE_DEBUG"):
+        raise error
+    what = f"{type(error).__name__}: {error}".splitlines()[0]
+    return _say(
+        f"An unforeseen error stopped the command ({what}); run again with SCANSIDE_DEBUG=1 and report it.",
+        ExitCode.CASE_FAILED,
+    )
 
 
 def _say(sentence: str, code: int) -> int:

@@ -24,17 +24,51 @@ DICOM_SEG = ".dcm"
 @app.command()
 def segment(
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle folder.")],
-    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Image file, one file a channel, a folder of <case>_0000<ending> images, or a folder with one DICOM series.")],
-    out: Annotated[Path, typer.Option("-o", "--out", metavar="OUT", help="Folder for the masks, or, for one case, the mask's file.")],
-    device: Annotated[str, typer.Option(metavar="NAME", help="auto, openvino or cpu (ONNX Runtime).")] = "auto",
-    precision: Annotated[str, typer.Option(metavar="NAME", help="fp32 (exact), mixed or bf16 (approximations).")] = "fp32",
-    no_mirroring: Annotated[bool, typer.Option("--no-mirroring", help="Skip mirror variants: faster, an approximation.")] = False,
-    step_size: Annotated[float, typer.Option(metavar="X", help="Tile step as a part of the tile; 0.5 is nnU-Net's.")] = 0.5,
-    folds: Annotated[str | None, typer.Option(metavar="LIST", help="Folds to average, such as 0,1; default all.")] = None,
-    role: Annotated[str | None, typer.Option(metavar="NAME", help="Segmenter, where the bundle holds several.")] = None,
-    threads: Annotated[int | None, typer.Option(metavar="N", help="Threads of the network; default one a core.")] = None,
-    ending: Annotated[str | None, typer.Option("--format", metavar="ENDING", help="Ending of the masks: .nii.gz, .nrrd, .mha, .dcm …; default: the input's, .dcm (DICOM SEG) for DICOM.")] = None,
-    save_probabilities: Annotated[bool, typer.Option("--save-probabilities", help="Also write <case>.npz with probabilities.")] = False,
+    inputs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="INPUT...",
+            help="Image file, one file a channel, a folder of <case>_0000<ending> images, or a DICOM series folder.",
+        ),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "-o", "--out", metavar="OUT", help="Folder for the masks, or, for one case, the mask's file."
+        ),
+    ],
+    device: Annotated[
+        str, typer.Option(metavar="NAME", help="auto, openvino or cpu (ONNX Runtime).")
+    ] = "auto",
+    precision: Annotated[
+        str, typer.Option(metavar="NAME", help="fp32 (exact), mixed or bf16 (approximations).")
+    ] = "fp32",
+    no_mirroring: Annotated[
+        bool, typer.Option("--no-mirroring", help="Skip mirror variants: faster, an approximation.")
+    ] = False,
+    step_size: Annotated[
+        float, typer.Option(metavar="X", help="Tile step as a part of the tile; 0.5 is nnU-Net's.")
+    ] = 0.5,
+    folds: Annotated[
+        str | None, typer.Option(metavar="LIST", help="Folds to average, such as 0,1; default all.")
+    ] = None,
+    role: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Segmenter, where the bundle holds several.")
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(metavar="N", help="Threads of the network; default one a core.")
+    ] = None,
+    ending: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            metavar="ENDING",
+            help="Ending of the masks: .nii.gz, .nrrd, .mha, .dcm …; default: the input's, .dcm (DICOM SEG) for DICOM.",
+        ),
+    ] = None,
+    save_probabilities: Annotated[
+        bool, typer.Option("--save-probabilities", help="Also write <case>.npz with probabilities.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace masks that exist.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON report on stdout.")] = False,
 ) -> int:
@@ -95,7 +129,11 @@ def _tasks(
     tasks = []
     for case in cases:
         mask = out if named else out / f"{case.name}{ending or _native_ending(case)}"
-        npz = mask.with_name(f"{mask.name.removesuffix(ending_of(mask) or DICOM_SEG)}.npz") if probabilities else None
+        npz = (
+            mask.with_name(f"{mask.name.removesuffix(ending_of(mask) or DICOM_SEG)}.npz")
+            if probabilities
+            else None
+        )
         tasks.append(Task(case, mask, npz))
     return tasks
 

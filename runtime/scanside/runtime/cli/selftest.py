@@ -20,7 +20,9 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 @app.command()
 def selftest(
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle folder.")],
-    device: Annotated[str | None, typer.Option(metavar="NAME", help="One device; default: all that are here.")] = None,
+    device: Annotated[
+        str | None, typer.Option(metavar="NAME", help="One device; default: all that are here.")
+    ] = None,
     precision: Annotated[str, typer.Option(metavar="NAME", help="fp32, mixed or bf16.")] = "fp32",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
 ) -> int:
@@ -42,7 +44,12 @@ def selftest(
     failed = [row for row in rows if row["problem"]]
     if as_json:
         status = "failed" if failed else "ok"
-        document = {"schema": "scanside.selftest/1", "status": status, "bundle": opened.summary(), "cases": rows}
+        document = {
+            "schema": "scanside.selftest/1",
+            "status": status,
+            "bundle": opened.summary(),
+            "cases": rows,
+        }
         print(json.dumps(document, indent=1))
     else:
         for row in rows:
@@ -59,5 +66,7 @@ def _usable(name: str, precision: str) -> bool:
 
 
 def _replay(bundle: Bundle, options: Options) -> list[dict[str, Any]]:
-    with Segmenter(bundle, options, Obtained(options.device, options.device, "selftest", options.precision)) as opened:
+    with Segmenter(
+        bundle, options, Obtained(options.device, options.device, "selftest", options.precision)
+    ) as opened:
         return [asdict(result) for result in replay_all(opened)]

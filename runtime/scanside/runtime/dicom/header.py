@@ -48,11 +48,16 @@ def read_instance(file: Path) -> Instance:
                 header = pydicom.dcmread(file, stop_before_pixels=True)
             except InvalidDicomError:
                 header = pydicom.dcmread(file, stop_before_pixels=True, force=True)
-            if attribute(header, "SOPClassUID"):
+            if attribute(header, "SOPClassUID") and not _lost_its_end(header):
                 return Instance(file, with_transfer_syntax(header))
         except Exception as error:  # pydicom raises almost anything on damaged bytes
             raise _unreadable(file) from error
     raise _unreadable(file)
+
+
+def has_pixels(header: Dataset) -> bool:
+    """Whether the object has rows and columns."""
+    return bool(attribute(header, "Rows") and attribute(header, "Columns"))
 
 
 def is_headless_dicom(file: Path) -> bool:
@@ -80,6 +85,11 @@ def attribute(dataset: Dataset, keyword: str) -> Any:
     except Exception:  # pydicom converts on access and raises what the conversion raises
         return None
     return None if value == "" else value
+
+
+def _lost_its_end(header: Dataset) -> bool:
+    """Whether an image has no size: pydicom takes a file cut between two elements for a shorter one."""
+    return "Image Storage" in header.SOPClassUID.name and not has_pixels(header)
 
 
 def _unreadable(file: Path) -> ImageReadError:

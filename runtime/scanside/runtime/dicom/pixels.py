@@ -77,7 +77,7 @@ def _modality_values(
 def _undecodable(path: Path, error: Exception) -> ImageReadError:
     try:
         syntax = pydicom.dcmread(path, stop_before_pixels=True, force=True).file_meta.TransferSyntaxUID
-        decodable = not syntax.is_compressed or get_decoder(syntax).is_available
+        decodable = get_decoder(syntax).is_available
     except NotImplementedError:
         decodable = False
     except Exception:

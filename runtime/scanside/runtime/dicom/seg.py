@@ -1,5 +1,6 @@
 """A mask → DICOM Segmentation (BINARY) on the frames of its source series."""
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,8 @@ def write_seg(
 
     Segments are numbered 1, 2, … in the order of the label values. All labels are described, those without a
     voxel too; empty frames are left out, unless the whole mask is empty: then all are written, all zero.
-    UIDs depend on the source images and the bundle alone: the same study and bundle give the same UIDs.
+    UIDs depend on the source images, the bundle and the mask: a second run gives the same object again, and a mask
+    computed otherwise (another step size, other folds) is another object.
 
     Args:
         mask: (Z, Y, X) on the series' grid.
@@ -73,7 +75,8 @@ def write_seg(
 
 
 def _segmentation(frames: Mask, labels: list[str], series: DicomSeries, algorithm: Algorithm) -> Any:
-    seeds = (*sorted(series.sop_instance_uids), algorithm.bundle_sha256)
+    content = hashlib.sha256(np.ascontiguousarray(frames)).hexdigest()
+    seeds = (*sorted(series.sop_instance_uids), algorithm.bundle_sha256, content)
     segmentation = highdicom.seg.Segmentation(
         source_images=reference_headers(series),
         pixel_array=frames,
@@ -93,6 +96,7 @@ def _segmentation(frames: Mask, labels: list[str], series: DicomSeries, algorith
         omit_empty_frames=bool(frames.any()),
         content_label="SCANSIDE",
         content_description=f"Automatic segmentation, {_NOTICE}",
+        specific_character_set="ISO_IR 192",  # UTF-8 holds the patient's name and the labels, whatever they are
         series_description=short_text(f"{algorithm.name[:40]} SEG ({_NOTICE})"),
     )
     fix_dimension_uid(segmentation, derived_uid("seg dimension", *seeds))

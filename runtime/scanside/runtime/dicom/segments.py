@@ -112,7 +112,9 @@ def _changed(dataset: Dataset, **changes: Any) -> Dataset:
         copy.file_meta = dataset.file_meta
         changes |= dict.fromkeys((keyword for keyword in _TYPE_2 if keyword not in dataset), "")
     for keyword, value in changes.items():
-        copy.pop(tag_for_keyword(keyword) or 0, None)  # assigning to a present attribute would change the original
+        copy.pop(
+            tag_for_keyword(keyword) or 0, None
+        )  # assigning to a present attribute would change the original
         setattr(copy, keyword, value)
     return copy
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pydicom.dataset import Dataset
 
-from scanside.runtime.dicom.header import Instance, attribute, quiet, read_instance
+from scanside.runtime.dicom.header import Instance, attribute, has_pixels, quiet, read_instance
 from scanside.runtime.errors import InputError
 from scanside.runtime.images.names import files_in, has_dicom_mark
 from scanside.runtime.volume import Geometry
@@ -98,8 +98,7 @@ def _has_dicom_name(file: Path) -> bool:
 
 
 def _is_image(header: Dataset) -> bool:
-    has_pixels = attribute(header, "Rows") and attribute(header, "Columns")
-    return bool(has_pixels) and header.SOPClassUID not in _NOT_PICTURES
+    return has_pixels(header) and header.SOPClassUID not in _NOT_PICTURES
 
 
 def _refuse_several_series(path: Path, images: list[Instance]) -> None:

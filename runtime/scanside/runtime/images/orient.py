@@ -1,13 +1,15 @@
 """Bring a volume to a canonical orientation and a mask back, by flips and axis swaps alone."""
 
 from dataclasses import replace
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from scanside.runtime.errors import GeometryError
 from scanside.runtime.volume import Geometry, Volume
+
+_Scalar = TypeVar("_Scalar", bound=np.generic)
 
 _LETTERS = ("RL", "AP", "IS")
 """Per LPS coordinate: the letter when the index grows against it, and along it."""
@@ -58,9 +60,9 @@ def reorient(volume: Volume, target: str = "RAS") -> tuple[Volume, str]:
 
 
 def restore_orientation(
-    mask: npt.NDArray[np.unsignedinteger[Any]], oriented: Geometry, original: Geometry
-) -> npt.NDArray[np.unsignedinteger[Any]]:
-    """Undo `reorient` for a mask.
+    mask: npt.NDArray[_Scalar], oriented: Geometry, original: Geometry
+) -> npt.NDArray[_Scalar]:
+    """Undo `reorient` for a mask, or for any other array on its grid.
 
     Args:
         mask: (Z, Y, X) on `oriented`.
@@ -82,7 +84,7 @@ def _same_line(a: str, b: str) -> bool:
     return any(a in letters and b in letters for letters in _LETTERS)
 
 
-def _apply(array: npt.NDArray[Any], signed: npt.NDArray[np.float64]) -> npt.NDArray[Any]:
+def _apply(array: npt.NDArray[_Scalar], signed: npt.NDArray[np.float64]) -> npt.NDArray[_Scalar]:
     """Permute and flip the last three axes (z, y, x); `signed[i, j]` = ±1: new index j runs along old i."""
     source = [int(np.flatnonzero(signed[:, axis])[0]) for axis in range(3)]
     lead = array.ndim - 3

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from scanside.runtime.errors import GeometryError, ImageReadError, InputError
 from scanside.runtime.images.complete import is_complete
 from scanside.runtime.images.files import ENDINGS
+from scanside.runtime.images.nifti import spacing_is_missing
 from scanside.runtime.volume import Geometry, Volume
 
 FLAT_SPACING = 999
@@ -37,6 +38,8 @@ def read_image(path: Path) -> Volume:
     _refuse_what_is_not_one_volume(reader, path)
     if not is_complete(reader, path):
         raise ImageReadError(f"{path.name} is truncated or damaged; copy or export it again.")
+    if reader.HasMetaDataKey("pixdim[1]") and spacing_is_missing(path):
+        raise GeometryError(f"{path.name} says no voxel spacing (0 or NaN); set it from the original scan.")
     try:
         image = reader.Execute()
     except (RuntimeError, MemoryError) as error:

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scanside.runtime.errors import OutputError
+from scanside.runtime.images.complete import is_complete
 from scanside.runtime.images.files import ENDINGS, atomic_write, ending_of
 from scanside.runtime.volume import Geometry
 
@@ -54,17 +55,21 @@ def _image(mask: npt.NDArray[np.unsignedinteger[Any]], geometry: Geometry) -> An
 
 
 def _verify(image: Any, written: Path, path: Path) -> None:
-    """Read back: a full disk can pass unnoticed through ITK's writers, a format can drop the direction."""
+    """Read back: ITK's NIfTI and GIPL writers do not notice a full disk, and GIPL drops the direction."""
     import SimpleITK as sitk
 
-    back = sitk.ReadImage(str(written))
-    for name in ("GetSize", "GetSpacing", "GetOrigin", "GetDirection"):
-        wanted, found = getattr(image, name)(), getattr(back, name)()
-        if len(wanted) != len(found) or not np.allclose(wanted, found, rtol=1e-6, atol=_GEOMETRY_TOLERANCE):
-            what = name.removeprefix("Get").lower()
-            raise OutputError(
-                f"{path} cannot be written: {ending_of(path)} does not keep the image's {what}; "
-                f"choose .nii.gz, .nrrd or .mha."
-            )
-    if not np.array_equal(sitk.GetArrayViewFromImage(back), sitk.GetArrayViewFromImage(image)):
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(written))
+    reader.ReadImageInformation()
+    back = reader.Execute() if is_complete(reader, written) else None
+    if back is None or not np.array_equal(
+        sitk.GetArrayViewFromImage(back), sitk.GetArrayViewFromImage(image)
+    ):
         raise OutputError(f"{path} was not written whole; check free space and run again.")
+    for name in ("Spacing", "Origin", "Direction"):
+        wanted, found = getattr(image, f"Get{name}")(), getattr(back, f"Get{name}")()
+        if len(wanted) != len(found) or not np.allclose(wanted, found, rtol=1e-6, atol=_GEOMETRY_TOLERANCE):
+            raise OutputError(
+                f"{path} cannot be written: {ending_of(path)} does not keep the image's {name.lower()}; "
+                "choose .nii.gz, .nrrd or .mha."
+            )

@@ -32,12 +32,13 @@ def round_to_half(values: npt.NDArray[np.float32]) -> None:
     bits += odd
     bits &= np.uint32(0xFFFFE000)
     if small.size:
-        values[subnormal] = (small + _SUBNORMAL_ROUNDER) - _SUBNORMAL_ROUNDER
+        rounded = (np.abs(small) + _SUBNORMAL_ROUNDER) - _SUBNORMAL_ROUNDER
+        values[subnormal] = np.copysign(rounded, small)
 
 
 def exceeds_half(values: npt.NDArray[np.float32]) -> bool:
     """Whether a value would become infinite in float16, or is NaN."""
-    return not (-_ROUNDS_TO_INF < values.min() and values.max() < _ROUNDS_TO_INF)
+    return not (values.min() > -_ROUNDS_TO_INF and values.max() < _ROUNDS_TO_INF)
 
 
 def encode_half(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float16]:

@@ -8,6 +8,7 @@ order of operations, so that the labels are bit-identical.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -175,7 +176,7 @@ def _interpolate(
         source = tuple(
             (axis.upper if choice.get(i) else axis.lower)[voxels[i]] for i, axis in enumerate(axes)
         )
-        value = decode_half(logits[(slice(None), *source)]).astype(exact)
+        value: npt.NDArray[Any] = decode_half(logits[:, source[0], source[1], source[2]]).astype(exact)
         for i in active:
             weights = axes[i].weight_upper if choice[i] else axes[i].weight_lower
             value *= weights[voxels[i]]

@@ -16,7 +16,9 @@ def taps(size_in: int, size_out: int) -> tuple[Index, Index, Float]:
     Source: PyTorch `area_pixel_compute_source_index`, float32, negative coordinates set to 0.
     """
     scale = np.float32(size_in) / np.float32(size_out)
-    coordinates = np.maximum(scale * (np.arange(size_out, dtype=np.float32) + np.float32(0.5)) - np.float32(0.5), 0)
+    coordinates = np.maximum(
+        scale * (np.arange(size_out, dtype=np.float32) + np.float32(0.5)) - np.float32(0.5), 0
+    )
     lower = np.minimum(np.floor(coordinates).astype(np.intp), size_in - 1)
     upper = np.minimum(lower + 1, size_in - 1)
     weight = np.clip(coordinates - lower.astype(np.float32), 0, 1).astype(np.float32)

@@ -32,7 +32,9 @@ def one_hot(
     return np.stack([labels == value for value in plan.previous_labels]).astype(np.float32)
 
 
-def resample_labels(labels: LabelMap, shape: Shape, current: Spacing, new: Spacing, how: Resampling) -> LabelMap:
+def resample_labels(
+    labels: LabelMap, shape: Shape, current: Spacing, new: Spacing, how: Resampling
+) -> LabelMap:
     """Resample a label map with the plan's function for segmentations."""
     if how.method == "none" or labels.shape == shape:
         return labels
@@ -68,7 +70,9 @@ def _resize(labels: LabelMap, shape: Sequence[int], order: int) -> LabelMap:
     return _argmax(labels, lambda indicator: _zoom(indicator.astype(float), shape, order), shape)
 
 
-def _argmax(labels: LabelMap, score: Callable[[npt.NDArray[np.bool_]], Scores], shape: Sequence[int]) -> LabelMap:
+def _argmax(
+    labels: LabelMap, score: Callable[[npt.NDArray[np.bool_]], Scores], shape: Sequence[int]
+) -> LabelMap:
     """The label with the largest interpolated indicator; a tie goes to the nearest neighbour if it is tied."""
     values = np.unique(labels)
     if values.size == 1:
@@ -92,18 +96,26 @@ def _argmax(labels: LabelMap, score: Callable[[npt.NDArray[np.bool_]], Scores], 
 def _zoom(image: npt.NDArray[np.float64], shape: Sequence[int], order: int) -> npt.NDArray[np.float64]:
     """`skimage.transform.resize` with mode edge and no anti-aliasing."""
     factors = [1 / (n_in / n_out) for n_in, n_out in zip(image.shape, shape, strict=True)]
-    zoomed: npt.NDArray[np.float64] = ndimage.zoom(image, factors, order=order, mode="nearest", grid_mode=True)
+    zoomed: npt.NDArray[np.float64] = ndimage.zoom(
+        image, factors, order=order, mode="nearest", grid_mode=True
+    )
     return np.clip(zoomed, image.min(), image.max())
 
 
 def _torch(labels: LabelMap, shape: Shape, apart: int | None) -> LabelMap:
     """`resample_torch_fornnunet` for segmentations: indicators × 1000 in float16, 700 decides at once."""
     values = np.unique(labels)
-    in_plane = shape if apart is None else tuple(labels.shape[i] if i == apart else n for i, n in enumerate(shape))
+    in_plane = (
+        shape if apart is None else tuple(labels.shape[i] if i == apart else n for i, n in enumerate(shape))
+    )
     if labels.shape != in_plane:
         scores = np.stack(
             [
-                resample_linear((labels == v).astype(np.float32)[None] * 1000, (in_plane[0], in_plane[1], in_plane[2]), None)[0]
+                resample_linear(
+                    (labels == v).astype(np.float32)[None] * 1000,
+                    (in_plane[0], in_plane[1], in_plane[2]),
+                    None,
+                )[0]
                 for v in values
             ]
         ).astype(np.float16)

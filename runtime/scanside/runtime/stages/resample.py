@@ -116,7 +116,9 @@ def _resize(channel: npt.NDArray[np.floating], result: npt.NDArray[np.floating],
     _, rows, columns = channel.shape
     plane_values = max(rows, result.shape[1]) * max(columns, result.shape[2])
     step = max(1, _SLAB_VALUES // plane_values)
-    flat = np.ascontiguousarray(channel, np.float64).reshape(len(channel), -1) if along_z is not None else None
+    flat = (
+        np.ascontiguousarray(channel, np.float64).reshape(len(channel), -1) if along_z is not None else None
+    )
     for start in range(0, result.shape[0], step):
         stop = min(start + step, result.shape[0])
         if along_z is not None and flat is not None:

@@ -84,7 +84,9 @@ def gaussian_weights(patch_size: tuple[int, ...]) -> Float:
     return half.astype(np.float32)
 
 
-def slide(data: Float, network: Network, plan: Plan, step: float, mirror: bool, progress: Progress) -> npt.NDArray[np.float16]:
+def slide(
+    data: Float, network: Network, plan: Plan, step: float, mirror: bool, progress: Progress
+) -> npt.NDArray[np.float16]:
     """Logits of the whole image.
 
     Args:
@@ -155,7 +157,9 @@ class _Rows:
         """Add one tile's (K, *patch) prediction, which is overwritten, and its weights."""
         peak = float(np.abs(prediction).max())
         if math.isnan(peak):
-            raise CaseError("The network returned NaN for this image; check the model and the image intensities.")
+            raise CaseError(
+                "The network returned NaN for this image; check the model and the image intensities."
+            )
         may_overflow = not peak < self._safe
         prediction *= self._weights
         _, height, width = self._tiles.patch
@@ -199,7 +203,9 @@ class _Rows:
 
 def _round(values: Float, what: str) -> None:
     if exceeds_half(values):
-        raise CaseError(f"The mean logits over {what} exceed float16, where nnU-Net stops as well; check the model.")
+        raise CaseError(
+            f"The mean logits over {what} exceed float16, where nnU-Net stops as well; check the model."
+        )
     round_to_half(values)
 
 

@@ -1,0 +1,56 @@
+"""Two label maps compared: differing voxels, Dice, and the margins that explain a difference."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from scanside.benchmarks.results import Agreement, Margins
+from scanside.runtime.golden import EXACT
+from scanside.runtime.plan import Plan
+
+Mask = npt.NDArray[np.unsignedinteger]
+BOUND = EXACT.margin
+"""Logit margin up to which a differing voxel counts as a rounding tie: the parity gate's own bound."""
+
+
+def dice(mask: Mask, reference: Mask, names: Mapping[str, int | tuple[int, ...]]) -> dict[str, float | None]:
+    """Dice of each foreground label or region; None where it is in neither mask."""
+    scores: dict[str, float | None] = {}
+    for name, value in names.items():
+        values = value if isinstance(value, tuple) else (value,)
+        if values == (0,):
+            continue
+        ours, theirs = np.isin(mask, values), np.isin(reference, values)
+        total = int(ours.sum()) + int(theirs.sum())
+        scores[name] = 2 * int((ours & theirs).sum()) / total if total else None
+    return scores
+
+
+def margins(mask: Mask, reference: Mask, margin: npt.NDArray[np.float16]) -> Margins | None:
+    """The reference's margins where the masks differ; None when they do not.
+
+    Args:
+        margin: (Z, Y, X): how far the reference's decision was from another label, logits.
+    """
+    values = margin[mask != reference].astype(np.float64)
+    if not values.size:
+        return None
+    # A voxel outside the box that was segmented has no margin (inf); a difference there is never a tie.
+    values = np.minimum(values, 1e9)
+    return Margins(
+        largest=float(values.max()),
+        smallest=float(values.min()),
+        bound=BOUND,
+        explained=int((values <= BOUND).sum()),
+    )
+
+
+def agreement(mask: Mask, reference: Mask, plan: Plan, explained: Margins | None = None) -> Agreement:
+    """Compare a mask with the reference's."""
+    return Agreement(
+        voxels=int(mask.size),
+        differing=int((mask != reference).sum()),
+        dice=dice(mask, reference, plan.labels.names),
+        margins=explained,
+    )

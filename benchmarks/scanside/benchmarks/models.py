@@ -1,0 +1,251 @@
+"""`scanside bench make-model`: nnU-Net results folders with untrained, seeded weights, for timing and for tests.
+
+Such a model has the cost of a trained one and label maps as smooth as one's, but it segments nothing: its figures
+are times and memory, never accuracy.
+"""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from scanside.runtime.errors import OutputError, UsageError
+
+NOTICE = "UNTRAINED: seeded random weights, for timing and tests only; it segments nothing."
+_CONFIGURATION = "3d_fullres"
+_TRAINER = "nnUNetTrainer"
+_SKIP_GAIN = 0.25
+"""Weight of the skip connections against the upsampled path: keeps the label map as smooth as a trained one's."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A network and its plan.
+
+    Attributes:
+        features: Channels of each stage.
+        kernels, strides: (z, y, x) of each stage.
+        patch: (z, y, x) voxels.
+        spacing: (z, y, x) mm.
+        labels: Names of the foreground labels.
+        foreground: Roughly which part of the image each foreground label covers.
+    """
+
+    features: tuple[int, ...]
+    kernels: tuple[tuple[int, int, int], ...]
+    strides: tuple[tuple[int, int, int], ...]
+    patch: tuple[int, int, int]
+    spacing: tuple[float, float, float]
+    labels: tuple[str, ...] = ("structure", "lesion")
+    foreground: float = 0.05
+    what: str = ""
+    channels: tuple[str, ...] = field(default=("MRI",))
+
+
+KINDS = {
+    # What nnU-Net's planner makes of anisotropic abdominal MRI. At this spacing the abdominal T2 series of the test
+    # data (37 × 512 × 536, cropped to 37 × 470 × 536, 8 × 0.78 × 0.78 mm) has 36 tiles.
+    "abdomen-31m": Kind(
+        features=(32, 64, 128, 256, 320, 320),
+        kernels=((1, 3, 3), (3, 3, 3), (3, 3, 3), (3, 3, 3), (3, 3, 3), (3, 3, 3)),
+        strides=((1, 1, 1), (1, 2, 2), (2, 2, 2), (2, 2, 2), (1, 2, 2), (1, 2, 2)),
+        patch=(28, 160, 192),
+        spacing=(5.0, 1.1875, 1.1875),
+        what="nnU-Net's default 3-D network, 31 M parameters, for abdominal T2",
+    ),
+    "tiny": Kind(
+        features=(4, 8),
+        kernels=((3, 3, 3), (3, 3, 3)),
+        strides=((1, 1, 1), (2, 2, 2)),
+        patch=(16, 16, 16),
+        spacing=(2.0, 1.0, 1.0),
+        what="two stages, a few thousand parameters, for tests",
+    ),
+}
+
+
+def make_model(out: Path, kind: str, seed: int = 0) -> int:
+    """Write a results folder as nnU-Net's trainer leaves it.
+
+    Args:
+        out: The folder to make (`<Trainer>__<Plans>__<configuration>` in an nnU-Net tree; any name serves).
+        kind: A key of `KINDS`.
+        seed: Of the weights.
+
+    Returns:
+        The number of parameters.
+
+    Raises:
+        UsageError: If there is no such kind.
+        OutputError: If the folder exists.
+    """
+    if kind not in KINDS:
+        raise UsageError(f"There is no model kind '{kind}'; choose one of {', '.join(KINDS)}.")
+    if out.exists():
+        raise OutputError(f"{out} exists already; choose another folder.")
+    recipe = KINDS[kind]
+    plans, dataset = _plans(recipe, kind), _dataset(recipe)
+    network = _network(recipe, plans, seed)
+    fold = out / "fold_0"
+    fold.mkdir(parents=True)
+    (out / "plans.json").write_text(json.dumps(plans, indent=1))
+    (out / "dataset.json").write_text(json.dumps(dataset, indent=1))
+    arguments = {
+        "plans": plans,
+        "configuration": _CONFIGURATION,
+        "fold": 0,
+        "dataset_json": dataset,
+        "device": torch.device("cpu"),
+    }
+    checkpoint = {
+        "network_weights": network.state_dict(),
+        "optimizer_state": {},
+        "grad_scaler_state": None,
+        "logging": {},
+        "_best_ema": None,
+        "current_epoch": 0,
+        "init_args": arguments,
+        "trainer_name": _TRAINER,
+        "inference_allowed_mirroring_axes": (0, 1, 2),
+    }
+    torch.save(checkpoint, fold / "checkpoint_final.pth")
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def _plans(kind: Kind, name: str) -> dict[str, Any]:
+    stages = len(kind.features)
+    architecture = {
+        "network_class_name": "dynamic_network_architectures.architectures.unet.PlainConvUNet",
+        "arch_kwargs": {
+            "n_stages": stages,
+            "features_per_stage": list(kind.features),
+            "conv_op": "torch.nn.modules.conv.Conv3d",
+            "kernel_sizes": [list(kernel) for kernel in kind.kernels],
+            "strides": [list(stride) for stride in kind.strides],
+            "n_conv_per_stage": [2] * stages,
+            "n_conv_per_stage_decoder": [2] * (stages - 1),
+            "conv_bias": True,
+            "norm_op": "torch.nn.modules.instancenorm.InstanceNorm3d",
+            "norm_op_kwargs": {"eps": 1e-5, "affine": True},
+            "dropout_op": None,
+            "dropout_op_kwargs": None,
+            "nonlin": "torch.nn.LeakyReLU",
+            "nonlin_kwargs": {"inplace": True},
+        },
+        "_kw_requires_import": ["conv_op", "norm_op", "dropout_op", "nonlin"],
+    }
+    configuration = {
+        "data_identifier": f"nnUNetPlans_{_CONFIGURATION}",
+        "preprocessor_name": "DefaultPreprocessor",
+        "batch_size": 2,
+        "patch_size": list(kind.patch),
+        "median_image_size_in_voxels": [float(size) for size in kind.patch],
+        "spacing": list(kind.spacing),
+        "normalization_schemes": ["ZScoreNormalization"] * len(kind.channels),
+        "use_mask_for_norm": [False] * len(kind.channels),
+        **_resampling("data", 3, is_seg=False),
+        **_resampling("seg", 1, is_seg=True),
+        **_resampling("probabilities", 1, is_seg=False),
+        "architecture": architecture,
+        "batch_dice": True,
+    }
+    intensities = {
+        "max": 2000.0,
+        "mean": 800.0,
+        "median": 800.0,
+        "min": 0.0,
+        "percentile_00_5": 50.0,
+        "percentile_99_5": 1800.0,
+        "std": 300.0,
+    }
+    return {
+        "dataset_name": f"Dataset000_Untrained-{name}",
+        "plans_name": "nnUNetPlans",
+        "original_median_spacing_after_transp": list(kind.spacing),
+        "original_median_shape_after_transp": list(kind.patch),
+        "image_reader_writer": "SimpleITKIO",
+        "transpose_forward": [0, 1, 2],
+        "transpose_backward": [0, 1, 2],
+        "configurations": {_CONFIGURATION: configuration},
+        "experiment_planner_used": "ExperimentPlanner",
+        "label_manager": "LabelManager",
+        "foreground_intensity_properties_per_channel": {
+            str(index): intensities for index in range(len(kind.channels))
+        },
+    }
+
+
+def _resampling(what: str, order: int, *, is_seg: bool) -> dict[str, Any]:
+    return {
+        f"resampling_fn_{what}": "resample_data_or_seg_to_shape",
+        f"resampling_fn_{what}_kwargs": {
+            "is_seg": is_seg,
+            "order": order,
+            "order_z": 0,
+            "force_separate_z": None,
+        },
+    }
+
+
+def _dataset(kind: Kind) -> dict[str, Any]:
+    return {
+        "channel_names": {str(index): name for index, name in enumerate(kind.channels)},
+        "labels": {"background": 0, **{name: value for value, name in enumerate(kind.labels, start=1)}},
+        "numTraining": 0,
+        "file_ending": ".nii.gz",
+        "description": NOTICE,
+    }
+
+
+def _network(kind: Kind, plans: dict[str, Any], seed: int) -> nn.Module:
+    """The network that nnU-Net's trainer builds of these plans, with weights that give smooth label maps."""
+    from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
+
+    described = plans["configurations"][_CONFIGURATION]["architecture"]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network: nn.Module = get_network_from_plans(
+            described["network_class_name"],
+            described["arch_kwargs"],
+            described["_kw_requires_import"],
+            len(kind.channels),
+            len(kind.labels) + 1,
+            deep_supervision=True,
+        )
+        with torch.no_grad():
+            _smooth(network.decoder)
+            _spread(network, kind)
+    return network.eval()
+
+
+def _smooth(decoder: Any) -> None:
+    """Upsample without a checkerboard, and let the coarse path outweigh the skips."""
+    for upsample, stage in zip(decoder.transpconvs, decoder.stages, strict=True):
+        kernel = upsample.weight
+        kernel.copy_(kernel.mean(dim=(2, 3, 4), keepdim=True).expand_as(kernel) * kernel[0, 0].numel() ** 0.5)
+        first = stage.convs[0].conv.weight
+        first[:, first.shape[1] // 2 :] *= _SKIP_GAIN  # the decoder concatenates (upsampled, skip)
+
+
+def _spread(network: Any, kind: Kind) -> None:
+    """Scale and shift the head, on a noise tile, to logits with a spread of about 4 and the wanted foreground."""
+    head = network.decoder.seg_layers[-1]
+    noise = nn.functional.interpolate(
+        torch.randn(1, len(kind.channels), *(max(2, size // 8) for size in kind.patch)),
+        size=kind.patch,
+        mode="trilinear",
+    )
+    network.eval()
+    logits = network(noise)[0][0]
+    spread, centre = logits.std(dim=(1, 2, 3)), logits.mean(dim=(1, 2, 3))
+    gain = 4.0 / spread
+    head.weight *= gain[:, None, None, None, None]
+    head.bias.copy_((head.bias - centre) * gain)
+    scores = (logits - centre[:, None, None, None]) * gain[:, None, None, None]
+    for label in range(1, len(kind.labels) + 1):
+        # The background's logit is fixed; each label is lowered until it wins only its share.
+        lead = (scores[label] - scores[0]).flatten()
+        head.bias[label] -= torch.quantile(lead[:: max(1, lead.numel() // 100_000)], 1 - kind.foreground)

@@ -1,0 +1,249 @@
+"""`scanside bench parity`: on many images, are the runtime's labels those of nnUNetPredictor?"""
+
+import contextlib
+import statistics
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scanside.benchmarks.agreement import BOUND, Mask, dice, margins
+from scanside.benchmarks.environment import environment
+from scanside.benchmarks.progress import Progress
+from scanside.benchmarks.reference import FromFolder
+from scanside.benchmarks.results import (
+    PARITY,
+    ParityCase,
+    ParityDevice,
+    ParityReport,
+    ParityTotals,
+    read_parity,
+    write,
+)
+from scanside.benchmarks.source import Source, find_source
+from scanside.runtime.backends.table import DEVICES, backend
+from scanside.runtime.errors import BackendError, GeometryError, InputError, OutputError, UsageError
+from scanside.runtime.images.cases import CaseInput, find_cases
+from scanside.runtime.images.read import read_image
+from scanside.runtime.options import Options
+from scanside.runtime.pipeline import Obtained, Segmenter
+from scanside.runtime.volume import Volume
+
+
+@dataclass(frozen=True)
+class ParityOptions:
+    """Choices of a run.
+
+    Attributes:
+        labels: Folder of manual labels `<case><ending>`, or None.
+        devices: Of the runtime; empty for all that are here.
+        limit: Only so many images, the first by name.
+        folds: None for all that the bundle has.
+        resume: Keep the cases that the results file has already.
+        overwrite: Replace a results file.
+    """
+
+    labels: Path | None = None
+    bundle: Path | None = None
+    devices: tuple[str, ...] = ()
+    limit: int | None = None
+    folds: tuple[str, ...] | None = None
+    mirroring: bool = True
+    resume: bool = False
+    overwrite: bool = False
+
+
+def run_parity(
+    model: Path, images: Path, out: Path, options: ParityOptions, arguments: Sequence[str]
+) -> ParityReport:
+    """Compare case by case; the results file is complete and valid after each.
+
+    Args:
+        model: nnU-Net v2 results folder.
+        images: Folder of `<case>_0000<ending>` images.
+        out: Results file.
+        arguments: The command line, for the record.
+
+    Raises:
+        InputError: If an image, a manual label or the model is unsuitable.
+        OutputError: If the results file exists and is neither to be resumed nor replaced.
+    """
+    if out.exists() and not (options.resume or options.overwrite):
+        raise OutputError(f"{out} exists already; add --resume to go on with it, or --overwrite.")
+    facts = environment(arguments)
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="scanside-bench-")))
+        source = find_source(model, options.bundle, options.folds, folder)
+        cases = find_cases([images], len(source.plan.channels), source.ending)[: options.limit]
+        _check_labels(cases, options, source)
+        devices = options.devices or _devices()
+        report = ParityReport.model_validate(
+            {
+                **facts,
+                "schema": PARITY,
+                "bundle": source.bundle.summary(),
+                "checkpoints": source.checkpoints,
+                "mirroring": options.mirroring,
+                "complete": False,
+                "images": len(cases),
+                "folds": source.folds,
+                "totals": {},
+                "cases": [],
+            }
+        )
+        if options.resume and out.exists():
+            report = _resumed(report, read_parity(out), devices, [case.name for case in cases])
+        done = {case.name for case in report.cases}
+        left = [case for case in cases if case.name not in done]
+        if left:
+            segmenters = {name: stack.enter_context(_open(source, name, options)) for name in devices}
+            reference = FromFolder(source, mirroring=options.mirroring)
+            progress = Progress(len(left))
+            for case in left:
+                row = _compare(case, source, reference, segmenters, options)
+                report = _with(report, [*report.cases, row])
+                write(report, out)
+                progress.step(_sentence(row))
+        report = _with(report, list(report.cases))
+        write(report, out)
+    return report
+
+
+def _devices() -> tuple[str, ...]:
+    found = tuple(name for name in DEVICES if backend(name).missing() is None)
+    if not found:
+        raise BackendError("No device is available here; see `scanside doctor`.")
+    return found
+
+
+def _open(source: Source, device: str, options: ParityOptions) -> Segmenter:
+    how = Options(device=device, mirroring=options.mirroring, folds=source.folds)
+    return Segmenter(source.bundle, how, Obtained(device, device, "asked for", "fp32"))
+
+
+def _check_labels(cases: Sequence[CaseInput], options: ParityOptions, source: Source) -> None:
+    """Refuse before hours of work what would fail within them."""
+    if not cases:
+        raise InputError("There is no case in the images folder.")
+    if options.labels is None:
+        return
+    missing = [case.name for case in cases if not _label_file(options.labels, case, source).is_file()]
+    if missing:
+        raise InputError(
+            f"{options.labels} has no label for {missing[0]} (and {len(missing) - 1} more); "
+            f"the files must be named <case>{source.ending}."
+        )
+
+
+def _label_file(folder: Path, case: CaseInput, source: Source) -> Path:
+    return folder / f"{case.name}{source.ending}"
+
+
+def _resumed(
+    fresh: ParityReport, old: ParityReport, devices: Sequence[str], cases: Sequence[str]
+) -> ParityReport:
+    """The old file's cases under the fresh record, when both are the same comparison."""
+    for name in ("bundle", "checkpoints", "mirroring", "folds"):
+        if getattr(fresh, name) != getattr(old, name):
+            raise UsageError(
+                f"The results file to resume has another {name}; use its own options, or --overwrite it."
+            )
+    kept = [case for case in old.cases if case.name in cases]
+    for case in kept:
+        if set(case.devices) != set(devices):
+            raise UsageError(
+                f"The results file to resume has devices {', '.join(case.devices)}, not {', '.join(devices)}; "
+                "give the same --device options, or --overwrite it."
+            )
+    remarks = [*old.remarks, *(remark for remark in fresh.remarks if remark not in old.remarks)]
+    remarks.append(f"Resumed on {fresh.created} with {len(kept)} case(s) done.")
+    if old.machine.processor != fresh.machine.processor or old.versions != fresh.versions:
+        raise UsageError(
+            "The results file to resume comes from another machine or other versions; --overwrite it."
+        )
+    return _with(old.model_copy(update={"remarks": remarks, "images": fresh.images}), kept)
+
+
+def _compare(
+    case: CaseInput,
+    source: Source,
+    reference: FromFolder,
+    segmenters: dict[str, Segmenter],
+    options: ParityOptions,
+) -> ParityCase:
+    names = source.plan.labels.names
+    start = time.perf_counter()
+    volume, theirs, reading = reference.predict(case)
+    seconds = time.perf_counter() - start
+    manual = _manual(options.labels, case, source, volume) if options.labels else None
+    devices = {}
+    for name, segmenter in segmenters.items():
+        start = time.perf_counter()
+        mask = segmenter.segment(volume, case=case.name).mask
+        took = time.perf_counter() - start
+        devices[name] = ParityDevice(
+            differing=int((mask != theirs.labels).sum()),
+            dice={} if manual is None else dice(mask, manual, names),
+            margins=margins(mask, theirs.labels, theirs.margin),
+            seconds=round(took, 3),
+        )
+    return ParityCase(
+        name=case.name,
+        voxels=int(theirs.labels.size),
+        reading_equal=reading,
+        reference_dice={} if manual is None else dice(theirs.labels, manual, names),
+        reference_seconds=round(seconds, 3),
+        devices=devices,
+    )
+
+
+def _manual(folder: Path, case: CaseInput, source: Source, volume: Volume) -> Mask:
+    file = _label_file(folder, case, source)
+    image = read_image(file)
+    difference = volume.geometry.difference(image.geometry)
+    if difference:
+        raise GeometryError(f"{file.name} does not lie on the grid of its image ({difference}).")
+    return np.rint(image.data[0]).astype(np.uint16)
+
+
+def _with(report: ParityReport, cases: list[ParityCase]) -> ParityReport:
+    """The report with these cases and their totals."""
+    devices = list(cases[0].devices) if cases else []
+    totals = {device: _totals(cases, device) for device in devices}
+    update: dict[str, Any] = {"cases": cases, "totals": totals, "complete": len(cases) == report.images}
+    return report.model_copy(update=update)
+
+
+def _totals(cases: Sequence[ParityCase], device: str) -> ParityTotals:
+    rows = [case.devices[device] for case in cases]
+    found = [row.margins for row in rows if row.margins is not None]
+    return ParityTotals(
+        cases=len(cases),
+        voxels=sum(case.voxels for case in cases),
+        differing=sum(row.differing for row in rows),
+        cases_differing=sum(row.differing > 0 for row in rows),
+        explained=sum(margin.explained for margin in found),
+        largest_margin=max((margin.largest for margin in found), default=None),
+        bound=BOUND,
+        dice=_mean([row.dice for row in rows]),
+        reference_dice=_mean([case.reference_dice for case in cases]),
+    )
+
+
+def _mean(scores: Sequence[dict[str, float | None]]) -> dict[str, float | None]:
+    result: dict[str, float | None] = {}
+    for name in scores[0]:
+        values = [value for score in scores if (value := score[name]) is not None]
+        result[name] = statistics.fmean(values) if values else None
+    return result
+
+
+def _sentence(row: ParityCase) -> str:
+    parts = [
+        f"{name} {result.differing} of {row.voxels} voxels differ" for name, result in row.devices.items()
+    ]
+    return f"{row.name}: {', '.join(parts)}"

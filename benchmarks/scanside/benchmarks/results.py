@@ -1,0 +1,278 @@
+"""The results files as data: validated when read back, and the source of the JSON schemas in docs/."""
+
+import json
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from scanside.runtime.errors import InputError
+from scanside.runtime.images.files import atomic_write
+
+PEERS = "scanside.bench-peers/1"
+PARITY = "scanside.bench-parity/1"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Machine(_Part):
+    """Where it ran."""
+
+    processor: str
+    cores: int
+    """Cores the process may use."""
+    memory_gib: float | None
+    system: str
+    load_average: list[float] | None
+    """1, 5 and 15 minutes, before the run."""
+
+
+class Git(_Part):
+    """The checkout it ran from."""
+
+    commit: str
+    dirty: bool
+    """Whether a tracked file differed from the commit."""
+
+
+class BundleId(_Part):
+    """Which bundle."""
+
+    name: str
+    version: str
+    sha256: str
+
+
+class Record(_Part):
+    """What every results file says."""
+
+    created: str
+    """UTC, when the run began."""
+    command: list[str]
+    """The command line; absolute paths are cut to their last part."""
+    machine: Machine
+    versions: dict[str, str]
+    git: Git | None
+    """null when the code was not run from a git checkout."""
+    remarks: list[str]
+    """What a reader must know, such as a busy machine."""
+    bundle: BundleId
+    checkpoints: dict[str, str]
+    """sha256 of each fold's checkpoint, as nnunetv2 loaded it."""
+    mirroring: bool
+
+
+class Summary(_Part):
+    """Smallest, middle and largest of some samples."""
+
+    min: float
+    median: float
+    max: float
+
+    @classmethod
+    def of(cls, samples: Sequence[float]) -> Self:
+        """Summarise at least one sample."""
+        return cls(min=min(samples), median=statistics.median(samples), max=max(samples))
+
+
+class Metric(_Part):
+    """One quantity measured on both peers, in alternating pairs."""
+
+    mode: Literal["cold", "warm"]
+    name: str
+    """wall, cpu, other_cpu, network, outside, peak_memory, peak_rss, processes."""
+    unit: str
+    nnunetv2: list[float]
+    """All samples, in order."""
+    scanside: list[float]
+    """All samples, in order: the n-th was taken right after the n-th of nnunetv2."""
+    median: dict[Literal["nnunetv2", "scanside"], float]
+    ratio: Summary | None
+    """nnunetv2 / scanside, pair by pair: above 1 scanside needs less. null where a sample of scanside is 0."""
+
+    @classmethod
+    def of(
+        cls,
+        mode: Literal["cold", "warm"],
+        name: str,
+        unit: str,
+        nnunetv2: Sequence[float],
+        scanside: Sequence[float],
+    ) -> Self:
+        """Build from the samples of both."""
+        ratio = None
+        if all(value > 0 for value in scanside):
+            ratio = Summary.of([a / b for a, b in zip(nnunetv2, scanside, strict=True)])
+        return cls(
+            mode=mode,
+            name=name,
+            unit=unit,
+            nnunetv2=[round(value, 4) for value in nnunetv2],
+            scanside=[round(value, 4) for value in scanside],
+            median={
+                "nnunetv2": round(statistics.median(nnunetv2), 4),
+                "scanside": round(statistics.median(scanside), 4),
+            },
+            ratio=ratio,
+        )
+
+
+class Margins(_Part):
+    """nnunetv2's own logit margins at the voxels that differ."""
+
+    largest: float
+    smallest: float
+    bound: float
+    explained: int
+    """Differing voxels whose margin is at most the bound."""
+
+
+class Agreement(_Part):
+    """Two masks of one image compared."""
+
+    voxels: int
+    differing: int
+    dice: dict[str, float | None]
+    """Label → Dice between the two masks; null where neither has the label."""
+    margins: Margins | None
+    """null when no voxel differs."""
+
+
+class PeersCase(_Part):
+    """One image."""
+
+    name: str
+    shape: list[int]
+    """(Z, Y, X) voxels."""
+    spacing_mm: list[float]
+    """(Z, Y, X)."""
+    converted: bool
+    """Whether the files both peers read were written from DICOM or another format."""
+    tiles: int
+    network_runs: dict[Literal["nnunetv2", "scanside"], int] | None
+    """Forward passes of a case: tiles × mirror variants × folds. null without warm runs."""
+    metrics: list[Metric]
+    stages_ms: dict[str, float] | None
+    """Stage of scanside's pipeline → median over the warm runs; null without them."""
+    labels: dict[Literal["cold", "warm"], Agreement]
+    repeatable: dict[Literal["nnunetv2", "scanside"], bool]
+    """Whether all masks of a peer were the same."""
+
+
+class Device(_Part):
+    """The backend."""
+
+    asked: str
+    obtained: str
+    why: str
+    precision: str
+
+
+class PeersReport(Record):
+    """`scanside bench peers`."""
+
+    schema_: Literal["scanside.bench-peers/1"] = Field(alias="schema")
+    device: Device
+    folds: list[str]
+    step_size: float
+    repeats: int
+    warm_ups: int
+    """Untimed runs before the warm ones."""
+    memory_method: dict[Literal["cold", "warm"], str]
+    commands: dict[Literal["nnunetv2", "scanside"], list[str]] | None
+    """The cold commands, with names in place of paths; null without cold runs."""
+    opening: dict[Literal["nnunetv2", "scanside"], dict[Literal["wall_s", "peak_mib"], float]] | None
+    """Importing the libraries and opening the networks, before the warm runs, in each peer's own process."""
+    cases: list[PeersCase]
+
+
+class ParityDevice(_Part):
+    """One image on one device, against nnunetv2."""
+
+    differing: int
+    dice: dict[str, float | None]
+    """Label → Dice against the manual labels (null: absent in both); empty without manual labels."""
+    margins: Margins | None
+    seconds: float
+
+
+class ParityCase(_Part):
+    """One image."""
+
+    name: str
+    voxels: int
+    reading_equal: bool | None
+    """Whether nnU-Net's reader and scanside's gave the same array; null where scanside's array served both."""
+    reference_dice: dict[str, float | None]
+    """Label → Dice of nnunetv2 against the manual labels."""
+    reference_seconds: float
+    devices: dict[str, ParityDevice]
+
+
+class ParityTotals(_Part):
+    """A device over all cases."""
+
+    cases: int
+    voxels: int
+    differing: int
+    cases_differing: int
+    explained: int
+    """Differing voxels whose margin is at most `bound`."""
+    largest_margin: float | None
+    bound: float
+    dice: dict[str, float | None]
+    """Label → mean Dice of the device against the manual labels, over the cases that have one."""
+    reference_dice: dict[str, float | None]
+    """The same for nnunetv2."""
+
+
+class ParityReport(Record):
+    """`scanside bench parity`."""
+
+    schema_: Literal["scanside.bench-parity/1"] = Field(alias="schema")
+    complete: bool
+    """Whether all images are in; a run that was stopped can be resumed."""
+    images: int
+    """Images to do in all."""
+    folds: list[str]
+    totals: dict[str, ParityTotals]
+    cases: list[ParityCase]
+
+
+def write(report: PeersReport | ParityReport, path: Path) -> None:
+    """Write a results file in one step.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    text = json.dumps(report.model_dump(mode="json", by_alias=True), indent=1)
+    with atomic_write(path) as temporary:
+        temporary.write_text(f"{text}\n")
+
+
+def read_parity(path: Path) -> ParityReport:
+    """Read a results file back, to resume it.
+
+    Raises:
+        InputError: If it is missing or no such file.
+    """
+    try:
+        return ParityReport.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}); leave --resume out.") from error
+    except ValueError as error:
+        raise InputError(
+            f"{path} is not a results file of `scanside bench parity`; choose another -o."
+        ) from error
+
+
+def schema(report: type[PeersReport] | type[ParityReport]) -> dict[str, Any]:
+    """The JSON schema of a report: what stands in docs/."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **report.model_json_schema(by_alias=True, mode="serialization"),
+    }

@@ -1,0 +1,94 @@
+"""The model both peers run: an nnU-Net results folder and a bundle proven to come from the same checkpoints."""
+
+import hashlib
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from scanside.benchmarks.processes import run_measured
+from scanside.runtime.bundle import Bundle, open_bundle
+from scanside.runtime.errors import BundleError, InputError, UsageError
+from scanside.runtime.plan import Plan
+
+CHECKPOINT = "checkpoint_final.pth"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A model in both forms.
+
+    Attributes:
+        folds: Names, in averaging order; the same in both.
+        checkpoints: Fold → sha256 of the file that nnunetv2 loads.
+    """
+
+    model: Path
+    bundle: Bundle
+    plan: Plan
+    role: str
+    folds: tuple[str, ...]
+    checkpoints: dict[str, str]
+
+    @property
+    def ending(self) -> str:
+        """File ending of the images that nnunetv2 reads."""
+        return self.bundle.manifest.file_ending
+
+
+def find_source(model: Path, bundle: Path | None, folds: tuple[str, ...] | None, folder: Path) -> Source:
+    """Open the model in both forms; exports it to `folder` when no bundle is given.
+
+    Args:
+        folds: None for all that the bundle has.
+
+    Raises:
+        InputError: If the model is a cascade: nnunetv2 runs each of its stages by a command of its own.
+        BundleError: If the bundle was not made of these checkpoints, or postprocesses, which nnunetv2's prediction
+            does not.
+    """
+    opened = open_bundle(bundle or _export(model, folds, folder))
+    role = opened.role(None)
+    segmenter = opened.manifest.segmenters[role]
+    if segmenter.plan.previous_stage is not None:
+        raise InputError(f"{model} is the second stage of a cascade; compare single-stage models.")
+    if segmenter.plan.postprocessing:
+        raise BundleError(
+            f"Bundle {opened.path} postprocesses its masks, which nnunetv2's prediction does not; "
+            "export it with --postprocessing none."
+        )
+    names = tuple(network.fold for network in segmenter.networks)
+    unknown = [fold for fold in folds or () if fold not in names]
+    if unknown:
+        raise UsageError(f"The bundle has no fold {', '.join(unknown)}; it has {', '.join(names)}.")
+    chosen = folds or names
+    checkpoints = {fold: _sha256(model / f"fold_{fold}" / CHECKPOINT) for fold in chosen}
+    known = opened.manifest.provenance.get("stages", {}).get(role, {}).get("checkpoint_sha256", {})
+    for fold, digest in checkpoints.items():
+        if known.get(fold) != digest:
+            raise BundleError(
+                f"Bundle {opened.path} was not made of fold {fold} of {model} (its checkpoint's sha256 differs); "
+                "export it again, or leave --bundle out."
+            )
+    return Source(model, opened, segmenter.plan, role, chosen, checkpoints)
+
+
+def _export(model: Path, folds: tuple[str, ...] | None, folder: Path) -> Path:
+    """Export in a process of its own, so that this one stays small."""
+    print(f"Exporting {model.name} to a temporary bundle …", file=sys.stderr, flush=True)
+    out = folder / "model.bundle"
+    program = [sys.executable, "-m", "scanside.runtime.cli.main", "export", "nnunet", str(model)]
+    options = ["-o", str(out), "--precision", "fp32", "--postprocessing", "none"]
+    if folds:
+        options += ["--folds", ",".join(folds)]
+    run_measured([*program, *options], folder / "export.log")
+    return out
+
+
+def _sha256(file: Path) -> str:
+    try:
+        with file.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(
+            f"{file} cannot be read ({error.strerror}); give the whole results folder."
+        ) from error

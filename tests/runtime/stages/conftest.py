@@ -1,0 +1,1 @@
+import tests.support.calm  # noqa: F401

@@ -32,7 +32,7 @@ class Row:
 
 
 ROWS = {
-    "plain": Row(Tiny()),
+    "plain": Row(Tiny(mirror=(0, 1, 2))),
     "residual encoder": Row(Tiny(architecture="residual")),
     "two folds": Row(Tiny(folds=("0", "1"))),
     "three folds": Row(Tiny(folds=("0", "1", "2"))),
@@ -52,7 +52,7 @@ ROWS = {
     "logits of order 3": Row(Tiny(probabilities={"order": 3})),
     "logits of order 0": Row(Tiny(probabilities={"order": 0})),
     "no mirroring": Row(Tiny(mirror=None)),
-    "mirror 1": Row(Tiny(mirror=(1,))),
+    "mirror 0 2": Row(Tiny(mirror=(0, 2))),
     "batch normalisation": Row(Tiny(trainer="nnUNetTrainerBN")),
     "2d": Row(Tiny(patch=(32, 24), spacing=(1.0, 1.2), mirror=(0, 1)), (3.0, 0.9, 1.0)),
     "2d, transposed, regions": Row(
@@ -82,7 +82,7 @@ def test_every_bit(name: str, shape: tuple[int, int, int], tmp_path: Path) -> No
     with torch_segmenter(paths, tmp_path) as segmenter:
         np.testing.assert_array_equal(bits(segmenter.logits(image)), bits(prediction.logits))
         np.testing.assert_array_equal(segmenter.segment(image).mask, prediction.labels)
-    assert len(np.unique(prediction.labels)) >= 3
+    assert len(np.unique(prediction.labels)) >= (3 if shape == LARGE else 2)
 
 
 def _preprocessed(image: Volume, plan: Plan, labels: np.ndarray | None) -> np.ndarray:

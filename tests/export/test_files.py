@@ -40,10 +40,12 @@ class Row:
 
 
 ROWS = {
-    "plain": Row(Tiny()),
+    "plain": Row(Tiny(mirror=(0, 1, 2))),
     "two channels, transposed": Row(
         Tiny(
-            normalization=("CTNormalization", "ZScoreNormalization"), use_mask=(False, True), transpose=(2, 0, 1)
+            normalization=("CTNormalization", "ZScoreNormalization"),
+            use_mask=(False, True),
+            transpose=(2, 0, 1),
         )
     ),
     "2d, two folds": Row(

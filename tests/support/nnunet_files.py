@@ -32,7 +32,11 @@ def predictor(folder: Path, folds: Sequence[str], *, mirroring: bool = True) -> 
 
 
 def predict_files(
-    folder: Path, folds: Sequence[str], cases: Sequence[Sequence[Path]], out: Path, previous: Path | None = None
+    folder: Path,
+    folds: Sequence[str],
+    cases: Sequence[Sequence[Path]],
+    out: Path,
+    previous: Path | None = None,
 ) -> None:
     """`nnUNetv2_predict` without its worker processes: masks go to `out`."""
     out.mkdir(parents=True, exist_ok=True)

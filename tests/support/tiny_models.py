@@ -71,7 +71,7 @@ class Tiny:
     resampling: str = DEFAULT
     labels: dict[str, Any] = field(default_factory=lambda: dict(PLAIN_LABELS))
     regions_class_order: tuple[int, ...] | None = None
-    mirror: tuple[int, ...] | None | Literal["absent"] = (0, 1, 2)
+    mirror: tuple[int, ...] | None | Literal["absent"] = (1,)
     trainer: str = "nnUNetTrainer"
     folds: tuple[str, ...] = ("0",)
     reader: str = "SimpleITKIO"
@@ -329,8 +329,10 @@ def _bare_network(tiny: Tiny, input_channels: int) -> nn.Module:
     if tiny.trainer == OLD_TRAINER:
         arguments["nonlin"] = "torch.nn.ReLU"
     required = manager.network_arch_init_kwargs_req_import
+    # The place that old plans name is gone; nnU-Net searches all architectures, of which some need torchvision.
+    class_name = manager.network_arch_class_name.replace(".residual_unet.", ".unet.")
     network = get_network_from_plans(
-        manager.network_arch_class_name,
+        class_name,
         arguments,
         required,
         input_channels,

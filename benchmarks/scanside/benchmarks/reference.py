@@ -1,5 +1,7 @@
 """nnunetv2's predictor with its margins, opened from a results folder. Imports torch."""
 
+from dataclasses import replace
+
 from scanside.benchmarks.source import CHECKPOINT, Source
 from scanside.export.model_folder import read_model_folder
 from scanside.export.network import build_network
@@ -33,11 +35,9 @@ class FromFolder:
         if self._plan.reorient:
             turned, _ = reorient(volume, self._plan.reorient)
             found = self._reference.predict(turned.data, turned.geometry.spacing)
-            labels, margin = (
-                restore_orientation(array, turned.geometry, volume.geometry)
-                for array in (found.labels, found.margin)
-            )
-            return volume, Prediction(found.logits, labels, margin), None
+            labels = restore_orientation(found.labels, turned.geometry, volume.geometry)
+            margin = restore_orientation(found.margin, turned.geometry, volume.geometry)
+            return volume, replace(found, labels=labels, margin=margin), None
         reader = self._reference.predictor.plans_manager.image_reader_writer_class()
         data, properties = reader.read_images([str(path) for path in case.channels])
         found = self._reference.predict(data, tuple(properties["spacing"]))

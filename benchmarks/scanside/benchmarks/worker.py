@@ -22,7 +22,10 @@ from scanside.benchmarks.processes import MIB, busy_s, high_water_mark, reset_hi
 from scanside.benchmarks.warm import Mask, Setup, open_peer
 from scanside.runtime.errors import CaseError
 
-MEMORY_METHOD = "VmHWM of the peer's own process, reset before each case: the case's peak with libraries and networks loaded"
+MEMORY_METHOD = (
+    "VmHWM of the peer's own process, reset before each case: the peak of that case, "
+    "loaded libraries and opened networks included"
+)
 
 
 @dataclass(frozen=True, eq=False)

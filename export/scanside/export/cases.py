@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from scanside.runtime.images.cases import find_cases
 from scanside.runtime.images.load import load_case
-from scanside.runtime.plan import Plan
+from scanside.runtime.plan import Channel, Plan
 from scanside.runtime.volume import Geometry, Volume
 
 
@@ -73,10 +73,20 @@ def _phantom(
     shape, original = [shape[axis] for axis in backward], [original[axis] for axis in backward]
     random = np.random.default_rng(seed)
     data = np.stack(
-        [_channel(tuple(shape), statistics.get(str(i), {}), random) for i in range(len(plan.channels))]
+        [
+            _channel(tuple(shape), _intensities(channel, statistics.get(str(index), {})), random)
+            for index, channel in enumerate(plan.channels)
+        ]
     )
     geometry = Geometry((shape[0], shape[1], shape[2]), (original[0], original[1], original[2]))
     return Volume(data.astype(np.float32), geometry)
+
+
+def _intensities(channel: Channel, statistics: dict[str, Any]) -> dict[str, Any]:
+    """The training set's statistics; colour is 0 to 255 whatever they say, for nnU-Net refuses anything else."""
+    if channel.normalization.scheme == "RGBTo01Normalization":
+        return {"mean": 127.0, "std": 50.0, "min": 0.0, "max": 255.0}
+    return statistics
 
 
 def _channel(

@@ -49,10 +49,12 @@ def load_checkpoint(path: Path, *, trust_pickles: bool = False) -> Checkpoint:
     missing = [key for key in ("network_weights", "trainer_name", "init_args") if key not in content]
     if missing:
         raise InputError(f"{path} is not an nnU-Net v2 checkpoint: it lacks {', '.join(missing)}.")
-    axes = content.get("inference_allowed_mirroring_axes")
+    axes, arguments = content.get("inference_allowed_mirroring_axes"), content["init_args"]
+    if not isinstance(arguments, dict) or "configuration" not in arguments:
+        raise InputError(f"{path} is not an nnU-Net v2 checkpoint: its init_args name no configuration.")
     return Checkpoint(
         trainer=str(content["trainer_name"]),
-        configuration=str(content["init_args"]["configuration"]),
+        configuration=str(arguments["configuration"]),
         mirror_axes=tuple(int(axis) for axis in axes) if axes is not None else (),
         weights={_plain_name(name): tensor for name, tensor in content["network_weights"].items()},
     )
@@ -102,6 +104,6 @@ def _allowed() -> list[Any]:
 
 
 def _plain_name(name: str) -> str:
-    for prefix in _RENAMED:
-        name = name.removeprefix(prefix)
+    while name.startswith(_RENAMED):
+        name = name.partition(".")[2]
     return name

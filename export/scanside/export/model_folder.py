@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,14 +67,10 @@ def read_model_folder(
                 f"Fold {name} of {path} was trained with another trainer or configuration than fold {names[0]}."
             )
     manager = PlansManager(plans)
-    if first.configuration not in plans["configurations"]:
-        raise InputError(
-            f"plans.json of {path} has no configuration '{first.configuration}', which its checkpoint names."
-        )
     return ModelFolder(
         path=path,
         plans=manager,
-        configuration=manager.get_configuration(first.configuration),
+        configuration=_configuration(path, manager, first.configuration),
         configuration_name=first.configuration,
         dataset=dataset,
         folds=names,
@@ -102,6 +99,20 @@ def _json(path: Path, name: str) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise InputError(f"{path / name} is not what nnU-Net writes; copy the results folder again.")
     return content
+
+
+def _configuration(path: Path, manager: PlansManager, name: str) -> ConfigurationManager:
+    if name not in manager.plans.get("configurations", {}):
+        raise InputError(f"plans.json of {path} has no configuration '{name}', which its checkpoint names.")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # nnU-Net announces that it translates plans of before 2.5
+            return manager.get_configuration(name)
+    except (KeyError, RuntimeError, ValueError) as error:
+        raise InputError(
+            f"plans.json of {path} does not describe the configuration '{name}' completely "
+            f"({type(error).__name__}: {error}); copy the results folder again."
+        ) from error
 
 
 def _found_folds(path: Path, checkpoint: str) -> tuple[str, ...]:

@@ -1,9 +1,11 @@
 """Building the PyTorch network as its trainer builds it, and loading a fold's weights into it."""
 
 import ast
+import contextlib
 import importlib
 import importlib.util
 import inspect
+import io
 import os
 import sys
 from pathlib import Path
@@ -14,6 +16,13 @@ from torch import nn
 
 from scanside.export.model_folder import ModelFolder
 from scanside.runtime.errors import InputError
+
+_MOVED = {
+    "dynamic_network_architectures.architectures.residual_unet.ResidualEncoderUNet":
+        "dynamic_network_architectures.architectures.unet.ResidualEncoderUNet",
+}  # fmt: skip
+"""Classes that plans made before nnU-Net 2.5 name by their old place. nnU-Net finds them by importing every
+architecture, among them ones that need torchvision."""
 
 
 def build_network(folder: ModelFolder, input_channels: int, heads: int) -> nn.Module:
@@ -29,17 +38,23 @@ def build_network(folder: ModelFolder, input_channels: int, heads: int) -> nn.Mo
     build = trainer.build_network_architecture
     configuration = folder.configuration
     try:
-        if "plans_manager" in inspect.signature(build).parameters:
-            network = build(folder.plans, configuration, input_channels, heads, enable_deep_supervision=False)
-        else:  # trainers written for nnU-Net before 2.7
-            network = build(
-                configuration.network_arch_class_name,
-                configuration.network_arch_init_kwargs,
-                configuration.network_arch_init_kwargs_req_import,
-                input_channels,
-                heads,
-                enable_deep_supervision=False,
-            )
+        architecture = configuration.configuration["architecture"]
+        name = architecture["network_class_name"]
+        architecture["network_class_name"] = _MOVED.get(name, name)
+        with contextlib.redirect_stdout(io.StringIO()):  # nnU-Net and trainers print, --json must not
+            if "plans_manager" in inspect.signature(build).parameters:
+                network = build(
+                    folder.plans, configuration, input_channels, heads, enable_deep_supervision=False
+                )
+            else:  # trainers written for nnU-Net before 2.7
+                network = build(
+                    configuration.network_arch_class_name,
+                    configuration.network_arch_init_kwargs,
+                    configuration.network_arch_init_kwargs_req_import,
+                    input_channels,
+                    heads,
+                    enable_deep_supervision=False,
+                )
     except Exception as error:  # whatever a trainer's own code raises
         raise InputError(
             f"Trainer '{folder.trainer}' of {folder.path} cannot build its network "
@@ -102,9 +117,7 @@ def _import_trainer(module: str, name: str) -> Any:
     try:
         return getattr(importlib.import_module(module), name)
     except Exception as error:  # optional packages of that trainer
-        raise InputError(
-            f"Trainer '{name}' cannot be imported ({type(error).__name__}: {error}); it is not supported here."
-        ) from error
+        raise _not_importable(name, error) from error
 
 
 def _load_external(file: Path, name: str) -> Any:
@@ -112,5 +125,14 @@ def _load_external(file: Path, name: str) -> Any:
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # whatever the module's own code raises
+        raise _not_importable(name, error) from error
     return getattr(module, name)
+
+
+def _not_importable(name: str, error: Exception) -> InputError:
+    return InputError(
+        f"Trainer '{name}' cannot be imported ({type(error).__name__}: {error}); it is not supported here."
+    )

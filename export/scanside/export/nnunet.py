@@ -89,22 +89,23 @@ def export_nnunet(model: Path, out: Path, options: ExportOptions, say: Say) -> d
     with BundleWriter(out, overwrite=options.overwrite) as writer:
         segmenters = {stage.role: _write_networks(stage, writer, options, say) for stage in stages}
         say(f"Running {len(candidates)} golden case(s) through nnunetv2")
-        results = [_reference_case(stages, candidate) for candidate in candidates]
-        cases = [case for case, _ in results]
-        role = stages[-1].role
+        results: dict[str, list[tuple[GoldenCase, Prediction]]] = {stage.role: [] for stage in stages}
         golden = []
-        for candidate, case in zip(candidates, cases, strict=True):
-            path = f"golden/{case.name}.npz"
-            writer.add(path, case.encode())
-            golden.append(Golden(name=case.name, role=role, file=path, origin=candidate.origin))
+        for candidate in candidates:
+            for role, (case, prediction) in _reference_cases(stages, candidate).items():
+                path = f"golden/{case.name}.npz"
+                writer.add(path, case.encode())
+                golden.append(Golden(name=case.name, role=role, file=path, origin=candidate.origin))
+                results[role].append((case, prediction))
         manifest = _manifest(stages, segmenters, tuple(golden), options, writer.files)
         bundle = open_bundle(writer.write_manifest(manifest))
         hops: list[parity.Hop] = []
         for target in parity.targets(options.precisions):
             say(f"Comparing {target[0]} in {target[1]} with nnunetv2")
-            hops += parity.check(bundle, role, cases, [reference for _, reference in results], target)
+            for role, pairs in results.items():
+                hops += parity.check(bundle, role, pairs, target)
         parity.require(hops)
-        report = parity.report(hops, cases)
+        report = parity.report(hops, [case for pairs in results.values() for case, _ in pairs])
         writer.add("parity.json", json.dumps(report, indent=1).encode())
         writer.write_manifest(manifest)
         writer.commit()
@@ -182,22 +183,30 @@ def _candidates(stage: _Stage, options: ExportOptions) -> list[Candidate]:
     return [*synthetic_cases(stage.plan, statistics), *given]
 
 
-def _reference_case(stages: Sequence[_Stage], candidate: Candidate) -> tuple[GoldenCase, Prediction]:
-    """A golden case with nnunetv2's result, all stages and the postprocessing included."""
-    plan = stages[-1].plan
-    volume = reorient(candidate.volume, plan.reorient)[0] if plan.reorient else candidate.volume
-    previous = None
+def _reference_cases(
+    stages: Sequence[_Stage], candidate: Candidate
+) -> dict[str, tuple[GoldenCase, Prediction]]:
+    """Role → golden case of that stage with nnunetv2's result, postprocessing included.
+
+    A second stage is given the reference's first stage, so that each stage is judged by what it does itself.
+    """
+    source, reorientation = candidate.volume.geometry, stages[-1].plan.reorient
+    volume = reorient(candidate.volume, reorientation)[0] if reorientation else candidate.volume
+    previous, previous_restored, cases = None, None, {}
     for stage in stages:
-        reference = Reference(stage.folder, stage.network, stage.plan)
-        prediction = reference.predict(volume.data, volume.geometry.spacing, previous)
-        previous = prediction.labels
-    labels = postprocess(prediction.labels, plan.postprocessing)
-    # A voxel that the postprocessing removed has no margin of its own: which component is largest decides.
-    margin = np.where(labels == prediction.labels, prediction.margin, np.float16(0))
-    if plan.reorient:
-        source = candidate.volume.geometry
-        labels, margin = (restore_orientation(array, volume.geometry, source) for array in (labels, margin))
-    return GoldenCase(candidate.name, candidate.volume, labels, margin), prediction
+        prediction = Reference(stage.folder, stage.network, stage.plan).predict(
+            volume.data, volume.geometry.spacing, previous
+        )
+        labels = postprocess(prediction.labels, stage.plan.postprocessing)
+        # A voxel that the postprocessing removed has no margin of its own: which component is largest decides.
+        margin = np.where(labels == prediction.labels, prediction.margin, np.float16(0))
+        if reorientation:
+            labels, margin = (restore_orientation(a, volume.geometry, source) for a in (labels, margin))
+        name = candidate.name if stage is stages[-1] else f"{candidate.name}-{stage.role}"
+        case = GoldenCase(name, candidate.volume, labels, margin, previous_restored)
+        cases[stage.role] = (case, prediction)
+        previous, previous_restored = prediction.labels, labels
+    return cases
 
 
 def _manifest(

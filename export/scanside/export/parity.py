@@ -58,8 +58,7 @@ def targets(precisions: Sequence[str]) -> list[tuple[str, str]]:
 def check(
     bundle: Bundle,
     role: str,
-    cases: Sequence[GoldenCase],
-    references: Sequence[Prediction],
+    cases: Sequence[tuple[GoldenCase, Prediction]],
     target: tuple[str, str],
 ) -> list[Hop]:
     """Run all golden cases of a role on one (device, precision)."""
@@ -67,8 +66,8 @@ def check(
     options = Options(device=device, precision=precision, role=role)
     hops = []
     with Segmenter(bundle, options, Obtained(device, device, "parity gate", precision)) as segmenter:
-        for case, reference in zip(cases, references, strict=True):
-            logits = segmenter.logits(case.volume).astype(np.float32)
+        for case, reference in cases:
+            logits = segmenter.logits(case.volume, case.previous).astype(np.float32)
             expected = reference.logits.astype(np.float32)
             error = np.abs(logits - expected)
             scale = float(np.abs(expected).max()) or 1.0

@@ -19,6 +19,12 @@ READERS: dict[str, str | None] = {
     "SimpleITKIOWithReorient": "RAS",
     "NibabelIOWithReorient": "RAS",
 }
+_NEEDED_OF_PLANS = ("image_reader_writer", "transpose_forward", "transpose_backward")
+_NEEDED_OF_CONFIGURATION = (
+    "spacing", "patch_size", "normalization_schemes", "use_mask_for_norm",
+    "resampling_fn_data", "resampling_fn_seg", "resampling_fn_probabilities",
+)  # fmt: skip
+_STATISTICS = ("foreground_intensity_properties_per_channel", "foreground_intensity_properties_by_modality")
 _METHODS = {
     "resample_data_or_seg_to_shape": "default",
     "resample_torch_fornnunet": "torch",
@@ -40,6 +46,7 @@ def to_plan(
     """
     config: dict[str, Any] = folder.configuration.configuration
     plans: dict[str, Any] = folder.plans.plans
+    _refuse_incomplete(folder, config, plans)
     _refuse_custom_classes(folder, config, plans)
     labels = _labels(folder.dataset)
     try:
@@ -64,6 +71,17 @@ def to_plan(
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise InputError(f"{folder.path} cannot be exported: {where}: {first['msg']}.") from error
+
+
+def _refuse_incomplete(folder: ModelFolder, config: dict[str, Any], plans: dict[str, Any]) -> None:
+    absent = [key for key in _NEEDED_OF_PLANS if key not in plans]
+    absent += [key for key in _NEEDED_OF_CONFIGURATION if key not in config]
+    if not plans.keys() & _STATISTICS:
+        absent.append(_STATISTICS[0])
+    if absent:
+        raise InputError(f"plans.json of {folder.path} lacks {', '.join(absent)}; copy the results folder again.")
+    if not isinstance(folder.dataset.get("labels"), dict):
+        raise InputError(f"dataset.json of {folder.path} names no labels; copy the results folder again.")
 
 
 def _refuse_custom_classes(folder: ModelFolder, config: dict[str, Any], plans: dict[str, Any]) -> None:
@@ -95,7 +113,13 @@ def _channels(folder: ModelFolder, config: dict[str, Any]) -> tuple[Channel, ...
         numbers = {}
         if scheme == "CTNormalization":
             wanted = ("mean", "std", "percentile_00_5", "percentile_99_5")
-            numbers = {key: float(statistics[str(index)][key]) for key in wanted}
+            measured = statistics.get(str(index), {})
+            if not set(wanted) <= set(measured):
+                raise InputError(
+                    f"plans.json of {folder.path} has no intensity statistics of channel {index}, which "
+                    "CTNormalization needs; copy the results folder again."
+                )
+            numbers = {key: float(measured[key]) for key in wanted}
         # Only z-score looks at the mask; elsewhere nnU-Net ignores the flag.
         masked = scheme == "ZScoreNormalization" and bool(config["use_mask_for_norm"][index])
         name = str(names.get(str(index), f"channel {index}"))

@@ -12,7 +12,7 @@ from pathlib import Path
 from scanside.runtime import machine
 from scanside.runtime.backends.table import DEVICES, Backend, backend
 from scanside.runtime.bundle import Bundle
-from scanside.runtime.errors import BackendError
+from scanside.runtime.errors import BackendError, CaseError
 from scanside.runtime.golden import replay_all
 from scanside.runtime.options import Options
 from scanside.runtime.pipeline import Obtained, Segmenter
@@ -69,11 +69,13 @@ def _golden_problem(bundle: Bundle, options: Options, module: Backend) -> str | 
     exact = replace(options, step_size=0.5, mirroring=True, folds=None)
     try:
         obtained = Obtained("auto", module.NAME, "golden cases", options.precision)
-        with Segmenter(bundle, exact, obtained) as segmenter:
-            failed = [result for result in replay_all(segmenter) if result.problem]
-        if failed:
-            problem = f"golden case {failed[0].case}: {failed[0].problem}"
-    except BackendError as error:
+        for role in bundle.manifest.chain(bundle.role(options.role)):
+            with Segmenter(bundle, replace(exact, role=role), obtained) as segmenter:
+                failed = [result for result in replay_all(segmenter) if result.problem]
+            if failed:
+                problem = f"golden case {failed[0].case}: {failed[0].problem}"
+                break
+    except (BackendError, CaseError) as error:
         return str(error).rstrip(".")
     _remember(record, problem)
     return problem

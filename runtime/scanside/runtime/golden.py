@@ -8,6 +8,7 @@ import io
 import math
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -50,26 +51,36 @@ def policy(precision: str) -> Policy:
 
 @dataclass(frozen=True, eq=False)
 class GoldenCase:
-    """A golden case in memory. `labels` and `margin` are the reference's, (Z, Y, X)."""
+    """A golden case in memory.
+
+    Attributes:
+        labels, margin: The reference's, (Z, Y, X).
+        previous: For the second stage of a cascade, the mask the reference's first stage gave it: a tie that
+            falls the other way in the first stage would change more of the second than any policy may allow.
+    """
 
     name: str
     volume: Volume
     labels: npt.NDArray[np.unsignedinteger]
     margin: npt.NDArray[np.float16]
+    previous: npt.NDArray[np.unsignedinteger] | None = None
 
     def encode(self) -> bytes:
         """The .npz file of the bundle; deterministic for the same arrays."""
         geometry = self.volume.geometry
         buffer = io.BytesIO()
         image = self.volume.data
-        whole = image.astype(np.int16)
-        np.savez_compressed(
-            buffer,
-            image=whole if np.array_equal(whole, image) else image,
-            spacing=np.array(geometry.spacing),
-            labels=self.labels,
-            margin=self.margin,
-        )
+        with np.errstate(invalid="ignore"):  # beyond int16: kept as float32
+            whole = image.astype(np.int16)
+        arrays: dict[str, Any] = {
+            "image": whole if np.array_equal(whole, image) else image,
+            "spacing": np.array(geometry.spacing),
+            "labels": self.labels,
+            "margin": self.margin,
+        }
+        if self.previous is not None:
+            arrays["previous"] = self.previous
+        np.savez_compressed(buffer, **arrays)
         return buffer.getvalue()
 
 
@@ -103,18 +114,19 @@ def load_golden(bundle: Bundle, case: Golden) -> GoldenCase:
             image = arrays["image"].astype(np.float32)
             spacing = tuple(float(value) for value in arrays["spacing"])
             labels, margin = arrays["labels"], arrays["margin"]
+            previous = arrays["previous"] if "previous" in arrays else None
     except (ValueError, KeyError, OSError) as error:
         raise BundleError(
             f"Golden case {case.file} of {bundle.path} is not readable; export it again."
         ) from error
     geometry = Geometry(image.shape[1:], (spacing[0], spacing[1], spacing[2]))
-    return GoldenCase(case.name, Volume(image, geometry), labels, margin)
+    return GoldenCase(case.name, Volume(image, geometry), labels, margin, previous)
 
 
 def replay(segmenter: Segmenter, case: GoldenCase) -> Comparison:
     """Run a golden case and judge it."""
     start = time.perf_counter()
-    mask = segmenter.segment(case.volume, case=case.name).mask
+    mask = segmenter.segment(case.volume, case=case.name, previous=case.previous).mask
     ms = (time.perf_counter() - start) * 1000
     return compare(case, mask, segmenter.device.obtained, segmenter.options.precision, ms)
 

@@ -53,7 +53,8 @@ class Golden(Record):
 
     Attributes:
         role: The segmenter it runs through.
-        file: .npz with `image` (C, Z, Y, X), `spacing` (3), `labels` (Z, Y, X) and `margin` (Z, Y, X).
+        file: .npz with `image` (C, Z, Y, X), `spacing` (3), `labels` (Z, Y, X), `margin` (Z, Y, X) and, for the
+            second stage of a cascade, `previous` (Z, Y, X), the mask of the first.
         origin: `synthetic` (made at export) or `given` (an image of the model's owner).
     """
 

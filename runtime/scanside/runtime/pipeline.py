@@ -102,7 +102,13 @@ class Segmenter:
         return self._stages[-1].plan
 
     def segment(
-        self, volume: Volume, *, case: str = "case", listener: Listener = ignore, probabilities: bool = False
+        self,
+        volume: Volume,
+        *,
+        case: str = "case",
+        listener: Listener = ignore,
+        probabilities: bool = False,
+        previous: Mask | None = None,
     ) -> Segmentation:
         """Segment one image.
 
@@ -111,6 +117,7 @@ class Segmenter:
             case: Name used in events.
             listener: Receives the events of this case.
             probabilities: Also compute full-resolution probabilities (memory: all classes at full resolution).
+            previous: Mask of a cascade's previous stage on the grid of the image; only the last stage runs then.
 
         Raises:
             InputError: If the image does not fit the plan.
@@ -124,11 +131,9 @@ class Segmenter:
             )
         clock = _Clock(case, listener)
         original = volume.geometry
-        if self.plan.reorient:
-            volume, _ = reorient(volume, self.plan.reorient)
-        mask: Mask | None = None
+        volume, mask = self._oriented(volume, previous)
         result: Probabilities | None = None
-        for stage in self._stages:
+        for stage in self._stages if previous is None else self._stages[-1:]:
             last = stage is self._stages[-1]
             prefix = "" if last else f"{stage.role}: "
             mask, result = self._run_stage(stage, volume, mask, clock, prefix, last and probabilities)
@@ -141,15 +146,28 @@ class Segmenter:
                     result = np.stack([restore_orientation(p, volume.geometry, original) for p in result])
         return Segmentation(mask, _volumes(mask, self.plan, original.voxel_volume_ml), clock.ms, result)
 
-    def logits(self, volume: Volume) -> npt.NDArray[np.float16]:
-        """(K, z, y, x) float16 logits on the network's grid of the last stage: what the parity gate compares."""
+    def logits(self, volume: Volume, previous: Mask | None = None) -> npt.NDArray[np.float16]:
+        """(K, z, y, x) float16 logits on the network's grid of the last stage: what the parity gate compares.
+
+        Args:
+            previous: As in `segment`.
+        """
         clock = _Clock("case", ignore)
-        if self.plan.reorient:
-            volume, _ = reorient(volume, self.plan.reorient)
-        mask: Mask | None = None
-        for stage in self._stages[:-1]:
+        volume, mask = self._oriented(volume, previous)
+        for stage in self._stages[:-1] if previous is None else ():
             mask, _ = self._run_stage(stage, volume, mask, clock, f"{stage.role}: ", False)
         return self._prepare(self._stages[-1], volume, mask, clock, "").logits
+
+    def _oriented(self, volume: Volume, previous: Mask | None) -> tuple[Volume, Mask | None]:
+        """The image, and the previous stage's mask where one is given, in the plan's canonical orientation."""
+        if previous is not None and self.plan.previous_stage is None:
+            raise UsageError(f"Segmenter '{self.role}' is no second stage of a cascade and takes no mask.")
+        if not self.plan.reorient:
+            return volume, previous
+        if previous is not None:
+            as_image = Volume(previous[None].astype(np.float32), volume.geometry)
+            previous = reorient(as_image, self.plan.reorient)[0].data[0].astype(previous.dtype)
+        return reorient(volume, self.plan.reorient)[0], previous
 
     def _run_stage(
         self,

@@ -26,6 +26,8 @@ Exit codes: 0 ok · 1 a case failed · 2 usage · 3 bundle · 4 backend · 5 inp
 
 Example: scanside segment hippocampus.bundle scan.nii.gz -o masks"""
 
+_INTERRUPTED = "Interrupted; nothing half-written is left behind."
+
 
 class _Commands(TyperGroup):
     """Built-in commands and those of installed components; a command's module is imported when it is called."""
@@ -102,13 +104,15 @@ def run(arguments: list[str] | None = None) -> int:
     except typer.Exit as stop:
         return int(stop.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        return _say("Interrupted; nothing half-written is left behind.", ExitCode.INTERRUPTED)
+        return _say(_INTERRUPTED, ExitCode.INTERRUPTED)
     except BrokenPipeError:
         # The reader of stdout has gone (`| head`); keep the interpreter from complaining at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.OK
     except Exception as error:
         return _unforeseen(error)
+    if result == ExitCode.INTERRUPTED:  # typer turns Ctrl-C inside a command into this code
+        return _say(_INTERRUPTED, ExitCode.INTERRUPTED)
     return int(result) if isinstance(result, int) else ExitCode.OK
 
 

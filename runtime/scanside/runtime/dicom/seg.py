@@ -75,7 +75,7 @@ def write_seg(
 
 
 def _segmentation(frames: Mask, labels: list[str], series: DicomSeries, algorithm: Algorithm) -> Any:
-    content = hashlib.sha256(np.ascontiguousarray(frames)).hexdigest()
+    content = hashlib.sha256(frames.tobytes()).hexdigest()
     seeds = (*sorted(series.sop_instance_uids), algorithm.bundle_sha256, content)
     segmentation = highdicom.seg.Segmentation(
         source_images=reference_headers(series),

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from scanside.runtime.errors import GeometryError, ImageReadError, InputError
 from scanside.runtime.images.complete import is_complete
 from scanside.runtime.images.files import ENDINGS
-from scanside.runtime.images.nifti import spacing_is_missing
+from scanside.runtime.images.nifti import non_finite_voxels, read_header, spacing_is_missing
 from scanside.runtime.volume import Geometry, Volume
 
 FLAT_SPACING = 999
@@ -38,8 +38,8 @@ def read_image(path: Path) -> Volume:
     _refuse_what_is_not_one_volume(reader, path)
     if not is_complete(reader, path):
         raise ImageReadError(f"{path.name} is truncated or damaged; copy or export it again.")
-    if reader.HasMetaDataKey("pixdim[1]") and spacing_is_missing(path):
-        raise GeometryError(f"{path.name} says no voxel spacing (0 or NaN); set it from the original scan.")
+    if reader.HasMetaDataKey("pixdim[1]"):
+        _refuse_what_nifti_repairs(path)
     try:
         image = reader.Execute()
     except (RuntimeError, MemoryError) as error:
@@ -74,6 +74,18 @@ def _refuse_what_is_not_one_volume(reader: Any, path: Path) -> None:
         raise InputError(f"{path.name} holds several values per voxel ({kind}); export one channel per file.")
     if min(size) < 1:
         raise ImageReadError(f"{path.name} holds no voxel (size {tuple(size)}); export it again.")
+
+
+def _refuse_what_nifti_repairs(path: Path) -> None:
+    header = read_header(path)
+    if header is None:
+        return
+    if spacing_is_missing(header):
+        raise GeometryError(f"{path.name} says no voxel spacing (0 or NaN); set it from the original scan.")
+    if count := non_finite_voxels(header, path):
+        raise InputError(
+            f"{path.name}: the image holds {count} NaN or infinite values; repair or re-export it."
+        )
 
 
 def _array(image: Any) -> npt.NDArray[np.float32]:

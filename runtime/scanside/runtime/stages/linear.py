@@ -15,10 +15,7 @@ def taps(size_in: int, size_out: int) -> tuple[Index, Index, Float]:
 
     Source: PyTorch `area_pixel_compute_source_index`, float32, negative coordinates set to 0.
     """
-    scale = np.float32(size_in) / np.float32(size_out)
-    coordinates = np.maximum(
-        scale * (np.arange(size_out, dtype=np.float32) + np.float32(0.5)) - np.float32(0.5), 0
-    )
+    coordinates = np.maximum(_source(size_in, size_out), 0)
     lower = np.minimum(np.floor(coordinates).astype(np.intp), size_in - 1)
     upper = np.minimum(lower + 1, size_in - 1)
     weight = np.clip(coordinates - lower.astype(np.float32), 0, 1).astype(np.float32)
@@ -26,10 +23,15 @@ def taps(size_in: int, size_out: int) -> tuple[Index, Index, Float]:
 
 
 def nearest_exact_index(size_in: int, size_out: int) -> Index:
-    """Source index of PyTorch's `nearest-exact`, whose scale is float32."""
-    scale = np.float32(size_in) / np.float32(size_out)
-    position = (np.arange(size_out, dtype=np.float32) + np.float32(0.5)) * scale
+    """Source index of PyTorch's `nearest-exact`: the float32 coordinate plus one half, rounded once more."""
+    position = (_source(size_in, size_out).astype(np.float64) + 0.5).astype(np.float32)
     return np.minimum(np.floor(position).astype(np.intp), size_in - 1)
+
+
+def _source(size_in: int, size_out: int) -> Float:
+    """Source coordinates in float32. PyTorch's kernels multiply and add with one rounding (FMA)."""
+    scale = np.float64(np.float32(size_in) / np.float32(size_out))
+    return ((np.arange(size_out) + 0.5) * scale - 0.5).astype(np.float32)
 
 
 def resample_linear(data: Float, shape: tuple[int, int, int], apart: int | None) -> Float:

@@ -1,0 +1,50 @@
+"""What a clean interpreter loads: the lean runtime must stay lean, whatever is installed beside it."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.interpreter import python
+
+FORBIDDEN = {"torch", "nnunetv2", "sklearn", "onnx", "textual", "skimage", "matplotlib", "pandas"}
+
+
+def loaded(code: str) -> set[str]:
+    done = python(
+        f"import sys\n{code}\nprint(' '.join(sorted({{name.split('.')[0] for name in sys.modules}})))"
+    )
+    return set(done.stdout.splitlines()[-1].split())
+
+
+def test_importing_the_runtime_loads_next_to_nothing() -> None:
+    modules = loaded("import scanside.runtime")
+    assert not modules & (
+        FORBIDDEN | {"numpy", "scipy", "SimpleITK", "pydicom", "pydantic", "onnxruntime", "openvino"}
+    )
+
+
+def test_every_runtime_module_is_free_of_the_training_stack() -> None:
+    root = Path(__file__).parents[1] / "runtime"
+    names = [
+        ".".join(file.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
+        for file in sorted(root.rglob("*.py"))
+    ]
+    modules = loaded("\n".join(f"import {name}" for name in names))
+    assert "SimpleITK" in modules or "pydicom" in modules  # the list above did import something
+    assert not modules & FORBIDDEN
+
+
+@pytest.mark.parametrize("command", ["segment", "bundle", "selftest", "doctor"])
+def test_command_lines_do_not_load_dicom_or_torch(command: str) -> None:
+    modules = loaded(f"from scanside.runtime.cli.main import run\nrun(['{command}', '--help'])")
+    assert not modules & (FORBIDDEN | {"pydicom", "highdicom", "onnxruntime", "openvino"})
+
+
+def test_the_public_names_are_all_there() -> None:
+    import scanside.runtime as runtime
+
+    assert sorted(runtime.__all__) == runtime.__all__
+    for name in runtime.__all__:
+        assert getattr(runtime, name) is not None
+    with pytest.raises(AttributeError):
+        _ = runtime.nothing  # type: ignore[attr-defined]

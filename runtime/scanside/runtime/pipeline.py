@@ -311,10 +311,10 @@ def _check_network(session: Session, plan: Plan, role: str) -> None:
 
 
 def _volumes(mask: Mask, plan: Plan, voxel_ml: float) -> dict[str, float]:
-    counts = np.bincount(mask.ravel(), minlength=max(plan.labels.values) + 1)
+    counts = {value: int(np.count_nonzero(mask == value)) for value in plan.labels.foreground}
     volumes = {}
     for name, value in plan.labels.names.items():
-        values = value if isinstance(value, tuple) else (value,)
-        if values != (0,):
-            volumes[name] = round(float(counts[list(set(values))].sum()) * voxel_ml, 6)
+        members = set(value) if isinstance(value, tuple) else {value}
+        if members != {0}:
+            volumes[name] = round(sum(counts.get(member, 0) for member in members) * voxel_ml, 6)
     return volumes

@@ -155,7 +155,7 @@ class _Rows:
 
     def add(self, prediction: Float, y: int, x: int) -> None:
         """Add one tile's (K, *patch) prediction, which is overwritten, and its weights."""
-        peak = float(np.abs(prediction).max())
+        peak = max(float(prediction.max()), -float(prediction.min()))
         if math.isnan(peak):
             raise CaseError(
                 "The network returned NaN for this image; check the model and the image intensities."

@@ -170,3 +170,24 @@ def _show(table: str, file: Path | None) -> None:
 
         with atomic_write(file) as temporary:
             temporary.write_text(f"{table}\n", encoding="utf-8")
+
+
+@app.command()
+def install(
+    out: Out,
+    source: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="Scanside's source folder.", exists=True)
+    ] = Path(),
+    table: Table = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Weigh `pip install scanside[cpu]` against `pip install nnunetv2` in fresh environments. Downloads gigabytes.
+
+    Example: scanside bench install -o benchmarks/results/install.json
+    """
+    _refuse_existing(overwrite, out, table)
+    from scanside.benchmarks.install import table as install_table
+    from scanside.benchmarks.install import weigh
+
+    document = weigh(source.resolve(), out, sys.argv[1:], lambda words: print(f"{words} …", file=sys.stderr))
+    _show(install_table(document), table)

@@ -34,9 +34,20 @@ format: install
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-# The figures of README.md; wants an idle machine and takes about an hour. Results go to benchmarks/results.
+# The figures of README.md: wants an idle machine, the shared test data, and about an hour.
+RESULTS := benchmarks/results
+HIPPOCAMPUS := $(SHARED)/models/hippocampus/nnUNetTrainer__nnUNetPlans__3d_fullres
+MRIS := $(SHARED)/data/volumes/msd_hippocampus
+
 bench: install
-	$(BIN)/python -m scanside.benchmarks.headline --shared $(SHARED) --out benchmarks/results
+	rm -rf $(VENV)/abdomen-31m && $(BIN)/scanside bench make-model $(VENV)/abdomen-31m --kind abdomen-31m
+	$(BIN)/scanside bench peers $(HIPPOCAMPUS) $(MRIS)/imagesTr/hippocampus_006.nii.gz --folds 0 --repeats 7 \
+		-o $(RESULTS)/peers-hippocampus.json --table $(RESULTS)/peers-hippocampus.md --overwrite
+	$(BIN)/scanside bench peers $(VENV)/abdomen-31m $(SHARED)/data/dicom/abdomen_scan_002_t2 --repeats 3 \
+		-o $(RESULTS)/peers-abdomen.json --table $(RESULTS)/peers-abdomen.md --overwrite
+	$(BIN)/scanside bench parity $(HIPPOCAMPUS) $(MRIS)/imagesTr --labels $(MRIS)/labelsTr \
+		-o $(RESULTS)/parity-hippocampus.json --table $(RESULTS)/parity-hippocampus.md --overwrite
+	$(BIN)/scanside bench install -o $(RESULTS)/install.json --table $(RESULTS)/install.md --overwrite
 
 clean:
 	rm -rf $(VENV) demo-out dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -6,6 +6,7 @@ bundle and machine, not once a call.
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,8 +19,17 @@ from scanside.runtime.options import Options
 from scanside.runtime.pipeline import Obtained, Segmenter
 
 
-def open_segmenter(bundle: Bundle, options: Options | None = None) -> Segmenter:
+def _silent(sentence: str) -> None:
+    """Say nothing."""
+
+
+def open_segmenter(
+    bundle: Bundle, options: Options | None = None, say: Callable[[str], None] = _silent
+) -> Segmenter:
     """Open a bundle's segmenter on the device that the options ask for.
+
+    Args:
+        say: Told when the golden cases have to run, which for a large network takes a while.
 
     Raises:
         BackendError: If the device asked for is not available, or none passes.
@@ -32,7 +42,7 @@ def open_segmenter(bundle: Bundle, options: Options | None = None) -> Segmenter:
     reasons: list[str] = []
     for device in DEVICES:
         module = backend(device)
-        problem = _unusable(module, options.precision) or _golden_problem(bundle, options, module)
+        problem = _unusable(module, options.precision) or _golden_problem(bundle, options, module, say)
         if problem is None:
             why = "first in order of speed that passes the golden cases on this machine"
             if not bundle.manifest.golden:
@@ -55,7 +65,9 @@ def _unusable(module: Backend, precision: str) -> str | None:
     return None
 
 
-def _golden_problem(bundle: Bundle, options: Options, module: Backend) -> str | None:
+def _golden_problem(
+    bundle: Bundle, options: Options, module: Backend, say: Callable[[str], None]
+) -> str | None:
     """Why the golden cases reject this backend, or None; from the cache where it is known."""
     record = _cache_file(bundle, options, module)
     try:
@@ -64,6 +76,8 @@ def _golden_problem(bundle: Bundle, options: Options, module: Backend) -> str | 
             return known.get("problem")
     except (OSError, ValueError):
         pass
+    if bundle.manifest.golden:
+        say(f"First use of this bundle on {module.NAME} here: running its golden cases")
     problem = None
     # Golden results are those of the exact recipe: all folds, nnU-Net's step and mirroring.
     exact = replace(options, step_size=0.5, mirroring=True, folds=None)

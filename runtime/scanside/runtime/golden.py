@@ -41,7 +41,7 @@ class Policy:
 
 
 EXACT = Policy(margin=0.05, fraction=1e-5, floor=2, dice=0.999, logits=5e-3)
-APPROXIMATE = Policy(margin=0.5, fraction=2e-3, floor=20, dice=0.99, logits=5e-2)
+APPROXIMATE = Policy(margin=0.5, fraction=2e-3, floor=20, dice=0.999, logits=5e-2)
 
 
 def policy(precision: str) -> Policy:

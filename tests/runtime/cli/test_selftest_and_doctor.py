@@ -1,6 +1,7 @@
 import json
 from pathlib import Path
 
+import jsonschema
 import numpy as np
 import pytest
 
@@ -11,9 +12,14 @@ from tests.runtime.cli.conftest import Command
 from tests.support.sentences import assert_one_sentence
 
 
+def schema(name: str) -> object:
+    return json.loads((Path(__file__).parents[3] / "docs" / f"{name}.schema.json").read_text())
+
+
 def test_selftest_replays_every_golden_case_on_every_device(scanside: Command, bundle: Path) -> None:
     done = scanside("selftest", bundle, "--json")
     assert done.code == 0
+    jsonschema.validate(done.json, schema("selftest"))
     rows = done.json["cases"]
     assert {(row["device"], row["case"]) for row in rows} == {
         (device, case) for device in ("openvino", "cpu") for case in ("synthetic-tiles", "synthetic-small")
@@ -78,6 +84,7 @@ def test_doctor_names_what_is_missing_and_how_to_get_it(
     done = scanside("doctor", "--json")
     assert done.code == 0
     document = done.json
+    jsonschema.validate(document, schema("doctor"))
     assert [backend["name"] for backend in document["backends"]] == ["openvino", "cpu"]
     assert all({"available", "reason", "fix"} <= set(backend) for backend in document["backends"])
     for module in (openvino, ort):

@@ -38,7 +38,9 @@ def theirs(
     data: npt.NDArray[np.float32], transpose: tuple[int, int, int], seg: npt.NDArray[Any] | None = None
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[Any], list[list[int]]]:
     axes = [0, *(axis + 1 for axis in transpose)]
-    return crop_to_nonzero(data.copy().transpose(axes), None if seg is None else seg[None].transpose(axes).copy())
+    return crop_to_nonzero(
+        data.copy().transpose(axes), None if seg is None else seg[None].transpose(axes).copy()
+    )
 
 
 @pytest.mark.parametrize("transpose", TRANSPOSES)

@@ -31,7 +31,9 @@ def thick(axis: int | None) -> tuple[float, float, float]:
     return spacing  # type: ignore[return-value]
 
 
-def theirs(of: npt.NDArray[np.int16], shape: tuple[int, ...], spacing: Any, how: Resampling) -> npt.NDArray[Any]:
+def theirs(
+    of: npt.NDArray[np.int16], shape: tuple[int, ...], spacing: Any, how: Resampling
+) -> npt.NDArray[Any]:
     seg = of[None].astype(np.float32)
     if how.method == "torch":
         return resample_torch_fornnunet(seg, shape, spacing, spacing, is_seg=True, num_threads=1)[0]

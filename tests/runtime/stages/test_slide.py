@@ -79,7 +79,9 @@ def ours(
 
 
 def assert_same_bits(a: npt.NDArray[np.float16], b: npt.NDArray[np.float16]) -> None:
-    np.testing.assert_array_equal(np.ascontiguousarray(a).view(np.uint16), np.ascontiguousarray(b).view(np.uint16))
+    np.testing.assert_array_equal(
+        np.ascontiguousarray(a).view(np.uint16), np.ascontiguousarray(b).view(np.uint16)
+    )
 
 
 @pytest.mark.parametrize("mirror_axes", [(), (0,), (0, 1), (0, 1, 2), (2,)])
@@ -110,9 +112,7 @@ def test_mirroring_switched_off() -> None:
     recipe = plan(patch_size=PATCH, mirror_axes=(0, 1, 2))
     network = Ramp(PATCH, 3)
     data = image((13, 25, 17))
-    assert_same_bits(
-        ours(data, network, recipe, mirror=False), theirs(data, [network], recipe, mirror=False)
-    )
+    assert_same_bits(ours(data, network, recipe, mirror=False), theirs(data, [network], recipe, mirror=False))
 
 
 @examples(40)
@@ -185,7 +185,9 @@ def test_folds_that_overflow_stop_the_case() -> None:
         average_folds(average_folds(None, half), half)
 
 
-@pytest.mark.parametrize("patch", [(8, 12, 10), (20, 192, 160), (40, 56, 40), (28, 256, 256), (512, 512), (56, 40)])
+@pytest.mark.parametrize(
+    "patch", [(8, 12, 10), (20, 192, 160), (40, 56, 40), (28, 256, 256), (512, 512), (56, 40)]
+)
 def test_gaussian_weights(patch: tuple[int, ...]) -> None:
     compute_gaussian.cache_clear()
     expected = compute_gaussian(patch, 1 / 8, 10, device=torch.device("cpu")).numpy()

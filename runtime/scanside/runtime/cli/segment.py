@@ -93,7 +93,7 @@ def segment(
     tasks = _tasks(opened, options, inputs, out, ending, save_probabilities)
     if not overwrite:
         _refuse_existing(tasks)
-    with open_segmenter(opened, options) as segmenter:
+    with open_segmenter(opened, options, lambda words: print(f"{words} …", file=sys.stderr)) as segmenter:
         results = []
         with ProgressBars(len(tasks), quiet=as_json and not sys.stderr.isatty()) as bars:
             for result in run_cases(segmenter, tasks, bars):

@@ -32,7 +32,8 @@ def _zscore(image: Image, mask: Mask, scheme: Normalization) -> None:
         image /= max(deviation, EPSILON)
         return
     inside = image[mask]
-    image[mask] = (inside - inside.mean()) / max(inside.std(), EPSILON)
+    if inside.size:  # an all-zero image has no inside
+        image[mask] = (inside - inside.mean()) / max(inside.std(), EPSILON)
 
 
 def _ct(image: Image, mask: Mask, scheme: Normalization) -> None:

@@ -1,0 +1,400 @@
+"""What cannot be exported is refused by name, before anything is written; what fails leaves nothing behind."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+import torch
+from onnx import numpy_helper
+from torch import nn
+
+from scanside.export import nnunet
+from scanside.export.nnunet import ExportOptions, export_nnunet
+from scanside.export.onnx_graph import to_onnx
+from scanside.runtime.bundle import open_bundle
+from scanside.runtime.errors import BundleError, InputError, OutputError
+from tests.support.sentences import assert_one_sentence
+from tests.support.tiny_models import (
+    TORCH,
+    Tiny,
+    checkpoint,
+    edited_checkpoint,
+    edited_json,
+    write_cascade,
+    write_model,
+)
+
+FP32 = ExportOptions(precisions=("fp32",))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write_model(tmp_path, Tiny())
+
+
+def refused(
+    folder: Path, *words: str, options: ExportOptions = FP32, error: type[Exception] = InputError
+) -> None:
+    """Exporting raises one sentence with these words, and no file appears anywhere beside the model."""
+    before = _files(folder.parents[1])
+    with pytest.raises(error) as caught:
+        export_nnunet(folder, folder.parents[1] / "out" / "bundle", options, lambda _: None)
+    message = str(caught.value)
+    assert message.endswith(".") and "\n" not in message, message
+    for word in words:
+        assert word in message, message
+    assert _files(folder.parents[1]) == before
+
+
+def _files(root: Path) -> set[str]:
+    return {str(path) for path in root.rglob("*") if not path.is_dir()}
+
+
+def _plans(change: Callable[[dict[str, Any], dict[str, Any]], None]) -> Callable[[Path], None]:
+    """An edit of plans.json, given the plans and its configuration."""
+
+    def edit(folder: Path) -> None:
+        with edited_json(folder / "plans.json") as plans:
+            change(plans, plans["configurations"]["3d_fullres"])
+
+    return edit
+
+
+def _dataset(**changes: Any) -> Callable[[Path], None]:
+    def edit(folder: Path) -> None:
+        with edited_json(folder / "dataset.json") as dataset:
+            dataset.update(changes)
+
+    return edit
+
+
+def _set(target: str, **changes: Any) -> Callable[[Path], None]:
+    return _plans(lambda plans, config: (plans if target == "plans" else config).update(changes))
+
+
+EDITS: dict[str, tuple[Callable[[Path], None], tuple[str, ...]]] = {
+    "normalisation": (_set("config", normalization_schemes=["Whitening"]), ("normalisation", "Whitening")),
+    "CT without statistics": (
+        _plans(
+            lambda plans, config: (
+                config.update(normalization_schemes=["CTNormalization"]),
+                plans.update(foreground_intensity_properties_per_channel={}),
+            )
+        ),
+        ("CTNormalization", "channel 0"),
+    ),
+    "resampling of data": (_set("config", resampling_fn_data="by_magic"), ("resampling", "by_magic")),
+    "resampling of logits": (_set("config", resampling_fn_probabilities="by_magic"), ("by_magic",)),
+    "resampling of masks": (_set("config", resampling_fn_seg="by_magic"), ("by_magic",)),
+    "torch resampling with another mode": (
+        _plans(
+            lambda plans, config: config.update(
+                resampling_fn_data=TORCH, resampling_fn_data_kwargs={"mode": "nearest"}
+            )
+        ),
+        ("resample_torch_fornnunet", "nearest"),
+    ),
+    "an argument of resampling": (
+        _plans(lambda plans, config: config["resampling_fn_data_kwargs"].update(separate_z_anisotropy_threshold=5)),
+        ("separate_z_anisotropy_threshold",),
+    ),
+    "logits not resampled back": (
+        _set("config", resampling_fn_probabilities="no_resampling_hack", resampling_fn_probabilities_kwargs={}),
+        ("no_resampling_hack",),
+    ),
+    "preprocessor": (_set("config", preprocessor_name="MyPreprocessor"), ("preprocessor", "MyPreprocessor")),
+    "label manager": (_set("plans", label_manager="MyLabels"), ("label manager", "MyLabels")),
+    "reader": (_set("plans", image_reader_writer="Tiff3DIO"), ("image reader", "Tiff3DIO", "SimpleITKIO")),
+    "labels with gaps": (_dataset(labels={"background": 0, "a": 1, "b": 3}), ("without gaps", "(0, 1, 3)")),
+    "no background": (_dataset(labels={"a": 1, "b": 2, "c": 3}), ("background",)),
+    "regions without an order": (
+        _dataset(labels={"background": 0, "whole": [1, 2], "core": 2}),
+        ("regions_class_order",),
+    ),
+    "regions and another number of classes": (
+        _dataset(labels={"background": 0, "whole": [1, 2], "core": 2}, regions_class_order=[1, 2, 3]),
+        ("regions_class_order", "2 regions"),
+    ),
+    "no labels": (_dataset(labels=None), ("labels",)),
+    "no channels": (_dataset(channel_names={}), ("channels",)),
+    "another number of channels": (_dataset(channel_names={"0": "T1", "1": "T2"}), ("2 channels", "1")),
+    "plans without readers": (_plans(lambda plans, config: plans.pop("image_reader_writer")), ("image_reader_writer",)),
+    "plans without spacing": (_plans(lambda plans, config: config.pop("spacing")), ("spacing",)),
+    "plans without statistics": (
+        _plans(lambda plans, config: plans.pop("foreground_intensity_properties_per_channel")),
+        ("foreground_intensity_properties_per_channel",),
+    ),
+    "plans without configurations": (_plans(lambda plans, config: plans.pop("configurations")), ("3d_fullres",)),
+    "plans without an architecture": (_plans(lambda plans, config: config.pop("architecture")), ("3d_fullres",)),
+    "an architecture nobody knows": (
+        _plans(lambda plans, config: config["architecture"].update(network_class_name="nowhere.Net")),
+        ("cannot build its network",),
+    ),
+    "other weights than the plans": (
+        _plans(lambda plans, config: config["architecture"]["arch_kwargs"].update(features_per_stage=[4, 6])),
+        ("fold 0", "do not fit"),
+    ),
+    "a parent configuration that is not there": (
+        _set("config", inherits_from="3d_gone"), ("3d_fullres", "3d_gone")),
+    "mirror axes of another dimension": (lambda folder: _mirror(folder, (0, 3)), ("mirror_axes",)),
+    "a transposition that is none": (_set("plans", transpose_backward=[1, 0, 2]), ("transpose_backward",)),
+    "plans missing": (lambda folder: (folder / "plans.json").unlink(), ("plans.json", "<Trainer>__<Plans>__")),
+    "plans not JSON": (lambda folder: _write(folder / "plans.json", "{,"), ("plans.json", "not valid JSON")),
+    "plans a list": (lambda folder: _write(folder / "plans.json", "[]"), ("plans.json",)),
+    "dataset missing": (lambda folder: (folder / "dataset.json").unlink(), ("dataset.json",)),
+    "no fold": (lambda folder: checkpoint(folder).unlink(), ("no fold", "checkpoint_final.pth")),
+    "checkpoint truncated": (lambda folder: _truncate(checkpoint(folder)), ("fold_0", "damaged or truncated")),
+    "checkpoint empty": (lambda folder: _write(checkpoint(folder), ""), ("fold_0", "damaged or truncated")),
+    "trainer unknown": (lambda folder: _trainer(folder, "nnUNetTrainerOfNobody"), ("nnUNetTrainerOfNobody", "nnUNet_extTrainer")),
+    "checkpoint of something else": (
+        lambda folder: torch.save({"state_dict": {}}, checkpoint(folder)),
+        ("network_weights", "not an nnU-Net v2 checkpoint"),
+    ),
+    "checkpoint that is a list": (lambda folder: torch.save([1, 2], checkpoint(folder)), ("not an nnU-Net v2",)),
+    "configuration the plans lack": (lambda folder: _configuration(folder, "3d_bigres"), ("3d_bigres",)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", EDITS)
+def test_refused_by_name(what: str, folder: Path) -> None:
+    edit, words = EDITS[what]
+    edit(folder)
+    refused(folder, *words)
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text)
+
+
+def _truncate(path: Path) -> None:
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) * 2 // 3])
+
+
+def _mirror(folder: Path, axes: tuple[int, ...]) -> None:
+    with edited_checkpoint(folder) as content:
+        content["inference_allowed_mirroring_axes"] = axes
+
+
+def _trainer(folder: Path, name: str) -> None:
+    with edited_checkpoint(folder) as content:
+        content["trainer_name"] = name
+
+
+def _configuration(folder: Path, name: str) -> None:
+    with edited_checkpoint(folder) as content:
+        content["init_args"]["configuration"] = name
+
+
+def test_a_fold_that_is_not_there(folder: Path) -> None:
+    refused(folder, "fold_3", options=ExportOptions(precisions=("fp32",), folds=("0", "3")))
+
+
+def test_a_checkpoint_of_another_name(folder: Path) -> None:
+    options = ExportOptions(precisions=("fp32",), checkpoint="checkpoint_best.pth")
+    refused(folder, "checkpoint_best.pth", options=options)
+
+
+def test_folds_of_different_trainers(tmp_path: Path) -> None:
+    folder = write_model(tmp_path, Tiny(folds=("0", "1")))
+    with edited_checkpoint(folder, "1") as content:
+        content["trainer_name"] = "nnUNetTrainerBN"
+    refused(folder, "Fold 1", "another trainer")
+
+
+def test_fp32_is_always_needed(folder: Path) -> None:
+    refused(folder, "fp32", options=ExportOptions(precisions=("mixed",)))
+
+
+def test_a_cascade_without_its_first_stage(tmp_path: Path) -> None:
+    first, second = write_cascade(tmp_path, Tiny())
+    first.rename(tmp_path / "elsewhere")
+    refused(second, "3d_lowres", "--previous-stage")
+
+
+def test_a_cascade_with_another_first_stage(tmp_path: Path) -> None:
+    _, second = write_cascade(tmp_path, Tiny())
+    other = write_model(tmp_path / "other", Tiny())
+    refused(second, "3d_fullres", "3d_lowres", options=ExportOptions(precisions=("fp32",), previous=other))
+
+
+def test_a_cascade_with_its_first_stage_elsewhere(tmp_path: Path) -> None:
+    first, second = write_cascade(tmp_path, Tiny())
+    first.rename(tmp_path / "elsewhere")
+    options = ExportOptions(precisions=("fp32",), previous=tmp_path / "elsewhere")
+    export_nnunet(second, tmp_path / "bundle", options, lambda _: None)
+    assert set(open_bundle(tmp_path / "bundle").manifest.segmenters) == {"3d_lowres", "3d_cascade_fullres"}
+
+
+def test_postprocessing_of_another_kind(tmp_path: Path) -> None:
+    folder = write_model(tmp_path, Tiny(postprocessing=([1],)))
+    file = folder / "crossval_results_folds_0" / "postprocessing.json"
+    with edited_json(file) as content:
+        content["postprocessing_fns"] = ["fill_holes"]
+    refused(folder, "fill_holes")
+    options = ExportOptions(precisions=("fp32",), postprocessing=str(tmp_path / "gone.json"))
+    refused(folder, "gone.json", options=options)
+    file.write_text("no JSON")
+    refused(folder, "postprocessing.json")
+    file.write_text("{}")
+    refused(folder, "postprocessing.json")
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("raise OSError('no such GPU')", ("cannot be imported", "no such GPU")),
+        ("import torchvision_of_nobody", ("cannot be imported", "torchvision_of_nobody")),
+        (
+            "class {name}:\n    @staticmethod\n    def build_network_architecture(*a, **k):\n        return 1 / 0",
+            ("cannot build its network", "ZeroDivisionError"),
+        ),
+        (
+            "class {name}:\n    @staticmethod\n    def build_network_architecture(*a, **k):\n        return None",
+            ("cannot build its network",),
+        ),
+    ],
+)
+def test_a_trainer_from_outside_that_does_not_work(
+    body: str, words: tuple[str, ...], folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "nnUNetTrainerBroken"
+    source = tmp_path / "trainers" / "broken.py"
+    source.parent.mkdir()
+    source.write_text(
+        f"{body.format(name=name)}\n\nclass {name}{'Base' if 'class' in body else ''}:\n    pass\n"
+    )
+    monkeypatch.setenv("nnUNet_extTrainer", os.pathsep.join([str(tmp_path / "gone"), str(source.parent)]))
+    _trainer(folder, name)
+    refused(folder, name, *words)
+
+
+class Attentive(nn.Module):
+    """What a transformer such as Primus brings."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+        self.embed = nn.Conv3d(1, 8, 4, stride=4)
+        self.head = nn.ConvTranspose3d(8, 3, 4, stride=4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        tokens = self.embed(x)
+        flat = tokens.flatten(2).transpose(1, 2)
+        mixed, _ = self.attention(flat, flat, flat, need_weights=False)
+        output: torch.Tensor = self.head(mixed.transpose(1, 2).reshape(tokens.shape))
+        return output
+
+
+class TwoOutputs(nn.Module):
+    """Deep supervision left on."""
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return x * 2, x * 3
+
+
+class TrainingNorm(nn.Module):
+    """Batch statistics at inference: `track_running_stats` off, or a module left in training mode."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm3d(1, track_running_stats=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        output: torch.Tensor = self.norm(x)
+        return output
+
+
+@pytest.mark.parametrize(
+    ("network", "words"),
+    [
+        (Attentive(), ("MatMul", "Softmax")),
+        (TwoOutputs(), ("2 outputs",)),
+        (TrainingNorm(), ("does not support",)),
+        (nn.BatchNorm3d(1).train(), ("training mode",)),
+    ],
+    ids=["transformer", "two outputs", "batch statistics", "batch normalisation in training mode"],
+)
+def test_operations_without_a_test_of_their_own(network: nn.Module, words: tuple[str, ...]) -> None:
+    with pytest.raises(InputError) as caught:
+        to_onnx(network, 1, (8, 8, 8))
+    for word in words:
+        assert word in str(caught.value), str(caught.value)
+
+
+def test_an_unsupported_network_leaves_nothing_behind(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Operations are known only after the export, when a temporary folder exists."""
+    monkeypatch.setattr(nnunet, "to_onnx", lambda *_: to_onnx(Attentive(), 1, (8, 8, 8)))
+    refused(folder, "does not support")
+    assert not list((folder.parents[1] / "out").iterdir())
+
+
+def test_out_exists(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out" / "bundle"
+    out.mkdir(parents=True)
+    (out / "precious.txt").write_text("keep me")
+    refused(folder, "exists already", "--overwrite", error=OutputError)
+    overwrite = ExportOptions(precisions=("fp32",), overwrite=True)
+    refused(folder, "not a bundle", options=overwrite, error=OutputError)
+    assert (out / "precious.txt").read_text() == "keep me"
+
+
+def test_overwriting_a_bundle(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out" / "bundle"
+    export_nnunet(folder, out, FP32, lambda _: None)
+    (out / "stale").write_text("of an older bundle")
+    refused(folder, "exists already", error=OutputError)
+    export_nnunet(
+        folder, out, ExportOptions(precisions=("fp32",), overwrite=True, name="new"), lambda _: None
+    )
+    assert open_bundle(out).manifest.name == "new"
+    assert not (out / "stale").exists()
+    assert [path.name for path in out.parent.iterdir()] == ["bundle"]
+
+
+def test_a_network_that_computes_something_else_gives_no_bundle(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The gate: one weight of the exported network is off by a tenth."""
+    monkeypatch.setattr(nnunet, "to_onnx", _with_a_wrong_weight)
+    refused(folder, "No bundle was written", "golden case", "nnunetv2", error=BundleError)
+    assert not list((tmp_path / "out").iterdir()), "a temporary folder is left"
+
+
+def test_the_gate_keeps_the_old_bundle(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "out" / "bundle"
+    export_nnunet(folder, out, FP32, lambda _: None)
+    before = (out / "bundle.json").read_bytes()
+    monkeypatch.setattr(nnunet, "to_onnx", _with_a_wrong_weight)
+    overwrite = ExportOptions(precisions=("fp32",), overwrite=True)
+    refused(folder, "No bundle was written", options=overwrite, error=BundleError)
+    assert (out / "bundle.json").read_bytes() == before
+
+
+def _with_a_wrong_weight(network: nn.Module, input_channels: int, patch: tuple[int, ...]) -> onnx.ModelProto:
+    model = to_onnx(network, input_channels, patch)
+    head = max(model.graph.initializer, key=lambda tensor: len(tensor.dims) * 1000 - len(tensor.raw_data))
+    array = numpy_helper.to_array(head).copy()
+    array.reshape(-1)[0] *= 1.1
+    head.CopyFrom(numpy_helper.from_array(array, head.name))
+    return model
+
+
+def test_messages_are_sentences_for_people(folder: Path) -> None:
+    (folder / "plans.json").unlink()
+    with pytest.raises(InputError) as caught:
+        export_nnunet(folder, folder / "bundle", FP32, lambda _: None)
+    assert_one_sentence(str(caught.value))
+
+
+def test_nothing_is_printed(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`--json` owns stdout; nnU-Net prints that a label manager is missing, and much else."""
+    with edited_json(folder / "plans.json") as plans:
+        del plans["label_manager"]
+    report = export_nnunet(folder, tmp_path / "bundle", FP32, lambda _: None)
+    assert capsys.readouterr().out == ""
+    assert json.loads((tmp_path / "bundle" / "parity.json").read_text()) == report

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from scanside.export.nnunet import ExportOptions, export_nnunet
-from scanside.export.reference import Reference
 from scanside.export.model_folder import read_model_folder
 from scanside.export.network import build_network
+from scanside.export.nnunet import ExportOptions, export_nnunet
 from scanside.export.plan import to_plan
+from scanside.export.reference import Reference
 from scanside.runtime.bundle import open_bundle
 from scanside.runtime.choose import open_segmenter
 from scanside.runtime.events import ignore

@@ -37,8 +37,8 @@ from tests.support.tiny_models import (
 Mask = npt.NDArray[np.unsignedinteger[Any]]
 BACKENDS = {"cpu": 0.02, "openvino": 0.05}
 """Backend → the margin (logits) below which a voxel may differ."""
-LOGITS = {"cpu": 2e-3, "openvino": 5e-3}
-"""Backend → largest logit error, relative to the largest logit."""
+LOGITS = {"cpu": 5e-4, "openvino": 1e-3}
+"""Backend → root mean square of the logit error, relative to that of the logits."""
 ZSCORE = "ZScoreNormalization"
 
 
@@ -194,26 +194,25 @@ def test_labels_and_logits(exported: Exported, device: str) -> None:
     for role, cases in itertools.groupby(exported.cases, key=lambda case: case.role):
         with open_segmenter(exported.bundle, Options(device=device, role=role)) as segmenter:
             for case in cases:
-                result = segmenter.segment(case.image, previous=case.previous)
+                result = segmenter.segment(case.image, previous=case.previous, logits=True)
                 assert result.mask.dtype == np.uint8 and result.mask.shape == case.image.geometry.shape
                 wrong = result.mask != case.mask
                 margins = case.prediction.margin[wrong & (case.prediction.labels == case.mask)]
                 assert wrong.sum() <= 3, f"{wrong.sum()} voxels differ"
                 assert margins.size == 0 or margins.max() <= BACKENDS[device]
-                expected = case.prediction.logits.astype(np.float32)
-                logits = segmenter.logits(case.image, case.previous).astype(np.float32)
-                assert logits.shape == expected.shape
-                assert np.abs(logits - expected).max() <= LOGITS[device] * np.abs(expected).max()
+                assert result.logits is not None
+                assert result.logits.shape == case.prediction.logits.shape
+                assert _relative(result.logits, case.prediction.logits) <= LOGITS[device]
+    if len(exported.bundle.manifest.segmenters) > 1:
+        # In a row: a tie in the first stage may fall the other way and move some of the second's voxels with it.
+        with open_segmenter(exported.bundle, Options(device=device)) as segmenter:
+            for case in exported.cases[-2:]:
+                assert lowest_dice(segmenter.segment(case.image).mask, case.mask) > 0.98
 
 
-@pytest.mark.parametrize("device", BACKENDS)
-def test_all_stages_in_a_row(exported: Exported, device: str) -> None:
-    """A tie in the first stage may fall the other way and move some of the second stage's voxels with it."""
-    if len(exported.bundle.manifest.segmenters) == 1:
-        pytest.skip("one stage")
-    with open_segmenter(exported.bundle, Options(device=device)) as segmenter:
-        for case in exported.cases[-2:]:
-            assert lowest_dice(segmenter.segment(case.image).mask, case.mask) > 0.98
+def _relative(logits: npt.NDArray[np.float16], expected: npt.NDArray[np.float16]) -> float:
+    ours, theirs = logits.astype(np.float64), expected.astype(np.float64)
+    return float(np.sqrt(((ours - theirs) ** 2).mean() / (theirs**2).mean()))
 
 
 def test_the_model_segments_something(exported: Exported) -> None:

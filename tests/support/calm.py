@@ -4,6 +4,6 @@ import os
 
 os.environ.setdefault("nnUNet_def_n_proc", "1")
 
-import torch  # noqa: E402
+import torch
 
 torch.set_num_threads(1)

@@ -71,7 +71,7 @@ class Tiny:
     resampling: str = DEFAULT
     labels: dict[str, Any] = field(default_factory=lambda: dict(PLAIN_LABELS))
     regions_class_order: tuple[int, ...] | None = None
-    mirror: tuple[int, ...] | None | Literal["absent"] = (1,)
+    mirror: tuple[int, ...] | Literal["absent"] | None = (1,)
     trainer: str = "nnUNetTrainer"
     folds: tuple[str, ...] = ("0",)
     reader: str = "SimpleITKIO"

@@ -62,6 +62,7 @@ KINDS = {
         strides=((1, 1, 1), (2, 2, 2)),
         patch=(16, 16, 16),
         spacing=(2.0, 1.0, 1.0),
+        foreground=0.15,
         what="two stages, a few thousand parameters, for tests",
     ),
 }
@@ -231,13 +232,12 @@ def _smooth(decoder: Any) -> None:
 
 
 def _spread(network: Any, kind: Kind) -> None:
-    """Scale and shift the head, on a noise tile, to logits with a spread of about 4 and the wanted foreground."""
+    """Scale and shift the head, on a tile of smooth structures and noise, to logits with a spread of about 4 and the
+    wanted foreground."""
     head = network.decoder.seg_layers[-1]
-    noise = nn.functional.interpolate(
-        torch.randn(1, len(kind.channels), *(max(2, size // 8) for size in kind.patch)),
-        size=kind.patch,
-        mode="trilinear",
-    )
+    coarse = torch.randn(1, len(kind.channels), *(max(2, size // 8) for size in kind.patch))
+    noise = nn.functional.interpolate(coarse, size=kind.patch, mode="trilinear")
+    noise = noise / noise.std() + 0.15 * torch.randn_like(noise)
     network.eval()
     logits = network(noise)[0][0]
     spread, centre = logits.std(dim=(1, 2, 3)), logits.mean(dim=(1, 2, 3))

@@ -17,6 +17,7 @@ from scanside.benchmarks.source import Source, find_source
 from scanside.benchmarks.staging import StagedCase, stage
 from scanside.benchmarks.warm import NAMES, Mask, Setup
 from scanside.benchmarks.worker import WarmRun, Worker
+from scanside.runtime import machine
 from scanside.runtime.images.load import load_case
 from scanside.runtime.images.orient import reorient
 from scanside.runtime.plan import Plan
@@ -27,6 +28,8 @@ from scanside.runtime.volume import Volume
 
 Mode = Literal["cold", "warm"]
 _STEP = 0.5
+_QUIET = 0.05
+"""Part of the processor that other programs may take before a report says so."""
 _COLD = (
     ("wall", "s", lambda run: run.took.wall_s),
     ("cpu", "s", lambda run: run.took.cpu_s),
@@ -115,6 +118,7 @@ def run_peers(
     return PeersReport.model_validate(
         {
             **facts,
+            "remarks": [*facts["remarks"], *_noise(measured)],
             "schema": PEERS,
             "bundle": source.bundle.summary(),
             "checkpoints": source.checkpoints,
@@ -224,6 +228,22 @@ def _labels(
 
     _, found, _ = FromFolder(source, mirroring=options.mirroring).predict(case.case)
     return agreement(mask, reference, source.plan, margins(mask, reference, found.margin))
+
+
+def _noise(cases: Sequence[PeersCase]) -> list[str]:
+    """Whether something else was using the processor while the runs were timed."""
+    metrics = [metric for case in cases for metric in case.metrics]
+    other, wall = (
+        sum(sum(metric.nnunetv2 + metric.scanside) for metric in metrics if metric.name == name)
+        for name in ("other_cpu", "wall")
+    )
+    share = other / (wall * machine.cores())
+    if share <= _QUIET:
+        return []
+    return [
+        f"Other programs took {share:.0%} of the processor while the runs were timed; "
+        "ratios of pairs are more reliable than times."
+    ]
 
 
 def _stages(runs: Sequence[WarmRun]) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 import json
 import statistics
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -249,7 +250,8 @@ def write(report: PeersReport | ParityReport, path: Path) -> None:
     Raises:
         OutputError: If it cannot be written.
     """
-    text = json.dumps(report.model_dump(mode="json", by_alias=True), indent=1)
+    document = report.model_dump(mode="json", by_alias=True)
+    text = json.dumps({"schema": document["schema"], **document}, indent=1)
     with atomic_write(path) as temporary:
         temporary.write_text(f"{text}\n")
 
@@ -271,8 +273,19 @@ def read_parity(path: Path) -> ParityReport:
 
 
 def schema(report: type[PeersReport] | type[ParityReport]) -> dict[str, Any]:
-    """The JSON schema of a report: what stands in docs/."""
+    """The JSON schema of a report; docs/bench-peers.schema.json and docs/bench-parity.schema.json hold it."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **report.model_json_schema(by_alias=True, mode="serialization"),
     }
+
+
+def main(folder: Path) -> None:
+    """Write both schemas to docs/."""
+    for name, report in (("peers", PeersReport), ("parity", ParityReport)):
+        text = json.dumps(schema(report), indent=2, ensure_ascii=False)
+        (folder / f"bench-{name}.schema.json").write_text(f"{text}\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -52,6 +52,8 @@ def load_checkpoint(path: Path, *, trust_pickles: bool = False) -> Checkpoint:
     axes, arguments = content.get("inference_allowed_mirroring_axes"), content["init_args"]
     if not isinstance(arguments, dict) or "configuration" not in arguments:
         raise InputError(f"{path} is not an nnU-Net v2 checkpoint: its init_args name no configuration.")
+    if not isinstance(content["network_weights"], dict):
+        raise InputError(f"{path} is not an nnU-Net v2 checkpoint: its network_weights are no state dict.")
     return Checkpoint(
         trainer=str(content["trainer_name"]),
         configuration=str(arguments["configuration"]),

@@ -111,5 +111,5 @@ def nnunet(
 def _line(row: dict[str, Any]) -> str:
     return (
         f"{row['case']}, {row['device']} {row['precision']}: {row['differing']} of {row['voxels']} voxels differ, "
-        f"lowest Dice {row['dice']:.6f}, largest logit error {row['logit_error']:.1e} of the largest logit"
+        f"lowest Dice {row['dice']:.6f}, logits differ by {row['logit_error']:.1e} (relative RMS)"
     )

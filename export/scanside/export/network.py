@@ -9,7 +9,7 @@ import io
 import os
 import sys
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import nn
@@ -60,7 +60,12 @@ def build_network(folder: ModelFolder, input_channels: int, heads: int) -> nn.Mo
             f"Trainer '{folder.trainer}' of {folder.path} cannot build its network "
             f"({type(error).__name__}: {error}); it is not supported."
         ) from error
-    return cast(nn.Module, network).eval()
+    if not isinstance(network, nn.Module):
+        raise InputError(
+            f"Trainer '{folder.trainer}' of {folder.path} cannot build its network (it gives "
+            f"{type(network).__name__}); it is not supported."
+        )
+    return network.eval()
 
 
 def load_weights(network: nn.Module, weights: dict[str, torch.Tensor], fold: str) -> None:

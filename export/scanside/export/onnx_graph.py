@@ -42,10 +42,11 @@ def to_onnx(network: nn.Module, input_channels: int, patch: tuple[int, ...]) -> 
         )
     assert program is not None  # only dynamo=False returns nothing
     model: onnx.ModelProto = program.model_proto
-    for node in model.graph.node:
+    graph = model.graph
+    for record in (graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
         # Names of Python modules and source lines: they would tie the bundle to the exporting machine.
-        del node.metadata_props[:]
-        node.doc_string = ""
+        del record.metadata_props[:]
+        record.doc_string = ""
     check_operations(model)
     onnx.checker.check_model(model, full_check=True)
     return model

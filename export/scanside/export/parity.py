@@ -6,6 +6,7 @@ from importlib.metadata import version
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from scanside.export.reference import Prediction
 from scanside.runtime import machine
@@ -27,13 +28,15 @@ class Hop:
     """One golden case on one target.
 
     Attributes:
-        logit_error: Largest |Δ logit| on the network's grid, relative to the largest |logit| of the reference.
+        logit_error: Root mean square of Δ logit on the network's grid, relative to that of the reference's logits.
+        logit_largest: Largest |Δ logit|; told, not judged (see `Policy.logits`).
         logit_differing: Part of the float16 logits that differ at all.
         labels: The comparison of the masks.
     """
 
     labels: Comparison
     logit_error: float
+    logit_largest: float
     logit_differing: float
 
     @property
@@ -41,7 +44,7 @@ class Hop:
         """Why the policy rejects it, or None."""
         bound = policy(self.labels.precision).logits
         if self.logit_error > bound:
-            return f"a logit differs by {self.logit_error:.3g} of the largest one, above {bound:g}"
+            return f"its logits differ by {self.logit_error:.3g} (relative RMS), above {bound:g}"
         return self.labels.problem
 
 
@@ -67,14 +70,20 @@ def check(
     hops = []
     with Segmenter(bundle, options, Obtained(device, device, "parity gate", precision)) as segmenter:
         for case, reference in cases:
-            logits = segmenter.logits(case.volume, case.previous).astype(np.float32)
-            expected = reference.logits.astype(np.float32)
-            error = np.abs(logits - expected)
-            scale = float(np.abs(expected).max()) or 1.0
-            hops.append(
-                Hop(replay(segmenter, case), float(error.max()) / scale, float((logits != expected).mean()))
-            )
+            comparison, logits = replay(segmenter, case)
+            hops.append(_hop(comparison, logits.astype(np.float64), reference.logits.astype(np.float64)))
     return hops
+
+
+def _hop(comparison: Comparison, logits: npt.NDArray[np.float64], expected: npt.NDArray[np.float64]) -> Hop:
+    error = np.abs(logits - expected)
+    scale = float(np.sqrt((expected**2).mean())) or 1.0
+    return Hop(
+        labels=comparison,
+        logit_error=float(np.sqrt((error**2).mean())) / scale,
+        logit_largest=float(error.max()),
+        logit_differing=float((logits != expected).mean()),
+    )
 
 
 def require(hops: Sequence[Hop]) -> None:
@@ -119,6 +128,7 @@ def _row(hop: Hop) -> dict[str, Any]:
     return {
         **row,
         "logit_error": hop.logit_error,
+        "logit_largest": hop.logit_largest,
         "logit_differing": hop.logit_differing,
         "problem": hop.problem,
     }

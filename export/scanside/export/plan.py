@@ -5,13 +5,15 @@ What cannot be mapped is refused by name.
 
 import json
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
+import numpy as np
 from pydantic import ValidationError
 
 from scanside.export.model_folder import ModelFolder
 from scanside.runtime.errors import InputError
 from scanside.runtime.plan import Channel, KeepLargest, Labels, Normalization, Plan, Resampling
+from scanside.runtime.stages.resample import ANISOTROPY_THRESHOLD
 
 READERS: dict[str, str | None] = {
     "SimpleITKIO": None,
@@ -25,11 +27,21 @@ _NEEDED_OF_CONFIGURATION = (
     "resampling_fn_data", "resampling_fn_seg", "resampling_fn_probabilities",
 )  # fmt: skip
 _STATISTICS = ("foreground_intensity_properties_per_channel", "foreground_intensity_properties_by_modality")
-_METHODS = {
-    "resample_data_or_seg_to_shape": "default",
-    "resample_torch_fornnunet": "torch",
-    "no_resampling_hack": "none",
+_METHODS: dict[str, tuple[Literal["default", "torch", "none"], dict[str, Any]]] = {
+    "resample_data_or_seg_to_shape": ("default", {"separate_z_anisotropy_threshold": ANISOTROPY_THRESHOLD}),
+    "resample_torch_fornnunet": (
+        "torch",
+        {
+            "mode": "linear",
+            "aniso_axis_mode": "nearest-exact",
+            "memefficient_seg_resampling": False,
+            "separate_z_anisotropy_threshold": ANISOTROPY_THRESHOLD,
+        },
+    ),
+    "no_resampling_hack": ("none", {}),
 }
+"""nnU-Net's function → our method, and the arguments that must have this value where they are given."""
+_WITHOUT_EFFECT = {"num_threads", "device"}
 
 
 def to_plan(
@@ -58,9 +70,9 @@ def to_plan(
             transpose_backward=tuple(plans["transpose_backward"]),
             spacing=tuple(config["spacing"]),
             patch_size=tuple(config["patch_size"]),
-            resampling_data=_resampling(config, "data", 3),
-            resampling_seg=_resampling(config, "seg", 1),
-            resampling_probabilities=_resampling(config, "probabilities", 1),
+            resampling_data=_resampling(config, "data"),
+            resampling_seg=_resampling(config, "seg"),
+            resampling_probabilities=_resampling(config, "probabilities"),
             labels=labels,
             mirror_axes=folder.checkpoints[0].mirror_axes,
             postprocessing=_postprocessing(postprocessing),
@@ -68,9 +80,7 @@ def to_plan(
             previous_labels=labels.foreground if previous_stage else (),
         )
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise InputError(f"{folder.path} cannot be exported: {where}: {first['msg']}.") from error
+        raise InputError(f"{folder.path} cannot be exported: {_reason(error)}.") from error
 
 
 def _refuse_incomplete(folder: ModelFolder, config: dict[str, Any], plans: dict[str, Any]) -> None:
@@ -79,9 +89,19 @@ def _refuse_incomplete(folder: ModelFolder, config: dict[str, Any], plans: dict[
     if not plans.keys() & _STATISTICS:
         absent.append(_STATISTICS[0])
     if absent:
-        raise InputError(f"plans.json of {folder.path} lacks {', '.join(absent)}; copy the results folder again.")
+        raise InputError(
+            f"plans.json of {folder.path} lacks {', '.join(absent)}; copy the results folder again."
+        )
     if not isinstance(folder.dataset.get("labels"), dict):
         raise InputError(f"dataset.json of {folder.path} names no labels; copy the results folder again.")
+    none = [
+        key for key in ("data", "probabilities") if config[f"resampling_fn_{key}"] == "no_resampling_hack"
+    ]
+    if none == ["probabilities"]:
+        raise InputError(
+            f"The plans of {folder.path} resample images but not the logits back (no_resampling_hack); the mask "
+            "would not lie on the image."
+        )
 
 
 def _refuse_custom_classes(folder: ModelFolder, config: dict[str, Any], plans: dict[str, Any]) -> None:
@@ -133,31 +153,29 @@ def _channels(folder: ModelFolder, config: dict[str, Any]) -> tuple[Channel, ...
     return tuple(channels)
 
 
-def _resampling(config: dict[str, Any], what: str, default_order: int) -> Resampling:
-    name = config[f"resampling_fn_{what}"]
+def _resampling(config: dict[str, Any], what: str) -> Resampling:
+    """The function and its arguments; where plans leave one out, the default of nnU-Net's function holds."""
+    name, arguments = config[f"resampling_fn_{what}"], dict(config.get(f"resampling_fn_{what}_kwargs", {}))
     if name not in _METHODS:
         raise InputError(f"The plans name the resampling function '{name}', which scanside does not support.")
-    arguments = dict(config.get(f"resampling_fn_{what}_kwargs", {}))
-    method = _METHODS[name]
-    force = arguments.get("force_separate_z")
+    method, fixed = _METHODS[name]
+    free = {"order", "order_z", "force_separate_z"} if method == "default" else {"force_separate_z"}
+    expected = {**fixed, "is_seg": what == "seg"}
+    for key, value in arguments.items():
+        if key not in _WITHOUT_EFFECT | free and (key not in expected or value != expected[key]):
+            raise InputError(
+                f"The plans call {name} for {what} with {key}={value!r}, which scanside does not support."
+            )
     if method == "none":
         return Resampling(method="none")
     if method == "torch":
-        return _torch_resampling(arguments, force)
-    order = arguments.get("order", 3)
+        return Resampling(method="torch", order=1, force_separate_z=arguments.get("force_separate_z"))
     return Resampling(
-        method="default", order=order, order_z=arguments.get("order_z", 0), force_separate_z=force
+        method="default",
+        order=arguments.get("order", 3),
+        order_z=arguments.get("order_z", 0),
+        force_separate_z=arguments.get("force_separate_z", False),
     )
-
-
-def _torch_resampling(arguments: dict[str, Any], force: bool | None) -> Resampling:
-    mode, aniso = arguments.get("mode", "linear"), arguments.get("aniso_axis_mode", "nearest-exact")
-    if (mode, aniso) != ("linear", "nearest-exact") or arguments.get("memefficient_seg_resampling"):
-        raise InputError(
-            f"The plans call resample_torch_fornnunet with {arguments}, which scanside does not support "
-            "(supported: mode linear, aniso_axis_mode nearest-exact)."
-        )
-    return Resampling(method="torch", order=1, force_separate_z=force)
 
 
 def _labels(dataset: dict[str, Any]) -> Labels:
@@ -170,25 +188,32 @@ def _labels(dataset: dict[str, Any]) -> Labels:
             names[name] = members if len(members) > 1 else members[0]
         else:
             names[name] = int(value)
-    order = dataset.get("regions_class_order")
+    if names.get("background") != 0:
+        raise InputError("dataset.json names no label 'background' of value 0; nnU-Net demands one.")
+    order, ignored = dataset.get("regions_class_order"), dataset["labels"].get("ignore")
     if regions and order is None:
         raise InputError("dataset.json has regions but no regions_class_order; add it as nnU-Net demands.")
+    # A region that is background alone has no output channel.
+    count = sum(set(np.atleast_1d(value).tolist()) != {0} for value in names.values())
+    if regions and len(order or ()) != count:
+        raise InputError(
+            f"dataset.json has {count} regions, but regions_class_order has {len(order or ())}; repair it."
+        )
     try:
         return Labels(
             names=names,
             regions_class_order=tuple(int(value) for value in order or ()) if regions else None,
-            ignore=dataset["labels"].get("ignore"),
+            ignore=ignored,
         )
     except ValidationError as error:
-        raise InputError(f"dataset.json cannot be used: {error.errors()[0]['msg']}.") from error
+        raise InputError(f"dataset.json cannot be used: {_reason(error)}.") from error
 
 
 def _postprocessing(file: Path | None) -> tuple[KeepLargest, ...]:
     if file is None:
         return ()
-    content = json.loads(file.read_text())
     steps = []
-    for name, arguments in zip(content["postprocessing_fns"], content["postprocessing_kwargs"], strict=True):
+    for name, arguments in _postprocessing_steps(file):
         if name != "remove_all_but_largest_component_from_segmentation":
             raise InputError(f"{file} names the postprocessing '{name}', which scanside does not support.")
         if arguments.get("background_label", 0) != 0:
@@ -197,6 +222,28 @@ def _postprocessing(file: Path | None) -> tuple[KeepLargest, ...]:
             )
         steps.append(KeepLargest(labels=tuple(_flat(arguments["labels_or_regions"]))))
     return tuple(steps)
+
+
+def _postprocessing_steps(file: Path) -> list[tuple[str, dict[str, Any]]]:
+    """Function names and their arguments."""
+    try:
+        content = json.loads(file.read_text())
+        steps = list(zip(content["postprocessing_fns"], content["postprocessing_kwargs"], strict=True))
+        if all("labels_or_regions" in arguments for _, arguments in steps):
+            return steps
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    raise InputError(
+        f"{file} is not what nnU-Net writes; copy it again, or export with --postprocessing none."
+    )
+
+
+def _reason(error: ValidationError) -> str:
+    """Where and why a record is not valid, in pydantic's words."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    why = first["msg"].removeprefix("Value error, ")
+    return f"{where}: {why}" if where else why
 
 
 def _flat(value: Any) -> list[int]:

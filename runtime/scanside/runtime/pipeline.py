@@ -46,12 +46,14 @@ class Segmentation:
         probabilities: (K, Z, Y, X) float32 where asked for.
         volumes_ml: Volume of each label or region, ml.
         stages: Stage name → milliseconds, in order.
+        logits: (K, z, y, x) float16 on the network's grid of the last stage, where asked for.
     """
 
     mask: Mask
     volumes_ml: dict[str, float]
     stages: dict[str, float]
     probabilities: Probabilities | None = None
+    logits: npt.NDArray[np.float16] | None = None
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,7 @@ class Segmenter:
         case: str = "case",
         listener: Listener = ignore,
         probabilities: bool = False,
+        logits: bool = False,
         previous: Mask | None = None,
     ) -> Segmentation:
         """Segment one image.
@@ -117,6 +120,7 @@ class Segmenter:
             case: Name used in events.
             listener: Receives the events of this case.
             probabilities: Also compute full-resolution probabilities (memory: all classes at full resolution).
+            logits: Also keep the logits on the network's grid: what the parity gate compares.
             previous: Mask of a cascade's previous stage on the grid of the image; only the last stage runs then.
 
         Raises:
@@ -132,31 +136,21 @@ class Segmenter:
         clock = _Clock(case, listener)
         original = volume.geometry
         volume, mask = self._oriented(volume, previous)
-        result: Probabilities | None = None
+        staged: _Staged | None = None
         for stage in self._stages if previous is None else self._stages[-1:]:
             last = stage is self._stages[-1]
             prefix = "" if last else f"{stage.role}: "
-            mask, result = self._run_stage(stage, volume, mask, clock, prefix, last and probabilities)
-        assert mask is not None
+            staged = self._run_stage(stage, volume, mask, clock, prefix, last and probabilities)
+            mask = staged.mask
+        assert staged is not None
         with clock.stage("postprocess"):
-            mask = postprocess(mask, self.plan.postprocessing)
+            mask, result = postprocess(staged.mask, self.plan.postprocessing), staged.probabilities
             if self.plan.reorient:
                 mask = restore_orientation(mask, volume.geometry, original)
                 if result is not None:
                     result = np.stack([restore_orientation(p, volume.geometry, original) for p in result])
-        return Segmentation(mask, _volumes(mask, self.plan, original.voxel_volume_ml), clock.ms, result)
-
-    def logits(self, volume: Volume, previous: Mask | None = None) -> npt.NDArray[np.float16]:
-        """(K, z, y, x) float16 logits on the network's grid of the last stage: what the parity gate compares.
-
-        Args:
-            previous: As in `segment`.
-        """
-        clock = _Clock("case", ignore)
-        volume, mask = self._oriented(volume, previous)
-        for stage in self._stages[:-1] if previous is None else ():
-            mask, _ = self._run_stage(stage, volume, mask, clock, f"{stage.role}: ", False)
-        return self._prepare(self._stages[-1], volume, mask, clock, "").logits
+        volumes = _volumes(mask, self.plan, original.voxel_volume_ml)
+        return Segmentation(mask, volumes, clock.ms, result, staged.logits if logits else None)
 
     def _oriented(self, volume: Volume, previous: Mask | None) -> tuple[Volume, Mask | None]:
         """The image, and the previous stage's mask where one is given, in the plan's canonical orientation."""
@@ -177,7 +171,7 @@ class Segmenter:
         clock: "_Clock",
         prefix: str,
         probabilities: bool,
-    ) -> tuple[Mask, Probabilities | None]:
+    ) -> "_Staged":
         ready = self._prepare(stage, volume, previous, clock, prefix)
         cropped, plan = ready.cropped, stage.plan
         with clock.stage(f"{prefix}label"):
@@ -190,7 +184,7 @@ class Segmenter:
         with clock.stage(f"{prefix}restore"):
             mask = restore(labels, cropped, plan)
             full = None if values is None else restore_probabilities(values, cropped, plan)
-        return mask, full
+        return _Staged(mask, full, ready.logits)
 
     def _prepare(
         self, stage: _Stage, volume: Volume, previous: Mask | None, clock: "_Clock", prefix: str
@@ -249,6 +243,13 @@ class Segmenter:
 @dataclass(frozen=True, eq=False)
 class _Predicted:
     cropped: Cropped
+    logits: npt.NDArray[np.float16]
+
+
+@dataclass(frozen=True, eq=False)
+class _Staged:
+    mask: Mask
+    probabilities: Probabilities | None
     logits: npt.NDArray[np.float16]
 
 

@@ -27,8 +27,8 @@ def label_map(shape: tuple[int, ...] = SHAPE, count: int = 4, seed: int = 0) -> 
 
 
 def thick(axis: int | None) -> tuple[float, float, float]:
-    spacing = (1.0, 1.1, 0.9) if axis is None else tuple(5.0 if i == axis else 1.0 for i in range(3))
-    return spacing  # type: ignore[return-value]
+    z, y, x = (1.0, 1.1, 0.9) if axis is None else (5.0 if i == axis else 1.0 for i in range(3))
+    return z, y, x
 
 
 def theirs(

@@ -1,0 +1,88 @@
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from scanside.benchmarks import parity as module
+from scanside.benchmarks.parity import ParityOptions, run_parity
+from scanside.benchmarks.results import ParityReport, schema
+from scanside.runtime.cli.main import run
+from scanside.runtime.errors import ExitCode, InputError, OutputError, UsageError
+
+
+@pytest.fixture(scope="module")
+def labels(model: Path, bundle: Path, images: Path) -> Path:
+    """Masks that serve as the manual labels: the runtime's own."""
+    out = model.with_name("labels")
+    assert run(["segment", str(bundle), str(images), "-o", str(out), "--device", "cpu"]) == ExitCode.OK
+    return out
+
+
+def test_parity_is_written_after_every_case_and_can_be_resumed(
+    model: Path,
+    bundle: Path,
+    images: Path,
+    labels: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = tmp_path / "parity.json"
+    words = ["bench", "parity", str(model), str(images), "--labels", str(labels), "-o", str(out)]
+    words += ["--bundle", str(bundle), "--device", "cpu"]
+    done: list[str] = []
+    compare = module._compare
+
+    def stop_at_the_second(case: module.CaseInput, *arguments: object) -> object:
+        if done:
+            raise KeyboardInterrupt
+        done.append(case.name)
+        return compare(case, *arguments)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "_compare", stop_at_the_second)
+        assert run(words) == ExitCode.INTERRUPTED
+    half = json.loads(out.read_text())
+    jsonschema.validate(half, schema(ParityReport))
+    assert [case["name"] for case in half["cases"]] == ["first"] and not half["complete"]
+
+    capsys.readouterr()
+    assert run(words) != ExitCode.OK
+    assert "exists already; add --resume" in capsys.readouterr().err
+    assert run([*words, "--resume"]) == ExitCode.OK
+    printed = capsys.readouterr()
+    assert "[1/1] second: cpu 0 of" in printed.err and "scanside, cpu" in printed.out
+    whole = json.loads(out.read_text())
+    jsonschema.validate(whole, schema(ParityReport))
+    assert whole["complete"] and whole["cases"][0] == half["cases"][0]
+    assert any(remark.startswith("Resumed on") for remark in whole["remarks"])
+    totals = whole["totals"]["cpu"]
+    assert (totals["cases"], totals["differing"]) == (2, 0)
+    assert set(totals["dice"].values()) == {1.0} == set(totals["reference_dice"].values())
+    assert all(case["reading_equal"] for case in whole["cases"])
+
+
+def test_a_file_of_another_comparison_is_not_resumed(
+    model: Path, bundle: Path, images: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "parity.json"
+    options = ParityOptions(bundle=bundle, devices=("cpu",), limit=1)
+    first = run_parity(model, images, out, options, [])
+    assert first.complete and first.cases[0].reference_dice == {}
+    with pytest.raises(OutputError, match="exists already"):
+        run_parity(model, images, out, options, [])
+    others = ParityOptions(bundle=bundle, devices=("openvino",), limit=1, resume=True)
+    with pytest.raises(UsageError, match="has devices cpu, not openvino"):
+        run_parity(model, images, out, others, [])
+    unmirrored = ParityOptions(bundle=bundle, devices=("cpu",), limit=1, resume=True, mirroring=False)
+    with pytest.raises(UsageError, match="has another mirroring"):
+        run_parity(model, images, out, unmirrored, [])
+
+
+def test_a_missing_label_is_told_before_anything_runs(
+    model: Path, bundle: Path, images: Path, tmp_path: Path
+) -> None:
+    options = ParityOptions(bundle=bundle, labels=tmp_path, devices=("cpu",))
+    with pytest.raises(InputError, match=r"has no label for first \(and 1 more\)"):
+        run_parity(model, images, tmp_path / "parity.json", options, [])

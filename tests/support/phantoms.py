@@ -25,7 +25,8 @@ def image(
     deviation: float = 80.0,
     border: int = 2,
 ) -> npt.NDArray[np.float32]:
-    """(C, *shape) float32 whole numbers, zero in a border of `border` voxels, with a hole of zeros inside."""
+    """(C, *shape) float32 whole numbers, zero in a border of `border` voxels, with a hole of zeros inside and one
+    corner cut off, so that neither box nor mask of what is not zero is trivial."""
     random = np.random.default_rng(seed)
     data = np.stack(
         [
@@ -37,6 +38,7 @@ def image(
     inside[tuple(slice(min(border, n // 4), n - min(border, n // 4)) for n in shape)] = True
     middle = tuple(slice(n // 2, n // 2 + max(1, n // 8)) for n in shape)
     inside[middle] = False
+    inside &= sum(np.indices(tuple(shape)) / np.reshape(shape, (-1, *[1] * len(shape)))) > 0.9
     return np.where(inside, np.rint(data), 0).astype(np.float32)
 
 

@@ -17,8 +17,8 @@ from scanside.runtime.errors import OutputError, UsageError
 NOTICE = "UNTRAINED: seeded random weights, for timing and tests only; it segments nothing."
 _CONFIGURATION = "3d_fullres"
 _TRAINER = "nnUNetTrainer"
-_SKIP_GAIN = 0.25
-"""Weight of the skip connections against the upsampled path: keeps the label map as smooth as a trained one's."""
+_DETAIL = 0.1
+"""Part of each kernel that is not a blur."""
 
 
 @dataclass(frozen=True)
@@ -197,7 +197,7 @@ def _dataset(kind: Kind) -> dict[str, Any]:
         "labels": {"background": 0, **{name: value for value, name in enumerate(kind.labels, start=1)}},
         "numTraining": 0,
         "file_ending": ".nii.gz",
-        "description": NOTICE,
+        "description": f"{NOTICE} {kind.what}.",
     }
 
 
@@ -217,18 +217,24 @@ def _network(kind: Kind, plans: dict[str, Any], seed: int) -> nn.Module:
             deep_supervision=True,
         )
         with torch.no_grad():
-            _smooth(network.decoder)
+            _smooth(network)
             _spread(network, kind)
     return network.eval()
 
 
-def _smooth(decoder: Any) -> None:
-    """Upsample without a checkerboard, and let the coarse path outweigh the skips."""
-    for upsample, stage in zip(decoder.transpconvs, decoder.stages, strict=True):
-        kernel = upsample.weight
-        kernel.copy_(kernel.mean(dim=(2, 3, 4), keepdim=True).expand_as(kernel) * kernel[0, 0].numel() ** 0.5)
-        first = stage.convs[0].conv.weight
-        first[:, first.shape[1] // 2 :] *= _SKIP_GAIN  # the decoder concatenates (upsampled, skip)
+def _smooth(network: nn.Module) -> None:
+    """Make every kernel a blur with a random mix of channels and a little detail: smooth maps from dense weights."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv3d | nn.ConvTranspose3d):
+            kernel = module.weight
+            blur = torch.ones(kernel.shape[2:])
+            if isinstance(module, nn.Conv3d):  # an upsampling kernel with equal taps leaves no checkerboard
+                for axis, size in enumerate(blur.shape):
+                    taps = torch.tensor([1.0, 2.0, 1.0] if size == 3 else [1.0] * size)
+                    blur *= taps.reshape([-1 if at == axis else 1 for at in range(3)])
+            mix = kernel.mean(dim=(2, 3, 4), keepdim=True) * blur.numel()
+            detail = _DETAIL if isinstance(module, nn.Conv3d) else 0.0
+            kernel.copy_(mix * blur / blur.norm() + detail * kernel)
 
 
 def _spread(network: Any, kind: Kind) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from torch import nn
 
 from scanside.export import parity
+from scanside.export.accurate_norm import accurate_norms
 from scanside.export.cases import Candidate, given_cases, synthetic_cases
 from scanside.export.mixed import to_mixed
 from scanside.export.model_folder import ModelFolder, postprocessing_file, read_model_folder
@@ -168,10 +169,11 @@ def _write_networks(stage: _Stage, writer: BundleWriter, options: ExportOptions,
         load_weights(stage.network, checkpoint.weights, fold)
         model = to_onnx(stage.network, stage.plan.input_channels, stage.plan.patch_size)
         files = {"fp32": f"segmenters/{stage.role}/{fold}.onnx"}
-        writer.add(files["fp32"], model.SerializeToString())
         if "mixed" in options.precisions:
             files["mixed"] = f"segmenters/{stage.role}/{fold}.mixed.onnx"
             writer.add(files["mixed"], to_mixed(model).SerializeToString())
+        accurate_norms(model)
+        writer.add(files["fp32"], model.SerializeToString())
         networks.append(Network(fold=fold, files=files))
     return Segmenter(plan=stage.plan, networks=tuple(networks))
 

@@ -41,7 +41,7 @@ MRIS := $(SHARED)/data/volumes/msd_hippocampus
 
 bench: install
 	rm -rf $(VENV)/abdomen-31m && $(BIN)/scanside bench make-model $(VENV)/abdomen-31m --kind abdomen-31m
-	$(BIN)/scanside bench peers $(HIPPOCAMPUS) $(MRIS)/imagesTr/hippocampus_006.nii.gz --folds 0 --repeats 7 \
+	$(BIN)/scanside bench peers $(HIPPOCAMPUS) $(MRIS)/imagesTr/hippocampus_006_0000.nii.gz --folds 0 --repeats 7 \
 		-o $(RESULTS)/peers-hippocampus.json --table $(RESULTS)/peers-hippocampus.md --overwrite
 	$(BIN)/scanside bench peers $(VENV)/abdomen-31m $(SHARED)/data/dicom/abdomen_scan_002_t2 --repeats 3 \
 		-o $(RESULTS)/peers-abdomen.json --table $(RESULTS)/peers-abdomen.md --overwrite

@@ -24,7 +24,7 @@ from scanside.runtime.events import Listener, StageFinished, StageProgress, Stag
 from scanside.runtime.images.orient import reorient, restore_orientation
 from scanside.runtime.options import Options
 from scanside.runtime.plan import Plan
-from scanside.runtime.stages.crop import Cropped, crop, restore, restore_probabilities
+from scanside.runtime.stages.crop import Place, crop, restore, restore_probabilities
 from scanside.runtime.stages.label import label, label_with_probabilities
 from scanside.runtime.stages.normalise import normalise
 from scanside.runtime.stages.postprocess import postprocess
@@ -173,17 +173,17 @@ class Segmenter:
         probabilities: bool,
     ) -> "_Staged":
         ready = self._prepare(stage, volume, previous, clock, prefix)
-        cropped, plan = ready.cropped, stage.plan
+        place, plan = ready.place, stage.plan
         with clock.stage(f"{prefix}label"):
-            grid = cropped.data.shape[1:]
-            spacings = (target_spacing(plan, cropped.spacing), cropped.spacing)
+            grid = place.shape
+            spacings = (target_spacing(plan, place.spacing), place.spacing)
             if probabilities:
                 labels, values = label_with_probabilities(ready.logits, grid, *spacings, plan)
             else:
                 labels, values = label(ready.logits, grid, *spacings, plan), None
         with clock.stage(f"{prefix}restore"):
-            mask = restore(labels, cropped, plan)
-            full = None if values is None else restore_probabilities(values, cropped, plan)
+            mask = restore(labels, place, plan)
+            full = None if values is None else restore_probabilities(values, place, plan)
         return _Staged(mask, full, ready.logits)
 
     def _prepare(
@@ -202,9 +202,11 @@ class Segmenter:
             if cropped.previous is not None:
                 hot = one_hot(cropped.previous, image.shape[1:], cropped.spacing, target, plan)
                 image = np.concatenate([image, hot])
+        place = cropped.place
+        del cropped  # a resampled image needs its original no more
         with clock.stage(f"{prefix}slide"):
             logits = self._logits(stage, image, clock, f"{prefix}slide")
-        return _Predicted(cropped, logits)
+        return _Predicted(place, logits)
 
     def _logits(
         self, stage: _Stage, image: npt.NDArray[np.float32], clock: "_Clock", name: str
@@ -242,7 +244,7 @@ class Segmenter:
 
 @dataclass(frozen=True, eq=False)
 class _Predicted:
-    cropped: Cropped
+    place: Place
     logits: npt.NDArray[np.float16]
 
 

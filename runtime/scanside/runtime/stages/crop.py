@@ -12,26 +12,46 @@ from scanside.runtime.volume import Volume
 Box = tuple[slice, slice, slice]
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where a crop lies: all that putting labels back needs.
+
+    Attributes:
+        spacing: mm, in network axis order.
+        full_shape: Shape before cropping, network axis order.
+        box: Where the crop lies in the full shape.
+    """
+
+    spacing: tuple[float, float, float]
+    full_shape: tuple[int, int, int]
+    box: Box
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Shape of the crop."""
+        z, y, x = (part.stop - part.start for part in self.box)
+        return z, y, x
+
+
 @dataclass(frozen=True, eq=False)
-class Cropped:
-    """The part of the image that goes on, and what `restore` needs to undo it.
+class Cropped(Place):
+    """The part of the image that goes on.
 
     Attributes:
         data: (C, z, y, x) float32, a *view* into a private copy in network axis order. The view's memory layout
             decides the last bits of float32 means, so it must not be made contiguous.
         mask: (z, y, x) bool, filled non-zero mask in the box; None when no channel needs it.
         previous: (z, y, x) int16 labels of the previous stage with -1 outside the mask, or None.
-        spacing: mm, in network axis order.
-        full_shape: Shape before cropping, network axis order.
-        box: Where the crop lies in the full shape.
     """
 
     data: npt.NDArray[np.float32]
     mask: npt.NDArray[np.bool_] | None
     previous: npt.NDArray[np.int16] | None
-    spacing: tuple[float, float, float]
-    full_shape: tuple[int, int, int]
-    box: Box
+
+    @property
+    def place(self) -> Place:
+        """The place alone, which keeps no image alive."""
+        return Place(self.spacing, self.full_shape, self.box)
 
 
 def crop(volume: Volume, plan: Plan, previous: npt.NDArray[np.integer] | None = None) -> Cropped:
@@ -71,7 +91,7 @@ def crop(volume: Volume, plan: Plan, previous: npt.NDArray[np.integer] | None = 
     )
 
 
-def restore(labels: npt.NDArray[np.integer], cropped: Cropped, plan: Plan) -> npt.NDArray[np.unsignedinteger]:
+def restore(labels: npt.NDArray[np.integer], place: Place, plan: Plan) -> npt.NDArray[np.unsignedinteger]:
     """Put labels of the box back into the full image, in file axis order.
 
     Args:
@@ -80,22 +100,22 @@ def restore(labels: npt.NDArray[np.integer], cropped: Cropped, plan: Plan) -> np
     Returns:
         (Z, Y, X) uint8, or uint16 with 255 or more foreground labels; C-contiguous; 0 outside the box.
     """
-    full = np.zeros(cropped.full_shape, dtype=plan.labels.mask_dtype)
-    full[cropped.box] = labels
+    full = np.zeros(place.full_shape, dtype=plan.labels.mask_dtype)
+    full[place.box] = labels
     return np.ascontiguousarray(full.transpose(plan.transpose_backward))
 
 
 def restore_probabilities(
-    probabilities: npt.NDArray[np.float32], cropped: Cropped, plan: Plan
+    probabilities: npt.NDArray[np.float32], place: Place, plan: Plan
 ) -> npt.NDArray[np.float32]:
     """Put (K, z, y, x) probabilities of the box back: outside it background is 1 and everything else 0.
 
     With regions there is no background channel and all are 0 outside.
     """
-    full = np.zeros((probabilities.shape[0], *cropped.full_shape), dtype=np.float32)
+    full = np.zeros((probabilities.shape[0], *place.full_shape), dtype=np.float32)
     if not plan.labels.has_regions:
         full[0] = 1
-    full[(slice(None), *cropped.box)] = probabilities
+    full[(slice(None), *place.box)] = probabilities
     return np.ascontiguousarray(full.transpose(0, *(axis + 1 for axis in plan.transpose_backward)))
 
 

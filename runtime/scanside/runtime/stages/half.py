@@ -41,6 +41,12 @@ def exceeds_half(values: npt.NDArray[np.float32]) -> bool:
     return not (values.min() > -_ROUNDS_TO_INF and values.max() < _ROUNDS_TO_INF)
 
 
+def largest_half(values: npt.NDArray[np.float16]) -> float:
+    """The largest magnitude among finite float16 values; magnitudes order as their bits do."""
+    bits = (np.ascontiguousarray(values).view(np.uint16) & np.uint16(0x7FFF)).max()
+    return float(bits.view(np.float16))
+
+
 def encode_half(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float16]:
     """float32 values that are exact float16 values (see `round_to_half`), as float16. Bits are not rounded."""
     bits = values.view(np.uint32)

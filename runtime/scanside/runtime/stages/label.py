@@ -25,7 +25,7 @@ from scanside.runtime.stages.decide import (
     decide_probabilities,
     probabilities_of,
 )
-from scanside.runtime.stages.half import decode_half
+from scanside.runtime.stages.half import decode_half, largest_half
 from scanside.runtime.stages.resample import (
     Shape,
     Spacing,
@@ -154,7 +154,7 @@ def _label_certified(logits: Logits, axes: list[Axis], plan: Plan) -> Codes:
 
 def _rounding_noise(logits: Logits, method: str) -> float:
     """Two float16 units in the last place of the largest logit (float32 noise for the torch method)."""
-    largest = max(float(np.abs(slab).max()) for slab in _slabs(logits))
+    largest = largest_half(logits)
     if method == "torch":
         return _LINEAR_NOISE * largest
     return 2 * float(np.spacing(np.float16(largest)))

@@ -186,7 +186,8 @@ class _Rows:
         for row in range(min(count, depth)):
             self._write(self._first + row, self._sums[:, row])
         if count < depth:
-            self._sums[:, :-count] = self._sums[:, count:].copy()
+            for row in range(depth - count):  # one by one: a whole copy would be the peak of memory
+                self._sums[:, row] = self._sums[:, row + count]
         self._sums[:, max(0, depth - count) :] = 0
         self._first = z
 

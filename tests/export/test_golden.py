@@ -18,7 +18,7 @@ from scanside.runtime.options import Options
 from scanside.runtime.pipeline import Segmenter
 from tests.support.phantoms import logits as phantom_logits
 from tests.support.phantoms import volume
-from tests.support.tiny_models import Tiny, write_cascade
+from tests.support.tiny_models import Tiny, write_cascade, write_model
 
 STAGES = ("3d_lowres", "3d_cascade_fullres")
 
@@ -50,6 +50,16 @@ def flipped(case: GoldenCase, count: int) -> np.ndarray:
     mask = case.labels.copy()
     mask.reshape(-1)[np.flatnonzero(mask == 1)[:count]] = 2
     return mask
+
+
+def test_nothing_is_exported_that_nobody_can_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from scanside.runtime.backends import ort
+
+    folder = write_model(tmp_path, Tiny())
+    monkeypatch.setattr(ort, "missing", lambda: ("it is not installed", "pip install it"))
+    with pytest.raises(BackendError, match="precision mixed"):
+        export_nnunet(folder, tmp_path / "bundle", ExportOptions(), lambda _: None)
+    assert not (tmp_path / "bundle").exists()
 
 
 def test_every_stage_of_a_cascade_is_judged_by_itself(cascade: Bundle) -> None:

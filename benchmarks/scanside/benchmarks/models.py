@@ -4,7 +4,6 @@ Such a model has the cost of a trained one and label maps as smooth as one's, bu
 are times and memory, never accuracy.
 """
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from scanside.export.results_folder import dataset_json, plain_unet, plans, write_results_folder
 from scanside.runtime.errors import OutputError, UsageError
 
 NOTICE = "UNTRAINED: seeded random weights, for timing and tests only; it segments nothing."
 _CONFIGURATION = "3d_fullres"
-_TRAINER = "nnUNetTrainer"
 _DETAIL = 0.1
 """Part of each kernel that is not a blur."""
 
@@ -88,124 +87,39 @@ def make_model(out: Path, kind: str, seed: int = 0) -> int:
     if out.exists():
         raise OutputError(f"{out} exists already; choose another folder.")
     recipe = KINDS[kind]
-    plans, dataset = _plans(recipe, kind), _dataset(recipe)
-    network = _network(recipe, plans, seed)
-    fold = out / "fold_0"
-    fold.mkdir(parents=True)
-    (out / "plans.json").write_text(json.dumps(plans, indent=1))
-    (out / "dataset.json").write_text(json.dumps(dataset, indent=1))
-    arguments = {
-        "plans": plans,
-        "configuration": _CONFIGURATION,
-        "fold": 0,
-        "dataset_json": dataset,
-        "device": torch.device("cpu"),
-    }
-    checkpoint = {
-        "network_weights": network.state_dict(),
-        "optimizer_state": {},
-        "grad_scaler_state": None,
-        "logging": {},
-        "_best_ema": None,
-        "current_epoch": 0,
-        "init_args": arguments,
-        "trainer_name": _TRAINER,
-        "inference_allowed_mirroring_axes": (0, 1, 2),
-    }
-    torch.save(checkpoint, fold / "checkpoint_final.pth")
+    plan, dataset = _plans(recipe, kind), _dataset(recipe)
+    network = _network(recipe, plan, seed)
+    write_results_folder(
+        out, plan, dataset, {"0": network.state_dict()}, configuration=_CONFIGURATION, mirror_axes=(0, 1, 2)
+    )
     return sum(parameter.numel() for parameter in network.parameters())
 
 
 def _plans(kind: Kind, name: str) -> dict[str, Any]:
-    stages = len(kind.features)
-    architecture = {
-        "network_class_name": "dynamic_network_architectures.architectures.unet.PlainConvUNet",
-        "arch_kwargs": {
-            "n_stages": stages,
-            "features_per_stage": list(kind.features),
-            "conv_op": "torch.nn.modules.conv.Conv3d",
-            "kernel_sizes": [list(kernel) for kernel in kind.kernels],
-            "strides": [list(stride) for stride in kind.strides],
-            "n_conv_per_stage": [2] * stages,
-            "n_conv_per_stage_decoder": [2] * (stages - 1),
-            "conv_bias": True,
-            "norm_op": "torch.nn.modules.instancenorm.InstanceNorm3d",
-            "norm_op_kwargs": {"eps": 1e-5, "affine": True},
-            "dropout_op": None,
-            "dropout_op_kwargs": None,
-            "nonlin": "torch.nn.LeakyReLU",
-            "nonlin_kwargs": {"inplace": True},
+    return plans(
+        f"Dataset000_Untrained-{name}",
+        _CONFIGURATION,
+        spacing=kind.spacing,
+        patch_size=kind.patch,
+        architecture=plain_unet(kind.features, kind.kernels, kind.strides),
+        schemes=["ZScoreNormalization"] * len(kind.channels),
+        statistics={
+            "min": 0.0, "mean": 800.0, "median": 800.0, "std": 300.0, "max": 2000.0, "percentile_00_5": 50.0,
+            "percentile_99_5": 1800.0,
         },
-        "_kw_requires_import": ["conv_op", "norm_op", "dropout_op", "nonlin"],
-    }
-    configuration = {
-        "data_identifier": f"nnUNetPlans_{_CONFIGURATION}",
-        "preprocessor_name": "DefaultPreprocessor",
-        "batch_size": 2,
-        "patch_size": list(kind.patch),
-        "median_image_size_in_voxels": [float(size) for size in kind.patch],
-        "spacing": list(kind.spacing),
-        "normalization_schemes": ["ZScoreNormalization"] * len(kind.channels),
-        "use_mask_for_norm": [False] * len(kind.channels),
-        **_resampling("data", 3, is_seg=False),
-        **_resampling("seg", 1, is_seg=True),
-        **_resampling("probabilities", 1, is_seg=False),
-        "architecture": architecture,
-        "batch_dice": True,
-    }
-    intensities = {
-        "max": 2000.0,
-        "mean": 800.0,
-        "median": 800.0,
-        "min": 0.0,
-        "percentile_00_5": 50.0,
-        "percentile_99_5": 1800.0,
-        "std": 300.0,
-    }
-    return {
-        "dataset_name": f"Dataset000_Untrained-{name}",
-        "plans_name": "nnUNetPlans",
-        "original_median_spacing_after_transp": list(kind.spacing),
-        "original_median_shape_after_transp": list(kind.patch),
-        "image_reader_writer": "SimpleITKIO",
-        "transpose_forward": [0, 1, 2],
-        "transpose_backward": [0, 1, 2],
-        "configurations": {_CONFIGURATION: configuration},
-        "experiment_planner_used": "ExperimentPlanner",
-        "label_manager": "LabelManager",
-        "foreground_intensity_properties_per_channel": {
-            str(index): intensities for index in range(len(kind.channels))
-        },
-    }
-
-
-def _resampling(what: str, order: int, *, is_seg: bool) -> dict[str, Any]:
-    return {
-        f"resampling_fn_{what}": "resample_data_or_seg_to_shape",
-        f"resampling_fn_{what}_kwargs": {
-            "is_seg": is_seg,
-            "order": order,
-            "order_z": 0,
-            "force_separate_z": None,
-        },
-    }
+    )  # fmt: skip
 
 
 def _dataset(kind: Kind) -> dict[str, Any]:
-    return {
-        "channel_names": {str(index): name for index, name in enumerate(kind.channels)},
-        "labels": {"background": 0, **{name: value for value, name in enumerate(kind.labels, start=1)}},
-        "numTraining": 0,
-        "file_ending": ".nii.gz",
-        "description": f"{NOTICE} {kind.what}.",
-    }
+    labels = {"background": 0, **{name: value for value, name in enumerate(kind.labels, start=1)}}
+    return {**dataset_json(labels, kind.channels), "description": f"{NOTICE} {kind.what}."}
 
 
-def _network(kind: Kind, plans: dict[str, Any], seed: int) -> nn.Module:
+def _network(kind: Kind, plan: dict[str, Any], seed: int) -> nn.Module:
     """The network that nnU-Net's trainer builds of these plans, with weights that give smooth label maps."""
     from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 
-    described = plans["configurations"][_CONFIGURATION]["architecture"]
+    described = plan["configurations"][_CONFIGURATION]["architecture"]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network: nn.Module = get_network_from_plans(

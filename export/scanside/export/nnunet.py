@@ -80,11 +80,13 @@ def export_nnunet(model: Path, out: Path, options: ExportOptions, say: Say) -> d
 
     Raises:
         InputError: What cannot be exported, by name.
+        BackendError: If no backend here can check a precision.
         BundleError: If the parity gate fails.
         OutputError: If the bundle cannot be written.
     """
     if "fp32" not in options.precisions:
         raise InputError("A bundle needs its fp32 networks: every other precision is judged against them.")
+    targets = parity.targets(options.precisions)
     stages = _stages(model, options)
     candidates = _candidates(stages[-1], options)
     with BundleWriter(out, overwrite=options.overwrite) as writer:
@@ -101,7 +103,7 @@ def export_nnunet(model: Path, out: Path, options: ExportOptions, say: Say) -> d
         manifest = _manifest(stages, segmenters, tuple(golden), options, writer.files)
         bundle = open_bundle(writer.write_manifest(manifest))
         hops: list[parity.Hop] = []
-        for target in parity.targets(options.precisions):
+        for target in targets:
             say(f"Comparing {target[0]} in {target[1]} with nnunetv2")
             for role, pairs in results.items():
                 hops += parity.check(bundle, role, pairs, target)

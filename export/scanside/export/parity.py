@@ -12,7 +12,7 @@ from scanside.export.reference import Prediction
 from scanside.runtime import machine
 from scanside.runtime.backends.table import DEVICES, backend
 from scanside.runtime.bundle import Bundle
-from scanside.runtime.errors import BundleError
+from scanside.runtime.errors import BackendError, BundleError
 from scanside.runtime.golden import Comparison, GoldenCase, policy, replay
 from scanside.runtime.options import Options
 from scanside.runtime.pipeline import Obtained, Segmenter
@@ -49,13 +49,24 @@ class Hop:
 
 
 def targets(precisions: Sequence[str]) -> list[tuple[str, str]]:
-    """(device, precision) pairs that can be checked on this machine."""
-    return [
+    """(device, precision) pairs that can be checked on this machine.
+
+    Raises:
+        BackendError: If a precision has none: what nobody checked is not exported.
+    """
+    pairs = [
         (device, precision)
         for device in DEVICES
         for precision in precisions
         if backend(device).missing() is None and precision in backend(device).PRECISIONS
     ]
+    unchecked = sorted(set(precisions) - {precision for _, precision in pairs})
+    if unchecked:
+        raise BackendError(
+            f"No backend here can check precision {unchecked[0]} against nnunetv2; "
+            "run: pip install 'scanside[cpu]', or leave it out of --precision."
+        )
+    return pairs
 
 
 def check(

@@ -254,6 +254,8 @@ def test_ctrl_c_leaves_nothing_half_written(bundle: Path, write_image: Write, tm
         stderr=subprocess.PIPE,
         text=True,
         env=dict(os.environ),
+        # A run in the background of a script inherits "ignore Ctrl-C"; a user's terminal does not.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 60
     while not (tmp_path / "out").exists() and time.monotonic() < deadline:

@@ -14,7 +14,16 @@ def test_all_hippocampus_mris_have_the_labels_of_nnunets_predictor(tmp_path: Pat
     model = shared_models("hippocampus", "nnUNetTrainer__nnUNetPlans__3d_fullres")
     data, out = shared_data("volumes", "msd_hippocampus"), tmp_path / "parity.json"
     code = run(
-        ["bench", "parity", str(model), str(data / "imagesTr"), "--labels", str(data / "labelsTr"), "-o", str(out)]
+        [
+            "bench",
+            "parity",
+            str(model),
+            str(data / "imagesTr"),
+            "--labels",
+            str(data / "labelsTr"),
+            "-o",
+            str(out),
+        ]
     )
     assert code == 0, "a voxel differs that is no rounding tie"
     assert len(json.loads(out.read_text())["cases"]) == 200

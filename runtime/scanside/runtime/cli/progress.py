@@ -14,9 +14,9 @@ class ProgressBars:
         shown: Whether stderr is a terminal that can show them.
     """
 
-    def __init__(self, cases: int, *, quiet: bool = False) -> None:
+    def __init__(self, cases: int) -> None:
         """Prepare for `cases` cases; nothing is drawn before the `with` block."""
-        self._cases, self.shown = cases, sys.stderr.isatty() and not quiet
+        self.shown = sys.stderr.isatty()
         self._bars = None
         if self.shown:
             from rich.console import Console

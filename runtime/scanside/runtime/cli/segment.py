@@ -93,20 +93,22 @@ def segment(
     tasks = _tasks(opened, options, inputs, out, ending, save_probabilities)
     if not overwrite:
         _refuse_existing(tasks)
-    with open_segmenter(opened, options, lambda words: print(f"{words} …", file=sys.stderr)) as segmenter:
-        results = []
-        with ProgressBars(len(tasks), quiet=as_json and not sys.stderr.isatty()) as bars:
-            for result in run_cases(segmenter, tasks, bars):
-                results.append(result)
+    return _run(opened, options, tasks, as_json)
+
+
+def _run(bundle: Bundle, options: Options, tasks: list[Task], as_json: bool) -> int:
+    """Compute, tell on stderr how each case ended, and print paths or the report on stdout."""
+    with open_segmenter(bundle, options, lambda words: print(f"{words} …", file=sys.stderr)) as segmenter:
+        with ProgressBars(len(tasks)) as bars:
+            results = list(run_cases(segmenter, tasks, bars))
         for result in results:
             print(_sentence(result), file=sys.stderr)
         print(_summary(segmenter.device.obtained, options.approximations), file=sys.stderr)
         if as_json:
             print(json.dumps(segment_report(segmenter, results), indent=1))
         else:
-            for result in results:
-                for path in result.outputs:
-                    print(path)
+            for path in (path for result in results for path in result.outputs):
+                print(path)
     return exit_code(results)
 
 

@@ -1,0 +1,274 @@
+"""cohort.csv and cohort.json: who the patients are and where their images lie. Every error names the row."""
+
+import csv
+import io
+import json
+import math
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from scanside.runtime.errors import InputError, OutputError
+
+SCHEMA = "scanside.cohort/1"
+ADC_UNIT = "1e-6 mm2/s"
+DIAGNOSES = ("PDAC", "PNEN", "SPN")
+SPLITS = ("train", "test")
+SEXES = ("M", "F")
+SEQUENCES = ("t2w", "dwi", "b0", "adc")
+ROLES = ("t2w", "dwi")
+OPTIONAL = ("b0",)
+"""Sequences that a patient may lack."""
+ENDING = ".nii.gz"
+
+_SAFE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")
+_RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))}
+
+
+@dataclass(frozen=True)
+class Patient:
+    """A row of cohort.csv.
+
+    Attributes:
+        patient: Id, unique and safe as a file name; the name of the folder with the images.
+        split: `train` or `test`.
+        diagnosis: `PDAC`, `PNEN` or `SPN`.
+        age: Years.
+        sex: `M` or `F`.
+        field_t: Field strength, tesla.
+        lesion_mm: Longest diameter of the lesion, mm.
+    """
+
+    patient: str
+    split: str
+    diagnosis: str
+    age: float
+    sex: str
+    scanner: str
+    field_t: float
+    lesion_mm: float
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong with a cohort.
+
+    Attributes:
+        line: Line of cohort.csv, 1 being the header; None when it is not about one row.
+        file: The file at fault.
+    """
+
+    message: str
+    line: int | None = None
+    patient: str | None = None
+    file: str | None = None
+
+    def __str__(self) -> str:
+        where = [f"row {self.line}" if self.line else "", f"patient {self.patient}" if self.patient else ""]
+        place = ", ".join(part for part in (*where, self.file or "") if part)
+        return f"{place}: {self.message}" if place else self.message
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """A cohort folder, its table read.
+
+    Attributes:
+        synthetic: True when no image shows a person.
+        patients: In the order of the table.
+        provenance: How the cohort came to be, as its maker wrote it.
+        lines: Patient → line of cohort.csv.
+    """
+
+    path: Path
+    name: str
+    synthetic: bool
+    patients: tuple[Patient, ...]
+    provenance: dict[str, Any]
+    description: str = ""
+    lines: dict[str, int] = field(default_factory=dict, repr=False, compare=False)
+
+    def image(self, patient: str, sequence: str) -> Path:
+        """The NIfTI file or DICOM folder of a sequence; where the file ought to be when there is neither."""
+        folder = self.path / patient / sequence
+        file = folder.with_name(f"{sequence}{ENDING}")
+        return folder if folder.is_dir() and not file.exists() else file
+
+    def mask(self, patient: str, role: str) -> Path:
+        """The lesion mask on the grid of `t2w` or `dwi`."""
+        return self.path / patient / f"{role}_mask{ENDING}"
+
+    def split(self, name: str) -> tuple[Patient, ...]:
+        """The patients of `train` or `test`."""
+        return tuple(patient for patient in self.patients if patient.split == name)
+
+
+def read_cohort(path: Path) -> Cohort:
+    """Read the table of a cohort; images are not opened.
+
+    Raises:
+        InputError: Naming the first row that is wrong and how many more there are.
+    """
+    cohort, problems = parse_cohort(path)
+    if problems or cohort is None:
+        more = f" ({len(problems) - 1} more; see `scanside cohort check {path}`)" if len(problems) > 1 else ""
+        raise InputError(f"The cohort {path} is not valid: {problems[0]}{more}")
+    return cohort
+
+
+def parse_cohort(path: Path) -> tuple[Cohort | None, list[Problem]]:
+    """Read the table as far as it can be read, with everything that is wrong in it.
+
+    Returns:
+        The cohort of the rows that are right, or None where there is no table; and the problems.
+    """
+    table = path / "cohort.csv"
+    about, problems = _parse_about(path / "cohort.json")
+    try:
+        text = table.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        return None, [*problems, Problem(f"the table cannot be read ({error})", file="cohort.csv")]
+    reader = csv.DictReader(io.StringIO(text, newline=""))
+    names = [column.name for column in fields(Patient)]
+    missing = [name for name in names if name not in (reader.fieldnames or [])]
+    if missing:
+        return None, [*problems, Problem(f"the header lacks {', '.join(missing)}", 1, file="cohort.csv")]
+    rows: list[tuple[int, Patient]] = []
+    for row in reader:
+        patient, wrong = _parse_row(row, reader.line_num)
+        problems += wrong
+        if patient:
+            rows.append((reader.line_num, patient))
+    problems += _repeated(rows)
+    if not rows and not problems:
+        problems.append(Problem("the table has no patient", file="cohort.csv"))
+    unique = {patient.patient: (line, patient) for line, patient in reversed(rows)}
+    cohort = Cohort(
+        path=path,
+        name=str(about.get("name", path.name)),
+        synthetic=bool(about.get("synthetic", False)),
+        patients=tuple(patient for line, patient in rows if unique[patient.patient][0] == line),
+        provenance=dict(about.get("provenance") or {}),
+        description=str(about.get("description", "")),
+        lines={name: line for name, (line, _) in unique.items()},
+    )
+    return cohort, problems
+
+
+def write_cohort_table(
+    path: Path,
+    patients: Sequence[Patient],
+    *,
+    name: str,
+    synthetic: bool,
+    description: str,
+    provenance: dict[str, Any],
+) -> None:
+    """Write cohort.csv and cohort.json into the folder `path`, replacing them.
+
+    Raises:
+        OutputError: If they cannot be written.
+    """
+    names = [column.name for column in fields(Patient)]
+    about = {
+        "schema": SCHEMA,
+        "name": name,
+        "synthetic": synthetic,
+        "description": description,
+        "adc_unit": ADC_UNIT,
+        "provenance": provenance,
+    }
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with (path / "cohort.csv").open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(names)
+            writer.writerows([_cell(getattr(patient, column)) for column in names] for patient in patients)
+        (path / "cohort.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"The cohort's table cannot be written to {path} ({error}).") from error
+
+
+def _cell(value: str | float) -> str:
+    return value if isinstance(value, str) else f"{value:.10g}"
+
+
+def _parse_about(file: Path) -> tuple[dict[str, Any], list[Problem]]:
+    try:
+        about = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        return {}, [Problem(f"cannot be read ({error})", file=file.name)]
+    if not isinstance(about, dict):
+        return {}, [Problem("is not a JSON object", file=file.name)]
+    problems = []
+    if about.get("schema") != SCHEMA:
+        problems.append(Problem(f"has schema {about.get('schema')!r}, not '{SCHEMA}'", file=file.name))
+    if about.get("adc_unit") != ADC_UNIT:
+        unit = about.get("adc_unit")
+        problems.append(Problem(f"has adc_unit {unit!r}; ADC must be in '{ADC_UNIT}'", file=file.name))
+    if not isinstance(about.get("synthetic"), bool):
+        problems.append(Problem("must say whether the cohort is synthetic: true or false", file=file.name))
+    return about, problems
+
+
+def _parse_row(row: dict[str, Any], line: int) -> tuple[Patient | None, list[Problem]]:
+    text = {key: (value or "").strip() for key, value in row.items() if isinstance(key, str)}
+    problems: list[Problem] = []
+    name = text["patient"]
+
+    def wrong(message: str) -> None:
+        problems.append(Problem(message, line, name or None, "cohort.csv"))
+
+    def choice(column: str, allowed: Iterable[str]) -> str:
+        if text[column] not in allowed:
+            wrong(f"{column} '{text[column]}' is not one of {', '.join(allowed)}")
+        return text[column]
+
+    def number(column: str, ok: Callable[[float], bool], need: str) -> float:
+        try:
+            value = float(text[column])
+        except ValueError:
+            value = math.nan
+        if not (math.isfinite(value) and ok(value)):
+            wrong(f"{column} '{text[column]}' is not {need}")
+        return value
+
+    if None in row:
+        wrong("the row has more cells than the header")
+    if not _SAFE.fullmatch(name) or ".." in name or name.lower().split(".")[0] in _RESERVED:
+        wrong(
+            f"the id '{name}' is not safe as a file name; use up to 64 letters, digits, '.', '_' or '-', "
+            "a letter or digit first and last"
+        )
+    if not text["scanner"]:
+        wrong("scanner is empty")
+    patient = Patient(
+        patient=name,
+        split=choice("split", SPLITS),
+        diagnosis=choice("diagnosis", DIAGNOSES),
+        age=number("age", lambda x: 0 <= x <= 120, "an age of 0 to 120 years"),
+        sex=choice("sex", SEXES),
+        scanner=text["scanner"],
+        field_t=number("field_t", lambda x: 0 < x <= 12, "a field strength in tesla"),
+        lesion_mm=number("lesion_mm", lambda x: 0 < x <= 500, "a longest diameter in mm"),
+    )
+    return (None if problems else patient), problems
+
+
+def _repeated(rows: Sequence[tuple[int, Patient]]) -> list[Problem]:
+    """Ids that occur twice; they must differ by more than case, because not every file system tells case."""
+    seen: dict[str, tuple[int, Patient]] = {}
+    problems = []
+    for line, patient in rows:
+        first_line, first = seen.setdefault(patient.patient.casefold(), (line, patient))
+        if first_line == line:
+            continue
+        what = f"the id is that of row {first_line} already"
+        if first.patient != patient.patient:
+            what = f"the id differs from '{first.patient}' of row {first_line} by case only"
+        if first.split != patient.split:
+            what += f"; leakage: the patient is in {first.split} and in {patient.split}"
+        problems.append(Problem(what, line, patient.patient, "cohort.csv"))
+    return problems

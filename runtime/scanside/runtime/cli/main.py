@@ -15,10 +15,12 @@ from scanside.runtime.errors import ExitCode, ExtraMissingError, ScansideError
 
 GROUP = "scanside.commands"
 _BUILT_IN = {
+    "run": "scanside.runtime.cli.run",
     "segment": "scanside.runtime.cli.segment",
     "bundle": "scanside.runtime.cli.bundle",
     "selftest": "scanside.runtime.cli.selftest",
     "doctor": "scanside.runtime.cli.doctor",
+    "radiomics": "scanside.runtime.cli.radiomics",
 }
 _HELP = """Segment MRI with trained nnU-Net models, without PyTorch. Research use only.
 

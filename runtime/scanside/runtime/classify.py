@@ -1,0 +1,159 @@
+"""Signature → probability: the last step of a study.
+
+A probability never stands alone: it comes with its interval, its class or the word indeterminate, and it is absent,
+with its reason, where a feature is absent or the patient is unlike the training cohort.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from scanside.runtime.bundle import Bundle
+from scanside.runtime.errors import BackendError, BundleError
+from scanside.runtime.manifest import Classifier, Signature
+
+Verdict = Literal["ok", "indeterminate", "unsuitable input"]
+
+
+@dataclass(frozen=True)
+class Probability:
+    """A calibrated probability of the positive class.
+
+    Attributes:
+        name: The class it is the probability of, such as `PDAC`.
+        value: The probability.
+        low, high: Interval of the calibration at this value.
+        calibrated: How it was calibrated.
+        predicted: The class named at the bundle's threshold, or None inside the indeterminate band.
+    """
+
+    name: str
+    value: float
+    low: float
+    high: float
+    calibrated: str
+    predicted: str | None
+
+
+@dataclass(frozen=True)
+class Classification:
+    """What the classifier says of a study.
+
+    Attributes:
+        status: `ok`, `indeterminate`, or `unsuitable input` without a probability.
+        reason: Why it is not ok; None when it is.
+        probability: None where none may be given.
+        distance: Mahalanobis distance from the training cohort, relative to the limit; None without features.
+    """
+
+    status: Verdict
+    reason: str | None
+    probability: Probability | None
+    distance: float | None
+
+
+class ClassifierSession:
+    """A bundle's classifier, opened with ONNX Runtime on the CPU."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        """Open the classifier.
+
+        Raises:
+            BundleError: If the bundle has no classifier, or one that does not fit its signature.
+            BackendError: If ONNX Runtime is not installed or refuses the file.
+        """
+        manifest = bundle.manifest
+        if manifest.classifier is None or manifest.signature is None:
+            raise BundleError(
+                f"Bundle {bundle.path} holds segmenters only, no classifier; use `scanside segment`."
+            )
+        self.record: Classifier = manifest.classifier
+        self.signature: Signature = manifest.signature
+        self._session = _open(bundle.read(self.record.file))
+        self._check(bundle)
+
+    def classify(self, features: Mapping[str, float | None]) -> Classification:
+        """Classify one patient.
+
+        Args:
+            features: Value of each feature of the signature; None where it could not be computed.
+        """
+        values = [features.get(name) for name in self.signature.features]
+        absent = [name for name, value in zip(self.signature.features, values, strict=True) if value is None]
+        if absent:
+            more = f" and {len(absent) - 1} more" if len(absent) > 1 else ""
+            return Classification("unsuitable input", f"The signature lacks {absent[0]}{more}.", None, None)
+        row = np.array(values, dtype=np.float64)
+        distance = self._distance(row)
+        if not distance <= 1:
+            reason = (
+                f"The features are unlike the training cohort ({distance:.1f} times the accepted distance), "
+                "so no probability is given."
+            )
+            return Classification("unsuitable input", reason, None, distance)
+        return self._judge(self.probability(row), distance)
+
+    def probability(self, row: "np.ndarray[Any, np.dtype[np.float64]]") -> float:
+        """Probability of the positive class for one row (n,) float64, without any guard.
+
+        Raises:
+            BackendError: If the classifier returns no probability.
+        """
+        output = self._session.run(["probabilities"], {"features": row[None]})[0]
+        value = float(np.asarray(output)[0, 1])
+        if not 0 <= value <= 1:
+            raise BackendError(
+                f"The classifier returned {value}, which is no probability; export the bundle again."
+            )
+        return value
+
+    def _judge(self, value: float, distance: float) -> Classification:
+        record = self.record
+        low, high = (
+            float(np.interp(value, record.band.value, ends)) for ends in (record.band.low, record.band.high)
+        )
+        below, above = record.indeterminate
+        inside = below < value < above
+        predicted = None if inside else record.positive if value >= record.threshold else record.negative
+        probability = Probability(record.positive, value, low, high, record.calibration, predicted)
+        if not inside:
+            return Classification("ok", None, probability, distance)
+        reason = (
+            f"The probability lies in the indeterminate band {below:.2f} to {above:.2f}; no class is named."
+        )
+        return Classification("indeterminate", reason, probability, distance)
+
+    def _distance(self, row: "np.ndarray[Any, np.dtype[np.float64]]") -> float:
+        typical = self.record.typical
+        away = row - np.array(typical.centre)
+        return float(np.sqrt(max(away @ np.array(typical.precision) @ away, 0.0)) / typical.limit)
+
+    def _check(self, bundle: Bundle) -> None:
+        inputs = [(i.name, i.type, list(i.shape)[1:]) for i in self._session.get_inputs()]
+        outputs = [o.name for o in self._session.get_outputs()]
+        if (
+            inputs != [("features", "tensor(double)", [len(self.signature.features)])]
+            or "probabilities" not in outputs
+        ):
+            raise BundleError(
+                f"The classifier of bundle {bundle.path} does not take its signature of "
+                f"{len(self.signature.features)} features; export the bundle again."
+            )
+
+
+def _open(model: bytes) -> Any:
+    try:
+        import onnxruntime as ort
+    except ImportError as error:
+        raise BackendError(
+            "The classifier needs ONNX Runtime, which is not installed; run: pip install 'scanside[cpu]'."
+        ) from error
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1  # nine numbers; also bit-identical on every machine
+    options.log_severity_level = 3
+    try:
+        return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime raises classes of its own that derive from nothing narrower
+        raise BackendError(f"ONNX Runtime refuses the classifier ({str(error).splitlines()[0]}).") from error

@@ -1,0 +1,167 @@
+"""The experiment folder: one place for everything a study produces, with a record of every step.
+
+experiment.json            which cohort, and its hash
+records/<step>.json        configuration, seed, versions, machine, time and command of each step
+segmentation/<role>/       nnU-Net's folders of a role, and the bundle made of its model
+masks/<part>/<role>/       automatic masks; a part is `cross-validated`, `resubstitution` or `test`
+signature/  classifier/    features, selection, fitted classifier
+evaluation/                the report
+"""
+
+import hashlib
+import json
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from scanside.runtime import machine
+from scanside.runtime.errors import InputError
+from scanside.runtime.images.files import atomic_write
+
+SCHEMA = "scanside.experiment/1"
+PARTS = ("resubstitution", "cross-validated", "test")
+"""Where a prediction comes from: models that saw the patient, a fold's model that did not, or held-out patients."""
+
+PACKAGES = ("torch", "nnunetv2", "scikit-learn", "skl2onnx", "onnx", "pyradiomics-bhklab", "matplotlib")
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """An opened experiment folder.
+
+    Attributes:
+        path: The folder.
+        cohort: Folder of the cohort it was made from.
+        cohort_sha256: Hash of the cohort's table when the experiment began.
+        synthetic: Whether the cohort is a phantom; every result says so then.
+    """
+
+    path: Path
+    cohort: Path
+    cohort_sha256: str
+    synthetic: bool
+
+    def masks(self, part: str, role: str) -> Path:
+        """Folder of automatic masks, `<patient>.nii.gz`."""
+        return self.path / "masks" / part / role
+
+    def segmentation(self, role: str) -> Path:
+        """Folder of a role's nnU-Net training."""
+        return self.path / "segmentation" / role
+
+    @property
+    def signature(self) -> Path:
+        """Folder of features and their selection."""
+        return self.path / "signature"
+
+    @property
+    def classifier(self) -> Path:
+        """Folder of the fitted classifier."""
+        return self.path / "classifier"
+
+    @property
+    def evaluation(self) -> Path:
+        """Folder of the report."""
+        return self.path / "evaluation"
+
+    def record(
+        self, step: str, configuration: Mapping[str, Any], *, seed: int | None, started: float, **results: Any
+    ) -> None:
+        """Write `records/<step>.json`.
+
+        Args:
+            step: Name of the step, such as `segment-t2w`.
+            configuration: Everything the user could have chosen.
+            started: `time.time()` when the step began.
+            results: What the step wants to keep beside.
+        """
+        document = {
+            "step": step,
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "command": ["scanside", *sys.argv[1:]],
+            "seconds": round(time.time() - started, 1),
+            "seed": seed,
+            "configuration": dict(configuration),
+            "machine": {
+                "processor": machine.processor(),
+                "cores": machine.cores(),
+                "memory_gib": machine.memory_gib(),
+            },
+            "versions": machine.versions(PACKAGES),
+            **results,
+        }
+        write_json(self.path / "records" / f"{step}.json", document)
+
+    def records(self) -> dict[str, Any]:
+        """Step → its record, for every step done so far."""
+        folder = self.path / "records"
+        return {file.stem: json.loads(file.read_text()) for file in sorted(folder.glob("*.json"))}
+
+
+def cohort_hash(cohort: Path) -> str:
+    """sha256 of a cohort's table.
+
+    Raises:
+        InputError: If there is no cohort.csv.
+    """
+    try:
+        return hashlib.sha256((cohort / "cohort.csv").read_bytes()).hexdigest()
+    except OSError as error:
+        raise InputError(f"{cohort} is not a cohort: it has no readable cohort.csv.") from error
+
+
+def start_experiment(path: Path, cohort: Path, *, synthetic: bool) -> Experiment:
+    """Open an experiment folder for a cohort, or make it.
+
+    Raises:
+        InputError: If the folder was made from another cohort or from another version of this one.
+    """
+    sha256 = cohort_hash(cohort)
+    if (path / "experiment.json").exists():
+        experiment = open_experiment(path)
+        if experiment.cohort_sha256 != sha256:
+            raise InputError(
+                f"{path} was made from another cohort ({experiment.cohort}); choose a new folder for {cohort}."
+            )
+        return experiment
+    document = {
+        "schema": SCHEMA,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "cohort": str(cohort.resolve()),
+        "cohort_sha256": sha256,
+        "synthetic": synthetic,
+    }
+    write_json(path / "experiment.json", document)
+    return Experiment(path, cohort, sha256, synthetic)
+
+
+def open_experiment(path: Path) -> Experiment:
+    """Open an experiment folder.
+
+    Raises:
+        InputError: If it is none.
+    """
+    try:
+        document = json.loads((path / "experiment.json").read_text())
+        return Experiment(
+            path, Path(document["cohort"]), document["cohort_sha256"], bool(document["synthetic"])
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{path} is not an experiment folder (no readable experiment.json); begin with "
+            "`scanside train segment COHORT -o EXPERIMENT`."
+        ) from error
+
+
+def write_json(path: Path, document: Any) -> None:
+    """Write a JSON file whole or not at all.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    with atomic_write(path) as temporary:
+        temporary.write_text(json.dumps(document, indent=1) + "\n")

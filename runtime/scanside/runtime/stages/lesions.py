@@ -1,0 +1,140 @@
+"""Mask → lesions: how many, how large, how long, and where in the patient."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+from scipy.spatial import ConvexHull, distance
+
+from scanside.runtime.errors import GeometryError
+from scanside.runtime.volume import Geometry, Triple
+
+_NEIGHBOURS = np.ones((3, 3, 3), dtype=bool)
+"""26-connectivity: voxels that share a face, an edge or a corner belong together."""
+_ROWS = 512
+"""Points whose distances to all others are in memory at once."""
+
+
+@dataclass(frozen=True)
+class Lesion:
+    """One connected component of a mask.
+
+    Attributes:
+        role: The segmenter whose mask it is from.
+        number: 1 for the largest lesion of the mask, and so on.
+        voxels: Number of voxels.
+        volume_ml: Voxels times the volume of a voxel, ml.
+        longest_diameter_mm: See `longest_diameter`.
+        centroid_mm: (x, y, z), mm, LPS: mean of the voxel centres.
+    """
+
+    role: str
+    number: int
+    voxels: int
+    volume_ml: float
+    longest_diameter_mm: float
+    centroid_mm: Triple
+
+
+def find_lesions(mask: npt.NDArray[np.integer], geometry: Geometry, role: str) -> tuple[Lesion, ...]:
+    """The 26-connected components of `mask > 0`, largest first.
+
+    Components of one size keep the order of their first voxels in memory.
+
+    Args:
+        mask: (Z, Y, X) on the grid of `geometry`.
+
+    Raises:
+        GeometryError: If the mask is not on the grid.
+    """
+    if mask.shape != geometry.shape:
+        raise GeometryError(
+            f"A mask of shape {mask.shape} is not on the image's {geometry.shape} grid; resample it first."
+        )
+    components, sizes = _components(mask)
+    boxes = ndimage.find_objects(components)
+    lesions = []
+    for number, label in enumerate(_largest_first(sizes), start=1):
+        box = boxes[label - 1]
+        inside = components[box] == label
+        start = np.array([part.start for part in box], dtype=np.float64)
+        centre = np.argwhere(inside).mean(axis=0) + start
+        lesions.append(
+            Lesion(
+                role=role,
+                number=number,
+                voxels=int(sizes[label]),
+                volume_ml=int(sizes[label]) * geometry.voxel_volume_ml,
+                longest_diameter_mm=longest_diameter(inside, geometry.spacing),
+                centroid_mm=to_patient(centre, geometry),
+            )
+        )
+    return tuple(lesions)
+
+
+def main_lesion(mask: npt.NDArray[np.integer]) -> npt.NDArray[np.uint8]:
+    """The largest lesion alone: 0 and 1, (Z, Y, X); all 0 where the mask is empty.
+
+    This is the region that radiomics measures, in training and beside the scanner alike. Of two lesions of one size
+    the one whose first voxel comes first in memory is taken.
+    """
+    components, sizes = _components(mask)
+    order = _largest_first(sizes)
+    if not order:
+        return np.zeros(mask.shape, dtype=np.uint8)
+    return (components == order[0]).astype(np.uint8)
+
+
+def longest_diameter(inside: npt.NDArray[np.bool_], spacing: Triple) -> float:
+    """The longest distance between two points of the lesion's surface, mm.
+
+    The surface is where it crosses the lines between voxel centres: half a voxel outwards from the centre of a
+    voxel towards each of its 6 neighbours that is outside. These are the vertices of the marching-cubes mesh, so this
+    is IBSI's maximum 3-D diameter (L0JK), and a lesion of one voxel is as long as the voxel's longest side.
+    Exact: the two farthest points are corners of the convex hull, and all pairs of those are compared.
+
+    Args:
+        inside: (Z, Y, X), at least one voxel True.
+        spacing: (Z, Y, X), mm.
+    """
+    points = _surface(inside)
+    # In half voxels the coordinates are small integers, with which the hull is found without rounding.
+    corners = points[ConvexHull(points).vertices] * (np.asarray(spacing) / 2)
+    longest = 0.0
+    for start in range(0, len(corners), _ROWS):
+        part = corners[start : start + _ROWS]
+        longest = max(longest, float(distance.cdist(part, corners[start:], "sqeuclidean").max()))
+    return float(np.sqrt(longest))
+
+
+def to_patient(index: npt.NDArray[np.float64], geometry: Geometry) -> Triple:
+    """A place given as [z, y, x], in voxels, may be fractional, as (x, y, z) in mm, LPS."""
+    steps = index[::-1] * np.asarray(geometry.spacing)[::-1]
+    x, y, z = np.asarray(geometry.origin) + geometry.direction_matrix @ steps
+    return float(x), float(y), float(z)
+
+
+def _components(mask: npt.NDArray[np.integer]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+    """Component numbers by voxel (0 outside), and the number of voxels by component (0 for the outside)."""
+    components, _ = ndimage.label(mask > 0, structure=_NEIGHBOURS)
+    sizes = np.bincount(components.ravel())
+    sizes[0] = 0
+    return components, sizes
+
+
+def _largest_first(sizes: npt.NDArray[np.int64]) -> list[int]:
+    return [int(label) for label in np.argsort(-sizes, kind="stable") if sizes[label] > 0]
+
+
+def _surface(inside: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+    """(N, 3) surface points as [z, y, x] in half voxels."""
+    padded = np.pad(inside, 1)
+    parts = []
+    for axis in range(3):
+        for step in (-1, 1):
+            open_side = padded & ~np.roll(padded, -step, axis)
+            points = 2 * np.argwhere(open_side)
+            points[:, axis] += step
+            parts.append(points)
+    return np.concatenate(parts).astype(np.float64)

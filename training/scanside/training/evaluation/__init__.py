@@ -1,0 +1,1 @@
+"""The evaluation of an experiment: masks against the reference standard, probabilities against diagnoses."""

@@ -1,0 +1,282 @@
+"""Predictions → the report's part on classification."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from scanside.training.cohort.table import Cohort
+from scanside.training.evaluation import records
+from scanside.training.evaluation.bootstrap import stream
+from scanside.training.evaluation.calibration import calibrate
+from scanside.training.evaluation.cases import SPLIT_OF
+from scanside.training.evaluation.decision import decision_curve
+from scanside.training.evaluation.delong import Bools, Floats, area, difference
+from scanside.training.evaluation.predictions import ClassifierFacts, Prediction
+from scanside.training.evaluation.records import Estimate
+from scanside.training.evaluation.roc import (
+    average_precision,
+    bootstrap_auc,
+    bootstrap_average_precision,
+    confusion,
+    precision_recall_curve,
+    roc_curve,
+    wilson,
+)
+from scanside.training.evaluation.strata import subgroups
+from scanside.training.experiment import PARTS
+
+HALF, WRONG = 0.5, (-1.0, 2.0)
+"""Scores given to patients without a probability: undecided, and ranked wrongly (positives, negatives)."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Patients of one part with a model's probabilities.
+
+    Attributes:
+        patients: Ids, sorted.
+        truth: (n,) bool, True for the positive class.
+        score: (n,) float64, NaN where there is no probability.
+    """
+
+    patients: tuple[str, ...]
+    truth: Bools
+    score: Floats
+
+    def among(self, keep: Bools) -> "Sample":
+        """Some of the patients."""
+        names = tuple(name for name, kept in zip(self.patients, keep, strict=True) if kept)
+        return Sample(names, self.truth[keep], self.score[keep])
+
+    @property
+    def scored(self) -> "Sample":
+        """The patients with a probability."""
+        return self.among(np.isfinite(self.score))
+
+    @property
+    def both_classes(self) -> bool:
+        """Whether there is a patient of each class."""
+        return bool(self.truth.any() and not self.truth.all())
+
+
+def classification(
+    predictions: Sequence[Prediction], facts: ClassifierFacts, cohort: Cohort, *, repeats: int, seed: int
+) -> records.Classification:
+    """Judge every model on every part it has predictions for; the main model first."""
+    models = sorted(
+        {prediction.model for prediction in predictions}, key=lambda name: (name != facts.main, name)
+    )
+    results = []
+    for part in PARTS:
+        main = sample(predictions, facts.main, part, facts.positive, cohort)
+        for model in models:
+            rows = [row for row in predictions if (row.model, row.part) == (model, part)]
+            if rows:
+                results.append(_model(rows, main, facts, cohort, repeats, seed))
+    return records.Classification(
+        main_model=facts.main,
+        positive=facts.positive,
+        negative=facts.negative,
+        models=results,
+        features=list(facts.features) if facts.features else None,
+        selection_path=list(facts.path) if facts.path else None,
+    )
+
+
+def sample(predictions: Sequence[Prediction], model: str, part: str, positive: str, cohort: Cohort) -> Sample:
+    """The patients of a part with a model's probabilities, in order of their ids."""
+    diagnoses = {patient.patient: patient.diagnosis for patient in cohort.patients}
+    rows = sorted(
+        (row for row in predictions if (row.model, row.part) == (model, part)), key=lambda r: r.patient
+    )
+    return Sample(
+        tuple(row.patient for row in rows),
+        np.array([diagnoses[row.patient] == positive for row in rows], dtype=bool),
+        np.array([np.nan if row.probability is None else row.probability for row in rows], dtype=np.float64),
+    )
+
+
+def auc(some: Sample, repeats: int, seed: int, *name: str) -> records.Auc:
+    """Area under the ROC curve with both intervals; null where a class is absent."""
+    positives = int(some.truth.sum())
+    found = area(some.truth, some.score) if some.both_classes else None
+    return records.Auc(
+        patients=len(some.patients),
+        positives=positives,
+        value=found.value if found else None,
+        delong=found.interval if found else None,
+        bootstrap=bootstrap_auc(some.truth, some.score, repeats, stream(seed, "auc", *name)),
+    )
+
+
+def confusion_at(truth: Bools, named: Bools, threshold: float) -> records.Confusion:
+    """The four outcomes and the rates made of them."""
+    table = confusion(truth, named)
+    tp, fp, fn, tn = table.true_positive, table.false_positive, table.false_negative, table.true_negative
+    return records.Confusion(
+        threshold=threshold,
+        true_positive=tp,
+        false_positive=fp,
+        false_negative=fn,
+        true_negative=tn,
+        accuracy=proportion(tp + tn, tp + fp + fn + tn),
+        sensitivity=proportion(tp, tp + fn),
+        specificity=proportion(tn, tn + fp),
+        positive_predictive_value=proportion(tp, tp + fp),
+        negative_predictive_value=proportion(tn, tn + fn),
+    )
+
+
+def proportion(successes: int, trials: int) -> Estimate:
+    """A proportion with Wilson's interval; null without trials."""
+    if not trials:
+        return Estimate(value=None, interval=None)
+    return Estimate(value=successes / trials, interval=wilson(successes, trials))
+
+
+def _model(
+    rows: Sequence[Prediction],
+    main: Sample,
+    facts: ClassifierFacts,
+    cohort: Cohort,
+    repeats: int,
+    seed: int,
+) -> records.ModelResult:
+    model, part = rows[0].model, rows[0].part
+    every = sample(rows, model, part, facts.positive, cohort)
+    scored = every.scored
+    is_main = model == facts.main
+    usable = scored.both_classes
+    truth, score = scored.truth, scored.score
+    roc = roc_curve(truth, score) if usable else None
+    pr = precision_recall_curve(truth, score) if usable else None
+    precision = Estimate(value=None, interval=None)
+    if usable:
+        generator = stream(seed, "average-precision", model, part)
+        precision = Estimate.of(
+            average_precision(truth, score), bootstrap_average_precision(truth, score, repeats, generator)
+        )
+    unscored = ~np.isfinite(every.score)
+    half = np.where(unscored, HALF, every.score)
+    wrong = np.where(unscored, np.where(every.truth, *WRONG), every.score)
+    extras = is_main and usable
+    return records.ModelResult(
+        model=model,
+        part=part,
+        main=is_main,
+        statuses=dict(sorted(Counter(row.status or "ok" for row in rows).items())),
+        without_probability=int(unscored.sum()),
+        absent=len(cohort.split(SPLIT_OF[part])) - len(rows),
+        auc=auc(scored, repeats, seed, model, part),
+        auc_undecided_as_half=auc(
+            Sample(every.patients, every.truth, half), repeats, seed, model, part, "half"
+        ),
+        auc_undecided_as_wrong=auc(
+            Sample(every.patients, every.truth, wrong), repeats, seed, model, part, "wrong"
+        ),
+        average_precision=precision,
+        prevalence=float(truth.mean()) if len(truth) else None,
+        comparison=None if is_main else _comparison(main, every),
+        calibration=_calibration(scored, repeats, seed, model, part) if usable else None,
+        roc=_points(roc.x, roc.y) if roc else [],
+        precision_recall=_points(pr.x, pr.y) if pr else [],
+        confusion=confusion_at(truth, score >= facts.threshold, facts.threshold)
+        if extras and facts.threshold is not None
+        else None,
+        indeterminate=_indeterminate(scored, facts, repeats, seed, part) if extras else None,
+        decision=_decision(scored, repeats, seed, part) if extras else None,
+        subgroups=_subgroups(scored, cohort, repeats, seed, part) if extras else [],
+    )
+
+
+def _comparison(main: Sample, other: Sample) -> records.Comparison | None:
+    """Main minus other, on the patients that both gave a probability."""
+    first = dict(zip(main.scored.patients, main.scored.score, strict=True))
+    shared = other.scored.among(np.array([name in first for name in other.scored.patients], dtype=bool))
+    if not shared.both_classes:
+        return None
+    found = difference(shared.truth, np.array([first[name] for name in shared.patients]), shared.score)
+    return records.Comparison(
+        patients=len(shared.patients),
+        difference=found.value,
+        interval=found.interval,
+        p=found.p if np.isfinite(found.p) else None,
+    )
+
+
+def _calibration(scored: Sample, repeats: int, seed: int, model: str, part: str) -> records.Calibration:
+    found = calibrate(scored.truth, scored.score, repeats, stream(seed, "calibration", model, part))
+
+    def estimate(name: str) -> Estimate:
+        return Estimate.of(getattr(found, name), found.intervals[name])
+
+    return records.Calibration(
+        brier=estimate("brier"),
+        brier_of_prevalence=found.brier_of_prevalence,
+        slope=estimate("slope"),
+        intercept=estimate("intercept"),
+        in_the_large=estimate("in_the_large"),
+        ece=estimate("ece"),
+        groups=[
+            records.ReliabilityGroup(
+                patients=group.patients,
+                predicted=group.predicted,
+                observed=group.observed,
+                interval=group.interval,
+            )
+            for group in found.groups
+        ],
+    )
+
+
+def _indeterminate(
+    scored: Sample, facts: ClassifierFacts, repeats: int, seed: int, part: str
+) -> records.Indeterminate | None:
+    if facts.band is None or facts.threshold is None:
+        return None
+    low, high = facts.band
+    decided = scored.among(~((low < scored.score) & (scored.score < high)))
+    open_ones = len(scored.patients) - len(decided.patients)
+    positive, negative = scored.score[scored.truth], scored.score[~scored.truth]
+    named_negative = (positive <= low) & (positive < facts.threshold)
+    named_positive = (negative >= high) & (negative >= facts.threshold)
+    return records.Indeterminate(
+        band=facts.band,
+        indeterminate=open_ones,
+        decided=len(decided.patients),
+        fraction=proportion(open_ones, len(scored.patients)),
+        coverage_positive=proportion(len(positive) - int(named_negative.sum()), len(positive)),
+        coverage_negative=proportion(len(negative) - int(named_positive.sum()), len(negative)),
+        confusion=confusion_at(decided.truth, decided.score >= facts.threshold, facts.threshold)
+        if decided.patients
+        else None,
+        auc=auc(decided, repeats, seed, "decided", part),
+    )
+
+
+def _decision(scored: Sample, repeats: int, seed: int, part: str) -> records.DecisionCurve:
+    curve = decision_curve(scored.truth, scored.score, repeats, stream(seed, "decision", part))
+    return records.DecisionCurve(
+        threshold=curve.threshold.tolist(),
+        model=curve.model.tolist(),
+        low=curve.low.tolist(),
+        high=curve.high.tolist(),
+        treat_all=curve.treat_all.tolist(),
+    )
+
+
+def _subgroups(
+    scored: Sample, cohort: Cohort, repeats: int, seed: int, part: str
+) -> list[records.SubgroupAuc]:
+    found = []
+    for group in subgroups(cohort, set(scored.patients)):
+        members = scored.among(np.array([name in group.patients for name in scored.patients], dtype=bool))
+        area_of = auc(members, repeats, seed, part, group.property, group.value)
+        found.append(records.SubgroupAuc(property=group.property, value=group.value, auc=area_of))
+    return found
+
+
+def _points(x: Floats, y: Floats) -> list[tuple[float, float]]:
+    return [(float(a), float(b)) for a, b in zip(x, y, strict=True)]

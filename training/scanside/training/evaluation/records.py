@@ -1,0 +1,332 @@
+"""The report as data, and the source of docs/evaluation-report.schema.json.
+
+A number that cannot be computed is null, never NaN; an interval is null where there are too few patients for one.
+"""
+
+import json
+import math
+import sys
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA = "scanside.evaluation/1"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+Interval = tuple[float, float]
+Curve = list[tuple[float, float]]
+
+
+class Estimate(_Part):
+    """A value with its 95 % interval."""
+
+    value: float | None
+    interval: Interval | None
+    """Percentile bootstrap over patients unless said otherwise."""
+
+    @classmethod
+    def of(cls, value: float, interval: Interval | None = None) -> Self:
+        """Null for a value that is not finite."""
+        if not math.isfinite(value):
+            return cls(value=None, interval=None)
+        return cls(value=float(value), interval=interval)
+
+
+class SegmentationRow(_Part):
+    """Masks of some patients against their reference; definitions in docs/metrics.md."""
+
+    role: str
+    part: str
+    scanners: Literal["all", "known", "held-out"]
+    """Of the test part: scanners that occur in training, or do not."""
+    size: str
+    """`all` or a stratum of the lesion's longest diameter."""
+    patients: int
+    empty: int
+    """Patients whose automatic mask is empty."""
+    missed: int
+    """Patients none of whose lesions was found."""
+    dice: Estimate
+    dice_sd: float | None
+    dice_quartiles: tuple[float, float, float]
+    nsd: dict[str, Estimate]
+    """Surface Dice at a tolerance in mm."""
+    hd95_mm: Estimate
+    """Mean; an empty mask counts with the image's diagonal."""
+    hd95_median_mm: float
+    hd95_segmented_mm: Estimate
+    """Mean over the patients with a mask that is not empty."""
+    masd_mm: Estimate
+    volume_error_ml: Estimate
+    """Automatic minus reference."""
+    absolute_volume_error_ml: Estimate
+    relative_volume_error: Estimate
+    absolute_relative_volume_error: Estimate
+    lesions: int
+    sensitivity: Estimate
+    """Lesions found / lesions."""
+    false_positives_per_scan: Estimate
+
+
+class BlandAltman(_Part):
+    """Agreement of volumes: difference as a part of the mean of both volumes."""
+
+    role: str
+    part: str
+    patients: int
+    bias: float
+    limits: Interval
+    """bias ± 1.96 SD."""
+
+
+class AbsentMasks(_Part):
+    """Masks that the experiment does not hold; the rows are about the others."""
+
+    role: str
+    part: str
+    absent: int
+    of: int
+    patients: list[str]
+
+
+class Segmentation(_Part):
+    """How good the masks are."""
+
+    rows: list[SegmentationRow]
+    bland_altman: list[BlandAltman]
+    absent: list[AbsentMasks]
+
+
+class Auc(_Part):
+    """An area under the ROC curve."""
+
+    patients: int
+    positives: int
+    value: float | None
+    """null with fewer than one patient of a class."""
+    delong: Interval | None
+    bootstrap: Interval | None
+    """Patients drawn within each class."""
+
+
+class Comparison(_Part):
+    """Area of the signature's model minus that of another on the same patients (paired DeLong)."""
+
+    patients: int
+    difference: float | None
+    interval: Interval | None
+    p: float | None
+
+
+class ReliabilityGroup(_Part):
+    """A group of patients with similar probabilities."""
+
+    patients: int
+    predicted: float
+    observed: float
+    interval: Interval | None
+    """Wilson."""
+
+
+class Calibration(_Part):
+    """Whether probabilities mean what they say."""
+
+    brier: Estimate
+    brier_of_prevalence: float
+    slope: Estimate
+    """Ideal 1; below 1 the probabilities are too extreme."""
+    intercept: Estimate
+    in_the_large: Estimate
+    """Ideal 0; above 0 the probabilities are too low on the whole."""
+    ece: Estimate
+    groups: list[ReliabilityGroup]
+
+
+class Confusion(_Part):
+    """Patients at the chosen threshold; rates with Wilson's interval."""
+
+    threshold: float
+    true_positive: int
+    false_positive: int
+    false_negative: int
+    true_negative: int
+    accuracy: Estimate
+    sensitivity: Estimate
+    specificity: Estimate
+    positive_predictive_value: Estimate
+    negative_predictive_value: Estimate
+
+
+class Indeterminate(_Part):
+    """What happens when probabilities inside the band name no class."""
+
+    band: Interval
+    indeterminate: int
+    decided: int
+    fraction: Estimate
+    """Wilson."""
+    coverage_positive: Estimate
+    """Positive patients not called negative."""
+    coverage_negative: Estimate
+    """Negative patients not called positive."""
+    confusion: Confusion | None
+    """Of the decided ones; null when there is none."""
+    auc: Auc
+
+
+class DecisionCurve(_Part):
+    """Net benefit a patient; treating no-one is 0."""
+
+    threshold: list[float]
+    model: list[float]
+    low: list[float]
+    high: list[float]
+    treat_all: list[float]
+
+
+class SubgroupAuc(_Part):
+    """The signature's model in a subgroup."""
+
+    property: str
+    value: str
+    auc: Auc
+
+
+class ModelResult(_Part):
+    """Probabilities of one model on one part."""
+
+    model: str
+    part: str
+    main: bool
+    """Whether it is the model of the classifier, the others being compared with it."""
+    statuses: dict[str, int]
+    """Status → patients."""
+    without_probability: int
+    absent: int
+    """Patients of the part with no row at all."""
+    auc: Auc
+    """Of the patients with a probability."""
+    auc_undecided_as_half: Auc
+    """Patients without a probability count as 0.5."""
+    auc_undecided_as_wrong: Auc
+    """Patients without a probability count as ranked wrongly: the lower bound."""
+    average_precision: Estimate
+    prevalence: float | None
+    comparison: Comparison | None
+    """Main model minus this one; null for the main model."""
+    calibration: Calibration | None
+    roc: Curve
+    precision_recall: Curve
+    confusion: Confusion | None
+    """Main model only, as are the next three."""
+    indeterminate: Indeterminate | None
+    decision: DecisionCurve | None
+    subgroups: list[SubgroupAuc]
+
+
+class Classification(_Part):
+    """How good the probabilities are."""
+
+    main_model: str
+    positive: str
+    negative: str
+    models: list[ModelResult]
+    features: list[str] | None
+    selection_path: list[tuple[str, int]] | None
+    """Step of the selection → features that survive it."""
+
+
+class Published(_Part):
+    """A figure of the study, beside ours."""
+
+    quantity: str
+    part: str
+    published: float
+    ours: Estimate | None
+    """null where this experiment has no such figure."""
+    patients: int | None
+    """Of ours."""
+
+
+class Machine(_Part):
+    """Where it ran."""
+
+    processor: str
+    cores: int
+    memory_gib: float | None
+
+
+class CohortSummary(_Part):
+    """Whom it is about."""
+
+    name: str
+    synthetic: bool
+    sha256: str
+    """Of cohort.csv when the experiment began."""
+    train: int
+    test: int
+    diagnoses: dict[str, dict[str, int]]
+    """Split → diagnosis → patients."""
+    sizes: dict[str, dict[str, int]]
+    scanners: dict[str, dict[str, int]]
+    held_out_scanners: list[str]
+
+
+class Report(_Part):
+    """`scanside evaluate`."""
+
+    schema_: Literal["scanside.evaluation/1"] = Field(alias="schema")
+    notice: str
+    synthetic: bool
+    warnings: list[str]
+    """What a reader must know before reading any number."""
+    missing: list[str]
+    """Parts of the evaluation that this experiment has no data for."""
+    created: str
+    command: list[str]
+    seed: int
+    bootstrap: int
+    """Resamples of each interval."""
+    seconds: float
+    machine: Machine
+    versions: dict[str, str]
+    cohort: CohortSummary
+    published: list[Published]
+    segmentation: Segmentation | None
+    classification: Classification | None
+    records: dict[str, Any]
+    """Step of the experiment → its record, as the step wrote it."""
+    figures: dict[str, str]
+    """File in this folder → what it shows."""
+
+
+def document(report: Report) -> dict[str, Any]:
+    """The report as JSON, numbers at the six digits that mean something."""
+    rounded: dict[str, Any] = _rounded(report.model_dump(mode="json", by_alias=True))
+    return {"schema": rounded["schema"], **rounded}
+
+
+def schema() -> dict[str, Any]:
+    """The JSON schema of the report; docs/evaluation-report.schema.json holds it."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **Report.model_json_schema(by_alias=True, mode="serialization"),
+    }
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        return float(f"{value:.6g}") if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
+    return [_rounded(item) for item in value] if isinstance(value, list) else value
+
+
+if __name__ == "__main__":
+    text = json.dumps(schema(), indent=2, ensure_ascii=False)
+    (Path(sys.argv[1]) / "evaluation-report.schema.json").write_text(f"{text}\n", encoding="utf-8")

@@ -1,0 +1,126 @@
+"""`scanside train segment`. torch and nnunetv2 are imported only when the command runs."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from scanside.runtime.cli.main import require_extra
+from scanside.runtime.errors import UsageError
+
+PACKAGES = ("torch", "nnunetv2", "onnx", "onnxscript")
+PRECISIONS = ("fp32", "mixed")
+
+
+def segment(
+    cohort: Annotated[Path, typer.Argument(metavar="COHORT", help="Cohort folder.")],
+    out: Annotated[
+        Path,
+        typer.Option("-o", "--out", metavar="EXPERIMENT", help="Experiment folder to make or go on with."),
+    ],
+    role: Annotated[str, typer.Option(metavar="NAME", help="t2w or dwi: whose masks are learned.")],
+    channels: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LIST", help="Sequences that the network sees, such as dwi,adc; default: the role's."
+        ),
+    ] = None,
+    folds: Annotated[int, typer.Option(metavar="N", min=2, help="Cross-validation folds.")] = 5,
+    plans: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="compact (small, for CPUs), default (nnU-Net's), or an nnU-Net planner such as nnUNetPlannerResEncM.",
+        ),
+    ] = "compact",
+    configuration: Annotated[
+        str, typer.Option(metavar="NAME", help="nnU-Net configuration: 3d_fullres, 3d_lowres or 2d.")
+    ] = "3d_fullres",
+    trainer: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CLASS",
+            help="nnU-Net trainer; default nnUNetTrainer, with compact plans nnUNetTrainerNoMirroring.",
+        ),
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(metavar="E", min=1, help="Default: the trainer's 1000; compact: 40.")
+    ] = None,
+    iterations: Annotated[
+        int | None,
+        typer.Option(metavar="I", min=1, help="A training epoch's; default: the trainer's 250; compact: 40."),
+    ] = None,
+    val_iterations: Annotated[
+        int | None,
+        typer.Option(metavar="I", min=1, help="An epoch's for the pseudo Dice; default: 50; compact: 5."),
+    ] = None,
+    foreground: Annotated[
+        float | None,
+        typer.Option(
+            metavar="P",
+            min=0,
+            max=1,
+            help="Part of the patches centred on the lesion; default 0.33; compact: 0.66.",
+        ),
+    ] = None,
+    small_lesions: Annotated[
+        bool,
+        typer.Option("--small-lesions", help="Draw patients with lesions below 20 mm three times as often."),
+    ] = False,
+    seed: Annotated[
+        int, typer.Option(metavar="S", min=0, help="Of folds, weights, patches, augmentation.")
+    ] = 0,
+    device: Annotated[str, typer.Option(metavar="NAME", help="cpu or cuda.")] = "cpu",
+    threads: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Threads of the network; default one a core.")
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=0,
+            help="Processes for augmentation; 0 (the default on a CPU) augments in the training process, reproducibly.",
+        ),
+    ] = None,
+    precision: Annotated[
+        str, typer.Option(metavar="LIST", help="Precisions of the exported bundle: fp32, or fp32,mixed.")
+    ] = "fp32",
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with an interrupted training; finished steps are skipped.")
+    ] = False,
+) -> None:
+    """Train nnU-Net on a cohort's training patients, export it with proof, and write every patient's mask.
+
+    Example: scanside train segment cohort -o experiment --role t2w --folds 3
+    """
+    require_extra("export", *PACKAGES)
+    from scanside.training.cohort.table import read_cohort
+    from scanside.training.experiment import start_experiment
+    from scanside.training.segmentation.settings import COMPACT, Settings
+    from scanside.training.segmentation.train import train_segmenter
+
+    precisions = tuple(part.strip() for part in precision.split(","))
+    if "fp32" not in precisions or set(precisions) - set(PRECISIONS):
+        raise UsageError(f"--precision {precision} is none of: fp32; fp32,mixed.")
+    small = plans == COMPACT
+    settings = Settings(
+        role=role,
+        channels=tuple(part.strip() for part in channels.split(",")) if channels else (role,),
+        folds=folds,
+        plans=plans,
+        configuration=configuration,
+        trainer=trainer or ("nnUNetTrainerNoMirroring" if small else "nnUNetTrainer"),
+        epochs=epochs or (40 if small else None),
+        iterations=iterations or (40 if small else None),
+        val_iterations=val_iterations or (5 if small else None),
+        foreground=foreground if foreground is not None else (0.66 if small else None),
+        small_lesions=small_lesions,
+        seed=seed,
+        device=device,
+        threads=threads,
+        workers=workers if workers is not None else (0 if device == "cpu" else min(12, os.cpu_count() or 1)),
+    )
+    table = read_cohort(cohort)
+    experiment = start_experiment(out, cohort, synthetic=table.synthetic)
+    print(train_segmenter(table, experiment, settings, resume=resume, precisions=precisions))

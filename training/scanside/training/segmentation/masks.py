@@ -1,0 +1,93 @@
+"""Automatic masks of every patient: out-of-fold ones from nnU-Net, the others from the exported bundle."""
+
+import json
+import math
+import shutil
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from scanside.runtime.bundle import open_bundle
+from scanside.runtime.choose import open_segmenter
+from scanside.runtime.errors import CaseError
+from scanside.runtime.images.cases import CaseInput
+from scanside.runtime.images.files import atomic_write
+from scanside.runtime.images.load import load_case
+from scanside.runtime.images.write import write_mask
+from scanside.runtime.options import Options
+from scanside.training.cohort.table import ENDING, Cohort, Patient
+from scanside.training.segmentation.progress import minutes
+from scanside.training.segmentation.settings import SMALL_LESION_MM, Settings
+
+Say = Callable[[str], None]
+
+
+def out_of_fold(merged: Path, patients: Iterable[Patient], out: Path) -> None:
+    """Copy nnU-Net's postprocessed out-of-fold predictions: what the bundle's postprocessing makes of them too.
+
+    Args:
+        merged: `crossval_results_folds_…` of the results folder.
+
+    Raises:
+        CaseError: If a patient has none.
+    """
+    for patient in patients:
+        source = merged / "postprocessed" / f"{patient.patient}{ENDING}"
+        if not source.is_file():
+            raise CaseError(
+                f"nnU-Net left no out-of-fold prediction of patient {patient.patient} in {merged}."
+            )
+        with atomic_write(out / source.name) as temporary:
+            shutil.copyfile(source, temporary)
+
+
+def bundle_masks(
+    cohort: Cohort, patients: Sequence[Patient], settings: Settings, bundle: Path, out: Path, say: Say
+) -> None:
+    """Segment patients with the bundle as a scanner would, skipping those that have a mask already.
+
+    Args:
+        out: Folder for `<patient>.nii.gz`.
+        say: Told every ten patients how long it will take yet.
+    """
+    todo = [patient for patient in patients if not (out / f"{patient.patient}{ENDING}").exists()]
+    if not todo:
+        return
+    options = Options(threads=settings.threads)
+    started = time.monotonic()
+    with open_segmenter(open_bundle(bundle), options, lambda words: say(f"{words} …")) as segmenter:
+        for number, patient in enumerate(todo, start=1):
+            files = tuple(cohort.image(patient.patient, sequence) for sequence in settings.channels)
+            volume = load_case(CaseInput(patient.patient, files), len(files)).volume
+            write_mask(
+                segmenter.segment(volume, case=patient.patient).mask,
+                volume.geometry,
+                out / f"{patient.patient}{ENDING}",
+            )
+            if number % 10 == 0 or number == len(todo):
+                left = (time.monotonic() - started) / number * (len(todo) - number)
+                say(f"{settings.role}: {number} of {len(todo)} masks in {out}; {minutes(left)} left")
+
+
+def dice_by_size(merged: Path, patients: Iterable[Patient]) -> dict[str, Any]:
+    """Mean out-of-fold Dice before postprocessing, of all lesions and by size; and what postprocessing changed."""
+    summary = json.loads((merged / "summary.json").read_text())
+    dice = {
+        Path(case["prediction_file"]).name.removesuffix(ENDING): float(case["metrics"]["1"]["Dice"])
+        for case in summary["metric_per_case"]
+    }
+    small = {p.patient for p in patients if p.lesion_mm < SMALL_LESION_MM}
+    decided = json.loads((merged / "postprocessing.json").read_text())
+    return {
+        "dice": _mean(dice.values()),
+        "dice_lesions_below_20_mm": _mean(value for name, value in dice.items() if name in small),
+        "dice_lesions_from_20_mm": _mean(value for name, value in dice.items() if name not in small),
+        "postprocessing": decided["postprocessing_fns"],
+        "dice_postprocessed": round(float(decided["postprocessed"]["foreground_mean"]["Dice"]), 4),
+    }
+
+
+def _mean(values: Iterable[float]) -> float | None:
+    finite = [value for value in values if math.isfinite(value)]
+    return round(sum(finite) / len(finite), 4) if finite else None

@@ -1,0 +1,116 @@
+"""Everything that can be chosen about training a segmenter, as one record that travels to the child processes."""
+
+import json
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from scanside.runtime.errors import InputError, UsageError
+from scanside.training.cohort.table import ROLES
+
+SMALL_LESION_MM = 20.0
+"""Longest diameter below which a lesion is called small, mm."""
+SMALL_LESION_FACTOR = 3
+"""How many times as often a patient with a small lesion is drawn with `--small-lesions`."""
+
+COMPACT = "compact"
+DEFAULT = "default"
+_FREE = ("device", "threads", "workers")
+"""Settings that a resumed run may change: where it runs, not what it learns."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How one role's segmenter is trained.
+
+    Attributes:
+        role: `t2w` or `dwi`: whose masks are learned.
+        channels: Sequences that the network sees, all on the role's grid; the first one is the role's own.
+        folds: Number of cross-validation folds.
+        plans: `compact`, `default` (nnU-Net's) or the class name of an nnU-Net planner.
+        configuration: `3d_fullres`, `3d_lowres` or `2d`.
+        trainer: Class name of an nnU-Net trainer.
+        epochs, iterations, val_iterations: None keeps what the trainer says.
+        foreground: Part of a batch that is centred on the lesion; None keeps the trainer's.
+        small_lesions: Draw patients with lesions below 20 mm three times as often.
+        seed: Of folds, initial weights, patches and augmentation.
+        device: `cpu` or `cuda`.
+        threads: Of the network; None for one a core.
+        workers: Processes for augmentation; 0 augments in the training process, reproducibly.
+    """
+
+    role: str
+    channels: tuple[str, ...]
+    folds: int = 5
+    plans: str = COMPACT
+    configuration: str = "3d_fullres"
+    trainer: str = "nnUNetTrainer"
+    epochs: int | None = None
+    iterations: int | None = None
+    val_iterations: int | None = None
+    foreground: float | None = None
+    small_lesions: bool = False
+    seed: int = 0
+    device: str = "cpu"
+    threads: int | None = None
+    workers: int = 0
+
+    def __post_init__(self) -> None:
+        if self.role not in ROLES:
+            raise UsageError(f"There is no role '{self.role}'; choose from {', '.join(ROLES)}.")
+        allowed = ("t2w",) if self.role == "t2w" else ("dwi", "b0", "adc")
+        if not self.channels or set(self.channels) - set(allowed) or self.channels[0] != self.role:
+            raise UsageError(
+                f"The channels {','.join(self.channels)} do not fit the role {self.role}: it sees {self.role} "
+                f"first, then any of {', '.join(allowed[1:]) or 'nothing else'}."
+            )
+        if len(set(self.channels)) != len(self.channels):
+            raise UsageError(f"The channels {','.join(self.channels)} name a sequence twice.")
+        if self.folds < 2:
+            raise UsageError("Out-of-fold masks need at least 2 folds.")
+        if self.device not in ("cpu", "cuda"):
+            raise UsageError(f"There is no device '{self.device}' to train on; choose cpu or cuda.")
+        if self.foreground is not None and not 0 <= self.foreground <= 1:
+            raise UsageError("--foreground is a part of the batch, between 0 and 1.")
+
+    @property
+    def dataset(self) -> str:
+        """Name of the nnU-Net dataset."""
+        return f"Dataset{ROLES.index(self.role) + 1:03d}_{self.role}"
+
+    @property
+    def dataset_id(self) -> int:
+        """Number of the nnU-Net dataset."""
+        return ROLES.index(self.role) + 1
+
+    @property
+    def plans_name(self) -> str | None:
+        """Identifier under which nnU-Net keeps the plans; None leaves it to the planner."""
+        return "scansideCompactPlans" if self.plans == COMPACT else None
+
+
+def save(settings: Settings, path: Path) -> None:
+    """Write settings as JSON."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(asdict(settings), indent=1) + "\n")
+
+
+def load(path: Path) -> Settings:
+    """Read settings written by `save`.
+
+    Raises:
+        InputError: If the file is not that.
+    """
+    try:
+        document = json.loads(path.read_text())
+        return Settings(**{**document, "channels": tuple(document["channels"])})
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} does not hold the settings of a training ({error}).") from error
+
+
+def difference(mine: Settings, theirs: Settings) -> str | None:
+    """What keeps one training from continuing another, in words, or None."""
+    for field in fields(Settings):
+        a, b = getattr(mine, field.name), getattr(theirs, field.name)
+        if field.name not in _FREE and a != b:
+            return f"{field.name} is {a}, and was {b}"
+    return None

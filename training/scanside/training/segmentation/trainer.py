@@ -1,0 +1,153 @@
+"""An nnU-Net trainer with our choices set as its attributes, and small hooks around its methods.
+
+The class stays nnU-Net's own, so that the checkpoint names a trainer that every nnU-Net can find.
+"""
+
+import random
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from batchgenerators.utilities.file_and_folder_operations import load_json
+
+from scanside.export.network import find_trainer
+from scanside.training.segmentation.settings import SMALL_LESION_FACTOR, Settings
+
+Send = Callable[[dict[str, Any]], None]
+"""Receives what happens, as a JSON object."""
+
+
+def make_trainer(
+    settings: Settings,
+    fold: int,
+    *,
+    plans: Path,
+    dataset: Path,
+    resume: bool,
+    small: Sequence[str],
+    send: Send,
+) -> Any:
+    """A trainer ready for `run_training`.
+
+    Args:
+        plans: nnU-Net's plans file.
+        dataset: dataset.json.
+        resume: The fold was begun before.
+        small: Patients with small lesions, to be drawn more often.
+    """
+    seed_everything(settings.seed, fold, 0)
+    trainer = find_trainer(settings.trainer)(
+        plans={**load_json(str(plans)), "continue_training": resume},
+        configuration=settings.configuration,
+        fold=fold,
+        dataset_json=load_json(str(dataset)),
+        device=torch.device(settings.device),
+    )
+    for attribute, value in (
+        ("num_epochs", settings.epochs),
+        ("num_iterations_per_epoch", settings.iterations),
+        ("num_val_iterations_per_epoch", settings.val_iterations),
+        ("oversample_foreground_percent", settings.foreground),
+    ):
+        if value is not None:
+            setattr(trainer, attribute, value)
+    if settings.foreground is not None:
+        # nnU-Net rounds the part of a batch to whole samples: of a batch of two, 0.33 and 0.66 are the same one.
+        trainer.probabilistic_oversampling = True
+    trainer.save_every = max(1, min(trainer.save_every, trainer.num_epochs // 20))
+    _hook_epochs(trainer, settings.seed, send)
+    _hook_validation(trainer, send)
+    _save_whole_or_not_at_all(trainer)
+    if small:
+        _draw_more_often(trainer, small)
+    trainer.initialize()
+    if trainer.device.type == "cpu" and len(trainer.configuration_manager.patch_size) == 3:
+        # The same numbers in another memory layout, which convolutions on a CPU prefer.
+        trainer.network.to(memory_format=torch.channels_last_3d)
+    return trainer
+
+
+def seed_everything(seed: int, fold: int, epoch: int) -> None:
+    """Seed every generator that nnU-Net draws from. Each epoch has its own seed, so that a resumed one repeats."""
+    words = np.random.SeedSequence([seed, fold, epoch]).generate_state(3)
+    random.seed(int(words[0]))
+    np.random.seed(int(words[1]))
+    torch.manual_seed(int(words[2]))
+
+
+def parameters(trainer: Any) -> int:
+    """Number of weights, without nnU-Net's aliases."""
+    return sum(weight.numel() for weight in trainer.network.parameters())
+
+
+def _hook_epochs(trainer: Any, seed: int, send: Send) -> None:
+    start, end, plot = trainer.on_epoch_start, trainer.on_epoch_end, trainer.logger.plot_progress_png
+
+    def on_epoch_start() -> None:
+        seed_everything(seed, int(trainer.fold) if trainer.fold != "all" else 0, trainer.current_epoch + 1)
+        start()
+
+    def on_epoch_end() -> None:
+        end()  # counts current_epoch up
+        log = trainer.logger.get_value
+        send(
+            {
+                "event": "epoch",
+                "epoch": trainer.current_epoch,
+                "epochs": trainer.num_epochs,
+                "loss": float(log("train_losses", step=-1)),
+                "dice": float(log("mean_fg_dice", step=-1)),
+                "seconds": float(
+                    log("epoch_end_timestamps", step=-1) - log("epoch_start_timestamps", step=-1)
+                ),
+            }
+        )
+
+    def plot_now_and_then(*args: Any, **kwargs: Any) -> None:
+        # The picture takes a second, which short epochs do not have.
+        if (trainer.current_epoch + 1) % 10 == 0 or trainer.current_epoch + 1 == trainer.num_epochs:
+            plot(*args, **kwargs)
+
+    trainer.on_epoch_start, trainer.on_epoch_end = on_epoch_start, on_epoch_end
+    trainer.logger.plot_progress_png = plot_now_and_then
+
+
+def _hook_validation(trainer: Any, send: Send) -> None:
+    log, count = trainer.print_to_log_file, 0
+
+    def print_to_log_file(*words: Any, **kwargs: Any) -> None:
+        nonlocal count
+        log(*words, **kwargs)
+        if words and str(words[0]).startswith("predicting "):
+            count += 1
+            send({"event": "predict", "case": str(words[0]).removeprefix("predicting "), "number": count})
+
+    trainer.print_to_log_file = print_to_log_file
+
+
+def _save_whole_or_not_at_all(trainer: Any) -> None:
+    """A checkpoint that was half-written when the machine stopped could not be resumed from."""
+    save = trainer.save_checkpoint
+
+    def save_checkpoint(filename: str) -> None:
+        save(f"{filename}.part")
+        if Path(f"{filename}.part").exists():
+            Path(f"{filename}.part").replace(filename)
+
+    trainer.save_checkpoint = save_checkpoint
+
+
+def _draw_more_often(trainer: Any, small: Sequence[str]) -> None:
+    """nnU-Net's loader draws uniformly from the dataset's identifiers: name some of them more than once."""
+    get, chosen = trainer.get_tr_and_val_datasets, set(small)
+
+    def get_tr_and_val_datasets() -> tuple[Any, Any]:
+        training, validation = get()
+        training.identifiers = [
+            name for name in training.identifiers for _ in range(SMALL_LESION_FACTOR if name in chosen else 1)
+        ]
+        return training, validation
+
+    trainer.get_tr_and_val_datasets = get_tr_and_val_datasets

@@ -1,0 +1,167 @@
+"""A step of the training in a process of its own: `python -m scanside.training.segmentation.worker`.
+
+nnU-Net reads its environment variables when it is imported and spawns processes that import the main module again,
+so it gets a process whose main module is this small one. What nnU-Net prints goes to a log file; what the parent
+should know goes to stdout, a JSON object a line.
+"""
+
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from scanside.training.segmentation.settings import COMPACT, DEFAULT, Settings, load
+
+Send = Callable[[dict[str, Any]], None]
+
+
+def main(arguments: list[str]) -> None:
+    """Run a step.
+
+    Args:
+        arguments: Step (`prepare`, `train`, `postprocess`), the role's folder, the log file, and the fold to train.
+    """
+    step, folder, log = arguments[0], Path(arguments[1]), Path(arguments[2])
+    send = _divert(log)
+    settings = load(folder / "settings.json")
+    if settings.threads:
+        import torch
+
+        torch.set_num_threads(settings.threads)
+    if step == "prepare":
+        prepare(folder, settings, send)
+    elif step == "train":
+        train(folder, settings, int(arguments[3]), send)
+    elif step == "postprocess":
+        postprocess(folder, settings, send)
+    else:
+        raise ValueError(step)
+
+
+def _divert(log: Path) -> Send:
+    """Send stdout and stderr of this process and of those it spawns to the log; keep the pipe to the parent."""
+    pipe = os.fdopen(os.dup(1), "w", buffering=1)
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+
+    def send(message: dict[str, Any]) -> None:
+        print(json.dumps(message), file=pipe, flush=True)
+
+    return send
+
+
+def prepare(folder: Path, settings: Settings, send: Send) -> None:
+    """Fingerprint, plan and preprocess, by nnU-Net; ends with prepared.json."""
+    from nnunetv2.configuration import default_num_processes
+    from nnunetv2.experiment_planning.plan_and_preprocess_api import (
+        extract_fingerprint_dataset,
+        plan_experiment_dataset,
+    )
+    from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+
+    started = time.time()
+    send({"event": "say", "text": "nnU-Net takes the dataset's fingerprint"})
+    extract_fingerprint_dataset(
+        settings.dataset_id,
+        num_processes=default_num_processes,
+        check_dataset_integrity=True,
+        verbose=False,
+        show_progress_bar=False,
+    )
+    send({"event": "say", "text": "nnU-Net plans"})
+    _, name = plan_experiment_dataset(
+        settings.dataset_id, _planner(settings.plans), overwrite_plans_name=settings.plans_name
+    )
+    preprocessed = folder / "preprocessed" / settings.dataset
+    plans = PlansManager(str(preprocessed / f"{name}.json"))
+    if settings.configuration not in plans.available_configurations:
+        raise SystemExit(f"nnU-Net has planned no configuration '{settings.configuration}' for this dataset.")
+    send({"event": "say", "text": "nnU-Net preprocesses"})
+    configuration = plans.get_configuration(settings.configuration)
+    preprocessor = configuration.preprocessor_class(verbose=False)
+    preprocessor.show_progress_bar = False
+    preprocessor.run(settings.dataset_id, settings.configuration, name, num_processes=default_num_processes)
+    # As nnU-Net's preprocess_dataset does by way of distutils, which Python 3.12 no longer has.
+    truth = preprocessed / "gt_segmentations"
+    truth.mkdir(exist_ok=True)
+    for label in sorted((folder / "raw" / settings.dataset / "labelsTr").iterdir()):
+        shutil.copyfile(label, truth / label.name)
+    document = {"plans": name, "seconds": round(time.time() - started, 1)}
+    (folder / "prepared.json").write_text(json.dumps(document))
+
+
+def _planner(plans: str) -> Any:
+    if plans == COMPACT:
+        from scanside.training.segmentation.planner import CompactPlanner
+
+        return CompactPlanner
+    import nnunetv2
+    from nnunetv2.utilities.find_class_by_name import recursive_find_python_class
+
+    name = "ExperimentPlanner" if plans == DEFAULT else plans
+    planner = recursive_find_python_class(
+        os.path.join(nnunetv2.__path__[0], "experiment_planning"),  # noqa: PTH118 (nnU-Net takes a str)
+        name,
+        current_module="nnunetv2.experiment_planning",
+    )
+    if planner is None:
+        raise SystemExit(f"The installed nnunetv2 has no planner '{name}'.")
+    return planner
+
+
+def train(folder: Path, settings: Settings, fold: int, send: Send) -> None:
+    """Train a fold, or go on with it, and predict its validation patients."""
+    from nnunetv2.run.run_training import maybe_load_checkpoint
+
+    from scanside.training.segmentation.trainer import make_trainer, parameters
+
+    base = folder / "preprocessed" / settings.dataset
+    prepared = json.loads((folder / "prepared.json").read_text())
+    model = folder / "results" / settings.dataset
+    begun = any(model.glob(f"{settings.trainer}__{prepared['plans']}__*/fold_{fold}/checkpoint_*.pth"))
+    trainer = make_trainer(
+        settings,
+        fold,
+        plans=base / f"{prepared['plans']}.json",
+        dataset=base / "dataset.json",
+        resume=begun,
+        small=json.loads((folder / "small_lesions.json").read_text()) if settings.small_lesions else (),
+        send=send,
+    )
+    send({"event": "network", "parameters": parameters(trainer), "begun": begun})
+    if begun:
+        maybe_load_checkpoint(trainer, continue_training=True, validation_only=False)
+    if not (Path(trainer.output_folder) / "checkpoint_final.pth").exists():
+        trainer.run_training()
+    send({"event": "say", "text": f"fold {fold}: predicting its validation patients"})
+    trainer.perform_actual_validation()
+
+
+def postprocess(folder: Path, settings: Settings, send: Send) -> None:
+    """Collect out-of-fold predictions and let nnU-Net decide on postprocessing from them."""
+    from nnunetv2.configuration import default_num_processes
+    from nnunetv2.evaluation.accumulate_cv_results import accumulate_cv_results
+    from nnunetv2.postprocessing.remove_connected_components import determine_postprocessing
+
+    model = Path(json.loads((folder / "model.json").read_text())["model"])
+    merged = model / f"crossval_results_folds_{'_'.join(map(str, range(settings.folds)))}"
+    send({"event": "say", "text": "nnU-Net decides on postprocessing from the out-of-fold predictions"})
+    accumulate_cv_results(
+        str(model), str(merged), list(range(settings.folds)), num_processes=default_num_processes
+    )
+    determine_postprocessing(
+        str(merged),
+        str(folder / "preprocessed" / settings.dataset / "gt_segmentations"),
+        plans_file_or_dict=str(merged / "plans.json"),
+        dataset_json_file_or_dict=str(merged / "dataset.json"),
+        num_processes=default_num_processes,
+    )
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

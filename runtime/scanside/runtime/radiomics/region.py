@@ -1,0 +1,197 @@
+"""Image and mask → the region that is measured: normalised, cropped, resampled, as SimpleITK images.
+
+Cropping is a part of the recipe. Filters see the box around the lesion and `padDistance` voxels on every side, which is
+pyradiomics' `preCrop`, and without which a patient would cost seconds. The Laplacian of Gaussian is a recursive
+filter without end: over a smaller image its values differ (by the margin's truncation) from those over the whole
+image. What matters is that the margin is the same in training and at the scanner, and so it stands in radiomics.yaml.
+
+Resampling is done on a grid that is fixed to the whole image, as pyradiomics does it; only what lies around the
+lesion is interpolated. The spline's coefficients are recursive too, but fade by 0.27 a voxel, so that `_SPLINE` voxels
+leave nothing of the border that float64 could hold (tests/runtime/radiomics/test_region.py).
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from scanside.runtime.radiomics.body import Scaling
+from scanside.runtime.radiomics.config import Setting
+from scanside.runtime.volume import Geometry
+
+Ints = npt.NDArray[np.int64]
+_SPLINE = 30
+_MATCHING = 1e-5
+"""Relative: a spacing this near to the one asked for is not resampled (pyradiomics: numpy.allclose)."""
+
+
+@dataclass(frozen=True)
+class Region:
+    """What is measured.
+
+    Attributes:
+        image: SimpleITK image, float64: the box and its margin.
+        mask: SimpleITK image, uint32, label 1, on the same grid.
+        box: (2, 3): first and last voxel of the lesion in x, y, z.
+    """
+
+    image: Any
+    mask: Any
+    box: Ints
+
+    @property
+    def inside(self) -> npt.NDArray[np.bool_]:
+        """(Z, Y, X): the lesion, on the grid of the region."""
+        import SimpleITK as sitk
+
+        return np.asarray(sitk.GetArrayViewFromImage(self.mask) == 1)
+
+    def with_mask(self, mask: Any) -> "Region":
+        """The same image with a part of the lesion, which must not be empty."""
+        import SimpleITK as sitk
+
+        inside = np.asarray(sitk.GetArrayViewFromImage(mask) == 1)
+        return Region(self.image, sitk.Cast(mask, sitk.sitkUInt32), bounding_box(inside))
+
+    def cut(self, image: Any) -> Any:
+        """The box without its margin, of any image on the region's grid."""
+        (x0, y0, z0), (x1, y1, z1) = _ends(self.box)
+        return image[x0:x1, y0:y1, z0:z1]
+
+
+def region(
+    data: npt.NDArray[np.float32],
+    geometry: Geometry,
+    mask: npt.NDArray[np.uint8],
+    scaling: Scaling,
+    setting: Setting,
+) -> Region | None:
+    """The region of a mask; None when nothing of it is left after resampling.
+
+    Args:
+        data: (Z, Y, X) grey values.
+        mask: (Z, Y, X), not empty.
+    """
+    box = bounding_box(mask > 0)
+    size = np.array(geometry.shape[::-1])
+    spacing = np.array(geometry.spacing[::-1])
+    wanted = _wanted_spacing(spacing, box, setting)
+    if wanted is None:
+        image, roi = _cut(data, mask, geometry, _grow(box, setting.padDistance, size), scaling)
+    else:
+        start, count = _grid(box, size, spacing, wanted, setting.padDistance)
+        near = np.stack([np.floor(start), np.ceil(start + (count - 1) * wanted / spacing)]).astype(np.int64)
+        image, roi = _cut(data, mask, geometry, _grow(near, _SPLINE, size), scaling)
+        origin = _place(geometry, start)
+        image = _resampled(image, origin, wanted, count, setting.interpolator)
+        roi = _resampled(roi, origin, wanted, count, "sitkNearestNeighbor")
+    if setting.integers:
+        image = _truncated(image)
+    return _region(image, roi)
+
+
+def bounding_box(inside: npt.NDArray[np.bool_]) -> Ints:
+    """(2, 3): first and last True voxel in x, y, z."""
+    ends = []
+    for axis in (2, 1, 0):
+        other = tuple(a for a in range(3) if a != axis)
+        where = np.flatnonzero(inside.any(axis=other))
+        ends.append((where[0], where[-1]))
+    return np.array(ends, dtype=np.int64).T
+
+
+def _wanted_spacing(
+    spacing: npt.NDArray[np.float64], box: Ints, setting: Setting
+) -> npt.NDArray[np.float64] | None:
+    """(x, y, z) mm, or None when nothing is resampled. An axis with one voxel of lesion stays as it is."""
+    if setting.resampledPixelSpacing is None:
+        return None
+    wanted = np.array(setting.resampledPixelSpacing)
+    wanted = np.where((wanted == 0) | (box[0] == box[1]), spacing, wanted)
+    return None if np.allclose(spacing, wanted, rtol=_MATCHING, atol=1e-8) else wanted
+
+
+def _grid(
+    box: Ints, size: Ints, spacing: npt.NDArray[np.float64], wanted: npt.NDArray[np.float64], pad: int
+) -> tuple[npt.NDArray[np.float64], Ints]:
+    """First voxel (in voxels of the image, fractional) and size of pyradiomics' resampling grid, in x, y, z.
+
+    The corners of the two grids' first voxels lie on each other. Source: pyradiomics `imageoperations.resampleImage`.
+    """
+    ratio = spacing / wanted
+    first = np.maximum(np.floor((box[0] - 0.5) * ratio - pad), 0)
+    last = np.minimum(np.ceil((box[1] + 0.5) * ratio + pad), np.ceil(size * ratio) - 1)
+    start = 0.5 * (wanted - spacing) / spacing + first / ratio
+    return start, (last - first + 1).astype(np.int64)
+
+
+def _ends(box: Ints) -> tuple[list[int], list[int]]:
+    """First voxels, and the ones after the last."""
+    return box[0].tolist(), (box[1] + 1).tolist()
+
+
+def _grow(box: Ints, margin: int, size: Ints) -> Ints:
+    return np.clip(box + np.array([[-margin], [margin]]), 0, size - 1)
+
+
+def _cut(
+    data: npt.NDArray[np.float32],
+    mask: npt.NDArray[np.uint8],
+    geometry: Geometry,
+    box: Ints,
+    scaling: Scaling,
+) -> tuple[Any, Any]:
+    (x0, y0, z0), (x1, y1, z1) = _ends(box)
+    part = (slice(z0, z1), slice(y0, y1), slice(x0, x1))
+    origin = _place(geometry, box[0].astype(np.float64))
+    return tuple(
+        _image(array, geometry, origin)
+        for array in (scaling.apply(data[part].astype(np.float64)), (mask[part] > 0).astype(np.uint32))
+    )
+
+
+def _image(array: npt.NDArray[Any], geometry: Geometry, origin: list[float]) -> Any:
+    import SimpleITK as sitk
+
+    image = sitk.GetImageFromArray(array)
+    image.SetSpacing(geometry.spacing[::-1])
+    image.SetDirection(geometry.direction)
+    image.SetOrigin(origin)
+    return image
+
+
+def _place(geometry: Geometry, index: npt.NDArray[np.float64]) -> list[float]:
+    """(x, y, z) voxels → mm."""
+    steps = geometry.direction_matrix @ (index * np.array(geometry.spacing[::-1]))
+    return [float(v) for v in np.array(geometry.origin) + steps]
+
+
+def _resampled(
+    image: Any, origin: list[float], spacing: npt.NDArray[np.float64], size: Ints, interpolator: str
+) -> Any:
+    import SimpleITK as sitk
+
+    task = sitk.ResampleImageFilter()
+    task.SetOutputSpacing(spacing.tolist())
+    task.SetOutputDirection(image.GetDirection())
+    task.SetOutputOrigin(origin)
+    task.SetSize(size.tolist())
+    task.SetOutputPixelType(image.GetPixelID())
+    task.SetInterpolator(getattr(sitk, interpolator))
+    return task.Execute(image)
+
+
+def _truncated(image: Any) -> Any:
+    import SimpleITK as sitk
+
+    whole = sitk.GetImageFromArray(np.trunc(sitk.GetArrayViewFromImage(image)))
+    whole.CopyInformation(image)
+    return whole
+
+
+def _region(image: Any, mask: Any) -> Region | None:
+    import SimpleITK as sitk
+
+    inside = np.asarray(sitk.GetArrayViewFromImage(mask) == 1)
+    return Region(image, mask, bounding_box(inside)) if inside.any() else None

@@ -240,7 +240,11 @@ def _check_adc_unit(
         findings.wrong(
             path, f"the median ADC is {median:.4g}{unit}; ADC must be in 1e-6 mm2/s, tissue ≈ 1500"
         )
-    elif lesion is not None and not 100 <= float(np.median(data[lesion])) <= high:
+    elif (
+        lesion is not None
+        and lesion.shape == data.shape
+        and not 100 <= float(np.median(data[lesion])) <= high
+    ):
         value = float(np.median(data[lesion]))
         findings.odd(
             path, f"the median ADC of the lesion is {value:.4g} in a map whose median is {median:.4g}"

@@ -13,9 +13,15 @@ install: $(VENV)/.installed
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[train,bench,dev]'
+	touch $(VENV)/.lean $@
+
+# What a workstation at the scanner has: no PyTorch, no nnunetv2, no scikit-learn.
+$(VENV)/.lean: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[cpu]'
 	touch $@
 
-demo: install
+demo: $(VENV)/.lean
 	$(BIN)/scanside demo demo-out
 
 test: install

@@ -17,6 +17,7 @@ app = typer.Typer(
     help="Make bundles from trained models.",
 )
 PACKAGES = ("torch", "nnunetv2", "onnx", "onnxscript")
+STUDY_PACKAGES = ("sklearn", "skl2onnx")
 PRECISIONS = ("fp32", "mixed")
 
 
@@ -106,6 +107,63 @@ def nnunet(
         for row in report["hops"]:
             print(_line(row), file=sys.stderr)
         print(out)
+
+
+@app.command()
+def bundle(
+    experiment: Annotated[
+        Path, typer.Argument(metavar="EXPERIMENT", help="Experiment folder of `scanside train`.")
+    ],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="BUNDLE", help="Bundle folder to make.")],
+    golden: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="STUDY",
+            help="Study folder to prove the bundle on; stored in it, so never a patient's; repeatable.",
+        ),
+    ] = None,
+    name: Annotated[str, typer.Option(metavar="NAME", help="Name of the bundle.")] = "pancreas-mri",
+    version: Annotated[str, typer.Option(metavar="TEXT", help="Version of the bundle.")] = "1",
+    intended_use: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="What the bundle may be used for.")
+    ] = None,
+    licence: Annotated[str, typer.Option(metavar="TEXT", help="Licence of the models.")] = "not stated",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing bundle.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the parity report on stdout.")] = False,
+) -> None:
+    """Put segmenters, signature and classifier of an experiment into one bundle, proven at every hop.
+
+    Example: scanside export bundle experiment -o pancreas.bundle
+    """
+    require_extra("export", *STUDY_PACKAGES)
+    from scanside.export.study_bundle import INTENDED_USE, StudyBundleOptions, export_study_bundle
+
+    options = StudyBundleOptions(
+        name=name,
+        version=version,
+        intended_use=intended_use or INTENDED_USE,
+        licence=licence,
+        studies=tuple(golden or ()),
+        overwrite=overwrite,
+    )
+    report = export_study_bundle(
+        experiment, out, options, lambda sentence: print(f"{sentence} …", file=sys.stderr)
+    )
+    if as_json:
+        print(json.dumps(report, indent=1))
+        return
+    for study in report["studies"]:
+        print(
+            f"{study['case']}: {study['features']} features differ by at most {study['feature_error']:.1e}",
+            file=sys.stderr,
+        )
+    probability = report["probability"]
+    print(
+        f"Probabilities of {probability['patients']} patients differ by at most "
+        f"{probability['largest_difference']:.1e} from scikit-learn's.",
+        file=sys.stderr,
+    )
+    print(out)
 
 
 def _line(row: dict[str, Any]) -> str:

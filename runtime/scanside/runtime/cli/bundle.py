@@ -34,6 +34,15 @@ def inspect(bundle: Folder, as_json: AsJson = False) -> None:
         print(f"\nsegmenter {role}")
         for name, value in segmenter.items():
             print(f"  {name:14} {value}")
+    if facts["classifier"] is not None:
+        print("\nclassifier")
+        for name, value in facts["classifier"].items():
+            print(f"  {name:14} {value}")
+        print("\nsignature      (5th, 50th and 95th percentile of the training cohort)")
+        for name, span in facts["signature"].items():
+            print(f"  {name:48} {span[0]:12.5g} {span[1]:12.5g} {span[2]:12.5g}")
+    if facts["synthetic"]:
+        print("\nTrained on a synthetic phantom: its figures say nothing about patients.")
     print(f"\ngolden cases   {', '.join(facts['golden']) or 'none'}")
     print(f"parity         {facts['parity']}")
     print(f"size           {facts['bytes'] / 1e6:.1f} MB in {facts['files']} files")
@@ -77,7 +86,10 @@ def _facts(bundle: Bundle) -> dict[str, Any]:
         "intended_use": manifest.intended_use,
         "licence": manifest.licence,
         "segmenters": segmenters,
-        "golden": [case.name for case in manifest.golden],
+        "synthetic": manifest.synthetic,
+        "signature": None if manifest.signature is None else manifest.signature.ranges,
+        "classifier": _classifier(bundle),
+        "golden": [case.name for case in (*manifest.golden, *manifest.studies)],
         "parity": _parity(bundle),
         "provenance": manifest.provenance,
         "files": len(manifest.files) + 1,
@@ -85,13 +97,29 @@ def _facts(bundle: Bundle) -> dict[str, Any]:
     }
 
 
+def _classifier(bundle: Bundle) -> dict[str, Any] | None:
+    record = bundle.manifest.classifier
+    if record is None:
+        return None
+    return {
+        "classes": [record.positive, record.negative],
+        "threshold": record.threshold,
+        "indeterminate": list(record.indeterminate),
+        "calibration": record.calibration,
+    }
+
+
 def _parity(bundle: Bundle) -> str:
     if "parity.json" not in bundle.manifest.files:
         return "no report"
-    hops = json.loads(bundle.read("parity.json"))["hops"]
-    parts = []
+    report = json.loads(bundle.read("parity.json"))
+    hops, parts = report["hops"], []
     for device, precision in dict.fromkeys((hop["device"], hop["precision"]) for hop in hops):
         mine = [hop for hop in hops if (hop["device"], hop["precision"]) == (device, precision)]
         differing, voxels = sum(h["differing"] for h in mine), sum(h["voxels"] for h in mine)
         parts.append(f"{device} {precision}: {differing} of {voxels} voxels differ")
+    for study in report.get("studies", []):
+        parts.append(f"{study['case']}: features within {study['feature_error']:.1e}")
+    if "probability" in report:
+        parts.append(f"probability within {report['probability']['largest_difference']:.1e}")
     return "; ".join(parts)

@@ -11,6 +11,7 @@ from scanside.runtime.backends.table import DEVICES, backend
 from scanside.runtime.bundle import Bundle, open_bundle, verify
 from scanside.runtime.errors import BackendError, BundleError, ExitCode
 from scanside.runtime.golden import replay_all
+from scanside.runtime.golden_study import load_study, replay_study
 from scanside.runtime.options import Options
 from scanside.runtime.pipeline import Obtained, Segmenter
 
@@ -41,7 +42,8 @@ def selftest(
     for name in devices:
         for role in dict.fromkeys(case.role for case in opened.manifest.golden):
             rows += _replay(opened, Options(device=name, precision=precision, role=role))
-    failed = [row for row in rows if row["problem"]]
+    studies = [asdict(replay_study(opened, load_study(opened, study))) for study in opened.manifest.studies]
+    failed = [row for row in [*rows, *studies] if row["problem"]]
     if as_json:
         status = "failed" if failed else "ok"
         document = {
@@ -49,16 +51,33 @@ def selftest(
             "status": status,
             "bundle": opened.summary(),
             "cases": rows,
+            "studies": studies,
         }
         print(json.dumps(document, indent=1))
     else:
         for row in rows:
-            verdict = f"FAILED: {row['problem']}" if row["problem"] else "ok"
-            print(
-                f"{row['device']:10} {row['precision']:6} {row['case']:24} {row['differing']:6} of {row['voxels']} "
-                f"voxels differ  {row['ms'] / 1000:7.2f} s  {verdict}"
-            )
+            print(_case_line(row))
+        for row in studies:
+            print(_study_line(row))
     return ExitCode.BACKEND if failed else ExitCode.OK
+
+
+def _case_line(row: dict[str, Any]) -> str:
+    return (
+        f"{row['device']:10} {row['precision']:6} {row['case']:24} {row['differing']:6} of {row['voxels']} "
+        f"voxels differ  {row['ms'] / 1000:7.2f} s  {_verdict(row)}"
+    )
+
+
+def _study_line(row: dict[str, Any]) -> str:
+    return (
+        f"{'radiomics':10} {'fp64':6} {row['case']:24} {row['features']} features differ by at most "
+        f"{row['feature_error']:.1e} of their value, the probability by {row['probability_error']:.1e}  {_verdict(row)}"
+    )
+
+
+def _verdict(row: dict[str, Any]) -> str:
+    return f"FAILED: {row['problem']}" if row["problem"] else "ok"
 
 
 def _usable(name: str, precision: str) -> bool:

@@ -1,0 +1,61 @@
+"""The model card of a study's bundle: what it is for, what it was made from, how good it was, where it ends."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from scanside.export.study_parts import StudyParts
+from scanside.runtime.report import RESEARCH
+
+PHANTOM = (
+    "**Trained and tested on a synthetic phantom.** No patient's image was seen. Its figures say how the method works "
+    "on simulated images and nothing about patients."
+)
+
+
+def model_card(parts: StudyParts, name: str, intended_use: str, licence: str) -> str:
+    """Markdown for people who decide whether to use the bundle."""
+    synthetic = bool(parts.experiment["synthetic"])
+    lines = [f"# {name}", "", f"**{RESEARCH}**", ""]
+    if synthetic:
+        lines += [PHANTOM, ""]
+    lines += ["## Intended use", "", intended_use, "", f"Licence: {licence}.", "", "## Segmenters", ""]
+    lines += list(_segmenters(parts))
+    lines += ["", "## Signature and classifier", "", *_classifier(parts), "", "## Results", ""]
+    lines += list(_results(parts.report)) if parts.report else ["Not evaluated yet (`scanside evaluate`)."]
+    lines += ["", "## Limits", "", *_limits(synthetic), ""]
+    return "\n".join(lines)
+
+
+def _segmenters(parts: StudyParts) -> Iterator[str]:
+    for role, bundle in parts.segmenters.items():
+        plan = bundle.manifest.segmenters[bundle.role(None)].plan
+        folds = len(bundle.manifest.segmenters[bundle.role(None)].networks)
+        channels = ", ".join(channel.name for channel in plan.channels)
+        yield (
+            f"- `{role}`: nnU-Net {plan.configuration} on {channels}, {folds} fold(s) averaged, patch "
+            f"{' x '.join(map(str, plan.patch_size))} at {' x '.join(f'{mm:.2f}' for mm in plan.spacing)} mm."
+        )
+
+
+def _classifier(parts: StudyParts) -> Iterator[str]:
+    record = parts.classifier
+    below, above = record.indeterminate
+    yield f"{record.positive} against {record.negative}; calibration: {record.calibration}."
+    yield f"Threshold {record.threshold:.3f}; between {below:.3f} and {above:.3f} no class is named."
+    yield ""
+    yield "| feature | 5 % | median | 95 % |"
+    yield "|---|---:|---:|---:|"
+    for feature, (low, median, high) in parts.signature.ranges.items():
+        yield f"| {feature} | {low:.5g} | {median:.5g} | {high:.5g} |"
+
+
+def _results(report: Mapping[str, Any]) -> Iterator[str]:
+    raise NotImplementedError
+
+
+def _limits(synthetic: bool) -> Iterator[str]:
+    if synthetic:
+        yield "- Anatomy, lesions and scanners are simulated; real images differ in ways no phantom knows."
+    yield '- "No lesion segmented" does not mean that there is none: small lesions are missed most often.'
+    yield "- Features unlike the training cohort's give no probability; new b-values may go unnoticed."
+    yield "- The probability is calibrated for the training cohort's mix of diagnoses."

@@ -1,0 +1,70 @@
+"""The reference of the radiomics hop: pyradiomics' own extractor on whole images, every feature at once.
+
+The runtime measures single features on single filtered images around the lesion; this goes the way a researcher would.
+Only the z-score over the body, which pyradiomics does not know, is shared with the runtime.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import SimpleITK as sitk
+
+from scanside.runtime.errors import InputError
+from scanside.runtime.radiomics.body import scaling
+from scanside.runtime.radiomics.config import RadiomicsConfig, SequenceConfig
+from scanside.runtime.radiomics.engine import pyradiomics
+from scanside.runtime.radiomics.filters import settings_of
+from scanside.runtime.volume import Volume
+
+Mask = npt.NDArray[np.uint8]
+
+
+def reference_features(
+    images: Mapping[str, Volume], masks: Mapping[str, Mask], config: RadiomicsConfig, names: Sequence[str]
+) -> dict[str, float]:
+    """Features by `RadiomicsFeatureExtractor`.
+
+    Args:
+        images: Sequence → image of one channel.
+        masks: Role → (Z, Y, X), the region of interest > 0.
+        names: The features wanted, `<sequence>_<pyradiomics name>`.
+
+    Raises:
+        InputError: If a feature has no finite value.
+    """
+    values: dict[str, float] = {}
+    for sequence in dict.fromkeys(name.split("_", 1)[0] for name in names):
+        recipe = config.sequences[sequence]
+        found = _extract(images[sequence], masks[recipe.role], recipe)
+        values |= {f"{sequence}_{name}": float(value) for name, value in found.items()}
+    absent = [name for name in names if not np.isfinite(values.get(name, np.nan))]
+    if absent:
+        raise InputError(f"pyradiomics has no value for {absent[0]} of a golden study; give another study.")
+    return {name: values[name] for name in names}
+
+
+def _extract(volume: Volume, mask: Mask, recipe: SequenceConfig) -> dict[str, float]:
+    scale = scaling(volume, recipe.normalise)
+    if scale is None:
+        raise InputError("An image of a golden study has one grey value; give another study.")
+    extractor = pyradiomics().featureextractor.RadiomicsFeatureExtractor(**settings_of(recipe))
+    extractor.disableAllImageTypes()
+    for kind, own in recipe.image_types.items():
+        arguments = own.model_dump(exclude_none=True)
+        if "sigma" in arguments:
+            arguments["sigma"] = list(arguments["sigma"])
+        extractor.enableImageTypeByName(kind, customArgs=arguments)
+    extractor.disableAllFeatures()
+    extractor.enableFeaturesByName(**{kind: list(recipe.features(kind)) for kind in recipe.feature_classes})
+    image = _on_grid(scale.apply(volume.data[0].astype(np.float64)), volume)
+    found = extractor.execute(image, _on_grid((mask > 0).astype(np.uint32), volume), label=1)
+    return {name: float(value) for name, value in found.items() if not name.startswith("diagnostics_")}
+
+
+def _on_grid(array: npt.NDArray[np.generic], volume: Volume) -> sitk.Image:
+    image = sitk.GetImageFromArray(array)
+    image.SetSpacing(volume.geometry.spacing[::-1])
+    image.SetOrigin(volume.geometry.origin)
+    image.SetDirection(volume.geometry.direction)
+    return image

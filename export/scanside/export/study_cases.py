@@ -1,0 +1,101 @@
+"""Golden studies: masks with the reference's features and probability, for `scanside selftest`.
+
+One is always made up, so that no patient's image is in a bundle by default; others may be given.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from scanside.export.radiomics_reference import reference_features
+from scanside.export.study_parts import StudyParts
+from scanside.runtime.errors import InputError
+from scanside.runtime.golden_study import StudyCase
+from scanside.runtime.radiomics.config import RadiomicsConfig, load_config
+from scanside.runtime.volume import Geometry, Volume, stack
+
+Mask = npt.NDArray[np.uint8]
+
+FIRST_GRID = Geometry((12, 84, 96), (6.0, 1.4, 1.3), (-60.0, -55.0, 20.0))
+OTHER_GRID = Geometry((11, 52, 58), (6.5, 2.3, 2.2), (-62.0, -57.0, 18.0))
+"""Grids of the made-up study: slices of 6 mm, one grid a role, as T2WI and DWI have."""
+
+
+def golden_studies(parts: StudyParts, given: Sequence[Path]) -> list[StudyCase]:
+    """The made-up study and the given ones, measured by pyradiomics and classified by scikit-learn's coefficients.
+
+    Raises:
+        InputError: If the reference cannot measure a study.
+    """
+    config = load_config(parts.radiomics)
+    cases = [_case("study-synthetic", *_made_up(config), config, parts)]
+    for path in given:
+        cases.append(_case(f"study-{path.name}", *_segmented(path, parts), config, parts))
+    return cases
+
+
+def _case(
+    name: str,
+    images: Mapping[str, Volume],
+    masks: Mapping[str, Mask],
+    config: RadiomicsConfig,
+    parts: StudyParts,
+) -> StudyCase:
+    features = reference_features(images, masks, config, parts.signature.features)
+    row = np.array([features[feature] for feature in parts.signature.features])
+    return StudyCase(name, images, masks, features, parts.reference.probability(row))
+
+
+def _made_up(config: RadiomicsConfig) -> tuple[dict[str, Volume], dict[str, Mask]]:
+    """A body of smooth structures with a lesion; not anatomy: it tests that two programs compute the same."""
+    seed = int.from_bytes(hashlib.sha256(config.model_dump_json().encode()).digest()[:4], "little")
+    random = np.random.default_rng(seed)
+    roles = list(dict.fromkeys(recipe.role for recipe in config.sequences.values()))
+    grids = {role: FIRST_GRID if index == 0 else OTHER_GRID for index, role in enumerate(roles)}
+    images = {
+        sequence: Volume(_structures(grids[recipe.role], random), grids[recipe.role])
+        for sequence, recipe in config.sequences.items()
+    }
+    masks = {role: (_distance(grid, 0.3) < 1).astype(np.uint8) for role, grid in grids.items()}
+    return images, masks
+
+
+def _structures(grid: Geometry, random: np.random.Generator) -> npt.NDArray[np.float32]:
+    """(1, Z, Y, X): air, a body, a lesion with texture; whole numbers, as a scanner stores them."""
+    fields = [ndimage.gaussian_filter(random.standard_normal(grid.shape), (0.4, s, s)) for s in (1.0, 3.0)]
+    texture = sum(field / field.std() for field in fields)
+    body, lesion = _distance(grid, 0.9) < 1, _distance(grid, 0.3) < 1
+    grey = np.where(body, 600 + 80 * texture, 20.0) + np.where(lesion, 350 + 60 * texture, 0.0)
+    return np.round(np.clip(grey, 0, None))[None].astype(np.float32)
+
+
+def _distance(grid: Geometry, part: float) -> npt.NDArray[np.float64]:
+    """1 on an ellipsoid around the middle that fills `part` of each axis."""
+    axes = [(np.arange(n) - (n - 1) / 2) / (part * n / 2) for n in grid.shape]
+    z, y, x = np.meshgrid(*axes, indexing="ij")
+    return np.sqrt(z**2 + y**2 + x**2)
+
+
+def _segmented(path: Path, parts: StudyParts) -> tuple[dict[str, Volume], dict[str, Mask]]:
+    """A given study, with the masks of this experiment's own segmenters."""
+    from scanside.runtime.choose import open_segmenter
+    from scanside.runtime.stages.lesions import main_lesion
+    from scanside.runtime.study.read import read_study
+
+    images = dict(read_study(path).sequences)
+    masks: dict[str, Mask] = {}
+    for role, bundle in parts.segmenters.items():
+        with open_segmenter(bundle) as segmenter:
+            channels = [images[channel.name] for channel in segmenter.plan.channels]
+            result = segmenter.segment(
+                stack(channels, [c.name for c in segmenter.plan.channels]), case=path.name
+            )
+        masks[role] = main_lesion(result.mask)
+        if not masks[role].any():
+            raise InputError(f"The {role} segmenter finds no lesion in {path}; give another golden study.")
+    wanted = {name.split("_", 1)[0] for name in parts.signature.features}
+    return {name: volume for name, volume in images.items() if name in wanted}, masks

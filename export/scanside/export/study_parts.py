@@ -1,0 +1,118 @@
+"""What an experiment folder holds for a bundle: read and checked before anything is written."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import ValidationError
+
+from scanside.runtime.bundle import Bundle, open_bundle, verify
+from scanside.runtime.errors import InputError
+from scanside.runtime.manifest import Classifier, Signature
+
+CLASSIFIER = "classifier.onnx"
+
+
+@dataclass(frozen=True, eq=False)
+class StudyParts:
+    """The parts of a study's bundle.
+
+    Attributes:
+        experiment: Content of experiment.json.
+        segmenters: Role → verified bundle of that segmenter.
+        radiomics: radiomics.yaml.
+        onnx: The classifier's network.
+        reference: What `scanside train classifier` kept of scikit-learn's model, to be compared with.
+        report: The evaluation's report.json, where there is one.
+    """
+
+    path: Path
+    experiment: Mapping[str, Any]
+    segmenters: Mapping[str, Bundle]
+    radiomics: bytes
+    signature: Signature
+    classifier: Classifier
+    onnx: bytes
+    reference: "Reference"
+    report: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """scikit-learn's model in numbers (classifier/reference.npz).
+
+    Attributes:
+        features, probabilities: Training patients (N, n) and what `predict_proba` gave for them (N,).
+        mean, scale: Of the standardisation (n,).
+        weights, intercept: Of the calibrated logit of the standardised features, (n,) and a number.
+    """
+
+    features: npt.NDArray[np.float64]
+    probabilities: npt.NDArray[np.float64]
+    mean: npt.NDArray[np.float64]
+    scale: npt.NDArray[np.float64]
+    weights: npt.NDArray[np.float64]
+    intercept: npt.NDArray[np.float64]
+
+    def probability(self, row: npt.NDArray[np.float64]) -> float:
+        """Probability of the positive class for features (n,)."""
+        return float(1 / (1 + np.exp(-(self.weights @ ((row - self.mean) / self.scale) + self.intercept))))
+
+
+def read_parts(path: Path) -> StudyParts:
+    """Read an experiment folder.
+
+    Raises:
+        InputError: Naming the part that is missing or damaged, and the command that makes it.
+        BundleError: If a segmenter's bundle is damaged.
+    """
+    experiment = _json(path / "experiment.json", "scanside train segment COHORT -o EXPERIMENT")
+    bundles = sorted(path.glob("segmentation/*/bundle"))
+    if not bundles:
+        raise InputError(f"{path} holds no segmenter; run `scanside train segment` for each role first.")
+    segmenters = {folder.parent.name: open_bundle(folder) for folder in bundles}
+    for bundle in segmenters.values():
+        verify(bundle)
+    step = "scanside train classifier EXPERIMENT"
+    document = _json(path / "classifier" / "classifier.json", step)
+    try:
+        signature = Signature.model_validate(document["signature"])
+        record = Classifier.model_validate({**document["classifier"], "file": CLASSIFIER})
+        with np.load(path / "classifier" / "reference.npz", allow_pickle=False) as arrays:
+            reference = Reference(**{field.name: arrays[field.name] for field in fields(Reference)})
+    except (ValidationError, KeyError, OSError, ValueError) as error:
+        first = str(error).splitlines()[0]
+        raise InputError(f"{path / 'classifier'} is damaged ({first}); run `{step}` again.") from error
+    report = path / "evaluation" / "report.json"
+    return StudyParts(
+        path=path,
+        experiment=experiment,
+        segmenters=segmenters,
+        radiomics=_bytes(path / "signature" / "radiomics.yaml", "scanside train signature EXPERIMENT"),
+        signature=signature,
+        classifier=record,
+        onnx=_bytes(path / "classifier" / CLASSIFIER, step),
+        reference=reference,
+        report=_json(report, "scanside evaluate EXPERIMENT") if report.exists() else None,
+    )
+
+
+def _bytes(path: Path, step: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"There is no readable {path}; run `{step}` first.") from error
+
+
+def _json(path: Path, step: str) -> dict[str, Any]:
+    try:
+        document = json.loads(_bytes(path, step))
+    except ValueError as error:
+        raise InputError(f"{path} is damaged (not JSON); run `{step}` again.") from error
+    if not isinstance(document, dict):
+        raise InputError(f"{path} is damaged (no JSON object); run `{step}` again.")
+    return document

@@ -1,0 +1,142 @@
+"""Golden studies: the steps after segmentation, replayed with the reference's features and probability.
+
+A golden study holds masks, so that radiomics and classifier are judged by what they do themselves.
+"""
+
+import io
+import math
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from scanside.runtime.bundle import Bundle
+from scanside.runtime.classify import ClassifierSession
+from scanside.runtime.errors import BundleError
+from scanside.runtime.manifest import GoldenStudy
+from scanside.runtime.volume import Geometry, Volume
+
+FEATURE_TOLERANCE = 1e-6
+"""Largest relative difference of a feature from the reference's (DESIGN §4)."""
+
+PROBABILITY_TOLERANCE = 1e-6
+"""Largest difference of the probability from the reference's (DESIGN §4)."""
+
+
+@dataclass(frozen=True, eq=False)
+class StudyCase:
+    """A golden study in memory.
+
+    Attributes:
+        images: Sequence → image of one channel.
+        masks: Role → region of interest (Z, Y, X) uint8, on the grid of the images measured with it.
+        features: Feature of the signature → the reference's value.
+        probability: The reference's probability of the positive class.
+    """
+
+    name: str
+    images: Mapping[str, Volume]
+    masks: Mapping[str, npt.NDArray[np.uint8]]
+    features: Mapping[str, float]
+    probability: float
+
+    def encode(self) -> bytes:
+        """The .npz file of the bundle; deterministic for the same arrays."""
+        arrays: dict[str, Any] = {
+            "features": np.array(list(self.features.values())),
+            "names": np.array(list(self.features)),
+            "probability": np.array(self.probability),
+        }
+        for sequence, volume in self.images.items():
+            whole = volume.data[0].astype(np.int16)
+            arrays[f"image_{sequence}"] = whole if np.array_equal(whole, volume.data[0]) else volume.data[0]
+            geometry = volume.geometry
+            arrays[f"grid_{sequence}"] = np.array([*geometry.spacing, *geometry.origin, *geometry.direction])
+        for role, mask in self.masks.items():
+            arrays[f"mask_{role}"] = mask
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **arrays)
+        return buffer.getvalue()
+
+
+@dataclass(frozen=True)
+class StudyComparison:
+    """A golden study on this machine.
+
+    Attributes:
+        worst_feature: The feature that differs most.
+        feature_error: By how much, relative to the reference's value.
+        probability_error: Difference of the probabilities.
+        problem: Why it is rejected, or None.
+    """
+
+    case: str
+    features: int
+    worst_feature: str
+    feature_error: float
+    probability_error: float
+    problem: str | None
+
+
+def load_study(bundle: Bundle, study: GoldenStudy) -> StudyCase:
+    """Read a golden study, verified.
+
+    Raises:
+        BundleError: If it is damaged.
+    """
+    try:
+        with np.load(io.BytesIO(bundle.read(study.file)), allow_pickle=False) as arrays:
+            images = {
+                name.removeprefix("image_"): _volume(arrays[name], arrays[name.replace("image_", "grid_", 1)])
+                for name in arrays.files
+                if name.startswith("image_")
+            }
+            masks = {
+                name.removeprefix("mask_"): arrays[name] for name in arrays.files if name.startswith("mask_")
+            }
+            features = dict(zip(arrays["names"].tolist(), arrays["features"].tolist(), strict=True))
+            return StudyCase(study.name, images, masks, features, float(arrays["probability"]))
+    except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
+        raise BundleError(
+            f"Golden study {study.file} of {bundle.path} is not readable; export it again."
+        ) from error
+
+
+def replay_study(bundle: Bundle, case: StudyCase) -> StudyComparison:
+    """Measure and classify a golden study with the bundle's recipe and judge it."""
+    from scanside.runtime.radiomics.config import load_config
+    from scanside.runtime.radiomics.extract import extract
+
+    classifier = ClassifierSession(bundle)
+    names = classifier.signature.features
+    assert (
+        bundle.manifest.radiomics is not None
+    )  # the manifest has all of radiomics, signature and classifier
+    config = load_config(bundle.read(bundle.manifest.radiomics))
+    values = extract(case.images, case.masks, config, names)
+    errors = {name: _relative(values[name].value, case.features[name]) for name in names}
+    worst = max(errors, key=lambda name: errors[name])
+    row = np.array([case.features[name] for name in names], dtype=np.float64)
+    difference = abs(classifier.probability(row) - case.probability)
+    problem = None
+    if not errors[worst] <= FEATURE_TOLERANCE:
+        problem = f"feature {worst} differs by {errors[worst]:.2g} of its value"
+    elif not difference <= PROBABILITY_TOLERANCE:
+        problem = f"the probability differs by {difference:.2g}"
+    return StudyComparison(case.name, len(names), worst, errors[worst], difference, problem)
+
+
+def _relative(value: float | None, reference: float) -> float:
+    """|value - reference| / |reference|; infinite for an absent value."""
+    if value is None:
+        return math.inf
+    return abs(value - reference) / max(abs(reference), 1e-12)
+
+
+def _volume(data: npt.NDArray[Any], grid: npt.NDArray[np.float64]) -> Volume:
+    spacing, origin, direction = grid[:3].tolist(), grid[3:6].tolist(), tuple(grid[6:].tolist())
+    geometry = Geometry(data.shape, (*spacing,), (*origin,), direction)
+    return Volume(data[None].astype(np.float32), geometry)

@@ -31,7 +31,7 @@ DICE = (
     ("dwi", "resubstitution", SIZES[0], 0.92),
 )
 AUC = (("test", 0.790), ("resubstitution", 0.968))
-TITLES = {"t2w": "T2WI", "dwi": "DWI"}
+ROLE_TITLES = {"t2w": "T2WI", "dwi": "DWI"}
 
 
 def published(segmentation: Segmentation | None, classification: Classification | None) -> list[Published]:
@@ -49,7 +49,7 @@ def _dice(segmentation: Segmentation | None) -> Iterable[Published]:
         row = rows.get((role, part, size))
         lesions = "" if size == ALL else f", lesions {size}"
         yield Published(
-            quantity=f"Dice {TITLES[role]}{lesions}",
+            quantity=f"Dice {ROLE_TITLES[role]}{lesions}",
             part=part,
             published=value,
             ours=row.dice if row else None,

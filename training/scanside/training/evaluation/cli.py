@@ -1,0 +1,125 @@
+"""`scanside evaluate`: every number of an experiment, in one report."""
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from scanside.runtime.cli.main import require_extra
+from scanside.runtime.report import RESEARCH
+
+if TYPE_CHECKING:
+    from scanside.training.evaluation.records import Report
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+@app.command()
+def evaluate(
+    experiment: Annotated[Path, typer.Argument(metavar="EXPERIMENT", help="Experiment folder.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--out", metavar="FOLDER", help="Folder of the report; default EXPERIMENT/evaluation."
+        ),
+    ] = None,
+    bootstrap: Annotated[
+        int, typer.Option(metavar="N", min=100, max=100_000, help="Resamples of each interval.")
+    ] = 2000,
+    seed: Annotated[int, typer.Option(metavar="S", min=0, help="Seed of the resamples.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print report.json on stdout.")] = False,
+) -> int:
+    """Judge the masks and probabilities of an experiment: report.json, report.html and figures.
+
+    What an experiment does not hold yet is named in the report; the rest is judged all the same.
+
+    Example:
+
+      scanside evaluate experiment -o report
+    """
+    require_extra("train", "matplotlib", "jinja2")
+    from scanside.training.evaluation import records
+    from scanside.training.evaluation.report import STEP, Conditions, write
+    from scanside.training.evaluation.report import evaluate as measure
+
+    conditions = Conditions(("scanside", *sys.argv[1:]), seed, bootstrap, time.time())
+    with _progress(experiment) as advance:
+        done = measure(experiment, repeats=bootstrap, seed=seed, advance=advance)
+    print("Drawing …", file=sys.stderr)
+    folder = out or done.experiment.evaluation
+    report = write(done, folder, conditions)
+    done.experiment.record(STEP, {"bootstrap": bootstrap}, seed=seed, started=conditions.started)
+    for line in headline(report):
+        print(line, file=sys.stderr)
+    if as_json:
+        print(json.dumps(records.document(report), indent=1))
+    else:
+        print(folder / "report.html")
+        print(folder / "report.json")
+    return 0
+
+
+def headline(report: "Report") -> Iterator[str]:
+    """What a person wants to know at once."""
+    for row in report.segmentation.rows if report.segmentation else ():
+        if row.size == "all" and row.part != "resubstitution" and row.dice.value is not None:
+            where = row.part if row.scanners == "all" else f"{row.part}, {row.scanners} scanners"
+            yield (
+                f"Dice {row.role}, {where}: {_said(row.dice.value, row.dice.interval)}, {row.patients} patients, "
+                f"{row.missed} missed"
+            )
+    for result in report.classification.models if report.classification else ():
+        if result.part != "resubstitution" and result.auc.value is not None:
+            yield (
+                f"AUC {result.model}, {result.part}: {_said(result.auc.value, result.auc.delong)}, "
+                f"{result.auc.patients} patients, {result.without_probability} without a probability"
+            )
+    yield from report.missing
+    yield f"{'Synthetic cohort: not clinical performance. ' if report.synthetic else ''}{RESEARCH}"
+
+
+def _said(value: float, interval: tuple[float, float] | None) -> str:
+    return f"{value:.2f}" + (f" ({interval[0]:.2f}–{interval[1]:.2f})" if interval else "")
+
+
+@contextmanager
+def _progress(experiment: Path) -> Iterator[Callable[[str], None]]:
+    """A bar with the time left on stderr, where stderr is a terminal; elsewhere one line now and then."""
+    from scanside.training.cohort.table import ROLES, read_cohort
+    from scanside.training.experiment import open_experiment
+
+    total = len(read_cohort(open_experiment(experiment).cohort).patients) * len(ROLES)
+    if sys.stderr.isatty():
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        bars = Progress(
+            TextColumn("measuring masks"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        with bars:
+            task = bars.add_task("", total=total)
+            yield lambda _: bars.advance(task)
+        return
+    started, done = time.monotonic(), 0
+    told = started
+
+    def advance(_: str) -> None:
+        nonlocal done, told
+        done += 1
+        now = time.monotonic()
+        if now - told > 15:
+            left = (now - started) / done * (total - done)
+            print(f"Measured {done} of {total} masks; about {left:.0f} s left", file=sys.stderr)
+            told = now
+
+    yield advance

@@ -1,0 +1,135 @@
+"""The report as one HTML file: no script, no link to anything outside, figures inside."""
+
+import base64
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scanside.training.evaluation import records
+from scanside.training.evaluation.drawing import Picture
+from scanside.training.evaluation.figures_classification import honest_part
+from scanside.training.evaluation.strata import ALL, HELD_OUT, SIZES
+from scanside.training.evaluation.study import AUC, AUC_INTERVAL, CITATION, DICE, PATIENTS, ROLE_TITLES
+from scanside.training.experiment import PARTS
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+TEMPLATE = Path(__file__).with_name("report.html.j2")
+NONE = "–"
+
+
+def render(report: records.Report, figures: Sequence[Picture]) -> str:
+    """The report as HTML."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATE.parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(number=number, estimate=estimate, area=area, duration=duration)
+    found = report.classification
+    return environment.get_template(TEMPLATE.name).render(
+        report=report,
+        kind="phantom (synthetic)" if report.synthetic else "this cohort",
+        figures={picture.name: picture for picture in figures},
+        sources={
+            picture.name: f"data:image/png;base64,{base64.b64encode(picture.png).decode()}"
+            for picture in figures
+        },
+        glance=glance(report),
+        parts=PARTS,
+        sizes=SIZES,
+        titles=ROLE_TITLES,
+        citation=CITATION,
+        study=PATIENTS,
+        auc_interval=AUC_INTERVAL,
+        honest=honest_part(found) if found else None,
+        main={result.part: result for result in found.models if result.main} if found else {},
+    )
+
+
+def glance(report: records.Report) -> list[dict[str, Any]]:
+    """The rows of the first table: one quantity, ours by part, and the study's training and test figure."""
+    study = {(role, part, size): value for role, part, size, value in DICE}
+    rows: list[dict[str, Any]] = []
+    masks: dict[tuple[str, str, str, str], records.SegmentationRow] = {
+        (row.role, row.part, row.scanners, row.size): row
+        for row in (report.segmentation.rows if report.segmentation else ())
+    }
+    for size in (ALL, SIZES[0]):
+        for role, title in ROLE_TITLES.items():
+            found = [
+                masks.get((role, part, scanners, size))
+                for part, scanners in (*((part, ALL) for part in PARTS), ("test", HELD_OUT))
+            ]
+            rows.append(
+                {
+                    "name": f"Dice, {title}" + ("" if size == ALL else f", lesions {size}"),
+                    "ours": [(row.dice, row.patients) if row else None for row in found],
+                    "study": [study[role, part, size] for part in ("resubstitution", "test")],
+                }
+            )
+    rows.append(
+        {
+            "name": "AUC, PDAC against PNEN and SPN",
+            "ours": [_auc(report, part) for part in PARTS] + [_held_out_auc(report)],
+            "study": [dict(AUC)["resubstitution"], dict(AUC)["test"]],
+        }
+    )
+    return rows
+
+
+def number(value: float | None, digits: int = 2) -> str:
+    """A number, or a dash."""
+    return NONE if value is None else f"{value:.{digits}f}".replace("-", "−")
+
+
+def estimate(value: records.Estimate | None, digits: int = 2, scale: float = 1.0) -> "Markup":
+    """A value with its interval in small print."""
+    from markupsafe import Markup
+
+    if value is None or value.value is None:
+        return Markup(NONE)
+    text = Markup("{}").format(number(value.value * scale, digits))
+    if value.interval:
+        low, high = (number(end * scale, digits) for end in value.interval)
+        text += Markup(' <span class="ci">({}\u202f–\u202f{})</span>').format(low, high)
+    return text
+
+
+def area(value: records.Auc | None, which: str = "delong") -> "Markup":
+    """An AUC with one of its intervals."""
+    if value is None:
+        return estimate(None)
+    return estimate(records.Estimate(value=value.value, interval=getattr(value, which)))
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as a person says them."""
+    if seconds is None:
+        return NONE
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _auc(report: records.Report, part: str) -> tuple[records.Estimate, int] | None:
+    for result in report.classification.models if report.classification else ():
+        if result.main and result.part == part and result.auc.value is not None:
+            return records.Estimate(value=result.auc.value, interval=result.auc.delong), result.auc.patients
+    return None
+
+
+def _held_out_auc(report: records.Report) -> tuple[records.Estimate, int] | None:
+    for result in report.classification.models if report.classification else ():
+        for group in result.subgroups if result.main and result.part == "test" else ():
+            if (group.property, group.value) == (
+                "scanner in training",
+                HELD_OUT,
+            ) and group.auc.value is not None:
+                return records.Estimate(value=group.auc.value, interval=group.auc.delong), group.auc.patients
+    return None

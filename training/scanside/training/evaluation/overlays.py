@@ -1,0 +1,132 @@
+"""Example cases: the image with both outlines, for the best, the median and the worst Dice."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from scanside.runtime.errors import GeometryError
+from scanside.runtime.images.cases import CaseInput
+from scanside.runtime.images.load import load_case
+from scanside.training.cohort.table import Cohort
+from scanside.training.evaluation.cases import Case, mask_file, read_mask
+from scanside.training.evaluation.delong import Floats
+from scanside.training.evaluation.overlap import Mask
+from scanside.training.evaluation.study import ROLE_TITLES
+from scanside.training.evaluation.style import INK, figure
+from scanside.training.experiment import Experiment
+
+REFERENCE_COLOUR, AUTOMATIC_COLOUR = "#37d67a", "#ff4fa3"
+_HALF_MM = 55.0
+"""Half the side of the picture."""
+
+
+@dataclass(frozen=True)
+class Slice:
+    """One slice of a case, cut around the lesion.
+
+    Attributes:
+        image: (Y, X) float32.
+        reference, automatic: (Y, X) bool.
+        spacing: (Y, X), mm.
+        number: Slice of the volume, from 1.
+        of: Slices of the volume.
+    """
+
+    image: Floats
+    reference: Mask
+    automatic: Mask
+    spacing: tuple[float, float]
+    number: int
+    of: int
+
+
+def examples(cases: Sequence[Case]) -> list[tuple[str, Case]]:
+    """The best, the median and the worst of some cases by Dice; fewer when there are fewer."""
+    ranked = sorted(cases, key=lambda case: (case.dice, case.patient))
+    if len(ranked) < 3:
+        return [("case", case) for case in ranked[::-1]]
+    return [("best", ranked[-1]), ("median", ranked[len(ranked) // 2]), ("worst", ranked[0])]
+
+
+def overlay_figure(experiment: Experiment, cohort: Cohort, chosen: Sequence[tuple[str, Case]]) -> Any:
+    """Pictures of the chosen cases of one role, side by side."""
+    made, axes = figure(3.9 * len(chosen), 4.4, columns=len(chosen))
+    rows = {patient.patient: patient for patient in cohort.patients}
+    for axis, (name, case) in zip(axes[0], chosen, strict=True):
+        cut = largest_slice(experiment, cohort, case)
+        _draw(axis, cut)
+        row = rows[case.patient]
+        axis.set_title(
+            f"{name}: Dice {case.dice:.2f}\n{row.diagnosis}, {row.lesion_mm:.0f} mm, scanner {row.scanner}, "
+            f"slice {cut.number}/{cut.of}",
+            fontsize=9, color=INK, loc="left",
+        )  # fmt: skip
+        axis.set_xlabel(case.patient, fontsize=8, color="#7a828e")
+    axes[0, 0].set_ylabel(ROLE_TITLES[chosen[0][1].role], fontsize=10, color=INK)
+    for colour, style, words in (
+        (REFERENCE_COLOUR, "-", "reference"),
+        (AUTOMATIC_COLOUR, "--", "automatic"),
+    ):
+        axes[0, -1].plot([], [], color=colour, linestyle=style, linewidth=1.8, label=words)
+    axes[0, -1].legend(loc="lower right", fontsize=8, facecolor="#222", labelcolor="white", framealpha=0.6)
+    return made
+
+
+def largest_slice(experiment: Experiment, cohort: Cohort, case: Case) -> Slice:
+    """The slice in which the reference is largest (the mask, where the reference is empty), cut to 11 cm."""
+    path = cohort.image(case.patient, case.role)
+    volume = load_case(CaseInput(case.patient, (path,)), 1).volume
+    reference, _ = read_mask(cohort.mask(case.patient, case.role))
+    automatic, _ = read_mask(mask_file(experiment.masks(case.part, case.role), case.patient))
+    if volume.geometry.shape != reference.shape:
+        raise GeometryError(
+            f"{path} has {volume.geometry.shape} voxels, its mask {reference.shape}; run `scanside cohort check`."
+        )
+    shown = reference if reference.any() else automatic
+    z = int(shown.sum(axis=(1, 2)).argmax())
+    ys, xs = np.nonzero(shown[z])
+    _, sy, sx = volume.geometry.spacing
+    window = (
+        _window(int(ys.mean()) if len(ys) else shown.shape[1] // 2, _HALF_MM / sy, shown.shape[1]),
+        _window(int(xs.mean()) if len(xs) else shown.shape[2] // 2, _HALF_MM / sx, shown.shape[2]),
+    )
+    return Slice(
+        image=volume.data[0, z][window].astype(np.float64),
+        reference=reference[z][window],
+        automatic=automatic[z][window],
+        spacing=(sy, sx),
+        number=z + 1,
+        of=shown.shape[0],
+    )
+
+
+def _draw(axis: Any, cut: Slice) -> None:
+    low, high = np.percentile(cut.image, [1, 99.5])
+    axis.imshow(
+        cut.image, cmap="gray", vmin=low, vmax=max(high, low + 1e-6), aspect=cut.spacing[0] / cut.spacing[1],
+        interpolation="bilinear",
+    )  # fmt: skip
+    for mask, colour, style in (
+        (cut.reference, REFERENCE_COLOUR, "solid"),
+        (cut.automatic, AUTOMATIC_COLOUR, "dashed"),
+    ):
+        if mask.any():
+            padded = np.pad(mask, 1).astype(float)
+            across, down = np.arange(-1, mask.shape[1] + 1), np.arange(-1, mask.shape[0] + 1)
+            axis.contour(
+                across, down, padded, levels=[0.5], colors=[colour], linewidths=1.5, linestyles=style
+            )
+    if not cut.automatic.any():
+        axis.text(0.03, 0.03, "no automatic outline in this slice", transform=axis.transAxes, fontsize=8,
+                  color=AUTOMATIC_COLOUR)  # fmt: skip
+    axis.set_xticks([])
+    axis.set_yticks([])
+
+
+def _window(centre: int, half: float, size: int) -> slice:
+    """A stretch of about 2 · half around a centre, moved inside the image."""
+    length = min(round(2 * half), size)
+    start = min(max(centre - length // 2, 0), size - length)
+    return slice(start, start + length)

@@ -1,0 +1,177 @@
+"""What stands around a probability: threshold, indeterminate band, interval of the calibration, and typical patients.
+
+All of it is estimated on out-of-fold scores: those that the model gave patients it had not seen.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+from scipy.special import logit
+from sklearn.covariance import LedoitWolf
+
+from scanside.runtime.manifest import Band, Typical
+from scanside.training.classifier.sigmoid import Floats, Sigmoid, fit_sigmoid
+
+Labels = npt.NDArray[np.int_]
+GRID = np.linspace(0.0, 1.0, 41)
+BAND_LEVEL, BAND_DRAWS = 0.9, 300
+TYPICAL_LEVEL = 0.99
+
+
+@dataclass(frozen=True)
+class Conformal:
+    """Class-conditional conformal prediction on probabilities.
+
+    Attributes:
+        positive_from: The positive class belongs to a prediction set from this probability on.
+        negative_to: The negative class belongs to it up to this one.
+    """
+
+    positive_from: float
+    negative_to: float
+
+    @property
+    def band(self) -> tuple[float, float]:
+        """Probabilities between which the set holds two classes or none."""
+        low, high = sorted((self.positive_from, self.negative_to))
+        return low, high
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """How a conformal band does on patients that did not set it.
+
+    Attributes:
+        positive, negative: Part of the class whose set holds it.
+        undecided: Part of the patients with two classes or none.
+    """
+
+    target: float
+    positive: float
+    negative: float
+    undecided: float
+
+
+def youden(y: Labels, probability: Floats) -> float:
+    """The threshold with the largest sensitivity + specificity, halfway between two probabilities that occur.
+
+    Args:
+        probability: (n,), out of fold. A draw goes to the threshold nearest to ½.
+    """
+    values = np.unique(probability)
+    cuts = (values[1:] + values[:-1]) / 2 if len(values) > 1 else values
+    positive, negative = np.sort(probability[y == 1]), np.sort(probability[y == 0])
+    sensitivity = 1 - np.searchsorted(positive, cuts) / len(positive)
+    specificity = np.searchsorted(negative, cuts) / len(negative)
+    merit = np.round(sensitivity + specificity, 12)
+    best = cuts[merit == merit.max()]
+    return float(np.clip(best[np.argmin(np.abs(best - 0.5))], 0.01, 0.99))
+
+
+def conformal(y: Labels, probability: Floats, coverage: float) -> Conformal:
+    """Split conformal prediction within each class (Vovk's Mondrian form), nonconformity 1 - p of the class.
+
+    Args:
+        y: (n,).
+        probability: (repeats, n), out of fold. The finite-sample correction counts patients, not repeats.
+    """
+    positive, negative = np.sort(probability[:, y == 1].ravel()), np.sort(probability[:, y == 0].ravel())
+    repeats = len(probability)
+
+    def order(count: int) -> int:
+        return repeats * int((count + 1) * (1 - coverage) + 1e-9)
+
+    low, high = order(int(y.sum())), order(int((1 - y).sum()))
+    return Conformal(
+        positive_from=float(positive[low - 1]) if low else 0.0,
+        negative_to=float(negative[len(negative) - high]) if high else 1.0,
+    )
+
+
+def measured_coverage(y: Labels, probability: Floats, folds: npt.NDArray[np.int_], target: float) -> Coverage:
+    """Coverage of each fold's patients by the bands of the other folds.
+
+    Args:
+        probability, folds: (repeats, n): out-of-fold probabilities, and the fold they come from.
+    """
+    covered, undecided = np.zeros(probability.shape), np.zeros(probability.shape)
+    for repeat, row in enumerate(probability):
+        for fold in np.unique(folds[repeat]):
+            here = folds[repeat] == fold
+            sets = conformal(y[~here], row[None, ~here], target)
+            positive, negative = row[here] >= sets.positive_from, row[here] <= sets.negative_to
+            covered[repeat, here] = np.where(y[here] == 1, positive, negative)
+            undecided[repeat, here] = positive == negative
+    return Coverage(
+        target,
+        float(covered[:, y == 1].mean()),
+        float(covered[:, y == 0].mean()),
+        float(undecided.mean()),
+    )
+
+
+def calibration_band(y: Labels, scores: Floats, sigmoid: Sigmoid, seed: int) -> Band:
+    """90 % interval of the calibration: the sigmoid refitted on bootstrap samples of patients.
+
+    Args:
+        y: (n,).
+        scores: (repeats, n), out of fold; a drawn patient brings all of them.
+        sigmoid: The calibration itself, which the band contains.
+    """
+    random = np.random.default_rng([seed, 0xBA])
+    repeats, count = scores.shape
+    inner = np.clip(GRID, 1e-6, 1 - 1e-6)
+    at = (logit(inner) - sigmoid.intercept) / sigmoid.slope
+    labels, drawn = np.tile(y, repeats), np.empty((BAND_DRAWS, len(GRID)))
+    groups = [np.flatnonzero(y == value) for value in (0, 1)]
+    for draw in range(BAND_DRAWS):
+        chosen = np.concatenate([random.choice(group, len(group)) for group in groups])
+        weights = np.tile(np.bincount(chosen, minlength=count) / repeats, repeats)
+        drawn[draw] = fit_sigmoid(scores.ravel(), labels, weights)(at)
+    tail = (1 - BAND_LEVEL) / 2
+    low = np.maximum.accumulate(np.minimum(np.quantile(drawn, tail, axis=0), inner))
+    high = np.maximum.accumulate(np.maximum(np.quantile(drawn, 1 - tail, axis=0), inner))
+    low[0], high[-1] = 0.0, 1.0
+    low, high = np.minimum(low, GRID), np.maximum(high, GRID)
+    return Band(
+        value=tuple(map(float, GRID)),
+        low=tuple(map(float, np.clip(low, 0, 1))),
+        high=tuple(map(float, np.clip(high, 0, 1))),
+        method=f"{BAND_LEVEL:.0%} interval of {BAND_DRAWS} bootstrap refits of the sigmoid on out-of-fold scores",
+    )
+
+
+def typical(rows: Floats) -> Typical:
+    """What the training cohort looks like.
+
+    The covariance is shrunk (Ledoit & Wolf 2004) in units of each feature's own spread; shrunk in raw units, a feature
+    in the millions would drown one in thousandths. The limit is the 99th percentile of distances of patients from the
+    others, or that of a normal distribution where that is larger.
+
+    Args:
+        rows: (n, p) raw features of the training patients, without absent values.
+    """
+    distances = [_distances(np.delete(rows, i, axis=0), rows[i : i + 1])[0] for i in range(len(rows))]
+    normal = float(np.sqrt(stats.chi2.ppf(TYPICAL_LEVEL, rows.shape[1])))
+    centre, precision = _shape(rows)
+    return Typical(
+        centre=tuple(map(float, centre)),
+        precision=tuple(tuple(map(float, row)) for row in precision),
+        limit=max(normal, float(np.quantile(distances, TYPICAL_LEVEL))),
+    )
+
+
+def _shape(rows: Floats) -> tuple[Floats, Floats]:
+    centre, spread = rows.mean(axis=0), rows.std(axis=0)
+    spread = np.where(spread > 0, spread, 1.0)
+    precision = LedoitWolf(assume_centered=True).fit((rows - centre) / spread).precision_
+    precision = (precision + precision.T) / 2
+    return centre, precision / np.outer(spread, spread)
+
+
+def _distances(rows: Floats, others: Floats) -> Floats:
+    centre, precision = _shape(rows)
+    away = others - centre
+    return np.sqrt(np.maximum(np.einsum("ij,jk,ik->i", away, precision, away), 0.0))

@@ -1,0 +1,42 @@
+"""`scanside train classifier`. scikit-learn, skl2onnx and ONNX Runtime are imported only when the command runs."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from scanside.runtime.cli.main import require_extra
+from scanside.runtime.errors import UsageError
+
+PACKAGES = ("sklearn", "joblib", "skl2onnx", "onnxruntime")
+
+
+def classifier(
+    experiment: Annotated[
+        Path, typer.Argument(metavar="EXPERIMENT", help="Experiment folder with a signature.")
+    ],
+    seed: Annotated[int, typer.Option(metavar="S", min=0, help="Of folds and bootstrap samples.")] = 0,
+    coverage: Annotated[
+        float,
+        typer.Option(
+            metavar="P", help="Part of each class that the indeterminate band leaves right or undecided."
+        ),
+    ] = 0.9,
+    jobs: Annotated[int, typer.Option(metavar="N", min=1, help="Processes.")] = 1,
+) -> int:
+    """Compare classifiers of the signature, fit and calibrate the winner, and export it with proof of equality.
+
+    Example: scanside train classifier experiment
+    """
+    require_extra("train", *PACKAGES)
+    if not 0.5 <= coverage < 1:
+        raise UsageError(f"--coverage {coverage} is not a part from 0.5 to below 1; 0.9 is usual.")
+    from scanside.training.classifier.step import Settings, train_classifier
+    from scanside.training.experiment import open_experiment
+
+    settings = Settings(coverage=coverage, seed=seed, jobs=jobs)
+    print(
+        train_classifier(open_experiment(experiment), settings, lambda words: print(words, file=sys.stderr))
+    )
+    return 0

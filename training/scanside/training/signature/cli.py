@@ -1,0 +1,153 @@
+"""`scanside train signature`. scikit-learn is imported only when the command runs."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+
+from scanside.runtime.cli.main import require_extra
+from scanside.runtime.errors import UsageError
+
+if TYPE_CHECKING:
+    from scanside.training.experiment import Experiment
+    from scanside.training.signature.store import Measurements
+
+PACKAGES = ("sklearn", "joblib")
+SELECTORS = ("mrmr", "lasso")
+POSITIVE = "PDAC"
+"""Diagnosis of the positive class; the others together are the negative one."""
+
+
+def signature(
+    experiment: Annotated[
+        Path, typer.Argument(metavar="EXPERIMENT", help="Experiment folder with automatic masks.")
+    ],
+    features: Annotated[int, typer.Option(metavar="N", min=1, help="Features of the signature.")] = 9,
+    selector: Annotated[str, typer.Option(metavar="NAME", help="mrmr or lasso.")] = "mrmr",
+    combat: Annotated[
+        bool, typer.Option("--combat", help="Take scanners' effects out (ComBat), inside the folds.")
+    ] = False,
+    seed: Annotated[int, typer.Option(metavar="S", min=0, help="Of folds, perturbations, canaries.")] = 0,
+    folds: Annotated[int, typer.Option(metavar="N", min=2, help="Outer folds.")] = 5,
+    repeats: Annotated[int, typer.Option(metavar="N", min=1, help="Divisions into outer folds.")] = 5,
+    inner: Annotated[int, typer.Option(metavar="N", min=2, help="Inner folds, for tuning.")] = 4,
+    jobs: Annotated[int, typer.Option(metavar="N", min=1, help="Processes.")] = 1,
+    perturbations: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Of mask and image per training patient.")
+    ] = 4,
+    config: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="radiomics.yaml; default: the built-in recipe.")
+    ] = None,
+    canary_runs: Annotated[int, typer.Option(metavar="N", min=3, help="Runs of each leakage canary.")] = 20,
+    table: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Features measured elsewhere (.csv, .xlsx), instead of a cohort's images."
+        ),
+    ] = None,
+    second: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="With --table: the same of a second segmentation.")
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="With --table: id and 0 or 1 a row.")
+    ] = None,
+) -> int:
+    """Measure radiomics on the automatic masks and choose a signature, everything inside cross-validation folds.
+
+    Examples:
+
+      scanside train signature experiment --jobs 2
+
+      scanside train signature experiment --table first.xlsx --second second.xlsx --labels labels.csv
+    """
+    require_extra("train", *PACKAGES)
+    import time
+
+    from scanside.training.signature.nested import Scheme
+    from scanside.training.signature.pipeline import Selection
+    from scanside.training.signature.step import Settings, choose_signature, write_signature
+
+    started = time.time()
+    if selector not in SELECTORS:
+        raise UsageError(f"There is no selector '{selector}'; choose one of {', '.join(SELECTORS)}.")
+    selection = Selection(features=features, selector=cast(Any, selector), combat=combat)
+    scheme = Scheme(folds=folds, repeats=repeats, inner=inner, seed=seed, jobs=jobs)
+    settings = Settings(selection, scheme, perturbations, canary_runs)
+    if table is None:
+        if second is not None or labels is not None:
+            raise UsageError("--second and --labels belong to --table; give the table too.")
+        opened, measurements, classes, source = _measure(experiment, settings, config)
+    else:
+        if labels is None or config is not None or combat:
+            raise UsageError("--table needs --labels, and takes neither --config nor --combat; correct that.")
+        opened, measurements, classes, source = _import(experiment, table, second, labels)
+    document = choose_signature(measurements, settings, classes, _say)
+    print(write_signature(opened, document, settings, started=started, source=source))
+    cv = document["cv"]
+    _say(f"nested cross-validation: AUC {cv['auc']:.3f} ({cv['low']:.3f} to {cv['high']:.3f})")
+    return 0
+
+
+def _measure(
+    path: Path, settings: Any, config: Path | None
+) -> tuple["Experiment", "Measurements", tuple[str, str], dict[str, Any]]:
+    """Features of a cohort's images."""
+    from scanside.runtime.images.files import atomic_write
+    from scanside.runtime.radiomics.config import default_config, dump_config, load_config
+    from scanside.training.cohort.table import read_cohort
+    from scanside.training.experiment import cohort_hash, open_experiment
+    from scanside.training.signature.extract import gather, jobs_of, measure_all
+    from scanside.training.signature.progress import Progress
+    from scanside.training.signature.store import write_measurements
+
+    experiment = open_experiment(path)
+    cohort = read_cohort(experiment.cohort)
+    if cohort_hash(experiment.cohort) != experiment.cohort_sha256:
+        raise UsageError(
+            f"The cohort {experiment.cohort} has changed since {path} was begun; begin a new experiment."
+        )
+    recipe = load_config(_read(config)) if config else default_config()
+    work = jobs_of(cohort, experiment, recipe, settings.perturbations, settings.scheme.seed)
+    measure_all(work, settings.scheme.jobs, Progress("measuring patients", len(work)))
+    measurements, absent = gather(cohort, work, POSITIVE)
+    with atomic_write(experiment.signature / "radiomics.yaml") as temporary:
+        temporary.write_bytes(dump_config(recipe))
+    write_measurements(experiment.signature, measurements)
+    source = {
+        "cohort": cohort.name,
+        "masks": "automatic, cross-validated for training patients",
+        "absent": absent,
+    }
+    return experiment, measurements, (POSITIVE, f"non-{POSITIVE}"), source
+
+
+def _import(
+    path: Path, table: Path, second: Path | None, labels: Path
+) -> tuple["Experiment", "Measurements", tuple[str, str], dict[str, Any]]:
+    """Features of a table."""
+    from scanside.training.signature.imported import start_table_experiment
+    from scanside.training.signature.store import write_measurements
+    from scanside.training.signature.tables import read_table
+
+    measurements, positive = read_table(table, second, labels)
+    experiment = start_table_experiment(path, [file for file in (table, second, labels) if file])
+    write_measurements(experiment.signature, measurements)
+    source = {
+        "table": table.name,
+        "second": second.name if second else None,
+        "labels": labels.name,
+        "patients": len(measurements.patients),
+    }
+    return experiment, measurements, (positive, f"non-{positive}"), source
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read ({error.strerror}); check the path.") from error
+
+
+def _say(words: str) -> None:
+    print(words, file=sys.stderr)

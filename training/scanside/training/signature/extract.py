@@ -1,0 +1,272 @@
+"""Features of every patient, from the automatic masks that a deployed segmenter would have made.
+
+A training patient is measured on the mask of a fold's model that did not see the patient: masks of the final model
+would be too good and the signature would learn features that no new patient has. A test patient is measured on the
+final model's mask. Each training patient is measured again on perturbed masks and images (for the stability filter),
+and once on the reader's mask (an ablation: what the segmentation costs).
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scanside.runtime.errors import InputError, ScansideError
+from scanside.runtime.images.cases import CaseInput
+from scanside.runtime.images.load import load_case
+from scanside.runtime.images.read import read_image
+from scanside.runtime.radiomics.config import RadiomicsConfig, dump_config, load_config
+from scanside.runtime.radiomics.extract import extract
+from scanside.runtime.stages.lesions import main_lesion
+from scanside.runtime.volume import Volume
+from scanside.training.cohort.table import Cohort, Patient
+from scanside.training.experiment import Experiment, write_json
+from scanside.training.signature.perturb import Mask, names, perturb
+from scanside.training.signature.store import (
+    CROSS_VALIDATED,
+    NONE,
+    REFERENCE,
+    TEST,
+    Measured,
+    Measurements,
+)
+
+SCHEMA = 2
+"""Of the files under signature/values; another number measures again."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One patient to be measured.
+
+    Attributes:
+        part: Whose masks are measured: `cross-validated` or `test`.
+        images: Sequence → file or DICOM folder.
+        masks, reference: Role → file; `reference` is empty where the reader's masks are not measured.
+        perturbations: Names of `perturb.names`.
+        config: radiomics.yaml.
+        out: The result's file.
+    """
+
+    patient: str
+    part: str
+    images: dict[str, Path]
+    masks: dict[str, Path]
+    reference: dict[str, Path]
+    perturbations: tuple[str, ...]
+    config: bytes
+    seed: int
+    out: Path
+
+    def key(self) -> str:
+        """Hash of everything the result depends on except the images, which the cohort's own hash stands for."""
+        digest = hashlib.sha256(self.config)
+        for path in (*self.masks.values(), *self.reference.values()):
+            digest.update(path.read_bytes())
+        digest.update(json.dumps([SCHEMA, self.perturbations, self.seed, sorted(self.images)]).encode())
+        return digest.hexdigest()
+
+
+def jobs_of(
+    cohort: Cohort, experiment: Experiment, config: RadiomicsConfig, perturbations: int, seed: int
+) -> list[Job]:
+    """A job for each patient with masks.
+
+    Raises:
+        InputError: If masks are missing, naming the first.
+    """
+    data = dump_config(config)
+    roles = {sequence: part.role for sequence, part in config.sequences.items()}
+    found = []
+    for patient in cohort.patients:
+        train = patient.split == "train"
+        part = CROSS_VALIDATED if train else TEST
+        masks = {
+            role: experiment.masks(part, role) / f"{patient.patient}.nii.gz" for role in set(roles.values())
+        }
+        missing = [(role, path) for role, path in sorted(masks.items()) if not path.exists()]
+        if missing:
+            role, path = missing[0]
+            raise InputError(
+                f"There is no automatic mask {path}; run `scanside train segment --role {role}` first."
+            )
+        reference = {
+            role: cohort.mask(patient.patient, role) for role in masks if train and perturbations > 0
+        }
+        found.append(
+            Job(
+                patient=patient.patient,
+                part=part,
+                images={sequence: cohort.image(patient.patient, sequence) for sequence in roles},
+                masks=masks,
+                reference={role: path for role, path in reference.items() if path.exists()},
+                perturbations=names(perturbations) if train else (),
+                config=data,
+                seed=seed,
+                out=experiment.signature / "values" / part / f"{patient.patient}.json",
+            )
+        )
+    return found
+
+
+def measure_all(jobs: Sequence[Job], processes: int, listener: Callable[[], None] = lambda: None) -> None:
+    """Measure every patient who has not been measured with the same masks and settings yet.
+
+    Args:
+        listener: Called after every patient.
+    """
+    waiting = []
+    for job in jobs:
+        if _done(job):
+            listener()
+        else:
+            waiting.append(job)
+    if processes == 1 or len(waiting) < 2:
+        for job in waiting:
+            measure(job)
+            listener()
+        return
+    with ProcessPoolExecutor(
+        processes, mp_context=get_context("spawn"), initializer=_one_thread_each
+    ) as pool:
+        try:
+            for future in as_completed([pool.submit(measure, job) for job in waiting]):
+                future.result()
+                listener()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _one_thread_each() -> None:
+    import SimpleITK as sitk
+
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+
+
+def measure(job: Job) -> None:
+    """Measure one patient and write the result.
+
+    Raises:
+        InputError: If an image or mask is refused, or they do not lie on one grid.
+    """
+    config = load_config(job.config)
+    roles = {sequence: part.role for sequence, part in config.sequences.items()}
+    try:
+        images = {
+            sequence: load_case(CaseInput(job.patient, (path,)), 1).volume
+            for sequence, path in job.images.items()
+        }
+        masks = _masks(job.masks, images, roles)
+        values = {f"{job.part}/{NONE}": _values(images, masks, config)}
+        for name in job.perturbations if any(mask.any() for mask in masks.values()) else ():
+            other = perturb(name, images, masks, roles, job.patient, job.seed)
+            values[f"{job.part}/{name}"] = _values(other.images, other.masks, config)
+        if job.reference:
+            values[f"{REFERENCE}/{NONE}"] = _values(images, _masks(job.reference, images, roles), config)
+    except ScansideError as error:
+        raise InputError(f"Patient {job.patient}: {error}") from error
+    document = {
+        "key": job.key(),
+        "patient": job.patient,
+        "missed": sorted(role for role, mask in masks.items() if not mask.any()),
+        **_simple(images, masks, roles),
+        "values": {name: {f: v for f, (v, _) in row.items()} for name, row in values.items()},
+        "absent": {f: why for f, (_, why) in values[f"{job.part}/{NONE}"].items() if why},
+    }
+    write_json(job.out, document)
+
+
+def gather(cohort: Cohort, jobs: Sequence[Job], positive: str) -> tuple[Measurements, dict[str, int]]:
+    """Read what `measure_all` wrote.
+
+    Args:
+        positive: The positive diagnosis.
+
+    Returns:
+        The measurements, and why features are absent: reason → number of values.
+    """
+    people: dict[str, Patient] = {patient.patient: patient for patient in cohort.patients}
+    patients, rows, reasons = [], {}, dict[str, int]()
+    features: dict[str, None] = {}
+    for job in jobs:
+        document = json.loads(job.out.read_text())
+        patients.append(_measured(people[job.patient], job.part, document, positive))
+        for name, values in document["values"].items():
+            part, _, perturbation = name.partition("/")
+            rows[job.patient, part, perturbation] = values
+            features |= dict.fromkeys(values)
+        for why in document["absent"].values():
+            reasons[why] = reasons.get(why, 0) + 1
+    names = tuple(features)
+    arrays = {
+        key: np.array([np.nan if row.get(f) is None else row[f] for f in names]) for key, row in rows.items()
+    }
+    return Measurements(names, tuple(patients), arrays), reasons
+
+
+def _measured(person: Patient, part: str, document: dict[str, Any], positive: str) -> Measured:
+    nan = float("nan")
+    return Measured(
+        person.patient,
+        part,
+        person.diagnosis == positive,
+        person.scanner,
+        float(person.age),
+        float(person.sex == "M"),
+        nan if document["volume_ml"] is None else document["volume_ml"],
+        nan if document["adc_mean"] is None else document["adc_mean"],
+        " ".join(document["missed"]),
+    )
+
+
+def _done(job: Job) -> bool:
+    try:
+        return bool(json.loads(job.out.read_text())["key"] == job.key())
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _masks(paths: dict[str, Path], images: dict[str, Volume], roles: dict[str, str]) -> dict[str, Mask]:
+    """The main lesion of each role's mask.
+
+    Raises:
+        InputError: If a mask is not on the grid of the images it is for.
+    """
+    found = {}
+    for role, path in paths.items():
+        volume = read_image(path)
+        for sequence in (sequence for sequence, owner in roles.items() if owner == role):
+            difference = images[sequence].geometry.difference(volume.geometry)
+            if difference:
+                raise InputError(
+                    f"mask {path} is not on the grid of {sequence} ({difference}); resample it first."
+                )
+        found[role] = main_lesion(np.rint(volume.data[0]).astype(np.int16))
+    return found
+
+
+def _values(
+    images: dict[str, Volume], masks: dict[str, Mask], config: RadiomicsConfig
+) -> dict[str, tuple[float | None, str | None]]:
+    found = extract(images, masks, config)
+    return {name: (feature.value, feature.reason) for name, feature in found.items()}
+
+
+def _simple(
+    images: dict[str, Volume], masks: dict[str, Mask], roles: dict[str, str]
+) -> dict[str, float | None]:
+    """What a reader measures with a ruler: mean volume over the roles' main lesions, and mean ADC."""
+    grids = {role: images[sequence].geometry for sequence, role in roles.items()}
+    volumes = [mask.sum() * grids[role].voxel_volume_ml for role, mask in masks.items() if mask.any()]
+    inside = masks[roles["adc"]] > 0 if "adc" in roles else np.zeros(0, dtype=bool)
+    return {
+        "volume_ml": float(np.mean(volumes)) if volumes else None,
+        "adc_mean": float(images["adc"].data[0][inside].mean()) if inside.any() else None,
+    }

@@ -1,0 +1,37 @@
+"""An experiment that begins with a table of features instead of a cohort of images."""
+
+import hashlib
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from scanside.runtime.errors import InputError
+from scanside.training.experiment import SCHEMA, Experiment, open_experiment, write_json
+
+
+def start_table_experiment(path: Path, tables: Sequence[Path]) -> Experiment:
+    """Open the experiment folder of some tables, or make it.
+
+    Args:
+        tables: Features, then what belongs to them.
+
+    Raises:
+        InputError: If the folder was made from something else.
+    """
+    digest = hashlib.sha256()
+    for table in tables:
+        digest.update(table.read_bytes())
+    if (path / "experiment.json").exists():
+        experiment = open_experiment(path)
+        if experiment.cohort_sha256 != digest.hexdigest():
+            raise InputError(f"{path} was made from other data; choose a new folder for {tables[0]}.")
+        return experiment
+    document = {
+        "schema": SCHEMA,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "cohort": str(tables[0].resolve()),
+        "cohort_sha256": digest.hexdigest(),
+        "synthetic": False,
+    }
+    write_json(path / "experiment.json", document)
+    return Experiment(path, tables[0], digest.hexdigest(), False)

@@ -1,0 +1,78 @@
+"""Choosing N features: minimum redundancy – maximum relevance, or the LASSO path.
+
+mRMR in its F-statistic / correlation quotient form (FCQ; Ding & Peng 2005, Zhao et al. 2019), on ranks, so that a few
+outliers decide nothing. The LASSO is that of Tibshirani on the 0/1 label, its whole path by LARS.
+"""
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+from scanside.training.signature.cases import Floats
+
+Indices = npt.NDArray[np.intp]
+FLOOR = 1e-3
+"""Least mean correlation: below it redundancy is noise, and the quotient must not explode."""
+
+
+def standard_ranks(values: Floats) -> Floats:
+    """Ranks of each column (n, p), mean 0 and length 1, so that rᵀr is Spearman's ρ; 0 for absent values.
+
+    An absent value thus weighs nothing in a correlation; no value is put in its place.
+    """
+    absent = np.isnan(values)
+    ranks: Floats = np.array(
+        stats.rankdata(values, axis=0, nan_policy="omit") if absent.any() else stats.rankdata(values, axis=0),
+        dtype=np.float64,
+    )
+    ranks = np.where(absent, 0.0, ranks - np.nanmean(np.where(absent, np.nan, ranks), axis=0))
+    length = np.linalg.norm(ranks, axis=0)
+    return np.divide(ranks, length, out=np.zeros_like(ranks), where=length > 0)
+
+
+def relevance(values: Floats, y: npt.NDArray[np.int_]) -> Floats:
+    """F statistic of each feature's ranks between the two classes, (p,)."""
+    ranks = standard_ranks(values)
+    present = np.isfinite(values)
+    count = present.sum(axis=0)
+    labels = np.where(present, y[:, None], 0.0)
+    labels = np.where(present, labels - labels.sum(axis=0) / np.maximum(count, 1), 0.0)
+    length = np.linalg.norm(labels, axis=0)
+    r = np.divide((ranks * labels).sum(axis=0), length, out=np.zeros(values.shape[1]), where=length > 0)
+    explained = np.minimum(r**2, 1 - 1e-12)
+    statistic: Floats = explained / (1 - explained) * np.maximum(count - 2, 0)
+    return statistic
+
+
+def mrmr(values: Floats, y: npt.NDArray[np.int_], number: int) -> Indices:
+    """The `number` best features in the order they were chosen.
+
+    Args:
+        values: (n, p), NaN where absent.
+        y: (n,), 0 or 1.
+    """
+    score, ranks = relevance(values, y), standard_ranks(values)
+    chosen = [int(np.argmax(score))]
+    redundancy = np.zeros(len(score))
+    while len(chosen) < min(number, len(score)):
+        redundancy += np.abs(ranks.T @ ranks[:, chosen[-1]])
+        quotient = score / np.maximum(redundancy / len(chosen), FLOOR)
+        quotient[chosen] = -np.inf
+        chosen.append(int(np.argmax(quotient)))
+    return np.array(chosen, dtype=np.intp)
+
+
+def lasso(values: Floats, y: npt.NDArray[np.int_], number: int) -> Indices:
+    """The first `number` features on the LASSO path, strongest first; patients with an absent value are left out."""
+    from sklearn.linear_model import lars_path
+
+    whole = np.isfinite(values).all(axis=1)
+    data, target = values[whole], y[whole] - y[whole].mean()
+    spread = data.std(axis=0)
+    data = (data - data.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
+    _, _, path = lars_path(data, target, method="lasso", max_iter=20 * number)
+    active = (path != 0).sum(axis=0)
+    enough = np.flatnonzero(active >= number)
+    weights = np.abs(path[:, enough[0] if enough.size else int(np.argmax(active))])
+    order = np.argsort(-weights, kind="stable")[:number]
+    return order[weights[order] > 0].astype(np.intp)

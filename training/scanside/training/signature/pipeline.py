@@ -1,0 +1,179 @@
+"""One scikit-learn Pipeline from patients to a score, and the classifiers that may stand at its end."""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import sklearn
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
+
+from scanside.training.signature.cases import BESIDE, Cases
+from scanside.training.signature.combat import ComBat
+from scanside.training.signature.filters import (
+    Best,
+    Columns,
+    Distinct,
+    Given,
+    Present,
+    Stable,
+    Varying,
+    WholeRows,
+)
+from scanside.training.signature.icc import Form
+
+
+@dataclass(frozen=True)
+class Selection:
+    """How features are chosen.
+
+    Attributes:
+        features: How many.
+        least_icc: Lower end of the ICC's 95 % interval that a feature must reach.
+        icc_form: `1` when repetitions are random perturbations, `A` when the k-th is always the same reader.
+        redundancy: |ρ| from which two features count as one.
+        presence: Part of the patients that must have a feature.
+    """
+
+    features: int = 9
+    selector: Literal["mrmr", "lasso"] = "mrmr"
+    least_icc: float = 0.75
+    icc_form: Form = "1"
+    redundancy: float = 0.9
+    presence: float = 0.9
+    combat: bool = False
+
+    def as_dict(self) -> dict[str, Any]:
+        """For signature.json."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Model:
+    """What goes into a classifier.
+
+    Attributes:
+        name: As in reports: `radiomics`, `combined`, `volume`, `adc_mean`, `age_sex`.
+        selection: None where nothing is chosen.
+        radiomics: Whether features come in at all.
+        beside: Names out of `cases.BESIDE` that come in unselected.
+        given: Indices of features decided before; then `selection` only says whether ComBat is used.
+    """
+
+    name: str
+    selection: Selection | None = None
+    radiomics: bool = True
+    beside: tuple[str, ...] = ()
+    given: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A classifier with its strength of regularisation."""
+
+    family: str
+    strength: float
+
+
+FAMILIES = {
+    "logistic l2": (0.01, 0.1, 1.0, 10.0),
+    "logistic elasticnet": (0.03, 0.1, 1.0),
+    "linear svm": (0.003, 0.03, 0.3),
+}
+"""Family → values of C, strongest regularisation first: that one wins a draw."""
+
+
+def models(selection: Selection, known: tuple[bool, ...]) -> tuple[Model, ...]:
+    """The signature, the signature with age and sex, and the baselines that every signature must beat.
+
+    Args:
+        known: For each of `cases.BESIDE` whether it is known at all; models without their data are left out.
+    """
+    every = (
+        Model("radiomics", selection),
+        Model("combined", selection, beside=("age", "sex")),
+        Model("volume", radiomics=False, beside=("log_volume",)),
+        Model("adc_mean", radiomics=False, beside=("adc_mean",)),
+        Model("age_sex", radiomics=False, beside=("age", "sex")),
+    )
+    have = {name for name, is_known in zip(BESIDE, known, strict=True) if is_known}
+    return tuple(model for model in every if have.issuperset(model.beside))
+
+
+def candidates(families: tuple[str, ...] = tuple(FAMILIES)) -> tuple[Candidate, ...]:
+    """Every classifier that the inner folds may choose."""
+    return tuple(Candidate(family, strength) for family in families for strength in FAMILIES[family])
+
+
+def build(model: Model, candidate: Candidate) -> Pipeline:
+    """The whole pipeline, unfitted: filters → columns → scaler → classifier."""
+    columns = Columns(model.radiomics, tuple(BESIDE.index(name) for name in model.beside))
+    return Pipeline(
+        [
+            *_filters(model),
+            ("columns", columns),
+            ("scale", StandardScaler()),
+            ("classify", WholeRows(estimator(candidate))),
+        ]
+    )
+
+
+def estimator(candidate: Candidate) -> Any:
+    """The classifier itself."""
+    if candidate.family == "logistic l2":
+        return LogisticRegression(C=candidate.strength, max_iter=1000)
+    if candidate.family == "logistic elasticnet":
+        # scikit-learn 1.8 derives the penalty from l1_ratio and warns when it is named.
+        older = tuple(int(part) for part in sklearn.__version__.split(".")[:2]) < (1, 8)
+        named = {"penalty": "elasticnet"} if older else {}
+        return LogisticRegression(
+            C=candidate.strength,
+            l1_ratio=0.5,
+            solver="saga",
+            max_iter=2000,
+            random_state=0,
+            tol=1e-5,
+            **named,
+        )
+    return SVC(C=candidate.strength, kernel="linear")
+
+
+def path(pipeline: Pipeline, cases: Cases) -> list[dict[str, Any]]:
+    """How many features were left after each step of a fitted pipeline."""
+    steps: list[dict[str, Any]] = [{"step": "extracted", "features": int(cases["values"].shape[1])}]
+    for name, step in pipeline.steps:
+        if hasattr(step, "support_"):
+            entry = {"step": name, "features": len(step.support_)}
+            steps.append({**entry, "relaxed": True} if getattr(step, "relaxed_", False) else entry)
+        elif isinstance(step, ComBat):
+            steps.append({"step": name, "features": steps[-1]["features"], "batches": sorted(step.effects_)})
+    return steps
+
+
+def chosen(pipeline: Pipeline, cases: Cases) -> tuple[int, ...]:
+    """Indices, among the extracted features, of those that reach the classifier of a fitted pipeline, in its order."""
+    import numpy as np
+
+    indices = np.arange(cases["values"].shape[1])
+    for _, step in pipeline.steps:
+        if hasattr(step, "support_"):
+            indices = indices[step.support_]
+    return tuple(int(index) for index in indices)
+
+
+def _filters(model: Model) -> list[tuple[str, Any]]:
+    selection = model.selection
+    harmonise = [("combat", ComBat())] if selection is not None and selection.combat else []
+    if model.given is not None:
+        return [("given", Given(model.given)), *harmonise]
+    if selection is None:
+        return []
+    return [
+        ("present in enough patients", Present(selection.presence)),
+        ("varying", Varying()),
+        ("stable", Stable(selection.least_icc, selection.icc_form, selection.features)),
+        *harmonise,
+        ("not redundant", Distinct(selection.redundancy)),
+        (selection.selector, Best(selection.features, selection.selector)),
+    ]

@@ -1,0 +1,214 @@
+"""`scanside train signature`, in order: measure → estimate → canaries → choose → write."""
+
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scanside.runtime.errors import ScansideWarning
+from scanside.training.experiment import Experiment, write_json
+from scanside.training.signature.auc import repeated_auc
+from scanside.training.signature.canaries import Canary, require_alive, run_canaries
+from scanside.training.signature.cases import BESIDE, Cases
+from scanside.training.signature.nested import CHOSEN, Labels, Outcome, Scheme, cross_validate, fold_auc, tune
+from scanside.training.signature.pipeline import Model, Selection, build, candidates, chosen, models, path
+from scanside.training.signature.progress import Progress
+from scanside.training.signature.store import CROSS_VALIDATED, REFERENCE, Measurements
+
+SCHEMA = "scanside.signature/1"
+FAMILY = "logistic l2"
+"""The classifier that estimates a selection; the classifier's own step compares families."""
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything the user can choose of the selection.
+
+    Attributes:
+        perturbations: Per training patient.
+        canary_runs: Of each canary.
+    """
+
+    selection: Selection = field(default_factory=Selection)
+    scheme: Scheme = field(default_factory=Scheme)
+    perturbations: int = 4
+    canary_runs: int = 20
+
+    def as_dict(self) -> dict[str, Any]:
+        """For signature.json and the record. The number of processes changes nothing and is left out."""
+        scheme = self.scheme
+        return {
+            "selection": self.selection.as_dict(),
+            "scheme": {
+                "folds": scheme.folds,
+                "repeats": scheme.repeats,
+                "inner": scheme.inner,
+                "seed": scheme.seed,
+            },
+            "perturbations": self.perturbations,
+            "canary_runs": self.canary_runs,
+        }
+
+
+def choose_signature(
+    measurements: Measurements, settings: Settings, classes: tuple[str, str], say: Say
+) -> dict[str, Any]:
+    """Estimate the whole procedure honestly, then choose the features on all training patients.
+
+    Args:
+        classes: Names of the positive and the negative class.
+
+    Returns:
+        signature.json.
+
+    Raises:
+        CaseError: If a leakage canary dies.
+        InputError: If there are too few patients.
+    """
+    cases, y = measurements.cases(CROSS_VALIDATED), measurements.labels(CROSS_VALIDATED)
+    usable = measurements.usable(CROSS_VALIDATED)
+    scheme = settings.scheme
+    known = tuple(bool(np.isfinite(cases["beside"][usable, i]).any()) for i in range(len(BESIDE)))
+    compared = models(settings.selection, known)
+    with warnings.catch_warnings():
+        # In a fold a small scanner may be unseen; the sentence about it would come a hundred times.
+        warnings.simplefilter("ignore", ScansideWarning)
+        canaries = _canaries(compared[0], cases[usable], y[usable], settings)
+        require_alive(canaries)
+        outcomes = {}
+        for model in compared:
+            progress = Progress(f"cross-validating {model.name}", scheme.repeats * scheme.folds)
+            outcomes[model.name] = cross_validate(
+                cases, y, usable, model, candidates((FAMILY,)), scheme, progress
+            )
+        ablation = _ablation(measurements, compared[0], scheme)
+        best, _ = tune(
+            cases[usable], y[usable], compared[0], candidates((FAMILY,)), scheme.inner, scheme.seed
+        )
+        pipeline = build(compared[0], best[CHOSEN]).fit(cases[usable], y[usable])
+    estimates = {name: _estimate(outcome, y, scheme.seed) for name, outcome in outcomes.items()}
+    features = [measurements.features[index] for index in chosen(pipeline, cases)]
+    steps = path(pipeline, cases)
+    minority = int(np.bincount(y[usable], minlength=2).min())
+    _tell(say, steps, len(features), minority, settings.selection.features)
+    return {
+        "schema": SCHEMA,
+        "classes": {"positive": classes[0], "negative": classes[1]},
+        "features": features,
+        "path": steps,
+        "frequency": _frequency(outcomes["radiomics"], measurements.features),
+        "cv": estimates["radiomics"],
+        "canaries": [canary.as_dict() for canary in canaries],
+        "combined": estimates.get("combined"),
+        "baselines": {name: e for name, e in estimates.items() if name not in ("radiomics", "combined")},
+        "ablation": ablation,
+        "patients": {
+            "training": len(y),
+            "fitted": int(usable.sum()),
+            "positive": int(y[usable].sum()),
+            "events_per_feature": round(minority / max(len(features), 1), 1),
+            "dropped_per_fold": [fit.dropped for fit in outcomes["radiomics"].fits],
+        },
+        "excluded": [
+            {
+                "patient": p.patient,
+                "reason": f"no lesion segmented on {p.missed}" if p.missed else "no feature",
+            }
+            for p, is_usable in zip(measurements.of(CROSS_VALIDATED), usable, strict=True)
+            if not is_usable
+        ],
+        "options": settings.as_dict(),
+    }
+
+
+def write_signature(
+    experiment: Experiment,
+    document: dict[str, Any],
+    settings: Settings,
+    *,
+    started: float,
+    source: dict[str, Any],
+) -> Path:
+    """Write signature.json and the step's record.
+
+    Args:
+        source: What was measured, and how.
+
+    Returns:
+        The file.
+    """
+    file = experiment.signature / "signature.json"
+    write_json(file, {**document, "synthetic": experiment.synthetic, "source": source})
+    experiment.record(
+        "signature",
+        {**settings.as_dict(), "source": source, "jobs": settings.scheme.jobs},
+        seed=settings.scheme.seed,
+        started=started,
+        cv=document["cv"],
+        seconds_total=round(time.time() - started, 1),
+    )
+    return file
+
+
+def _canaries(model: Model, cases: Cases, y: Labels, settings: Settings) -> tuple[Canary, Canary]:
+    progress = Progress("leakage canaries", 2 * settings.canary_runs)
+
+    def procedure(some: Cases, labels: Labels, seed: int) -> float:
+        scheme = replace(settings.scheme, repeats=1, seed=seed)
+        everyone = np.ones(len(labels), dtype=bool)
+        outcome = cross_validate(some, labels, everyone, model, candidates((FAMILY,)), scheme)
+        return fold_auc(outcome, labels, FAMILY)
+
+    return run_canaries(procedure, cases, y, settings.scheme.seed, settings.canary_runs, progress)
+
+
+def _ablation(measurements: Measurements, model: Model, scheme: Scheme) -> dict[str, Any] | None:
+    """The same procedure on the reader's masks: what the segmentation costs; None without such measurements."""
+    if not any(key[1] == REFERENCE for key in measurements.values):
+        return None
+    y, usable = measurements.labels(CROSS_VALIDATED), measurements.usable(CROSS_VALIDATED)
+    automatic = measurements.cases(CROSS_VALIDATED)
+    reference = measurements.cases(CROSS_VALIDATED, REFERENCE)
+    if not np.isfinite(reference["values"][usable]).any(axis=1).all():
+        return None
+    both = {}
+    for name, seen_as in (
+        ("reference masks", reference),
+        ("reference masks, applied to automatic", automatic),
+    ):
+        progress = Progress(f"cross-validating {name}", scheme.repeats * scheme.folds)
+        outcome = cross_validate(
+            reference, y, usable, model, candidates((FAMILY,)), scheme, progress, seen_as=seen_as
+        )
+        both[name] = _estimate(outcome, y, scheme.seed)
+    return both
+
+
+def _estimate(outcome: Outcome, y: Labels, seed: int) -> dict[str, object]:
+    return repeated_auc(y, outcome.probabilities[CHOSEN], seed).as_dict()
+
+
+def _frequency(outcome: Outcome, features: tuple[str, ...]) -> dict[str, float]:
+    """Feature → part of the outer folds that chose it, most frequent first; never chosen ones are left out."""
+    counts = np.bincount(
+        np.concatenate([np.array(fit.features, dtype=np.intp) for fit in outcome.fits]),
+        minlength=len(features),
+    )
+    order = np.argsort(-counts, kind="stable")
+    return {features[i]: round(float(counts[i]) / len(outcome.fits), 3) for i in order if counts[i]}
+
+
+def _tell(say: Say, steps: list[dict[str, Any]], found: int, minority: int, wanted: int) -> None:
+    say("features: " + " → ".join(f"{step['features']} {step['step']}" for step in steps))
+    if any(step.get("relaxed") for step in steps):
+        say(f"fewer than {wanted} features are stable enough, so the {wanted} most stable ones were kept")
+    if found < wanted:
+        say(f"only {found} of {wanted} features could be chosen")
+    if minority < 10 * found:
+        say(f"the smaller class has {minority / max(found, 1):.1f} patients a feature; ten are wanted")

@@ -1,0 +1,156 @@
+"""signature/features.csv and signature/patients.csv: what was measured, and of whom. The classifier reads them too."""
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from scanside.runtime.errors import InputError
+from scanside.runtime.images.files import atomic_write
+from scanside.training.signature.cases import BESIDE, Cases, Floats, make_cases
+
+NONE = "none"
+"""Name of the measurement without perturbation."""
+CROSS_VALIDATED, TEST, REFERENCE = "cross-validated", "test", "reference"
+"""Whose mask was measured: a fold's model that did not see the patient, the final model, or the reader."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A row of patients.csv.
+
+    Attributes:
+        part: `cross-validated` or `test`.
+        positive: Whether the patient belongs to the positive class.
+        batch: Scanner.
+        age, sex, volume_ml, adc_mean: NaN where unknown; sex is 1 for men; volume and ADC of the main lesion.
+        missed: Roles whose mask holds no lesion, separated by blanks.
+    """
+
+    patient: str
+    part: str
+    positive: bool
+    batch: str = ""
+    age: float = float("nan")
+    sex: float = float("nan")
+    volume_ml: float = float("nan")
+    adc_mean: float = float("nan")
+    missed: str = ""
+
+    @property
+    def beside(self) -> tuple[float, ...]:
+        """The values of `cases.BESIDE`."""
+        volume = float(np.log(self.volume_ml)) if self.volume_ml > 0 else float("nan")
+        known = {"age": self.age, "sex": self.sex, "log_volume": volume, "adc_mean": self.adc_mean}
+        return tuple(known[name] for name in BESIDE)
+
+
+@dataclass(frozen=True, eq=False)
+class Measurements:
+    """Everything that was measured.
+
+    Attributes:
+        features: Names.
+        patients: In the order of patients.csv.
+        values: (patient, part, perturbation) → (p,), NaN where absent.
+    """
+
+    features: tuple[str, ...]
+    patients: tuple[Measured, ...]
+    values: dict[tuple[str, str, str], Floats]
+
+    def of(self, part: str) -> tuple[Measured, ...]:
+        """The patients of `cross-validated` or `test`."""
+        return tuple(patient for patient in self.patients if patient.part == part)
+
+    def cases(self, part: str, source: str | None = None) -> Cases:
+        """The patients of a part as rows; their repetitions always come from the part itself.
+
+        Args:
+            source: Whose values they are, if not the part's own: `reference`.
+        """
+        patients = self.of(part)
+        names = list(dict.fromkeys(key[2] for key in self.values if key[1] == part)) or [NONE]
+        empty = np.full(len(self.features), np.nan)
+        measured = np.array([[self.values.get((p.patient, part, n), empty) for n in names] for p in patients])
+        own = np.array([self.values.get((p.patient, source or part, NONE), empty) for p in patients])
+        beside = np.array([p.beside for p in patients])
+        return make_cases(own, measured, beside, [p.batch for p in patients])
+
+    def labels(self, part: str) -> npt.NDArray[np.int_]:
+        """1 for the positive class."""
+        return np.array([int(patient.positive) for patient in self.of(part)])
+
+    def usable(self, part: str) -> npt.NDArray[np.bool_]:
+        """Patients who may enter a fit: with a lesion in every mask and at least one feature."""
+        empty = np.full(len(self.features), np.nan)
+        return np.array(
+            [
+                not p.missed and bool(np.isfinite(self.values.get((p.patient, part, NONE), empty)).any())
+                for p in self.of(part)
+            ]
+        )
+
+
+def write_measurements(folder: Path, measurements: Measurements) -> None:
+    """Write both tables.
+
+    Raises:
+        OutputError: If they cannot be written.
+    """
+    head = ["patient", "part", "perturbation", *measurements.features]
+    rows = ([*key, *map(_cell, values)] for key, values in measurements.values.items())
+    _write(folder / "features.csv", [head, *rows])
+    names = [column.name for column in fields(Measured)]
+    _write(
+        folder / "patients.csv",
+        [names, *([_cell(getattr(p, name)) for name in names] for p in measurements.patients)],
+    )
+
+
+def read_measurements(folder: Path) -> Measurements:
+    """Read both tables.
+
+    Raises:
+        InputError: If they are not there or not what `scanside train signature` writes.
+    """
+    try:
+        head, *rows = _read(folder / "features.csv")
+        values = {
+            (row[0], row[1], row[2]): np.array([float(cell or "nan") for cell in row[3:]]) for row in rows
+        }
+        names, *people = _read(folder / "patients.csv")
+        patients = tuple(_patient(dict(zip(names, row, strict=True))) for row in people)
+    except (OSError, ValueError, KeyError, IndexError) as error:
+        raise InputError(
+            f"{folder} holds no measured features ({error}); run `scanside train signature` first."
+        ) from error
+    return Measurements(tuple(head[3:]), patients, values)
+
+
+def _patient(row: dict[str, str]) -> Measured:
+    numbers = {name: float(row[name] or "nan") for name in ("age", "sex", "volume_ml", "adc_mean")}
+    return Measured(
+        row["patient"], row["part"], row["positive"] == "1", row["batch"], **numbers, missed=row["missed"]
+    )
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, bool):
+        return str(int(value))
+    if isinstance(value, float):
+        return "" if np.isnan(value) else repr(float(value))
+    return str(value)
+
+
+def _read(path: Path) -> list[list[str]]:
+    return list(csv.reader(io.StringIO(path.read_text(encoding="utf-8"), newline="")))
+
+
+def _write(path: Path, rows: Sequence[Sequence[str]]) -> None:
+    with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file, lineterminator="\n").writerows(rows)

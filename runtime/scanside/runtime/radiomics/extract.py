@@ -58,7 +58,7 @@ def extract(
         By name, in the order asked. A value that cannot be computed is absent with its reason, never 0.
 
     Raises:
-        InputError: If a mask is not on the grid of its image.
+        InputError: If a mask is not on the grid of its image, or an image has several channels.
         UsageError: If a feature is not in the configuration.
     """
     wanted = choose(config, features)
@@ -72,6 +72,8 @@ def extract(
         elif mask is None or not np.any(mask):
             values |= _absent(names, f"no lesion is segmented on {measured.role}")
         else:
+            if image.channels != 1:
+                raise InputError(f"The image of {sequence} has {image.channels} channels; give one.")
             if mask.shape != image.geometry.shape:
                 raise InputError(
                     f"The mask '{measured.role}' of shape {mask.shape} is not on the grid of {sequence}, "

@@ -78,12 +78,17 @@ def region(
     spacing = np.array(geometry.spacing[::-1])
     wanted = _wanted_spacing(spacing, box, setting)
     if wanted is None:
-        image, roi = _cut(data, mask, geometry, _grow(box, setting.padDistance, size), scaling)
+        near = _grow(box, setting.padDistance, size)
+        image, roi = _cut(scaling, data, geometry, near), _cut(None, mask, geometry, near)
     else:
+        whole = np.stack([np.zeros_like(size), size - 1])
         start, count = _grid(box, size, spacing, wanted, setting.padDistance)
         near = np.stack([np.floor(start), np.ceil(start + (count - 1) * wanted / spacing)]).astype(np.int64)
-        image, roi = _cut(data, mask, geometry, _grow(near, _SPLINE, size), scaling)
-        origin = _place(geometry, start)
+        image = _cut(scaling, data, geometry, _grow(near, _SPLINE, size))
+        # Where a new voxel's centre lies on the border of two old ones, rounding decides between them. The mask is
+        # therefore not cropped: with the same numbers as pyradiomics the same of the two is chosen.
+        roi = _cut(None, mask, geometry, whole)
+        origin = roi.TransformContinuousIndexToPhysicalPoint(start.tolist())
         image = _resampled(image, origin, wanted, count, setting.interpolator)
         roi = _resampled(roi, origin, wanted, count, "sitkNearestNeighbor")
     if setting.integers:
@@ -135,40 +140,24 @@ def _grow(box: Ints, margin: int, size: Ints) -> Ints:
     return np.clip(box + np.array([[-margin], [margin]]), 0, size - 1)
 
 
-def _cut(
-    data: npt.NDArray[np.float32],
-    mask: npt.NDArray[np.uint8],
-    geometry: Geometry,
-    box: Ints,
-    scaling: Scaling,
-) -> tuple[Any, Any]:
-    (x0, y0, z0), (x1, y1, z1) = _ends(box)
-    part = (slice(z0, z1), slice(y0, y1), slice(x0, x1))
-    origin = _place(geometry, box[0].astype(np.float64))
-    return tuple(
-        _image(array, geometry, origin)
-        for array in (scaling.apply(data[part].astype(np.float64)), (mask[part] > 0).astype(np.uint32))
-    )
-
-
-def _image(array: npt.NDArray[Any], geometry: Geometry, origin: list[float]) -> Any:
+def _cut(scaling: Scaling | None, array: npt.NDArray[Any], geometry: Geometry, box: Ints) -> Any:
+    """A box of an array as a SimpleITK image where it lies: scaled grey values, or a mask of 0 and 1."""
     import SimpleITK as sitk
 
-    image = sitk.GetImageFromArray(array)
+    (x0, y0, z0), (x1, y1, z1) = _ends(box)
+    part = array[z0:z1, y0:y1, x0:x1]
+    image = sitk.GetImageFromArray(
+        (part > 0).astype(np.uint32) if scaling is None else scaling.apply(part.astype(np.float64))
+    )
     image.SetSpacing(geometry.spacing[::-1])
     image.SetDirection(geometry.direction)
-    image.SetOrigin(origin)
+    image.SetOrigin(geometry.origin)
+    image.SetOrigin(image.TransformIndexToPhysicalPoint((x0, y0, z0)))
     return image
 
 
-def _place(geometry: Geometry, index: npt.NDArray[np.float64]) -> list[float]:
-    """(x, y, z) voxels → mm."""
-    steps = geometry.direction_matrix @ (index * np.array(geometry.spacing[::-1]))
-    return [float(v) for v in np.array(geometry.origin) + steps]
-
-
 def _resampled(
-    image: Any, origin: list[float], spacing: npt.NDArray[np.float64], size: Ints, interpolator: str
+    image: Any, origin: tuple[float, ...], spacing: npt.NDArray[np.float64], size: Ints, interpolator: str
 ) -> Any:
     import SimpleITK as sitk
 

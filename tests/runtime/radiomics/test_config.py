@@ -63,7 +63,7 @@ def test_what_is_not_understood_is_refused_with_its_place(change: tuple[str, str
     assert "radiomics.yaml" in str(caught.value) and "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("data", [b"", b"7", b"\xff\xfe\x00", b"a: 1\na: 2", b"[" * 5000, b"x" * 300_000])
+@pytest.mark.parametrize("data", [b"", b"7", b"\xff\xfe\x00", b"a: 1\na: 2", b"[" * 1500, b"x" * 300_000])
 def test_rubbish_is_refused_in_a_sentence(data: bytes) -> None:
     with pytest.raises(BundleError) as caught:
         load_config(data)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from scanside.runtime.dicom.frames import frames_of
+from scanside.runtime.dicom.frames import Frame, frames_of
 from scanside.runtime.dicom.grid import regular_grid
 from scanside.runtime.dicom.header import quiet
 from scanside.runtime.dicom.pixels import read_pixels
@@ -28,7 +28,26 @@ def read_series(path: Path) -> tuple[Volume, DicomSeries]:
     if not path.exists():
         raise ImageReadError(f"There is no file or folder {path}; check the path.")
     with quiet():
-        frames, geometry = regular_grid(frames_of(find_series(path)), path)
+        frames = frames_of(find_series(path))
+    return read_frames(frames, path)
+
+
+def read_frames(frames: list[Frame], path: Path) -> tuple[Volume, DicomSeries]:
+    """Read the volume that some frames of a series form, in any order.
+
+    Args:
+        frames: All of one volume; a series with several b-values holds several volumes.
+        path: Where they come from, for messages.
+
+    Returns:
+        As `read_series`.
+
+    Raises:
+        ImageReadError: If a file cannot be read or decoded.
+        GeometryError: If the slices do not form one regular grid.
+    """
+    with quiet():
+        frames, geometry = regular_grid(frames, path)
     data = read_pixels(frames)
     instances = tuple(dict.fromkeys(frame.instance for frame in frames))
     try:

@@ -14,7 +14,7 @@ from scanside.runtime.volume import Geometry
 if TYPE_CHECKING:
     from scanside.runtime.dicom.frames import Frame
 
-_NOT_PICTURES = {
+NOT_PICTURES = {
     "1.2.840.10008.5.1.4.1.1.66.4",  # Segmentation
     "1.2.840.10008.5.1.4.1.1.66.7",  # Label Map Segmentation
     "1.2.840.10008.5.1.4.1.1.481.2",  # RT Dose
@@ -88,17 +88,17 @@ def find_series(path: Path) -> list[Instance]:
 
 def _candidates(folder: Path) -> list[Path]:
     files = [file for file in files_in(folder) if file.name != "DICOMDIR"]
-    return [file for file in files if _has_dicom_name(file) or has_dicom_mark(file)]
+    return [file for file in files if has_dicom_name(file) or has_dicom_mark(file)]
 
 
-def _has_dicom_name(file: Path) -> bool:
+def has_dicom_name(file: Path) -> bool:
     """`IM_0001`, `x.dcm`, `x.IMA`, and names that end in a number, as GE's and those made of UIDs do."""
     suffix = file.suffix.lower().removeprefix(".")
     return suffix in ("", "dcm", "ima", "dicom") or suffix.isdigit()
 
 
 def _is_image(header: Dataset) -> bool:
-    return has_pixels(header) and header.SOPClassUID not in _NOT_PICTURES
+    return has_pixels(header) and header.SOPClassUID not in NOT_PICTURES
 
 
 def _refuse_several_series(path: Path, images: list[Instance]) -> None:

@@ -88,7 +88,7 @@ def test_the_default_recipe_gives_what_pyradiomics_gives(sequence: str) -> None:
         {"resampledPixelSpacing": (5.0, 5.0, 0.0), "padDistance": 100, "symmetricalGLCM": False},
         {"padDistance": 2, "voxelArrayShift": 100.0},
         {"resegmentRange": (-1.5, 1.5), "resegmentMode": "sigma"},
-        {"binCount": None, "binWidth": 10.0},
+        {"binCount": None, "binWidth": 14.0},
     ],
 )
 def test_settings_mean_what_they_mean_to_pyradiomics(setting: dict[str, Any]) -> None:
@@ -99,7 +99,7 @@ def test_settings_mean_what_they_mean_to_pyradiomics(setting: dict[str, Any]) ->
         feature_classes={kind: () for kind in FEATURES if kind != "shape" or "resegmentRange" not in setting},
         image_types={
             "Original": ImageTypeSetting(),
-            "LoG": ImageTypeSetting(sigma=(1.5,), binWidth=0.7),
+            "LoG": ImageTypeSetting(sigma=(1.5,), binWidth=9.0),
         }
         | ({} if setting else {"Gradient": ImageTypeSetting()}),
         minimum=Minimum(voxels=1),

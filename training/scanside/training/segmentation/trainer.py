@@ -61,7 +61,7 @@ def make_trainer(
     _hook_validation(trainer, send)
     _save_whole_or_not_at_all(trainer)
     if small:
-        _draw_more_often(trainer, small)
+        draw_more_often(trainer, small)
     trainer.initialize()
     if trainer.device.type == "cpu" and len(trainer.configuration_manager.patch_size) == 3:
         # The same numbers in another memory layout, which convolutions on a CPU prefer.
@@ -139,7 +139,7 @@ def _save_whole_or_not_at_all(trainer: Any) -> None:
     trainer.save_checkpoint = save_checkpoint
 
 
-def _draw_more_often(trainer: Any, small: Sequence[str]) -> None:
+def draw_more_often(trainer: Any, small: Sequence[str]) -> None:
     """nnU-Net's loader draws uniformly from the dataset's identifiers: name some of them more than once."""
     get, chosen = trainer.get_tr_and_val_datasets, set(small)
 

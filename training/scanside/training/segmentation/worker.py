@@ -8,7 +8,9 @@ should know goes to stdout, a JSON object a line.
 import json
 import os
 import shutil
+import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +28,7 @@ def main(arguments: list[str]) -> None:
         arguments: Step (`prepare`, `train`, `postprocess`), the role's folder, the log file, and the fold to train.
     """
     step, folder, log = arguments[0], Path(arguments[1]), Path(arguments[2])
+    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
     send = _divert(log)
     settings = load(folder / "settings.json")
     if settings.threads:
@@ -53,6 +56,15 @@ def _divert(log: Path) -> Send:
         print(json.dumps(message), file=pipe, flush=True)
 
     return send
+
+
+def _end_with_parent(parent: int) -> None:
+    """Two processes must never train in one folder: when the parent has been killed, this one ends too."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    if hasattr(os, "killpg") and os.getpgrp() == os.getpid():
+        os.killpg(os.getpgrp(), signal.SIGKILL)  # with the pools that it spawned
+    os._exit(1)
 
 
 def prepare(folder: Path, settings: Settings, send: Send) -> None:

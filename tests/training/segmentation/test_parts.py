@@ -1,0 +1,236 @@
+"""The parts of `scanside train segment` that need no training: folds, settings, dataset, processes, words."""
+
+import itertools
+import json
+import os
+import time
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scanside.runtime.errors import CaseError, InputError, UsageError
+from scanside.training.cohort.table import Cohort, Patient
+from scanside.training.segmentation import settings as recipe
+from scanside.training.segmentation.dataset import write_dataset
+from scanside.training.segmentation.folds import make_folds, splits
+from scanside.training.segmentation.process import environment, run_step
+from scanside.training.segmentation.progress import Progress, minutes
+from scanside.training.segmentation.settings import Settings
+from tests.support.dicom_factory import Grid, stored_values, write_series
+
+T2W = Settings(role="t2w", channels=("t2w",), folds=3)
+
+
+def patient(name: str, diagnosis: str = "PDAC", size: float = 30.0, scanner: str = "one") -> Patient:
+    return Patient(name, "train", diagnosis, 60, "F", scanner, 3.0, size)
+
+
+patients_lists = st.lists(
+    st.tuples(
+        st.sampled_from(["PDAC", "PNEN", "SPN"]),
+        st.sampled_from([12.0, 20.0, 35.0, 40.0, 60.0]),
+        st.sampled_from(["one", "two", "three"]),
+    ),
+    min_size=5,
+    max_size=60,
+).map(lambda rows: [patient(f"p{i}", *row) for i, row in enumerate(rows)])
+
+
+@given(patients_lists, st.integers(2, 5), st.integers(0, 5))
+def test_folds_are_a_balanced_partition(patients: list[Patient], count: int, seed: int) -> None:
+    folds = make_folds(patients, count, seed)
+    assert set(folds) == {p.patient for p in patients}
+    sizes = Counter(folds.values())
+    assert set(sizes) == set(range(count)) and max(sizes.values()) - min(sizes.values()) <= 1
+    for diagnosis in {p.diagnosis for p in patients}:
+        of_it = Counter(folds[p.patient] for p in patients if p.diagnosis == diagnosis)
+        assert max(of_it.values()) - min(of_it[fold] for fold in range(count)) <= 1
+        small = Counter(folds[p.patient] for p in patients if p.diagnosis == diagnosis and p.lesion_mm < 20)
+        if small:
+            assert max(small.values()) - min(small[fold] for fold in range(count)) <= 1
+    assert folds == make_folds(patients[::-1], count, seed)  # the order of the table does not matter
+
+
+def test_folds_depend_on_the_seed_and_need_enough_patients() -> None:
+    patients = [patient(f"p{i}") for i in range(12)]
+    assert make_folds(patients, 3, 0) != make_folds(patients, 3, 1)
+    with pytest.raises(UsageError, match="2 training patients cannot be split into 3"):
+        make_folds(patients[:2], 3, 0)
+
+
+def test_splits_leave_every_patient_out_once() -> None:
+    folds = make_folds([patient(f"p{i}") for i in range(11)], 3, 0)
+    parts = splits(folds)
+    assert len(parts) == 3
+    assert sorted(itertools.chain.from_iterable(part["val"] for part in parts)) == sorted(folds)
+    for part in parts:
+        assert not set(part["train"]) & set(part["val"])
+        assert sorted(part["train"] + part["val"]) == sorted(folds)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"role": "adc"}, "no role 'adc'"),
+        ({"channels": ("dwi",)}, "do not fit the role t2w"),
+        ({"channels": ("t2w", "adc")}, "do not fit the role t2w"),
+        ({"channels": ()}, "do not fit the role t2w"),
+        ({"role": "dwi", "channels": ("adc", "dwi")}, "sees dwi first"),
+        ({"role": "dwi", "channels": ("dwi", "adc", "adc")}, "twice"),
+        ({"folds": 1}, "at least 2 folds"),
+        ({"device": "tpu"}, "no device 'tpu'"),
+        ({"foreground": 1.5}, "between 0 and 1"),
+    ],
+)
+def test_settings_that_make_no_sense(change: dict[str, Any], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        replace(T2W, **change)
+
+
+def test_settings_travel_as_json_and_are_compared(tmp_path: Path) -> None:
+    settings = Settings(role="dwi", channels=("dwi", "adc"), epochs=3, foreground=0.5)
+    recipe.save(settings, tmp_path / "a" / "settings.json")
+    assert recipe.load(tmp_path / "a" / "settings.json") == settings
+    assert recipe.difference(settings, replace(settings, threads=1, workers=4, device="cuda")) is None
+    assert recipe.difference(settings, replace(settings, epochs=4)) == "epochs is 3, and was 4"
+    (tmp_path / "b.json").write_text("{}")
+    with pytest.raises(InputError, match="does not hold the settings"):
+        recipe.load(tmp_path / "b.json")
+
+
+@pytest.fixture
+def cohort(tmp_path: Path) -> Cohort:
+    """One patient, T2WI as a DICOM series with oblique slices, its mask as NIfTI."""
+    c, s = np.cos(0.3), np.sin(0.3)
+    grid = Grid(orientation=(1.0, 0.0, 0.0, 0.0, c, s))
+    write_series(tmp_path / "cohort" / "ann" / "t2w", stored_values(), grid)
+    mask = sitk.GetImageFromArray(np.ones((5, 8, 6), np.uint8))
+    sitk.WriteImage(mask, str(tmp_path / "cohort" / "ann" / "t2w_mask.nii.gz"))
+    return Cohort(tmp_path / "cohort", "one", True, (patient("ann"),), {})
+
+
+def test_dicom_becomes_nifti_on_the_same_grid(cohort: Cohort, tmp_path: Path) -> None:
+    from scanside.runtime.dicom.read import read_series
+    from scanside.runtime.images.read import read_image
+
+    folder = write_dataset(cohort, cohort.patients, T2W, tmp_path / "raw")
+    source, _ = read_series(cohort.path / "ann" / "t2w")
+    written = read_image(folder / "imagesTr" / "ann_0000.nii.gz")
+    np.testing.assert_array_equal(written.data, source.data)
+    assert source.geometry.difference(written.geometry) is None
+    label = folder / "labelsTr" / "ann.nii.gz"
+    assert label.read_bytes() == cohort.mask("ann", "t2w").read_bytes()
+    document = json.loads((folder / "dataset.json").read_text())
+    assert document["channel_names"] == {"0": "t2w"} and document["numTraining"] == 1
+    assert document["labels"] == {"background": 0, "lesion": 1} and "synthetic" in document["name"]
+
+
+def test_what_an_interrupted_conversion_left_is_replaced(cohort: Cohort, tmp_path: Path) -> None:
+    folder = write_dataset(cohort, cohort.patients, T2W, tmp_path / "raw")
+    (folder / "imagesTr" / "gone_0000.nii.gz").touch()
+    write_dataset(cohort, cohort.patients, T2W, tmp_path / "raw")
+    assert [file.name for file in (folder / "imagesTr").iterdir()] == ["ann_0000.nii.gz"]
+
+
+def test_names_and_files_that_nnunet_cannot_have(cohort: Cohort, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="ends in '_seg'"):
+        write_dataset(cohort, [patient("ann_seg")], T2W, tmp_path / "raw")
+    with pytest.raises(InputError, match=r"Patient ben lacks .*t2w\.nii\.gz"):
+        write_dataset(cohort, [patient("ben")], T2W, tmp_path / "raw")
+
+
+def test_planning_gets_a_worker_and_training_may_have_none(tmp_path: Path) -> None:
+    train = environment(tmp_path, replace(T2W, threads=2), "train")
+    assert train["nnUNet_n_proc_DA"] == "0" and train["OMP_NUM_THREADS"] == "2"
+    assert environment(tmp_path, T2W, "prepare")["nnUNet_n_proc_DA"] == "1"
+    assert Path(train["nnUNet_raw"]) == tmp_path.resolve() / "raw"
+
+
+def test_a_step_that_fails_names_its_log(tmp_path: Path) -> None:
+    with pytest.raises(CaseError, match="does not hold the settings") as caught:
+        run_step(tmp_path, T2W, "prepare", lambda message: None)
+    log = tmp_path / "log" / "prepare.txt"
+    assert str(log) in str(caught.value) and "Traceback" in log.read_text()
+
+
+def test_a_step_ends_when_its_parent_stops_listening(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stand-in for nnU-Net tells its process id and then would sleep for a minute."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import json, os, sys, time\n"
+        "if os.environ.get('SLEEPER'):\n"
+        "    print(json.dumps({'pid': os.getpid()}), flush=True)\n"
+        "    time.sleep(60)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("SLEEPER", "1")
+    children: list[int] = []
+
+    def interrupt(message: dict[str, Any]) -> None:
+        children.append(message["pid"])
+        raise KeyboardInterrupt
+
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        run_step(tmp_path, T2W, "prepare", interrupt)
+    assert time.monotonic() - started < 30
+    with pytest.raises(ProcessLookupError):
+        os.kill(children[0], 0)
+
+
+def test_words_with_the_time_left(capsys: pytest.CaptureFixture[str]) -> None:
+    progress = Progress("dwi", 3)
+    progress.start_fold(1, after=1, cases=21)
+    progress({"event": "network", "parameters": 306800, "begun": False})
+    epoch = {"event": "epoch", "epochs": 11, "loss": -0.25, "dice": 0.5, "seconds": 12.0}
+    progress({**epoch, "epoch": 1})
+    progress({"event": "predict", "number": 1})
+    progress({"event": "predict", "number": 10})
+    words = capsys.readouterr().err.splitlines()
+    assert progress.parameters == 306800 and "306,800" in words[0]
+    assert "epoch 1 of 11: loss -0.250, pseudo Dice 0.500; 2.0 min left in this fold, 4.2 min" in words[1]
+    assert "patient 10 of 21" in words[2]
+    assert progress.curve == {1: [{"epoch": 1, "loss": -0.25, "dice": 0.5}]}
+    assert minutes(89) == "89 s" and minutes(90) == "1.5 min"
+
+
+class _Data:
+    def __init__(self, *names: str) -> None:
+        self.identifiers = list(names)
+
+
+class _Trainer:
+    def get_tr_and_val_datasets(self) -> tuple[_Data, _Data]:
+        return _Data("a", "b", "c"), _Data("d")
+
+
+def test_small_lesions_are_drawn_more_often() -> None:
+    from scanside.training.segmentation.trainer import draw_more_often
+
+    trainer = _Trainer()
+    draw_more_often(trainer, ["b", "d"])
+    training, validation = trainer.get_tr_and_val_datasets()
+    assert Counter(training.identifiers) == {"a": 1, "b": 3, "c": 1}
+    assert validation.identifiers == ["d"]
+
+
+def test_seeds_repeat_per_epoch() -> None:
+    import random
+
+    import torch
+
+    from scanside.training.segmentation.trainer import seed_everything
+
+    def draw(*where: int) -> tuple[float, float, float]:
+        seed_everything(*where)
+        return random.random(), float(np.random.random()), float(torch.rand(1))
+
+    first = draw(1, 0, 5)
+    assert first == draw(1, 0, 5)
+    assert len({first, draw(2, 0, 5), draw(1, 1, 5), draw(1, 0, 6)}) == 4

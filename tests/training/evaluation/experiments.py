@@ -34,7 +34,12 @@ def make_experiment(folder: Path, size: Size = Size(), seed: int = 0) -> Experim
     patients = [_patient(i, i < size.train, generator) for i in range(size.train + size.test)]
     cohort = folder / "cohort"
     write_cohort_table(
-        cohort, patients, name="balls", synthetic=True, description="Balls of a test.", provenance={"seed": seed}
+        cohort,
+        patients,
+        name="balls",
+        synthetic=True,
+        description="Balls of a test.",
+        provenance={"seed": seed},
     )
     experiment = start_experiment(folder / "experiment", cohort, synthetic=True)
     for patient in patients:
@@ -45,7 +50,9 @@ def make_experiment(folder: Path, size: Size = Size(), seed: int = 0) -> Experim
     return experiment
 
 
-def write_predictions(experiment: Experiment, patients: list[Patient], generator: np.random.Generator) -> None:
+def write_predictions(
+    experiment: Experiment, patients: list[Patient], generator: np.random.Generator
+) -> None:
     """Radiomics better than its baselines, better yet on training patients, with a few undefined."""
     strength = {"radiomics": 1.7, "combined": 2.0, "volume": 0.6, "adc_mean": 0.8, "age_sex": 1.2}
     rows = []
@@ -114,7 +121,11 @@ def _patient(number: int, training: bool, generator: np.random.Generator) -> Pat
 
 
 def _images_and_masks(
-    cohort: Path, experiment: Experiment, patient: Patient, shape: tuple[int, int, int], generator: np.random.Generator
+    cohort: Path,
+    experiment: Experiment,
+    patient: Patient,
+    shape: tuple[int, int, int],
+    generator: np.random.Generator,
 ) -> None:
     extent = np.array(shape) * SPACING
     centre = extent / 2 + generator.normal(0, 3, 3)
@@ -130,13 +141,17 @@ def _images_and_masks(
                 continue
             wide = off * patient.lesion_mm * (0.7 if role == "dwi" else 1.0) + (off > 0.1) * 1.2
             automatic = ball(
-                shape, centre + generator.normal(0, wide / 1.7, 3), patient.lesion_mm / 2 * generator.normal(1, off)
+                shape,
+                centre + generator.normal(0, wide / 1.7, 3),
+                patient.lesion_mm / 2 * generator.normal(1, off),
             )
             if generator.random() < off * 0.25:
                 automatic[:] = False
             if generator.random() < off:
                 automatic[1, 3:6, 3:7] = True
-            write_image(experiment.masks(part, role) / f"{patient.patient}.nii.gz", automatic.astype(np.uint8))
+            write_image(
+                experiment.masks(part, role) / f"{patient.patient}.nii.gz", automatic.astype(np.uint8)
+            )
 
 
 def ball(shape: tuple[int, int, int], centre: np.ndarray, radius: float, *, flat: bool = False) -> np.ndarray:

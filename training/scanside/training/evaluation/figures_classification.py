@@ -9,6 +9,8 @@ from scanside.training.evaluation.bootstrap import stream
 from scanside.training.evaluation.classification import Sample
 from scanside.training.evaluation.records import Auc, Classification, ModelResult
 from scanside.training.evaluation.roc import roc_band
+from scanside.training.evaluation.strata import SCANNER_GROUP
+from scanside.training.evaluation.study import model_title
 from scanside.training.evaluation.style import (
     GRID,
     HELD_OUT_COLOUR,
@@ -19,14 +21,13 @@ from scanside.training.evaluation.style import (
     legend,
     words,
 )
-from scanside.training.experiment import PARTS
 
 _RATES = np.linspace(0, 1, 101)
 
 
 def roc_figure(found: Classification, main: dict[str, Sample], repeats: int, seed: int) -> Any:
     """ROC of the main model by part; of all models on the most honest part; precision-recall of these."""
-    made, axes = figure(13.2, 4.5, columns=3)
+    made, axes = figure(13.2, 4.7, columns=3)
     by_part, by_model, recall = axes[0]
     for result in (result for result in found.models if result.main and result.roc):
         colour = PART_COLOURS[result.part]
@@ -49,22 +50,23 @@ def roc_figure(found: Classification, main: dict[str, Sample], repeats: int, see
             *zip(*result.roc, strict=True),
             color=colour,
             linewidth=width,
-            label=f"{result.model} {said(result.auc)}",
+            label=f"{model_title(result.model)} {said(result.auc)}",
         )
         precision = result.average_precision.value or 0.0
         recall.plot(
             *zip(*result.precision_recall, strict=True), color=colour, linewidth=width,
-            label=f"{result.model} AP {precision:.2f}",
+            label=f"{model_title(result.model)} AP {precision:.2f}",
         )  # fmt: skip
         if result.main and result.prevalence is not None:
             recall.axhline(result.prevalence, color="#9aa1ab", linewidth=0.8, linestyle=":")
     for axis in (by_part, by_model):
         axis.plot([0, 1], [0, 1], color="#9aa1ab", linewidth=0.8, linestyle=":")
-        axis.set_aspect("equal")
+        axis.set_box_aspect(1)
         legend(axis, loc="lower right", fontsize=7.5)
     legend(recall, loc="lower left", fontsize=7.5)
     recall.set_ylim(0, 1.02)
-    words(by_part, f"{found.main_model}, by part", "1 − specificity", "sensitivity")
+    recall.set_box_aspect(1)
+    words(by_part, f"{model_title(found.main_model).capitalize()}, by part", "1 − specificity", "sensitivity")
     words(by_model, f"All models, {part}", "1 − specificity", "sensitivity")
     words(recall, f"Precision and recall, {part}", "recall (sensitivity)", "precision (PPV)")
     return made
@@ -86,9 +88,13 @@ def reliability_figure(found: Classification) -> Any:
         )
         for group in groups:
             axis.annotate(
-                f"n={group.patients}", (group.predicted, group.observed), xytext=(6, -11),
-                textcoords="offset points", fontsize=7.5, color="#7a828e",
-            )  # fmt: skip
+                f"n={group.patients}",
+                (group.predicted, group.observed),
+                xytext=(6, -11 if group.observed > 0.08 else 5),
+                textcoords="offset points",
+                fontsize=7.5,
+                color="#7a828e",
+            )
         axis.set_xlim(-0.02, 1.02)
         axis.set_ylim(-0.02, 1.02)
         axis.set_aspect("equal")
@@ -105,11 +111,11 @@ def decision_figure(found: Classification) -> Any:
     """Net benefit of the main model on the most honest part, with treat-all and treat-none."""
     result = next(r for r in main_results(found) if r.decision and r.part == honest_part(found))
     assert result.decision is not None
-    curve, made_axes = result.decision, figure(7.2, 4.3)
+    curve, made_axes = result.decision, figure(6.2, 4.4)
     made, axis = made_axes[0], made_axes[1][0, 0]
     colour = PART_COLOURS[result.part]
     axis.fill_between(curve.threshold, curve.low, curve.high, color=colour, alpha=0.15, linewidth=0)
-    axis.plot(curve.threshold, curve.model, color=colour, linewidth=2, label=found.main_model)
+    axis.plot(curve.threshold, curve.model, color=colour, linewidth=2, label=model_title(found.main_model))
     axis.plot(
         curve.threshold, curve.treat_all, color="#c8553d", linewidth=1.3, label=f"all as {found.positive}"
     )
@@ -129,7 +135,7 @@ def subgroup_figure(found: Classification) -> Any:
     """AUC with DeLong's interval in each subgroup of the most honest part."""
     result = next(r for r in main_results(found) if r.subgroups and r.part == honest_part(found))
     rows = [("all patients", "", result.auc), *((g.property, g.value, g.auc) for g in result.subgroups)]
-    made, axes = figure(8.6, 0.34 * len(rows) + 1.1)
+    made, axes = figure(6.6, 0.29 * len(rows) + 1.0)
     axis = axes[0, 0]
     for i, (name, value, area) in enumerate(rows):
         y = len(rows) - 1 - i
@@ -142,7 +148,7 @@ def subgroup_figure(found: Classification) -> Any:
         axis.text(
             1.03, y, f"{count:>7}   {said(area)}", fontsize=8, va="center", color=INK, family="monospace"
         )
-        axis.text(-0.02, y, f"{name} {value}".strip(), fontsize=8.5, va="center", ha="right", color=INK)
+        axis.text(-0.02, y, _named(name, value), fontsize=8.5, va="center", ha="right", color=INK)
     if result.auc.value is not None:
         axis.axvline(result.auc.value, color=PART_COLOURS[result.part], linewidth=0.8, linestyle=":")
     axis.axvline(0.5, color="#9aa1ab", linewidth=0.8)
@@ -150,7 +156,7 @@ def subgroup_figure(found: Classification) -> Any:
     axis.set_ylim(-0.7, len(rows) - 0.3)
     axis.set_yticks([])
     axis.spines["left"].set_visible(False)
-    words(axis, f"{found.main_model} in subgroups, {result.part}", "AUC", "")
+    words(axis, f"{model_title(found.main_model).capitalize()} in subgroups, {result.part}", "AUC", "")
     axis.text(
         1.03,
         len(rows) - 0.35,
@@ -179,6 +185,10 @@ def selection_figure(path: Sequence[tuple[str, int]]) -> Any:
     return made
 
 
+def _named(name: str, value: str) -> str:
+    return f"{value} scanners" if name == SCANNER_GROUP else f"{name} {value}".strip()
+
+
 def main_results(found: Classification) -> list[ModelResult]:
     """The main model's results, by part."""
     return [result for result in found.models if result.main]
@@ -186,10 +196,9 @@ def main_results(found: Classification) -> list[ModelResult]:
 
 def honest_part(found: Classification) -> str:
     """The held-out test where there is one, else the cross-validation, else what is left."""
-    usable = [result.part for result in main_results(found) if result.roc]
-    return next(
-        (part for part in reversed(PARTS) if part in usable and part != "resubstitution"), "resubstitution"
-    )
+    results = main_results(found)
+    usable = [result.part for result in results if result.roc] or [result.part for result in results]
+    return next(part for part in ("test", "cross-validated", "resubstitution") if part in usable)
 
 
 def said(area: Auc) -> str:

@@ -78,7 +78,12 @@ def volume_figure(cases: Sequence[Case], segmentation: Segmentation) -> Any:
         words(axis, ROLE_TITLES[role], "mean of both volumes, ml", "automatic − reference, % of the mean")
         legend(axis, loc="upper right")
     axes[0, 0].annotate(
-        "−200 %: nothing segmented", (0.02, 0.015), xycoords="axes fraction", fontsize=7.5, color="#7a828e"
+        "−200 %: nothing segmented",
+        (0.98, 0.045),
+        ha="right",
+        xycoords="axes fraction",
+        fontsize=7.5,
+        color="#7a828e",
     )
     return made
 

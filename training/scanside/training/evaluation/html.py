@@ -8,8 +8,16 @@ from typing import TYPE_CHECKING, Any
 from scanside.training.evaluation import records
 from scanside.training.evaluation.drawing import Picture
 from scanside.training.evaluation.figures_classification import honest_part
-from scanside.training.evaluation.strata import ALL, HELD_OUT, SIZES
-from scanside.training.evaluation.study import AUC, AUC_INTERVAL, CITATION, DICE, PATIENTS, ROLE_TITLES
+from scanside.training.evaluation.strata import ALL, HELD_OUT, SCANNER_GROUP, SIZES
+from scanside.training.evaluation.study import (
+    AUC,
+    AUC_INTERVAL,
+    CITATION,
+    DICE,
+    PATIENTS,
+    ROLE_TITLES,
+    model_title,
+)
 from scanside.training.experiment import PARTS
 
 if TYPE_CHECKING:
@@ -30,7 +38,16 @@ def render(report: records.Report, figures: Sequence[Picture]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(number=number, estimate=estimate, area=area, duration=duration)
+    environment.filters.update(
+        number=number,
+        estimate=estimate,
+        interval=interval,
+        area=area,
+        difference=difference,
+        pvalue=pvalue,
+        duration=duration,
+        model=model_title,
+    )
     found = report.classification
     return environment.get_template(TEMPLATE.name).render(
         report=report,
@@ -85,7 +102,10 @@ def glance(report: records.Report) -> list[dict[str, Any]]:
 
 def number(value: float | None, digits: int = 2) -> str:
     """A number, or a dash."""
-    return NONE if value is None else f"{value:.{digits}f}".replace("-", "−")
+    if value is None:
+        return NONE
+    text = f"{value:.{digits}f}"
+    return text.lstrip("-") if float(text) == 0 else text.replace("-", "−")
 
 
 def estimate(value: records.Estimate | None, digits: int = 2, scale: float = 1.0) -> "Markup":
@@ -96,9 +116,15 @@ def estimate(value: records.Estimate | None, digits: int = 2, scale: float = 1.0
         return Markup(NONE)
     text = Markup("{}").format(number(value.value * scale, digits))
     if value.interval:
-        low, high = (number(end * scale, digits) for end in value.interval)
-        text += Markup(' <span class="ci">({}\u202f–\u202f{})</span>').format(low, high)
+        ends = value.interval[0] * scale, value.interval[1] * scale
+        text += Markup(' <span class="ci">({})</span>').format(interval(ends, digits))
     return text
+
+
+def interval(ends: tuple[float, float], digits: int = 2) -> str:
+    """0.70–0.88, or −0.1 to 0.2: a dash after a minus is hard to read."""
+    low, high = (number(end, digits) for end in ends)
+    return f"{low} to {high}" if min(ends) < 0 else f"{low}–{high}"
 
 
 def area(value: records.Auc | None, which: str = "delong") -> "Markup":
@@ -106,6 +132,18 @@ def area(value: records.Auc | None, which: str = "delong") -> "Markup":
     if value is None:
         return estimate(None)
     return estimate(records.Estimate(value=value.value, interval=getattr(value, which)))
+
+
+def difference(value: records.Comparison | None) -> "Markup":
+    """The difference of two areas with its interval."""
+    if value is None:
+        return estimate(None)
+    return estimate(records.Estimate(value=value.difference, interval=value.interval))
+
+
+def pvalue(value: float | None) -> str:
+    """A p value; below 0.001 it only says so."""
+    return "< 0.001" if value is not None and value < 0.001 else number(value, 3)
 
 
 def duration(seconds: float | None) -> str:
@@ -128,7 +166,7 @@ def _held_out_auc(report: records.Report) -> tuple[records.Estimate, int] | None
     for result in report.classification.models if report.classification else ():
         for group in result.subgroups if result.main and result.part == "test" else ():
             if (group.property, group.value) == (
-                "scanner in training",
+                SCANNER_GROUP,
                 HELD_OUT,
             ) and group.auc.value is not None:
                 return records.Estimate(value=group.auc.value, interval=group.auc.delong), group.auc.patients

@@ -52,7 +52,7 @@ def examples(cases: Sequence[Case]) -> list[tuple[str, Case]]:
 
 def overlay_figure(experiment: Experiment, cohort: Cohort, chosen: Sequence[tuple[str, Case]]) -> Any:
     """Pictures of the chosen cases of one role, side by side."""
-    made, axes = figure(3.9 * len(chosen), 4.4, columns=len(chosen))
+    made, axes = figure(3.9 * len(chosen), 4.95, columns=len(chosen))
     rows = {patient.patient: patient for patient in cohort.patients}
     for axis, (name, case) in zip(axes[0], chosen, strict=True):
         cut = largest_slice(experiment, cohort, case)
@@ -123,6 +123,7 @@ def _draw(axis: Any, cut: Slice) -> None:
                   color=AUTOMATIC_COLOUR)  # fmt: skip
     axis.set_xticks([])
     axis.set_yticks([])
+    axis.spines[:].set_visible(False)
 
 
 def _window(centre: int, half: float, size: int) -> slice:

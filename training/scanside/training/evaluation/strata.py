@@ -9,6 +9,8 @@ ALL = "all"
 SMALL_MM, LARGE_MM = 20.0, 40.0
 SIZES = ("< 20 mm", "20–40 mm", "> 40 mm")
 KNOWN, HELD_OUT = "known", "held-out"
+SCANNER_GROUP = "scanner in training"
+"""Name of the property whose values are `known` and `held-out`."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ def subgroups(cohort: Cohort, patients: set[str]) -> list[Subgroup]:
     known = scanner_groups(cohort)
     properties: dict[str, Callable[[Patient], str]] = {
         "scanner": lambda patient: patient.scanner,
-        "scanner in training": lambda patient: known[patient.patient],
+        SCANNER_GROUP: lambda patient: known[patient.patient],
         "field": lambda patient: f"{patient.field_t:g} T",
         "size": lambda patient: size_of(patient.lesion_mm),
         "sex": lambda patient: {"F": "female", "M": "male"}[patient.sex],

@@ -32,6 +32,18 @@ DICE = (
 )
 AUC = (("test", 0.790), ("resubstitution", 0.968))
 ROLE_TITLES = {"t2w": "T2WI", "dwi": "DWI"}
+_MODEL_TITLES = {
+    "combined": "radiomics, age and sex",
+    "volume": "volume only",
+    "adc_mean": "mean ADC only",
+    "age_sex": "age and sex only",
+    "oracle": "oracle (true parameters)",
+}
+
+
+def model_title(model: str) -> str:
+    """A model's name in words."""
+    return _MODEL_TITLES.get(model, model.replace("_", " "))
 
 
 def published(segmentation: Segmentation | None, classification: Classification | None) -> list[Published]:

@@ -40,11 +40,14 @@ def legend(axis: Any, **options: Any) -> None:
 
 def stamp(made: Any, synthetic: bool) -> None:
     """Mark a figure of a synthetic cohort, so that it cannot be taken for a clinical one when it is cut out."""
-    if synthetic:
-        made.text(
-            0.998, 0.004, "phantom (synthetic images), not patients", ha="right", va="bottom",
-            fontsize=7.5, color="#a33", style="italic",
-        )  # fmt: skip
+    if not synthetic:
+        return
+    strip = 0.2 / made.get_figheight()
+    made.get_layout_engine().set(rect=(0, strip, 1, 1 - strip))
+    made.text(
+        0.995, strip * 0.3, "phantom (synthetic images), not patients", ha="right", va="bottom",
+        fontsize=7.5, color="#a33", style="italic",
+    )  # fmt: skip
 
 
 def png(made: Any) -> bytes:

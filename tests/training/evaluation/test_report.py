@@ -1,0 +1,328 @@
+"""`scanside evaluate` on a small experiment, whole and with parts of it absent."""
+
+import csv
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import numpy as np
+import pytest
+from PIL import Image
+from typer.main import get_command
+
+from scanside.runtime.errors import GeometryError, InputError
+from scanside.training.cohort.table import read_cohort
+from scanside.training.evaluation import cli
+from scanside.training.evaluation.cases import measure, measure_all
+from scanside.training.evaluation.records import schema
+from scanside.training.evaluation.report import evaluate as measure_experiment
+from scanside.training.evaluation.report import neutral
+from scanside.training.experiment import Experiment, open_experiment
+from tests.training.evaluation.experiments import (
+    HELD_OUT,
+    SPACING,
+    Size,
+    ball,
+    make_experiment,
+    write_classifier,
+    write_image,
+)
+
+SCHEMA = Path(__file__).parents[3] / "docs" / "evaluation-report.schema.json"
+
+
+@pytest.fixture(scope="module")
+def experiment(tmp_path_factory: pytest.TempPathFactory) -> Experiment:
+    return make_experiment(tmp_path_factory.mktemp("whole"))
+
+
+@pytest.fixture(scope="module")
+def report(experiment: Experiment) -> dict[str, Any]:
+    assert evaluate(experiment.path) == 0
+    return read(experiment)
+
+
+def evaluate(path: Path, *options: str) -> int:
+    arguments = [str(path), "--bootstrap", "100", *options]
+    return int(get_command(cli.app).main(args=arguments, standalone_mode=False) or 0)
+
+
+def read(experiment: Experiment) -> dict[str, Any]:
+    return dict(json.loads((experiment.evaluation / "report.json").read_text()))
+
+
+def rows_of(report: dict[str, Any], **wanted: str) -> list[dict[str, Any]]:
+    rows = report["segmentation"]["rows"]
+    return [row for row in rows if all(row[key] == value for key, value in wanted.items())]
+
+
+def test_the_schema_in_the_documents_is_the_one_of_the_code() -> None:
+    assert json.loads(SCHEMA.read_text()) == schema(), (
+        "run: python -m scanside.training.evaluation.records docs"
+    )
+
+
+def test_the_report_keeps_to_its_schema(report: dict[str, Any]) -> None:
+    jsonschema.validate(report, json.loads(SCHEMA.read_text()))
+    assert report["synthetic"] and "not clinical performance" in report["warnings"][0]
+    assert report["missing"] == []
+    assert report["cohort"]["held_out_scanners"] == [HELD_OUT]
+    assert report["records"]["segment-t2w"]["configuration"] == {"epochs": 3}
+    assert "NaN" not in json.dumps(report)
+
+
+def test_rows_are_the_means_of_their_cases(experiment: Experiment, report: dict[str, Any]) -> None:
+    with (experiment.evaluation / "cases.csv").open(newline="") as file:
+        cases = list(csv.DictReader(file))
+    patients = {patient.patient: patient for patient in read_cohort(experiment.cohort).patients}
+    assert len(cases) == 2 * (18 + 18 + 12)
+    for row in report["segmentation"]["rows"]:
+        low, high = {"all": (0, 999), "< 20 mm": (0, 19.99), "20–40 mm": (20, 40), "> 40 mm": (40.01, 999)}[
+            row["size"]
+        ]
+        own = [
+            case
+            for case in cases
+            if (case["role"], case["part"]) == (row["role"], row["part"])
+            and low <= patients[case["patient"]].lesion_mm <= high
+            and {"all": True, "held-out": patients[case["patient"]].scanner == HELD_OUT,
+                 "known": patients[case["patient"]].scanner != HELD_OUT}[row["scanners"]]
+        ]  # fmt: skip
+        assert row["patients"] == len(own) > 0
+        for key, column in (("dice", "dice"), ("hd95_mm", "hd95_mm"), ("volume_error_ml", "volume_error_ml")):
+            mean = np.mean([float(case[column]) for case in own])
+            assert row[key]["value"] == pytest.approx(mean, rel=1e-4)
+            interval = row[key]["interval"]
+            assert (interval is None) == (len(own) < 2)
+            assert interval is None or interval[0] - 1e-4 <= row[key]["value"] <= interval[1] + 1e-4
+        found, lesions = (sum(int(case[column]) for case in own) for column in ("found", "lesions"))
+        assert row["sensitivity"]["value"] == pytest.approx(found / lesions, rel=1e-4)
+        assert row["missed"] == sum(case["missed"] == "True" for case in own)
+    assert {row["scanners"] for row in rows_of(report, part="test")} == {"all", "known", "held-out"}
+    assert {row["scanners"] for row in rows_of(report, part="cross-validated")} == {"all"}
+    best = [
+        rows_of(report, role="t2w", part=p, size="all", scanners="all")[0] for p in ("resubstitution", "test")
+    ]
+    assert best[0]["dice"]["value"] > best[1]["dice"]["value"]
+
+
+def test_spacing_of_a_file_reaches_the_distances_in_the_right_order(experiment: Experiment) -> None:
+    """Two balls one slice apart: the files say spacing x, y, z = 1.5, 2, 6 mm, and the shift must cost 6 mm."""
+    cohort = read_cohort(experiment.cohort)
+    cases, _ = measure_all(experiment, cohort)
+    shape = (10, 40, 44)
+    reference = ball(shape, np.array([27.0, 40.0, 33.0]), 16.0)
+    direct = measure(reference, np.roll(reference, 1, axis=0), SPACING)
+    wrong = measure(reference, np.roll(reference, 1, axis=0), SPACING[::-1])
+    assert direct.hd95_mm == pytest.approx(6.0) and wrong.hd95_mm < 3.1
+    assert direct.reference_ml == pytest.approx(reference.sum() * 18e-3)
+    patient = cohort.patients[0]
+    own = make_experiment(experiment.path.parent / "order", Size(2, 2))
+    write_image(cohort_mask := own.cohort / patient.patient / "t2w_mask.nii.gz", reference.astype(np.uint8))
+    write_image(own.masks("resubstitution", "t2w") / cohort_mask.name.replace("t2w_mask", patient.patient),
+                np.roll(reference, 1, axis=0).astype(np.uint8))  # fmt: skip
+    read_back, _ = measure_all(own, read_cohort(own.cohort))
+    case = next(
+        c for c in read_back if (c.patient, c.part, c.role) == (patient.patient, "resubstitution", "t2w")
+    )
+    assert case.hd95_mm == pytest.approx(6.0) and case.dice == direct.dice and case.nsd_2mm == direct.nsd_2mm
+    assert len(cases) == 96
+
+
+def test_missed_lesions_are_counted_and_never_dropped() -> None:
+    reference, nothing = (
+        ball((10, 40, 44), np.array([30.0, 40.0, 18.0]), 12.0),
+        np.zeros((10, 40, 44), dtype=bool),
+    )
+    elsewhere = np.roll(reference, 20, axis=2)
+    empty, away = measure(reference, nothing, SPACING), measure(reference, elsewhere, SPACING)
+    diagonal = float(np.linalg.norm(np.array((10, 40, 44)) * SPACING))
+    assert (empty.dice, empty.empty, empty.missed, empty.false_positives) == (0, True, True, 0)
+    assert empty.hd95_mm == empty.masd_mm == pytest.approx(diagonal)
+    assert empty.relative_volume_error == -1
+    assert (away.dice, away.empty, away.missed, away.false_positives) == (0, False, True, 1)
+    assert away.hd95_mm < diagonal / 2
+    healthy = measure(nothing, elsewhere, SPACING)
+    assert (healthy.lesions, healthy.missed, healthy.false_positives) == (0, False, 1)
+
+
+def test_models_and_patients_without_a_probability(experiment: Experiment, report: dict[str, Any]) -> None:
+    found = report["classification"]
+    assert found["main_model"] == "radiomics" and found["selection_path"][-1] == ["signature", 9]
+    assert {(m["model"], m["part"]) for m in found["models"]} == {
+        (model, part)
+        for model in ("radiomics", "combined", "volume", "adc_mean", "age_sex")
+        for part in ("resubstitution", "cross-validated", "test")
+    }
+    for result in found["models"]:
+        of = 12 if result["part"] == "test" else 18
+        assert (
+            result["auc"]["patients"] + result["without_probability"]
+            == of
+            == sum(result["statuses"].values())
+        )
+        assert result["statuses"].get("no lesion segmented", 0) == result["without_probability"]
+        wrong, half, value = (
+            result[key]["value"] for key in ("auc_undecided_as_wrong", "auc_undecided_as_half", "auc")
+        )
+        if result["without_probability"]:
+            assert wrong < value and wrong < half
+        else:
+            assert wrong == half == value
+        assert (result["comparison"] is None) == result["main"] == (result["confusion"] is not None)
+    main = next(m for m in found["models"] if m["main"] and m["part"] == "cross-validated")
+    table, open_ones = main["confusion"], main["indeterminate"]
+    counted = sum(
+        table[key] for key in ("true_positive", "false_positive", "false_negative", "true_negative")
+    )
+    assert counted == main["auc"]["patients"] == open_ones["indeterminate"] + open_ones["decided"]
+    with (experiment.classifier / "predictions.csv").open(newline="") as file:
+        said = [
+            row
+            for row in csv.DictReader(file)
+            if (row["model"], row["part"]) == ("radiomics", "cross-validated")
+        ]
+    assert open_ones["indeterminate"] == sum(row["status"] == "indeterminate" for row in said)
+    groups = {(g["property"], g["value"]): g["auc"]["patients"] for g in main["subgroups"]}
+    assert sum(n for (name, _), n in groups.items() if name == "sex") == main["auc"]["patients"]
+
+
+def test_the_studys_figures_stand_beside_ours(report: dict[str, Any]) -> None:
+    rows = {(row["quantity"], row["part"]): row for row in report["published"]}
+    assert rows["Dice T2WI", "test"]["published"] == 0.64
+    assert rows["Dice DWI, lesions < 20 mm", "test"]["published"] == 0.62
+    assert rows["AUC, PDAC against PNEN and SPN", "test"]["published"] == 0.79
+    ours = rows_of(report, role="dwi", part="test", scanners="all", size="all")[0]
+    assert rows["Dice DWI", "test"]["ours"] == ours["dice"] and rows["Dice DWI", "test"]["patients"] == 12
+
+
+def test_the_page_is_whole_in_itself(experiment: Experiment, report: dict[str, Any]) -> None:
+    page = (experiment.evaluation / "report.html").read_text()
+    assert "http://" not in page and "https://" not in page and "<script" not in page
+    assert re.findall(r'(?:src|href)="(?!data:image/png;base64,)', page) == []
+    assert "Synthetic performance is not clinical performance" in page and "patients (published)" in page
+    assert page.count("data:image/png;base64,") == len(report["figures"]) == 9
+    words = re.sub(r"<style.*?</style>|<[^>]+>|data:image[^\"]+", " ", page, flags=re.DOTALL)
+    assert "nan" not in words.split() and "None" not in words
+    assert "Research use only" in words
+    for name in report["figures"]:
+        with Image.open(experiment.evaluation / name) as picture:
+            assert min(picture.size) > 250 and np.asarray(picture.convert("L")).std() > 10
+
+
+def test_the_same_seed_gives_the_same_numbers(
+    experiment: Experiment, report: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert evaluate(experiment.path, "-o", str(tmp_path / "again"), "--json") == 0
+    again = json.loads(capsys.readouterr().out)
+    for key in ("segmentation", "classification", "published", "warnings"):
+        assert again[key] == report[key]
+    assert (tmp_path / "again" / "dice.png").read_bytes() == (experiment.evaluation / "dice.png").read_bytes()
+    other = measure_experiment(experiment.path, repeats=100, seed=1).segmentation
+    assert other is not None
+    dice, before = other.rows[0].dice, report["segmentation"]["rows"][0]["dice"]
+    assert dice.value == pytest.approx(before["value"], rel=1e-5)
+    assert dice.interval != pytest.approx(before["interval"], rel=1e-5)
+
+
+def test_segmentation_alone_and_folds_that_are_not_done(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = make_experiment(tmp_path, Size(6, 4, (8, 24, 26)))
+    (made.classifier / "predictions.csv").unlink()
+    for file in made.masks("resubstitution", "dwi").iterdir():
+        file.unlink()
+    next(made.masks("cross-validated", "t2w").iterdir()).unlink()
+    assert evaluate(made.path) == 0
+    report = read(made)
+    jsonschema.validate(report, schema())
+    assert report["classification"] is None
+    assert report["missing"] == [
+        "Segmentation, T2WI, cross-validated: 1 of 6 masks missing.",
+        "Segmentation, DWI, resubstitution: no mask.",
+        "No predictions of a classifier: the part on classification is absent.",
+    ]
+    assert rows_of(report, role="t2w", part="cross-validated", size="all")[0]["patients"] == 5
+    printed = capsys.readouterr()
+    assert "1 of 6 masks missing" in printed.err and printed.out.splitlines()[0].endswith("report.html")
+    assert "1 of 6 masks missing" in (made.evaluation / "report.html").read_text()
+
+
+def test_classification_alone_without_a_classifier_file(tmp_path: Path) -> None:
+    made = make_experiment(tmp_path, Size(10, 8, (8, 24, 26)))
+    for file in (made.path / "masks").rglob("*.nii.gz"):
+        file.unlink()
+    (made.classifier / "classifier.json").unlink()
+    (made.signature / "signature.json").unlink()
+    assert evaluate(made.path) == 0
+    report = read(made)
+    jsonschema.validate(report, schema())
+    assert report["segmentation"] is None and report["classification"]["selection_path"] is None
+    assert report["missing"] == [
+        "No automatic mask: the part on segmentation is absent.",
+        "No classifier.json with a threshold: confusion and indeterminate band are absent.",
+    ]
+    assert all(model["confusion"] is None for model in report["classification"]["models"])
+    assert "dice.png" not in report["figures"] and "roc.png" in report["figures"]
+
+
+def test_one_class_alone_has_no_area(tmp_path: Path) -> None:
+    made = make_experiment(tmp_path, Size(6, 4, (8, 24, 26)))
+    shutil.rmtree(made.path / "masks")
+    (made.classifier / "predictions.csv").write_text(
+        "patient,part,model,probability,status\nP006,test,radiomics,0.7,ok\nP007,test,radiomics,,unsuitable input\n"
+    )
+    assert evaluate(made.path) == 0
+    result = read(made)["classification"]["models"][0]
+    assert result["auc"]["value"] is None and result["calibration"] is None and result["absent"] == 2
+    assert "2 patients without a row" in " ".join(read(made)["missing"])
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ("P999,test,radiomics,0.5,ok", "not in the cohort"),
+        ("P000,test,radiomics,0.5,ok", "of the train split has a prediction of part test"),
+        ("P000,training,radiomics,0.5,ok", "no part 'training'"),
+        ("P000,resubstitution,radiomics,1.5,ok", "not a probability"),
+        ("P000,resubstitution,radiomics,,ok", "no reason why"),
+        ("P001,resubstitution,volume,0.5,ok\nP001,resubstitution,volume,0.6,ok", "second prediction"),
+    ],
+)
+def test_predictions_that_cannot_be_right_are_refused(tmp_path: Path, row: str, words: str) -> None:
+    made = make_experiment(tmp_path, Size(2, 2, (6, 20, 20)))
+    (made.classifier / "predictions.csv").write_text(f"patient,part,model,probability,status\n{row}\n")
+    with pytest.raises(InputError, match=words) as error:
+        evaluate(made.path)
+    assert "predictions.csv, line" in str(error.value)
+
+
+def test_experiments_that_cannot_be_judged_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="not an experiment"):
+        evaluate(tmp_path)
+    made = make_experiment(tmp_path, Size(2, 2, (6, 20, 20)))
+    write_image(made.masks("test", "t2w") / "P002.nii.gz", np.zeros((6, 20, 20), np.uint8), (5.0, 2.0, 1.5))
+    with pytest.raises(GeometryError, match=r"P002\.nii\.gz does not lie on the grid of its reference"):
+        evaluate(made.path)
+    (made.classifier / "classifier.json").write_text('{"classifier": {"threshold": "high"}}')
+    with pytest.raises(InputError, match="train it again"):
+        write_image(made.masks("test", "t2w") / "P002.nii.gz", np.zeros((6, 20, 20), np.uint8))
+        evaluate(made.path)
+    write_classifier(made)
+    for file in [*(made.path / "masks").rglob("*.nii.gz"), made.classifier / "predictions.csv"]:
+        file.unlink()
+    with pytest.raises(InputError, match="neither masks nor predictions"):
+        evaluate(made.path)
+    table = made.cohort / "cohort.csv"
+    table.write_text(table.read_text().replace("P003,test", "P003,train"))
+    with pytest.raises(InputError, match="changed since"):
+        evaluate(made.path)
+    assert open_experiment(made.path).path == made.path
+
+
+def test_records_do_not_tell_folders_of_the_machine() -> None:
+    record = {"command": ["scanside", "train", "/home/someone/cohort"], "n": 3, "deep": {"folder": "/a/b"}}
+    assert neutral(record) == {"command": ["scanside", "train", "cohort"], "n": 3, "deep": {"folder": "b"}}

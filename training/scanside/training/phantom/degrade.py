@@ -1,0 +1,45 @@
+"""What a real scanner adds: coil sensitivity, point spread, N/2 ghost, Rician noise."""
+
+from typing import Any
+
+import numpy as np
+from scipy import ndimage
+
+from scanside.runtime.volume import Geometry
+from scanside.training.phantom.motion import axes_of
+from scanside.training.phantom.shapes import Array
+
+
+def bias_field(rng: np.random.Generator, geometry: Geometry, strength: float) -> Array:
+    """(Z, Y, X) smooth factor around 1: a random quadratic over a 360 × 260 × 200 mm body, exponentiated.
+
+    Args:
+        rng: Source of the coefficients.
+        geometry: The grid.
+        strength: About how far it strays, as a part.
+    """
+    x, y, z = axes_of(geometry)
+    u, v, w = x[None, None, :] / 180, y[None, :, None] / 130, z[:, None, None] / 100
+    c = np.clip(rng.standard_normal(7), -2, 2).astype(np.float32)
+    centre = np.float32(0.8 + 0.4 * rng.random())
+    wave = 0.4 * (c[0] * u + c[1] * v + c[2] * w) + 0.3 * (
+        c[3] * u * v + c[4] * (u * u - v * v) + c[5] * v * w
+    )
+    surface = centre * (u * u + v * v - 0.5)  # coils lie on the surface: the middle is darker
+    return np.exp(np.float32(strength) * (wave + np.float32(0.8) * surface)).astype(np.float32)
+
+
+def point_spread(image: Array, blur: float) -> Array:
+    """Blur along the phase-encoding axis (y) of (..., Z, Y, X); `blur` in voxels."""
+    return ndimage.gaussian_filter1d(image, blur, axis=-2, mode="nearest") if blur > 0 else image
+
+
+def ghost(image: Array, level: float) -> Array:
+    """Add the N/2 ghost of EPI: the image once more, half a field of view along y."""
+    return image + np.float32(level) * np.roll(image, image.shape[-2] // 2, axis=-2)
+
+
+def rician(rng: np.random.Generator, image: Array, sigma: float) -> Array:
+    """Magnitude of a complex image with Gaussian noise of standard deviation `sigma` in both parts."""
+    noise: Any = rng.standard_normal((2, *image.shape), dtype=np.float32)
+    return np.hypot(image + np.float32(sigma) * noise[0], np.float32(sigma) * noise[1]).astype(np.float32)

@@ -1,0 +1,177 @@
+"""One patient → one study: T2WI, DWI (low and high b), ADC, masks and the truth behind them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from scanside.runtime.volume import Geometry, Volume
+from scanside.training.phantom.anatomy import Anatomy, make_anatomy
+from scanside.training.phantom.cohort import PhantomPatient, draw_patient, stream
+from scanside.training.phantom.degrade import bias_field, ghost, point_spread, rician
+from scanside.training.phantom.lesion import Matter
+from scanside.training.phantom.motion import distort, draw_breath, draw_field
+from scanside.training.phantom.render import Rendered, View, render
+from scanside.training.phantom.scanners import DiffusionProtocol, Scanner, SpinEchoProtocol
+from scanside.training.phantom.shapes import Array
+from scanside.training.phantom.signal import adc, ivim, spin_echo
+from scanside.training.phantom.tissues import Tissue, draw_tissues
+
+SMALL_MM = (72.0, 96.0, 96.0)
+"""(Z, Y, X) field of view of a small study."""
+
+SYNTHETIC = "SYNTHETIC PHANTOM, NOT A PATIENT"
+
+
+@dataclass(frozen=True, eq=False)
+class PhantomStudy:
+    """A synthetic study.
+
+    Attributes:
+        patient: Who it is of.
+        scanner: Where it was made.
+        images: t2w, dwi (high b), b0 (low b), adc (1e-6 mm²/s); each (1, Z, Y, X) float32 of whole numbers.
+        masks: Role t2w, dwi → (Z, Y, X) uint8, 1 where at least half of a voxel is lesion.
+        truth: What is known beyond: "parameters" (the lesion's, as a dict), "tissues", and per role "labels"
+            (`render.LABELS`) and "lesion" (fraction of each voxel), "field_hz" and "shift_mm" of the EPI.
+    """
+
+    patient: PhantomPatient
+    scanner: Scanner
+    images: Mapping[str, Volume]
+    masks: Mapping[str, npt.NDArray[np.uint8]]
+    truth: Mapping[str, Any]
+
+
+def make_study(
+    index: int,
+    seed: int,
+    *,
+    scanner: Scanner | None = None,
+    split: str = "train",
+    small: bool = False,
+    noise: float = 1.0,
+) -> PhantomStudy:
+    """Make the study of patient `index` of the cohort with this seed.
+
+    The same arguments give the same bits. Only the scanner depends on `split`: one is held out for testing.
+
+    Args:
+        index: Number of the patient, from 0.
+        seed: Of the cohort.
+        scanner: Another scanner than the one drawn.
+        split: train or test.
+        small: Only 72 × 96 × 96 mm around the lesion: for tests.
+        noise: Factor on the noise; 0 for none.
+    """
+    patient = draw_patient(index, seed, split)
+    where = scanner or patient.scanner
+    anatomy = make_anatomy(stream(seed, index, "anatomy"), patient.lesion, where.field_t)
+    tissues = draw_tissues(stream(seed, index, "tissues"), where.field_t)
+    crop = SMALL_MM if small else None
+    t2w, t2w_truth = _t2w(stream(seed, index, "t2w"), anatomy, tissues, where, crop, noise)
+    dwi, dwi_truth = _dwi(stream(seed, index, "dwi"), anatomy, tissues, where, crop, noise)
+    masks = {
+        role: (truth["lesion"] >= 0.5).astype(np.uint8)
+        for role, truth in (("t2w", t2w_truth), ("dwi", dwi_truth))
+    }
+    truth = {"parameters": patient.lesion.as_dict(), "tissues": tissues, "t2w": t2w_truth, "dwi": dwi_truth}
+    return PhantomStudy(patient, where, {"t2w": t2w, **dwi}, masks, truth)
+
+
+def _t2w(rng: np.random.Generator, anatomy: Anatomy, tissues: Mapping[str, Tissue], scanner: Scanner,
+         crop: tuple[float, float, float] | None, noise: float) -> tuple[Volume, dict[str, Any]]:  # fmt: skip
+    protocol = scanner.t2w
+    geometry = _grid(rng, protocol, anatomy, crop)
+    view = View(geometry, protocol.thickness, draw_breath(rng, geometry.shape[0], 0.8))
+    unit = scanner.scale * float(rng.uniform(0.85, 1.15)) / _t2_signal(tissues["pancreas"], protocol)
+    signals = {
+        name: np.array([unit * _t2_signal(tissue, protocol)], dtype=np.float32)
+        for name, tissue in tissues.items()
+    }
+
+    def lesion_signal(matter: Matter) -> Array:
+        mixed = _blend(
+            matter, tissues, lambda t1, t2, pd, d, f, ds: spin_echo(t1, t2, pd, protocol.te, protocol.tr)
+        )
+        return (np.float32(unit) * mixed)[None].astype(np.float32)
+
+    rendered = render(anatomy, view, signals, lesion_signal)
+    image = point_spread(rendered.signal[0], protocol.blur) * bias_field(rng, geometry, scanner.bias)
+    sigma = float(signals["pancreas"][0]) / protocol.snr * float(rng.uniform(0.85, 1.15)) * noise
+    return _volume(rician(rng, image, sigma), geometry), _truth(rendered) | {"sigma": sigma}
+
+
+def _dwi(rng: np.random.Generator, anatomy: Anatomy, tissues: Mapping[str, Tissue], scanner: Scanner,
+         crop: tuple[float, float, float] | None, noise: float) -> tuple[dict[str, Volume], dict[str, Any]]:  # fmt: skip
+    protocol = scanner.dwi
+    geometry = _grid(rng, protocol, anatomy, crop)
+    field = draw_field(rng, anatomy, scanner.field_t)
+    distortion = distort(field, protocol, geometry)
+    view = View(geometry, protocol.thickness, draw_breath(rng, geometry.shape[0], 1.0), distortion)
+    unit = 400 * float(rng.uniform(0.85, 1.15)) / _dwi_signal(tissues["pancreas"], protocol)[0]
+    signals = {
+        name: (unit * _dwi_signal(tissue, protocol)).astype(np.float32) for name, tissue in tissues.items()
+    }
+
+    def lesion_signal(matter: Matter) -> Array:
+        def of(b: float) -> Array:
+            return _blend(
+                matter, tissues,
+                lambda t1, t2, pd, d, f, ds: spin_echo(t1, t2, pd, protocol.te, protocol.tr) * ivim(d, f, ds, b),
+            )  # fmt: skip
+
+        return (np.float32(unit) * np.stack([of(b) for b in protocol.b_actual])).astype(np.float32)
+
+    rendered = render(anatomy, view, signals, lesion_signal)
+    image = ghost(point_spread(rendered.signal, protocol.blur), protocol.ghost)
+    image = image * bias_field(rng, geometry, scanner.bias)
+    sigma = float(signals["pancreas"][0]) / protocol.snr * float(rng.uniform(0.85, 1.15)) * noise
+    low = rician(rng, image[0], sigma)
+    high = rician(rng, image[1], sigma / protocol.averages**0.5)
+    fitted = adc(low, high, *protocol.b_actual, floor=max(4 * sigma, 0.03 * 400))
+    images = {"dwi": _volume(high, geometry), "b0": _volume(low, geometry), "adc": _volume(fitted, geometry)}
+    known = {"sigma": sigma, "field": field, "distortion": distortion}
+    return images, _truth(rendered) | known
+
+
+def _t2_signal(tissue: Tissue, protocol: SpinEchoProtocol) -> float:
+    suppressed = 1 - tissue.fat * (1 - protocol.fat)
+    return float(suppressed * spin_echo(tissue.t1, tissue.t2, tissue.density, protocol.te, protocol.tr))
+
+
+def _dwi_signal(tissue: Tissue, protocol: DiffusionProtocol) -> npt.NDArray[np.float64]:
+    suppressed = 1 - tissue.fat * (1 - protocol.fat)
+    echo = suppressed * spin_echo(tissue.t1, tissue.t2, tissue.density, protocol.te, protocol.tr)
+    return np.array([echo * ivim(tissue.d, tissue.f, tissue.d_star, b) for b in protocol.b_actual])
+
+
+def _blend(matter: Matter, tissues: Mapping[str, Tissue], equation: Any) -> Array:
+    """Signals of solid tumour, cyst and clot, mixed by their shares."""
+    cyst, clot = tissues["cyst"], tissues["blood_clot"]
+    solid = equation(matter.t1, matter.t2, 0.9, matter.d, matter.f, 40.0)
+    mixed = matter.cyst * equation(cyst.t1, cyst.t2, cyst.density, cyst.d, cyst.f, cyst.d_star)
+    mixed += matter.clot * equation(clot.t1, clot.t2, clot.density, clot.d, clot.f, clot.d_star)
+    return np.asarray(mixed + (1 - matter.cyst - matter.clot) * solid, dtype=np.float32)
+
+
+def _grid(rng: np.random.Generator, protocol: SpinEchoProtocol | DiffusionProtocol, anatomy: Anatomy,
+          crop: tuple[float, float, float] | None) -> Geometry:  # fmt: skip
+    """The stack of slices as an operator would place it; a crop is centred on the lesion."""
+    aim = np.array([anatomy.centre[2], 0.0, 0.0]) + rng.normal(0, 3.0, 3)
+    shape = protocol.shape
+    if crop is not None:
+        aim = np.array(anatomy.lesion.centre[::-1]) + rng.normal(0, 3.0, 3)
+        shape = tuple(round(mm / step) for mm, step in zip(crop, protocol.spacing, strict=True))
+    first = aim - 0.5 * (np.array(shape) - 1) * protocol.spacing
+    return Geometry(shape, protocol.spacing, tuple(np.round(first[::-1], 3).tolist()))
+
+
+def _volume(image: Array, geometry: Geometry) -> Volume:
+    return Volume(np.rint(np.clip(image, 0, 32767)).astype(np.float32)[None], geometry)
+
+
+def _truth(rendered: Rendered) -> dict[str, Any]:
+    return {"labels": rendered.labels, "lesion": rendered.lesion}

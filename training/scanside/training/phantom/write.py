@@ -1,0 +1,136 @@
+"""A phantom cohort on disk: NIfTI and masks by patient, and the cohort's table."""
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import SimpleITK as sitk
+
+from scanside.runtime.errors import OutputError, UsageError
+from scanside.runtime.images.files import atomic_write
+from scanside.runtime.volume import Geometry
+from scanside.training.cohort.table import Patient, write_cohort_table
+from scanside.training.phantom.cohort import split_of
+from scanside.training.phantom.study import SYNTHETIC, PhantomStudy, make_study
+
+VERSION = "1"
+"""Of the phantom: changes when the same seed gives other images."""
+
+DESCRIPTION = (
+    "Synthetic abdominal MRI of a physics-based phantom with pancreatic lesions. No patient's data. "
+    "What a program reaches on it says nothing about patients."
+)
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class PhantomChoice:
+    """What to make.
+
+    Attributes:
+        patients: How many.
+        train: How many of them, from the first, are training patients.
+        seed: Of the cohort; patient k is the same whatever the number of patients.
+        dicom: Sequences as DICOM series instead of NIfTI files.
+        jobs: Processes.
+        small: Only a small box around the lesion, for tests.
+    """
+
+    patients: int
+    train: int
+    seed: int
+    dicom: bool = False
+    jobs: int = 1
+    small: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.train <= self.patients:
+            raise UsageError(f"--train must be between 0 and {self.patients}, not {self.train}.")
+
+
+def write_cohort(out: Path, choice: PhantomChoice, say: Say) -> None:
+    """Make a cohort folder.
+
+    Args:
+        out: Must not exist, or be empty.
+        say: Receives progress with the time left.
+
+    Raises:
+        OutputError: If the folder holds something, or cannot be written.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise OutputError(f"{out} exists already and is not empty; choose another OUT.")
+    start, rows = time.perf_counter(), []
+    for row in _patients(out, choice):
+        rows.append(row)
+        left = (time.perf_counter() - start) / len(rows) * (choice.patients - len(rows))
+        say(f"Patient {len(rows)} of {choice.patients} written, {_minutes(left)} left")
+    write_cohort_table(
+        out,
+        rows,
+        name=f"phantom-{choice.patients}-seed-{choice.seed}",
+        synthetic=True,
+        description=DESCRIPTION,
+        provenance={"generator": "scanside phantom", "phantom_version": VERSION, "seed": choice.seed,
+                    "patients": choice.patients, "train": choice.train},
+    )  # fmt: skip
+
+
+def write_patient(folder: Path, study: PhantomStudy, *, dicom: bool) -> None:
+    """Write one study: a sequence a file (or a DICOM series a folder), and a mask a role."""
+    if dicom:
+        from scanside.training.phantom.dicom import write_cohort_series
+
+        write_cohort_series(study, folder)
+    else:
+        for sequence, volume in study.images.items():
+            _write(volume.data[0].astype(np.int16), volume.geometry, folder / f"{sequence}.nii.gz")
+    for role, mask in study.masks.items():
+        _write(mask, study.images[role].geometry, folder / f"{role}_mask.nii.gz")
+
+
+def _patients(out: Path, choice: PhantomChoice) -> Iterator[Patient]:
+    one = partial(_one, out=out, choice=choice)
+    if choice.jobs == 1:
+        yield from map(one, range(choice.patients))
+        return
+    with ProcessPoolExecutor(choice.jobs, mp_context=get_context("spawn")) as pool:
+        yield from pool.map(one, range(choice.patients))
+
+
+def _one(index: int, out: Path, choice: PhantomChoice) -> Patient:
+    study = make_study(index, choice.seed, split=split_of(index, choice.train), small=choice.small)
+    person = study.patient
+    write_patient(out / person.name, study, dicom=choice.dicom)
+    return Patient(
+        patient=person.name,
+        split=person.split,
+        diagnosis=person.lesion.diagnosis,
+        age=person.age,
+        sex=person.sex,
+        scanner=study.scanner.name,
+        field_t=study.scanner.field_t,
+        lesion_mm=round(person.lesion.size_mm, 1),
+    )
+
+
+def _write(array: npt.NDArray[Any], geometry: Geometry, path: Path) -> None:
+    image = sitk.GetImageFromArray(array)
+    image.SetSpacing(geometry.spacing[::-1])
+    image.SetOrigin(geometry.origin)
+    image.SetDirection(geometry.direction)
+    image.SetMetaData("descrip", SYNTHETIC)
+    with atomic_write(path) as temporary:
+        sitk.WriteImage(image, str(temporary), useCompression=True)
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

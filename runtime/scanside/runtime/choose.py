@@ -6,7 +6,7 @@ bundle and machine, not once a call.
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,21 +35,32 @@ def open_segmenter(
         BackendError: If the device asked for is not available, or none passes.
     """
     options = options or Options()
+    return Segmenter(bundle, options, choose_device(bundle, options, (bundle.role(options.role),), say))
+
+
+def choose_device(
+    bundle: Bundle, options: Options, roles: Sequence[str], say: Callable[[str], None] = _silent
+) -> Obtained:
+    """The device that the options ask for: of `auto`, the first that passes the golden cases of all `roles`.
+
+    Raises:
+        BackendError: If none passes.
+    """
     if options.device != "auto":
-        return Segmenter(
-            bundle, options, Obtained(options.device, options.device, "asked for", options.precision)
-        )
+        return Obtained(options.device, options.device, "asked for", options.precision)
     reasons: list[str] = []
     for device in DEVICES:
         module = backend(device)
-        problem = _unusable(module, options.precision) or _golden_problem(bundle, options, module, say)
+        problem = _unusable(module, options.precision)
+        for role in roles:
+            problem = problem or _golden_problem(bundle, replace(options, role=role), module, say)
         if problem is None:
             why = "first in order of speed that passes the golden cases on this machine"
             if not bundle.manifest.golden:
                 why = "first in order of speed; the bundle has no golden cases to test it with"
             if reasons:
                 why += f" ({'; '.join(reasons)})"
-            return Segmenter(bundle, options, Obtained("auto", device, why, options.precision))
+            return Obtained("auto", device, why, options.precision)
         reasons.append(f"not {device}: {problem}")
     raise BackendError(
         f"No device can run bundle {bundle.path} here: {'; '.join(reasons)}; see `scanside doctor`."

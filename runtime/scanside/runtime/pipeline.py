@@ -133,7 +133,7 @@ class Segmenter:
             raise InputError(
                 f"The model takes {wanted} channel(s) ({names}), the image has {volume.channels}."
             )
-        clock = _Clock(case, listener)
+        clock = Clock(case, listener)
         original = volume.geometry
         volume, mask = self._oriented(volume, previous)
         staged: _Staged | None = None
@@ -168,7 +168,7 @@ class Segmenter:
         stage: _Stage,
         volume: Volume,
         previous: Mask | None,
-        clock: "_Clock",
+        clock: "Clock",
         prefix: str,
         probabilities: bool,
     ) -> "_Staged":
@@ -187,7 +187,7 @@ class Segmenter:
         return _Staged(mask, full, ready.logits)
 
     def _prepare(
-        self, stage: _Stage, volume: Volume, previous: Mask | None, clock: "_Clock", prefix: str
+        self, stage: _Stage, volume: Volume, previous: Mask | None, clock: "Clock", prefix: str
     ) -> "_Predicted":
         """Everything up to the logits on the network's grid."""
         plan = stage.plan
@@ -209,7 +209,7 @@ class Segmenter:
         return _Predicted(place, logits)
 
     def _logits(
-        self, stage: _Stage, image: npt.NDArray[np.float32], clock: "_Clock", name: str
+        self, stage: _Stage, image: npt.NDArray[np.float32], clock: "Clock", name: str
     ) -> npt.NDArray[np.float16]:
         """Sliding window of every fold, averaged as nnU-Net averages."""
         folds, total = len(stage.sessions), None
@@ -256,7 +256,7 @@ class _Staged:
 
 
 @dataclass
-class _Clock:
+class Clock:
     """Announces stages and keeps their times."""
 
     case: str

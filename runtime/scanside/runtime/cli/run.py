@@ -1,0 +1,134 @@
+"""`scanside run`: a study in; masks, lesions, signature, probability and pictures out."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from scanside.runtime.bundle import Bundle, open_bundle
+from scanside.runtime.cli.progress import ProgressBars
+from scanside.runtime.errors import InputError
+from scanside.runtime.events import CaseFailed, CaseFinished, StageFinished, StageStarted
+from scanside.runtime.options import Options
+
+if TYPE_CHECKING:
+    from scanside.runtime.study.records import StudyInput, StudyResult
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+@app.command()
+def run(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle folder with a classifier.")],
+    study: Annotated[
+        Path,
+        typer.Argument(
+            metavar="STUDY",
+            help="Folder with a DICOM study (any nesting), or with t2w.nii.gz, dwi.nii.gz and adc.nii.gz.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="OUT", help="Folder for the results.")],
+    t2w: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="The T2WI: image file or series folder.")
+    ] = None,
+    dwi: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="The high-b image: image file or series folder.")
+    ] = None,
+    adc: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="The ADC map: image file or series folder.")
+    ] = None,
+    device: Annotated[
+        str, typer.Option(metavar="NAME", help="auto, openvino or cpu (ONNX Runtime).")
+    ] = "auto",
+    precision: Annotated[
+        str, typer.Option(metavar="NAME", help="fp32 (exact), mixed or bf16 (approximations).")
+    ] = "fp32",
+    no_mirroring: Annotated[
+        bool, typer.Option("--no-mirroring", help="Skip mirror variants: faster, an approximation.")
+    ] = False,
+    step_size: Annotated[
+        float, typer.Option(metavar="X", help="Tile step as a part of the tile; 0.5 is nnU-Net's.")
+    ] = 0.5,
+    folds: Annotated[
+        str | None, typer.Option(metavar="LIST", help="Folds to average, such as 0,1; default all.")
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(metavar="N", help="Threads of the network; default one a core.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that exist.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print result.json on stdout.")] = False,
+) -> int:
+    """Run a study through a bundle: masks, lesion table, signature, probability with its status, pictures.
+
+    OUT gets <segmenter>_mask.nii.gz (and .dcm, DICOM SEG, for DICOM input), <segmenter>_overlay.png and result.json.
+    Status is ok, indeterminate, no lesion segmented (not: negative) or unsuitable input (exit code 5).
+
+    Examples:
+
+      scanside run pancreas.bundle study_folder -o result
+
+      scanside run pancreas.bundle study_folder -o result --t2w study_folder/series5 --json
+    """
+    from scanside.runtime.study.report import run_report
+    from scanside.runtime.study.words import summary
+    from scanside.runtime.study.write import refuse_existing, write_result
+
+    options = Options(
+        device=device,
+        precision=precision,
+        mirroring=not no_mirroring,
+        step_size=step_size,
+        folds=tuple(fold.strip() for fold in folds.split(",")) if folds is not None else None,
+        threads=threads,
+    )
+    given = {name: path for name, path in (("t2w", t2w), ("dwi", dwi), ("adc", adc)) if path is not None}
+    for path in (study, *given.values()):
+        if not path.exists():
+            raise InputError(f"There is no file or folder {path}; check the path.")
+    opened = open_bundle(bundle)
+    refuse_existing(out, opened.manifest.final_roles, overwrite)
+    with ProgressBars(1) as bars:
+        result, channels = _compute(opened, options, study, given, bars)
+        name = study.resolve().name
+
+        def document(final: "StudyResult", outputs: list[Path]) -> dict[str, Any]:
+            return run_report(final, opened, options, [study, *given.values()], outputs)
+
+        report = write_result(result, opened, channels, out, document, bars)
+        bars(CaseFailed(name, result.reason or "") if result.exit_code else CaseFinished(name))
+    for line in summary(report, files=as_json):
+        print(line, file=sys.stderr)
+    if as_json:
+        print(json.dumps(report, indent=1))
+    else:
+        for path in report["outputs"]:
+            print(path)
+    return result.exit_code
+
+
+def _compute(
+    bundle: Bundle, options: Options, path: Path, given: dict[str, Path], bars: ProgressBars
+) -> "tuple[StudyResult, dict[str, tuple[str, ...]]]":
+    """Read the study first: one that is refused needs no network."""
+    from scanside.runtime.study.pipeline import StudyRunner, read_recipe, refused
+
+    recipe = read_recipe(bundle)
+    channels = dict(recipe.channels)
+    try:
+        study = _read(path, recipe.needed, given, bars)
+    except InputError as error:
+        return refused(str(error)), channels
+    with StudyRunner(bundle, options, lambda words: print(f"{words} …", file=sys.stderr)) as runner:
+        return runner.run(study, bars), channels
+
+
+def _read(path: Path, needed: tuple[str, ...], given: dict[str, Path], bars: ProgressBars) -> "StudyInput":
+    from scanside.runtime.study.read import read_study
+
+    name = path.resolve().name
+    bars(StageStarted(name, "read"))
+    study = read_study(path, needed, given)
+    bars(StageFinished(name, "read", study.read_ms))
+    return study

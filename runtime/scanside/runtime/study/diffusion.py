@@ -1,0 +1,118 @@
+"""ADC: its unit, its grid, and two-point computation where the scanner made no map."""
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from scanside.runtime.errors import InputError
+from scanside.runtime.radiomics.body import body_mask
+from scanside.runtime.volume import Geometry, Volume
+
+UNIT = "1e-6 mm²/s"
+TYPICAL = (300.0, 4000.0)
+"""1e-6 mm²/s: where the median of a body lies, whatever its organs (spleen 850, pancreas 1500, fluid 2800)."""
+_FACTORS = ((1.0, UNIT), (1e3, "1e-3 mm²/s"), (1e6, "mm²/s"))
+LOWEST_HIGH_B = 400.0
+HIGHEST_LOW_B = 100.0
+"""s/mm²: b-values between which two points make an ADC."""
+_FEWEST = 50
+_COVERED = 0.95
+"""Part of the DWI that an image must cover to be brought onto its grid."""
+
+
+def two_point_adc(low: Volume, high: Volume, b_low: float | None, b_high: float | None) -> Volume:
+    """ADC = ln(S_low / S_high) / (b_high - b_low), 1e-6 mm²/s; 0 where a signal or the ADC is not positive.
+
+    Raises:
+        InputError: If a b-value is unknown or they are too near to each other, or the grids differ.
+    """
+    if b_low is None or b_high is None:
+        raise InputError(
+            "The study has no ADC map, and the b-values to compute one are unknown; add the ADC map."
+        )
+    if b_low > HIGHEST_LOW_B or b_high < LOWEST_HIGH_B:
+        raise InputError(
+            f"The study has no ADC map, and none can be computed from b = {b_low:g} and {b_high:g} s/mm² (b up to "
+            f"{HIGHEST_LOW_B:g} and from {LOWEST_HIGH_B:g} are needed); add the ADC map."
+        )
+    difference = low.geometry.difference(high.geometry)
+    if difference:
+        raise InputError(
+            f"The study has no ADC map, and b0 and dwi do not lie on one grid ({difference}); add the ADC map."
+        )
+    usable = (low.data > 0) & (high.data > 0)
+    ratio = np.ones(low.data.shape)
+    np.divide(low.data, high.data, out=ratio, where=usable)
+    adc = np.log(ratio) / (b_high - b_low) * 1e6
+    return Volume(np.maximum(adc, 0).astype(np.float32), low.geometry)
+
+
+def in_unit(adc: Volume, reference: Volume) -> tuple[Volume, str | None]:
+    """Bring an ADC map to 1e-6 mm²/s.
+
+    Args:
+        reference: The DWI on the same grid, which shows where the body is; the map itself where there is none.
+
+    Returns:
+        The map, and a warning if it had another unit.
+
+    Raises:
+        InputError: If the median in the body is no ADC in any unit.
+    """
+    body = body_mask(reference.data[0].astype(np.float64)) & (adc.data[0] > 0)
+    if np.count_nonzero(body) < _FEWEST:
+        raise InputError(
+            "The ADC map holds no values in the body; check that it is the ADC map of this study."
+        )
+    median = float(np.median(adc.data[0][body]))
+    for factor, unit in _FACTORS:
+        if TYPICAL[0] <= median * factor <= TYPICAL[1]:
+            if factor == 1:
+                return adc, None
+            warning = (
+                f"The ADC map is in {unit} (median in the body {median:.3g}); it was converted to {UNIT}."
+            )
+            return Volume((adc.data * np.float64(factor)).astype(np.float32), adc.geometry), warning
+    raise InputError(
+        f"The ADC map has a median of {median:.3g} in the body, which is no ADC in {UNIT} (expected "
+        f"{TYPICAL[0]:g} to {TYPICAL[1]:g}); check its unit and that it is an ADC map."
+    )
+
+
+def onto_grid(volume: Volume, grid: Geometry, name: str) -> Volume:
+    """Interpolate an image linearly at the voxel centres of another grid, in patient space.
+
+    A rim of the grid outside the image takes its nearest values; it must be small.
+
+    Raises:
+        InputError: If the image does not cover the grid.
+    """
+    where = indices_in(volume.geometry, grid_points(grid))
+    covered = float(inside(volume.geometry, where).mean())
+    if covered < _COVERED:
+        raise InputError(
+            f"{name} covers only {covered:.0%} of the dwi; use maps that were computed from this dwi."
+        )
+    values = ndimage.map_coordinates(
+        volume.data[0], where.reshape(3, *grid.shape), order=1, mode="nearest", output=np.float32
+    )
+    return Volume(values[None], grid)
+
+
+def grid_points(grid: Geometry) -> npt.NDArray[np.float64]:
+    """(3, N) x, y, z in mm, LPS, of all voxel centres, z slowest."""
+    z, y, x = np.indices(grid.shape).reshape(3, -1)
+    steps = np.stack([x, y, z]) * np.array(grid.spacing[::-1])[:, None]
+    return np.array(grid.origin)[:, None] + grid.direction_matrix @ steps
+
+
+def indices_in(grid: Geometry, points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """(3, N) fractional z, y, x of points (3, N) given as x, y, z in mm, LPS."""
+    steps = grid.direction_matrix.T @ (points - np.array(grid.origin)[:, None])
+    return np.asarray((steps / np.array(grid.spacing[::-1])[:, None])[::-1])
+
+
+def inside(grid: Geometry, where: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+    """Which fractional indices (3, N) lie within a voxel of the grid."""
+    size = np.array(grid.shape)[:, None]
+    return np.asarray(((where >= -0.5 - 1e-6) & (where <= size - 0.5 + 1e-6)).all(axis=0))

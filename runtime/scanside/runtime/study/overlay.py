@@ -1,0 +1,133 @@
+"""A picture for a person: slices through the lesion with its outline, in radiological view, with what must be on it."""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw, ImageFont
+from scipy import ndimage
+
+from scanside.runtime.images.files import atomic_write
+from scanside.runtime.images.orient import reorient
+from scanside.runtime.volume import Volume
+
+BANNER = "RESEARCH USE ONLY"
+SYNTHETIC = "SYNTHETIC PHANTOM"
+
+PANEL = 240
+"""Pixels of a slice's longer side."""
+MOST_SLICES = 12
+VIEW_MM = 180.0
+"""What is shown around the lesion, at least; the whole image where it is smaller."""
+_BAR, _GAP, _COLUMNS = 26, 4, 4
+_WINDOW = (1.0, 99.5)
+_BLACK, _WHITE, _RED, _YELLOW = (0, 0, 0), (235, 235, 235), (190, 30, 30), (255, 210, 0)
+
+Gray = npt.NDArray[np.uint8]
+Box = tuple[slice, slice]
+
+
+def write_overlay(
+    volume: Volume, mask: npt.NDArray[np.uint8], path: Path, title: str, synthetic: bool
+) -> None:
+    """Write a PNG: a panel a slice, through the lesion and one beyond each end, top left the lowest.
+
+    Without a lesion evenly spaced slices of the whole image are shown, and the title should say so.
+
+    Args:
+        volume: The image, (1, Z, Y, X).
+        mask: (Z, Y, X), the lesion > 0.
+        path: File to write; replaced in one step.
+        title: Line above the slices.
+        synthetic: Burn `SYNTHETIC PHANTOM` in as well.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    picture = draw_overlay(volume, mask, title, synthetic)
+    with atomic_write(path) as temporary:
+        picture.save(temporary, format="PNG")
+
+
+def draw_overlay(volume: Volume, mask: npt.NDArray[np.uint8], title: str, synthetic: bool) -> Image.Image:
+    """The picture that `write_overlay` writes."""
+    upright, _ = reorient(
+        volume, "LPS"
+    )  # x to the patient's left, y to posterior: as a radiologist looks at it
+    as_image = Volume(mask[None].astype(np.float32), volume.geometry)
+    lesion = reorient(as_image, "LPS")[0].data[0] > 0
+    slices = _slices(lesion)
+    box = _view(lesion, upright)
+    low, high = np.percentile(upright.data[0][slices], _WINDOW)
+    panels = []
+    for z in slices:
+        gray = np.clip((upright.data[0][z][box] - low) / max(float(high - low), 1e-6), 0, 1)
+        place = f"slice {z + 1}/{len(lesion)}"
+        panels.append(_panel((gray * 255).astype(np.uint8), lesion[z][box], upright.geometry.spacing, place))
+    return _montage(panels, title, f"{BANNER} - {SYNTHETIC}" if synthetic else BANNER)
+
+
+def _slices(lesion: npt.NDArray[np.bool_]) -> list[int]:
+    """Slices to show, ascending: through the lesion and one beyond each end, thinned out to `MOST_SLICES`."""
+    through = np.flatnonzero(lesion.any(axis=(1, 2)))
+    first, last = (through[0] - 1, through[-1] + 1) if through.size else (0, len(lesion) - 1)
+    first, last = max(int(first), 0), min(int(last), len(lesion) - 1)
+    count = min(last - first + 1, MOST_SLICES)
+    return sorted({round(float(z)) for z in np.linspace(first, last, count)})
+
+
+def _view(lesion: npt.NDArray[np.bool_], volume: Volume) -> Box:
+    """The rows and columns to show: `VIEW_MM` around the lesion, more if it is larger; all without a lesion."""
+    sides = []
+    for axis in (1, 2):
+        size, pixel = lesion.shape[axis], volume.geometry.spacing[axis]
+        hit = np.flatnonzero(lesion.any(axis=tuple(a for a in range(3) if a != axis)))
+        if not hit.size:
+            sides.append(slice(0, size))
+            continue
+        width = min(size, round(max(VIEW_MM / pixel, 1.5 * (hit[-1] - hit[0] + 1))))
+        start = int(np.clip((hit[0] + hit[-1] + 1) // 2 - width // 2, 0, size - width))
+        sides.append(slice(start, start + width))
+    return sides[0], sides[1]
+
+
+def _panel(
+    gray: Gray, lesion: npt.NDArray[np.bool_], spacing: tuple[float, float, float], place: str
+) -> Image.Image:
+    """One slice at the right aspect, with its outline, sides and number."""
+    tall, wide = gray.shape[0] * spacing[1], gray.shape[1] * spacing[2]
+    scale = PANEL / max(tall, wide)
+    size = (max(1, round(wide * scale)), max(1, round(tall * scale)))
+    shown = np.array(Image.fromarray(gray).resize(size, Image.Resampling.BILINEAR).convert("RGB"))
+    drawn = np.array(Image.fromarray(lesion.astype(np.uint8)).resize(size, Image.Resampling.NEAREST)) > 0
+    shown[ndimage.binary_dilation(drawn) & ~drawn] = _YELLOW
+    panel = Image.new("RGB", (PANEL, PANEL), _BLACK)
+    left, top = (PANEL - size[0]) // 2, (PANEL - size[1]) // 2
+    panel.paste(Image.fromarray(shown), (left, top))
+    pen, font = ImageDraw.Draw(panel), _font(12)
+    pen.text((4, PANEL // 2), "R", fill=_WHITE, font=font, anchor="lm")
+    pen.text((PANEL - 4, PANEL // 2), "L", fill=_WHITE, font=font, anchor="rm")
+    pen.text((PANEL // 2, 3), "A", fill=_WHITE, font=font, anchor="ma")
+    pen.text((PANEL // 2, PANEL - 3), "P", fill=_WHITE, font=font, anchor="md")
+    pen.text((4, PANEL - 3), place, fill=_WHITE, font=font, anchor="ld")
+    return panel
+
+
+def _montage(panels: list[Image.Image], title: str, banner: str) -> Image.Image:
+    columns = min(len(panels), _COLUMNS)
+    rows = -(-len(panels) // columns)
+    width = max(columns * (PANEL + _GAP) + _GAP, 2 * (PANEL + _GAP) + _GAP)
+    picture = Image.new("RGB", (width, rows * (PANEL + _GAP) + 2 * _BAR), _BLACK)
+    pen = ImageDraw.Draw(picture)
+    pen.text((_GAP + 2, _BAR // 2), title, fill=_WHITE, font=_font(13), anchor="lm")
+    for number, panel in enumerate(panels):
+        row, column = divmod(number, columns)
+        picture.paste(panel, (_GAP + column * (PANEL + _GAP), _BAR + row * (PANEL + _GAP)))
+    bottom = picture.height - _BAR
+    pen.rectangle((0, bottom, width, picture.height), fill=_RED)
+    pen.text((width // 2, bottom + _BAR // 2), banner, fill=_WHITE, font=_font(14), anchor="mm")
+    return picture
+
+
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)

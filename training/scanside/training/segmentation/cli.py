@@ -44,12 +44,22 @@ def segment(
             help="nnU-Net trainer; default nnUNetTrainer, with compact plans nnUNetTrainerNoMirroring.",
         ),
     ] = None,
+    optimizer: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="sgd or adam, nnU-Net's of each; default: the trainer's; compact: adam."
+        ),
+    ] = None,
+    learning_rate: Annotated[
+        float | None,
+        typer.Option(metavar="X", help="The first one; default: the trainer's 0.01; compact: 0.002."),
+    ] = None,
     epochs: Annotated[
-        int | None, typer.Option(metavar="E", min=1, help="Default: the trainer's 1000; compact: 40.")
+        int | None, typer.Option(metavar="E", min=1, help="Default: the trainer's 1000; compact: 50.")
     ] = None,
     iterations: Annotated[
         int | None,
-        typer.Option(metavar="I", min=1, help="A training epoch's; default: the trainer's 250; compact: 40."),
+        typer.Option(metavar="I", min=1, help="A training epoch's; default: the trainer's 250; compact: 30."),
     ] = None,
     val_iterations: Annotated[
         int | None,
@@ -61,7 +71,7 @@ def segment(
             metavar="P",
             min=0,
             max=1,
-            help="Part of the patches centred on the lesion; default 0.33; compact: 0.66.",
+            help="Part of the patches centred on the lesion; default 0.33; compact: 0.8.",
         ),
     ] = None,
     small_lesions: Annotated[
@@ -111,10 +121,12 @@ def segment(
         plans=plans,
         configuration=configuration,
         trainer=trainer or ("nnUNetTrainerNoMirroring" if small else "nnUNetTrainer"),
-        epochs=epochs or (40 if small else None),
-        iterations=iterations or (40 if small else None),
+        optimizer=optimizer or ("adam" if small else None),
+        learning_rate=learning_rate or (0.002 if small else None),
+        epochs=epochs or (50 if small else None),
+        iterations=iterations or (30 if small else None),
         val_iterations=val_iterations or (5 if small else None),
-        foreground=foreground if foreground is not None else (0.66 if small else None),
+        foreground=foreground if foreground is not None else (0.8 if small else None),
         small_lesions=small_lesions,
         seed=seed,
         device=device,

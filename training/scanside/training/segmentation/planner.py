@@ -10,7 +10,7 @@ FINEST_MM = 2.4
 """The target spacing is nowhere finer: a 10 mm lesion still spans four voxels."""
 FEATURES = 8
 MAX_FEATURES = 32
-MEMORY_GB = 0.16
+MEMORY_GB = 0.07
 """nnU-Net's memory target; patch and batch follow from it."""
 MAX_PARAMETERS = 1_500_000
 

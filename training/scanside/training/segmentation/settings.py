@@ -29,6 +29,8 @@ class Settings:
         plans: `compact`, `default` (nnU-Net's) or the class name of an nnU-Net planner.
         configuration: `3d_fullres`, `3d_lowres` or `2d`.
         trainer: Class name of an nnU-Net trainer.
+        optimizer: `adam` (nnU-Net's AdamW), `sgd` (nnU-Net's default), or None for what the trainer says.
+        learning_rate: The first one; None keeps the trainer's.
         epochs, iterations, val_iterations: None keeps what the trainer says.
         foreground: Part of a batch that is centred on the lesion; None keeps the trainer's.
         small_lesions: Draw patients with lesions below 20 mm three times as often.
@@ -44,6 +46,8 @@ class Settings:
     plans: str = COMPACT
     configuration: str = "3d_fullres"
     trainer: str = "nnUNetTrainer"
+    optimizer: str | None = None
+    learning_rate: float | None = None
     epochs: int | None = None
     iterations: int | None = None
     val_iterations: int | None = None
@@ -69,6 +73,8 @@ class Settings:
             raise UsageError("Out-of-fold masks need at least 2 folds.")
         if self.device not in ("cpu", "cuda"):
             raise UsageError(f"There is no device '{self.device}' to train on; choose cpu or cuda.")
+        if self.optimizer not in (None, "adam", "sgd"):
+            raise UsageError(f"There is no optimizer '{self.optimizer}'; choose adam or sgd.")
         if self.foreground is not None and not 0 <= self.foreground <= 1:
             raise UsageError("--foreground is a part of the batch, between 0 and 1.")
 

@@ -19,6 +19,17 @@ Send = Callable[[dict[str, Any]], None]
 """Receives what happens, as a JSON object."""
 
 
+def _adam(trainer: Any) -> Any:
+    return find_trainer("nnUNetTrainerAdam").configure_optimizers(trainer)
+
+
+def _sgd(trainer: Any) -> Any:
+    return find_trainer("nnUNetTrainer").configure_optimizers(trainer)
+
+
+_OPTIMIZERS: dict[str | None, Callable[[Any], Any]] = {"adam": _adam, "sgd": _sgd}
+
+
 def make_trainer(
     settings: Settings,
     fold: int,
@@ -46,6 +57,7 @@ def make_trainer(
         device=torch.device(settings.device),
     )
     for attribute, value in (
+        ("initial_lr", settings.learning_rate),
         ("num_epochs", settings.epochs),
         ("num_iterations_per_epoch", settings.iterations),
         ("num_val_iterations_per_epoch", settings.val_iterations),
@@ -56,6 +68,8 @@ def make_trainer(
     if settings.foreground is not None:
         # nnU-Net rounds the part of a batch to whole samples: of a batch of two, 0.33 and 0.66 are the same one.
         trainer.probabilistic_oversampling = True
+    if settings.optimizer:
+        trainer.configure_optimizers = lambda: _OPTIMIZERS[settings.optimizer](trainer)
     trainer.save_every = max(1, min(trainer.save_every, trainer.num_epochs // 20))
     _hook_epochs(trainer, settings.seed, send)
     _hook_validation(trainer, send)

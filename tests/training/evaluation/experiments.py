@@ -14,6 +14,8 @@ from scanside.training.experiment import Experiment, start_experiment
 
 SPACING = (6.0, 2.0, 1.5)
 """mm, (z, y, x): all different, so that exchanged axes show."""
+UNLIKE = ("P001", "P020", "P170")
+"""Patients whose probability the out-of-distribution guard withholds."""
 SCANNERS, HELD_OUT = ("A", "B", "C"), "D"
 QUALITY = {"resubstitution": 0.06, "cross-validated": 0.16, "test": 0.22}
 """How far off the automatic masks are, as a part of the lesion's diameter."""
@@ -67,15 +69,16 @@ def write_predictions(
                 logit = shift * more * (truth - 0.5) + generator.normal()
                 p = 1 / (1 + np.exp(-logit))
                 status = "indeterminate" if model == "radiomics" and 0.4 < p < 0.6 else "ok"
-                rows.append(
-                    (patient.patient, part, model, "", "no lesion segmented")
-                    if undefined and model != "age_sex"
-                    else (patient.patient, part, model, f"{p:.6f}", status)
-                )
+                if undefined and model != "age_sex":
+                    rows.append((patient.patient, part, model, "", "no lesion segmented", ""))
+                elif model == "radiomics" and patient.patient in UNLIKE and part != "cross-validated":
+                    rows.append((patient.patient, part, model, "", "unsuitable input", f"{p:.6f}"))
+                else:
+                    rows.append((patient.patient, part, model, f"{p:.6f}", status, f"{p:.6f}"))
     experiment.classifier.mkdir(parents=True, exist_ok=True)
     with (experiment.classifier / "predictions.csv").open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(("patient", "part", "model", "probability", "status"))
+        writer.writerow(("patient", "part", "model", "probability", "status", "unguarded"))
         writer.writerows(rows)
 
 
@@ -91,7 +94,12 @@ def write_classifier(experiment: Experiment) -> None:
         {"step": "signature", "features": 9},
     ]
     experiment.signature.mkdir(parents=True, exist_ok=True)
-    (experiment.signature / "signature.json").write_text(json.dumps({"path": path}))
+    canaries = [
+        {"name": name, "auc": 0.49, "low": 0.41, "high": 0.58, "passed": True}
+        for name in ("permuted labels", "noise features")
+    ]
+    document = {"path": path, "canaries": canaries}
+    (experiment.signature / "signature.json").write_text(json.dumps(document))
     (experiment.classifier / "classifier.json").write_text(
         json.dumps({"signature": {"features": features}, "classifier": classifier})
     )

@@ -152,6 +152,7 @@ def test_missed_lesions_are_counted_and_never_dropped() -> None:
 def test_models_and_patients_without_a_probability(experiment: Experiment, report: dict[str, Any]) -> None:
     found = report["classification"]
     assert found["main_model"] == "radiomics" and found["selection_path"][-1] == ["signature", 9]
+    assert [canary["passed"] for canary in found["canaries"]] == [True, True]
     assert {(m["model"], m["part"]) for m in found["models"]} == {
         (model, part)
         for model in ("radiomics", "combined", "volume", "adc_mean", "age_sex")
@@ -164,7 +165,11 @@ def test_models_and_patients_without_a_probability(experiment: Experiment, repor
             == of
             == sum(result["statuses"].values())
         )
-        assert result["statuses"].get("no lesion segmented", 0) == result["without_probability"]
+        statuses = result["statuses"]
+        withheld = statuses.get("unsuitable input", 0)
+        assert statuses.get("no lesion segmented", 0) + withheld == result["without_probability"]
+        assert result["auc_unguarded"]["patients"] == result["auc"]["patients"] + withheld
+        assert withheld == (result["main"] and result["part"] != "cross-validated")
         wrong, half, value = (
             result[key]["value"] for key in ("auc_undecided_as_wrong", "auc_undecided_as_half", "auc")
         )
@@ -213,19 +218,26 @@ def test_the_page_is_whole_in_itself(experiment: Experiment, report: dict[str, A
             assert min(picture.size) > 250 and np.asarray(picture.convert("L")).std() > 10
 
 
-def test_the_same_seed_gives_the_same_numbers(
-    experiment: Experiment, report: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert evaluate(experiment.path, "-o", str(tmp_path / "again"), "--json") == 0
-    again = json.loads(capsys.readouterr().out)
-    for key in ("segmentation", "classification", "published", "warnings"):
-        assert again[key] == report[key]
-    assert (tmp_path / "again" / "dice.png").read_bytes() == (experiment.evaluation / "dice.png").read_bytes()
-    other = measure_experiment(experiment.path, repeats=100, seed=1).segmentation
-    assert other is not None
-    dice, before = other.rows[0].dice, report["segmentation"]["rows"][0]["dice"]
+def test_the_same_seed_gives_the_same_numbers(experiment: Experiment, report: dict[str, Any]) -> None:
+    again, other = (measure_experiment(experiment.path, repeats=100, seed=seed) for seed in (0, 1))
+    assert again.segmentation and again.classification and other.segmentation and other.classification
+    for name, same, different in (
+        ("segmentation", again.segmentation, other.segmentation),
+        ("classification", again.classification, other.classification),
+    ):
+        assert _rounded(same.model_dump(mode="json")) == report[name]
+        assert _rounded(different.model_dump(mode="json")) != report[name]
+    dice, before = other.segmentation.rows[0].dice, report["segmentation"]["rows"][0]["dice"]
     assert dice.value == pytest.approx(before["value"], rel=1e-5)
     assert dice.interval != pytest.approx(before["interval"], rel=1e-5)
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        return float(f"{value:.6g}")
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
+    return [_rounded(item) for item in value] if isinstance(value, list) else value
 
 
 def test_segmentation_alone_and_folds_that_are_not_done(
@@ -251,14 +263,18 @@ def test_segmentation_alone_and_folds_that_are_not_done(
     assert "1 of 6 masks missing" in (made.evaluation / "report.html").read_text()
 
 
-def test_classification_alone_without_a_classifier_file(tmp_path: Path) -> None:
+def test_classification_alone_without_a_classifier_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     made = make_experiment(tmp_path, Size(10, 8, (8, 24, 26)))
     for file in (made.path / "masks").rglob("*.nii.gz"):
         file.unlink()
     (made.classifier / "classifier.json").unlink()
     (made.signature / "signature.json").unlink()
-    assert evaluate(made.path) == 0
-    report = read(made)
+    folder = tmp_path / "elsewhere"
+    assert evaluate(made.path, "-o", str(folder), "--json") == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report == json.loads((folder / "report.json").read_text()) and not made.evaluation.exists()
     jsonschema.validate(report, schema())
     assert report["segmentation"] is None and report["classification"]["selection_path"] is None
     assert report["missing"] == [
@@ -279,6 +295,18 @@ def test_one_class_alone_has_no_area(tmp_path: Path) -> None:
     result = read(made)["classification"]["models"][0]
     assert result["auc"]["value"] is None and result["calibration"] is None and result["absent"] == 2
     assert "2 patients without a row" in " ".join(read(made)["missing"])
+
+
+def test_a_dead_canary_is_the_first_thing_said(tmp_path: Path) -> None:
+    made = make_experiment(tmp_path, Size(2, 2, (6, 20, 20)))
+    shutil.rmtree(made.path / "masks")
+    dead = {"name": "noise features", "auc": 0.71, "low": 0.6, "high": 0.8, "passed": False}
+    (made.signature / "signature.json").write_text(json.dumps({"canaries": [dead]}))
+    assert evaluate(made.path) == 0
+    report = read(made)
+    assert "AUC of 0.71 where there is nothing to learn" in " ".join(report["warnings"])
+    assert report["classification"]["canaries"][0]["interval"] == [0.6, 0.8]
+    assert "– failed" in (made.evaluation / "report.html").read_text()
 
 
 @pytest.mark.parametrize(

@@ -194,13 +194,13 @@ def test_calibration_is_that_of_scikit_learn() -> None:
 
 def test_probabilities_that_mean_what_they_say_are_calibrated() -> None:
     generator = np.random.default_rng(0)
-    score = generator.uniform(0.02, 0.98, 20_000)
-    truth = generator.random(20_000) < score
+    score = generator.uniform(0.02, 0.98, 8_000)
+    truth = generator.random(8_000) < score
     found = calibrate(truth, score, 20, generator)
-    assert found.slope == pytest.approx(1, abs=0.05) and found.in_the_large == pytest.approx(0, abs=0.05)
-    assert found.ece < 0.02
+    assert found.slope == pytest.approx(1, abs=0.08) and found.in_the_large == pytest.approx(0, abs=0.08)
+    assert found.ece < 0.03
     extreme = calibrate(truth, 1 / (1 + (1 / score - 1) ** 2), 20, generator)
-    assert extreme.slope == pytest.approx(0.5, abs=0.03)
+    assert extreme.slope == pytest.approx(0.5, abs=0.05)
 
 
 def test_separated_classes_have_no_slope() -> None:

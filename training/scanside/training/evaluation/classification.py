@@ -82,6 +82,12 @@ def classification(
         models=results,
         features=list(facts.features) if facts.features else None,
         selection_path=list(facts.path) if facts.path else None,
+        canaries=[
+            records.Canary(name=c.name, auc=c.auc, interval=(c.low, c.high), passed=c.passed)
+            for c in facts.canaries
+        ]
+        if facts.canaries is not None
+        else None,
     )
 
 
@@ -149,46 +155,63 @@ def _model(
     scored = every.scored
     is_main = model == facts.main
     usable = scored.both_classes
-    truth, score = scored.truth, scored.score
-    roc = roc_curve(truth, score) if usable else None
-    pr = precision_recall_curve(truth, score) if usable else None
-    precision = Estimate(value=None, interval=None)
-    if usable:
-        generator = stream(seed, "average-precision", model, part)
-        precision = Estimate.of(
-            average_precision(truth, score), bootstrap_average_precision(truth, score, repeats, generator)
-        )
-    unscored = ~np.isfinite(every.score)
-    half = np.where(unscored, HALF, every.score)
-    wrong = np.where(unscored, np.where(every.truth, *WRONG), every.score)
     extras = is_main and usable
+    roc, precision_recall, precision = _curves(scored, repeats, seed, model, part)
     return records.ModelResult(
         model=model,
         part=part,
         main=is_main,
         statuses=dict(sorted(Counter(row.status or "ok" for row in rows).items())),
-        without_probability=int(unscored.sum()),
+        without_probability=len(every.patients) - len(scored.patients),
         absent=len(cohort.split(SPLIT_OF[part])) - len(rows),
-        auc=auc(scored, repeats, seed, model, part),
-        auc_undecided_as_half=auc(
-            Sample(every.patients, every.truth, half), repeats, seed, model, part, "half"
-        ),
-        auc_undecided_as_wrong=auc(
-            Sample(every.patients, every.truth, wrong), repeats, seed, model, part, "wrong"
-        ),
+        **_areas(every, rows, repeats, seed),
         average_precision=precision,
-        prevalence=float(truth.mean()) if len(truth) else None,
+        prevalence=float(scored.truth.mean()) if len(scored.truth) else None,
         comparison=None if is_main else _comparison(main, every),
         calibration=_calibration(scored, repeats, seed, model, part) if usable else None,
-        roc=_points(roc.x, roc.y) if roc else [],
-        precision_recall=_points(pr.x, pr.y) if pr else [],
-        confusion=confusion_at(truth, score >= facts.threshold, facts.threshold)
+        roc=roc,
+        precision_recall=precision_recall,
+        confusion=confusion_at(scored.truth, scored.score >= facts.threshold, facts.threshold)
         if extras and facts.threshold is not None
         else None,
         indeterminate=_indeterminate(scored, facts, repeats, seed, part) if extras else None,
         decision=_decision(scored, repeats, seed, part) if extras else None,
         subgroups=_subgroups(scored, cohort, repeats, seed, part) if extras else [],
     )
+
+
+def _areas(every: Sample, rows: Sequence[Prediction], repeats: int, seed: int) -> dict[str, records.Auc]:
+    """The area of those with a probability, and its variants with the others."""
+    unscored = ~np.isfinite(every.score)
+    given = {row.patient: np.nan if row.unguarded is None else row.unguarded for row in rows}
+    scores = {
+        "auc": every.score,
+        "auc_unguarded": np.array([given[name] for name in every.patients], dtype=np.float64),
+        "auc_undecided_as_half": np.where(unscored, HALF, every.score),
+        "auc_undecided_as_wrong": np.where(unscored, np.where(every.truth, *WRONG), every.score),
+    }
+    # One stream for all four: where nobody lacks a probability they are the same number with the same interval.
+    return {
+        name: auc(
+            Sample(every.patients, every.truth, score).scored, repeats, seed, rows[0].model, rows[0].part
+        )
+        for name, score in scores.items()
+    }
+
+
+def _curves(
+    scored: Sample, repeats: int, seed: int, model: str, part: str
+) -> tuple[records.Curve, records.Curve, Estimate]:
+    """ROC, precision over recall, and average precision; empty and null where a class is absent."""
+    if not scored.both_classes:
+        return [], [], Estimate(value=None, interval=None)
+    truth, score = scored.truth, scored.score
+    roc, recall = roc_curve(truth, score), precision_recall_curve(truth, score)
+    generator = stream(seed, "average-precision", model, part)
+    precision = Estimate.of(
+        average_precision(truth, score), bootstrap_average_precision(truth, score, repeats, generator)
+    )
+    return _points(roc.x, roc.y), _points(recall.x, recall.y), precision
 
 
 def _comparison(main: Sample, other: Sample) -> records.Comparison | None:

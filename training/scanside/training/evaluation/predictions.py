@@ -13,6 +13,8 @@ from scanside.training.evaluation.cases import SPLIT_OF
 from scanside.training.experiment import PARTS, Experiment
 
 COLUMNS = ("patient", "part", "model", "probability", "status")
+UNGUARDED = "unguarded"
+"""A column that may be absent."""
 DEFAULT_MODEL = "radiomics"
 
 
@@ -22,6 +24,7 @@ class Prediction:
 
     Attributes:
         probability: Of the positive class; None where none was given, and `status` says why.
+        unguarded: The same, given even to a patient unlike the training cohort; None where nothing could be computed.
     """
 
     patient: str
@@ -29,6 +32,18 @@ class Prediction:
     model: str
     probability: float | None
     status: str
+    unguarded: float | None = None
+
+
+@dataclass(frozen=True)
+class Canary:
+    """A run of the whole selection where there is nothing to learn; its interval must hold 0.5."""
+
+    name: str
+    auc: float
+    low: float
+    high: float
+    passed: bool
 
 
 @dataclass(frozen=True)
@@ -48,6 +63,7 @@ class ClassifierFacts:
     band: tuple[float, float] | None
     features: tuple[str, ...] | None
     path: tuple[tuple[str, int], ...] | None
+    canaries: tuple[Canary, ...] | None
 
 
 def read_predictions(experiment: Experiment, cohort: Cohort) -> list[Prediction] | None:
@@ -103,6 +119,7 @@ def read_facts(experiment: Experiment, predictions: list[Prediction]) -> Classif
             band=(float(band[0]), float(band[1])) if band else None,
             features=tuple(map(str, signature["features"])) if "features" in signature else None,
             path=tuple((str(step["step"]), int(step["features"])) for step in path) if path else None,
+            canaries=_canaries(selection.get("canaries")),
         )
     except (TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
         raise InputError(
@@ -123,18 +140,31 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def _parse(row: dict[str, Any], path: Path, line: int) -> Prediction:
-    text = {name: (row[name] or "").strip() for name in COLUMNS}
-    probability = None
-    if text["probability"]:
-        try:
-            probability = float(text["probability"])
-        except ValueError:
-            probability = math.nan
-        if not 0 <= probability <= 1:
-            raise InputError(
-                f"{path}, line {line}: '{text['probability']}' is not a probability; train the classifier again."
-            )
-    return Prediction(text["patient"], text["part"], text["model"], probability, text["status"])
+    text = {name: (row.get(name) or "").strip() for name in (*COLUMNS, UNGUARDED)}
+    probability, unguarded = (_probability(text[name], path, line) for name in ("probability", UNGUARDED))
+    given = probability if unguarded is None else unguarded
+    return Prediction(text["patient"], text["part"], text["model"], probability, text["status"], given)
+
+
+def _probability(text: str, path: Path, line: int) -> float | None:
+    if not text:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 1:
+        raise InputError(f"{path}, line {line}: '{text}' is not a probability; train the classifier again.")
+    return value
+
+
+def _canaries(rows: Any) -> tuple[Canary, ...] | None:
+    if not rows:
+        return None
+    return tuple(
+        Canary(str(r["name"]), float(r["auc"]), float(r["low"]), float(r["high"]), bool(r["passed"]))
+        for r in rows
+    )
 
 
 def _check(prediction: Prediction, splits: dict[str, str], twice: bool, path: Path, line: int) -> None:

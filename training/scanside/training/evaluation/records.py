@@ -211,6 +211,8 @@ class ModelResult(_Part):
     """Patients of the part with no row at all."""
     auc: Auc
     """Of the patients with a probability."""
+    auc_unguarded: Auc
+    """With patients unlike the training cohort, whose probability is withheld in use."""
     auc_undecided_as_half: Auc
     """Patients without a probability count as 0.5."""
     auc_undecided_as_wrong: Auc
@@ -229,6 +231,16 @@ class ModelResult(_Part):
     subgroups: list[SubgroupAuc]
 
 
+class Canary(_Part):
+    """The whole selection run where there is nothing to learn: its interval must hold 0.5."""
+
+    name: str
+    auc: float
+    interval: Interval
+    """As the step computed it: 99 %, over runs."""
+    passed: bool
+
+
 class Classification(_Part):
     """How good the probabilities are."""
 
@@ -239,6 +251,8 @@ class Classification(_Part):
     features: list[str] | None
     selection_path: list[tuple[str, int]] | None
     """Step of the selection → features that survive it."""
+    canaries: list[Canary] | None
+    """null where the signature's step did not run them."""
 
 
 class Published(_Part):

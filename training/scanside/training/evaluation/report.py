@@ -216,6 +216,12 @@ def _warnings(done: Evaluated) -> list[str]:
                 f"({row.empty} masks are empty); they count with their Dice, and with the image's diagonal as distance "
                 "where the mask is empty."
             )
+    for canary in (done.classification.canaries or ()) if done.classification else ():
+        if not canary.passed:
+            warnings.append(
+                f"The leakage canary '{canary.name}' reached an AUC of {canary.auc:.2f} where there is nothing to "
+                "learn: no area of this report can be trusted."
+            )
     for result in done.classification.models if done.classification else ():
         if result.main and result.part == "test" and result.without_probability:
             n = result.without_probability + result.auc.patients

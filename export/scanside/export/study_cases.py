@@ -86,16 +86,18 @@ def _segmented(path: Path, parts: StudyParts) -> tuple[dict[str, Volume], dict[s
     from scanside.runtime.stages.lesions import main_lesion
     from scanside.runtime.study.read import read_study
 
-    images = dict(read_study(path).sequences)
+    measured = {name.split("_", 1)[0] for name in parts.signature.features}
+    plans = {
+        role: bundle.manifest.segmenters[bundle.role(None)].plan for role, bundle in parts.segmenters.items()
+    }
+    seen = {channel.name for plan in plans.values() for channel in plan.channels}
+    found = read_study(path, sorted(measured | seen)).images
     masks: dict[str, Mask] = {}
     for role, bundle in parts.segmenters.items():
+        names = [channel.name for channel in plans[role].channels]
         with open_segmenter(bundle) as segmenter:
-            channels = [images[channel.name] for channel in segmenter.plan.channels]
-            result = segmenter.segment(
-                stack(channels, [c.name for c in segmenter.plan.channels]), case=path.name
-            )
+            result = segmenter.segment(stack([found[name].volume for name in names], names), case=path.name)
         masks[role] = main_lesion(result.mask)
         if not masks[role].any():
             raise InputError(f"The {role} segmenter finds no lesion in {path}; give another golden study.")
-    wanted = {name.split("_", 1)[0] for name in parts.signature.features}
-    return {name: volume for name, volume in images.items() if name in wanted}, masks
+    return {name: found[name].volume for name in sorted(measured)}, masks

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from scanside.runtime.errors import InputError
+from scanside.runtime.images.read import read_image
 from scanside.runtime.radiomics.body import body_mask, scaling
 from scanside.runtime.radiomics.config import ImageTypeSetting, Normalise, RadiomicsConfig, default_config
 from scanside.runtime.radiomics.engine import pyradiomics
@@ -13,6 +14,7 @@ from scanside.runtime.radiomics.extract import FeatureValue, extract
 from scanside.runtime.radiomics.names import feature_names
 from scanside.runtime.volume import Geometry, Volume
 from tests.runtime.radiomics.lesion_images import abdomen, one_sequence
+from tests.support.shared_data import shared_data
 
 MEAN, CONTRAST, FLATNESS = (
     "x_original_firstorder_Mean",
@@ -217,6 +219,18 @@ def test_the_body_is_found_and_the_field_of_view_and_unit_do_not_matter() -> Non
     assert wide.mean == pytest.approx(near.mean, rel=0.02) and wide.deviation == pytest.approx(
         near.deviation, rel=0.05
     )
+
+
+def test_the_head_is_found_in_a_real_scan_whatever_its_unit() -> None:
+    data = (
+        read_image(shared_data("volumes", "pyradiomics_brain1", "brain1_image.nrrd"))
+        .data[0]
+        .astype(np.float64)
+    )
+    found = body_mask(data)
+    assert 0.5 < found.mean() < 0.68
+    assert found[12, 60:200, 80:180].all() and not found[:, :16, :16].any()
+    np.testing.assert_array_equal(body_mask(data * 0.25), found)
 
 
 def test_outliers_are_cut_off_at_their_limit() -> None:

@@ -14,9 +14,12 @@ from scipy import ndimage
 from scanside.runtime.radiomics.config import Normalise
 from scanside.runtime.volume import Geometry, Volume
 
-PITCH = 4.0
-"""mm: within slices the body is looked at on every n-th pixel, about this far apart. A mean needs no more."""
+BLOCK = 4.0
+"""mm: within slices pixels are averaged over blocks of about this size. Noise, which differs between scanners, is then
+little in the deviation, and the body is found in a tenth of the voxels."""
 _BINS = 256
+_NOISE = 0.71
+"""Otsu's separability above which there are two classes: on square roots, Rayleigh noise alone has 0.64 to 0.70."""
 _TRIM = (1.0, 99.0)
 """Percentiles of the body between which mean and standard deviation are taken: no spike, no vessel flash."""
 
@@ -49,7 +52,7 @@ def scaling(volume: Volume, how: Normalise) -> Scaling | None:
         values = volume.data[0].astype(np.float64).ravel()
         mean, deviation = float(values.mean()), float(values.std(ddof=1)) if values.size > 1 else 0.0
     else:
-        values = _sparse(volume.data[0], volume.geometry)
+        values = _coarse(volume.data[0], volume.geometry)
         inside = values[body_mask(values)]
         low, high = np.percentile(inside, _TRIM)
         inside = inside[(inside >= low) & (inside <= high)]
@@ -62,30 +65,51 @@ def scaling(volume: Volume, how: Normalise) -> Scaling | None:
 def body_mask(values: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
     """The body in a magnitude image, (Z, Y, X): True inside; everything, where nothing stands out.
 
-    Otsu's threshold on square roots (with them noise is about as wide in tissue as in air, and bright fluid or fat does
-    not draw the threshold up between tissues), the largest component, holes within slices filled.
+    Otsu's threshold on square roots (with them noise is about as wide in tissue as in air). Where fluid or liver is so
+    bright that the threshold falls between tissues, the darker class is split again, as long as that separates
+    better than the split before and better than it would separate noise. Then the largest component and, within slices,
+    what lies between two of its parts both in its row and in its column: fat that is suppressed, air in the bowel.
 
     Source: Otsu, IEEE Trans. Syst. Man Cybern. 9, 62 (1979).
     """
     roots = np.sqrt(np.clip(values, 0, None))
     roots = np.minimum(roots, np.percentile(roots, _TRIM[1]))
-    threshold = _otsu(roots)
-    if threshold is None:
+    split = _otsu(roots)
+    if split is None:
         return np.ones(values.shape, dtype=bool)
-    components, _ = ndimage.label(roots > threshold)
+    while (lower := _otsu(roots[roots <= split[0]])) and lower[1] > max(split[1], _NOISE):
+        split = lower
+    components, _ = ndimage.label(roots > split[0])
     sizes = np.bincount(components.ravel())
     sizes[0] = 0
     largest = components == sizes.argmax()
-    return np.stack([ndimage.binary_fill_holes(part) for part in largest])
+    return _between(largest, 1) & _between(largest, 2)
 
 
-def _sparse(data: npt.NDArray[np.float32], geometry: Geometry) -> npt.NDArray[np.float64]:
-    _, y, x = (max(1, int(PITCH / spacing)) for spacing in geometry.spacing)
-    return data[:, ::y, ::x].astype(np.float64)
+def _between(mask: npt.NDArray[np.bool_], axis: int) -> npt.NDArray[np.bool_]:
+    """Everything from the first to the last True along an axis."""
+    before = np.logical_or.accumulate(mask, axis)
+    after = np.flip(np.logical_or.accumulate(np.flip(mask, axis), axis), axis)
+    return np.asarray(before & after)
 
 
-def _otsu(values: npt.NDArray[np.float64]) -> float | None:
-    """The threshold between two classes of largest between-class variance; None for one grey value."""
+def _coarse(data: npt.NDArray[np.float32], geometry: Geometry) -> npt.NDArray[np.float64]:
+    """Means over blocks of pixels within slices; what does not fill a block at the far border is left out."""
+    depth, *sizes = data.shape
+    y, x = (
+        min(size, max(1, round(BLOCK / spacing)))
+        for size, spacing in zip(sizes, geometry.spacing[1:], strict=True)
+    )
+    rows, columns = sizes[0] // y, sizes[1] // x
+    blocks = data[:, : rows * y, : columns * x].reshape(depth, rows, y, columns, x)
+    return blocks.mean(axis=(2, 4), dtype=np.float64)
+
+
+def _otsu(values: npt.NDArray[np.float64]) -> tuple[float, float] | None:
+    """The threshold with the largest variance between two classes, and its part of the whole variance.
+
+    None for one grey value.
+    """
     low, high = float(values.min()), float(values.max())
     if not high > low:
         return None
@@ -94,7 +118,8 @@ def _otsu(values: npt.NDArray[np.float64]) -> float | None:
     below = np.cumsum(counts)[:-1].astype(np.float64)
     above = values.size - below
     sums = np.cumsum(counts * centres)
-    difference = (
-        sums[:-1] / below - (sums[-1] - sums[:-1]) / above
-    )  # the lowest and highest bin are never empty
-    return float(edges[1:-1][np.argmax(below * above * difference**2)])
+    means = sums[:-1] / below, (sums[-1] - sums[:-1]) / above  # the lowest and highest bin are never empty
+    between = below * above * (means[1] - means[0]) ** 2
+    best = int(np.argmax(between))
+    whole = float((counts * (centres - sums[-1] / values.size) ** 2).sum()) * values.size
+    return float(edges[best + 1]), float(between[best]) / whole

@@ -265,6 +265,7 @@ class Clock:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
+        """Announce and time what is done inside the block."""
         self.listener(StageStarted(self.case, name))
         start = time.perf_counter()
         yield
@@ -272,6 +273,7 @@ class Clock:
         self.listener(StageFinished(self.case, name, self.ms[name]))
 
     def progress(self, name: str, done: int, total: int) -> None:
+        """Announce a part of a stage."""
         self.listener(StageProgress(self.case, name, done, total))
 
 

@@ -125,9 +125,8 @@ def calibration_band(y: Labels, scores: Floats, sigmoid: Sigmoid, seed: int) -> 
     inner = np.clip(GRID, 1e-6, 1 - 1e-6)
     at = (logit(inner) - sigmoid.intercept) / sigmoid.slope
     labels, drawn = np.tile(y, repeats), np.empty((BAND_DRAWS, len(GRID)))
-    groups = [np.flatnonzero(y == value) for value in (0, 1)]
     for draw in range(BAND_DRAWS):
-        chosen = np.concatenate([random.choice(group, len(group)) for group in groups])
+        chosen = random.integers(count, size=count)  # how many are positive is uncertain, too
         weights = np.tile(np.bincount(chosen, minlength=count) / repeats, repeats)
         drawn[draw] = fit_sigmoid(scores.ravel(), labels, weights)(at)
     tail = (1 - BAND_LEVEL) / 2

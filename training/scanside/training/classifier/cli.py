@@ -24,6 +24,10 @@ def classifier(
         ),
     ] = 0.9,
     jobs: Annotated[int, typer.Option(metavar="N", min=1, help="Processes.")] = 1,
+    summary: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Also write the estimates of both steps as one small JSON."),
+    ] = None,
 ) -> int:
     """Compare classifiers of the signature, fit and calibrate the winner, and export it with proof of equality.
 

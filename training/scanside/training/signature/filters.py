@@ -28,8 +28,17 @@ class Filter(BaseEstimator):  # type: ignore[misc] # sklearn is not typed
         raise NotImplementedError
 
     def fit(self, cases: Cases, y: Labels) -> Self:
-        """Choose features of these patients."""
+        """Choose features of these patients.
+
+        Raises:
+            InputError: If none is left.
+        """
         self.support_ = self.choose(cases, y)
+        if not len(self.support_):
+            raise InputError(
+                f"Of {cases['values'].shape[1]} features none is left after the filter '{type(self).__name__}' in a "
+                f"fold of {len(cases)} patients; enlarge the cohort or improve the segmentation."
+            )
         return self
 
     def transform(self, cases: Cases) -> Cases:
@@ -68,7 +77,7 @@ class Varying(Filter):
             return np.arange(0)
         spans = ordered[window - 1 :] - ordered[: len(ordered) - window + 1]
         narrowest = np.nanmin(np.where(np.isfinite(spans), spans, np.inf), axis=0, initial=np.inf)
-        return np.flatnonzero((narrowest > 1e-10 * scale) & (count > 2))
+        return np.flatnonzero((narrowest > 1e-10 * scale) & (count > 1))
 
 
 class Stable(Filter):

@@ -11,8 +11,6 @@ from scipy import stats
 from scanside.training.signature.cases import Floats
 
 Indices = npt.NDArray[np.intp]
-FLOOR = 1e-3
-"""Least mean correlation: below it redundancy is noise, and the quotient must not explode."""
 
 
 def standard_ranks(values: Floats) -> Floats:
@@ -47,16 +45,20 @@ def relevance(values: Floats, y: npt.NDArray[np.int_]) -> Floats:
 def mrmr(values: Floats, y: npt.NDArray[np.int_], number: int) -> Indices:
     """The `number` best features in the order they were chosen.
 
+    A mean correlation counts as at least what independent features show by chance, √(2 / π(n - 1)); else a feature of
+    noise that happens to correlate with nothing would win the quotient.
+
     Args:
         values: (n, p), NaN where absent.
         y: (n,), 0 or 1.
     """
     score, ranks = relevance(values, y), standard_ranks(values)
+    chance = float(np.sqrt(2 / (np.pi * max(len(y) - 1, 1))))
     chosen = [int(np.argmax(score))]
     redundancy = np.zeros(len(score))
     while len(chosen) < min(number, len(score)):
         redundancy += np.abs(ranks.T @ ranks[:, chosen[-1]])
-        quotient = score / np.maximum(redundancy / len(chosen), FLOOR)
+        quotient = score / np.maximum(redundancy / len(chosen), chance)
         quotient[chosen] = -np.inf
         chosen.append(int(np.argmax(quotient)))
     return np.array(chosen, dtype=np.intp)

@@ -104,6 +104,7 @@ def cross_validate(
         InputError: If a class has fewer than two patients.
     """
     from joblib import Parallel, delayed
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     tasks = list(outer_folds(y, usable, scheme))
     work = Parallel(n_jobs=scheme.jobs, return_as="generator")(
@@ -111,9 +112,10 @@ def cross_validate(
         for task in tasks
     )
     fits = []
-    for fit in work:
-        fits.append(fit)
-        listener()
+    with threadpool_limits(1):  # matrices are small: threads of BLAS would only wait for each other
+        for fit in work:
+            fits.append(fit)
+            listener()
     repeats, families = 1 + max(fit.repeat for fit in fits), [*dict.fromkeys(c.family for c in candidates)]
     scores = {family: np.full((repeats, len(y)), np.nan) for family in families}
     probabilities = {family: np.full((repeats, len(y)), np.nan) for family in [*families, CHOSEN]}

@@ -119,9 +119,8 @@ def noise_level(data: npt.NDArray[np.float32]) -> float:
     Source: Immerkær 1996, with the median in place of the mean, so that edges and air count little.
     """
     kernel = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], dtype=np.float64)[None]
-    residual = np.abs(ndimage.convolve(data.astype(np.float64), kernel))
-    structure = residual[residual > 0]
-    return float(np.median(structure)) / (0.6745 * 6) if structure.size else 0.0
+    residual = np.abs(ndimage.convolve(data.astype(np.float64), kernel))[data != 0]  # exact 0 is padding
+    return float(np.median(residual)) / (0.6745 * 6) if residual.size else 0.0
 
 
 def _moved(

@@ -1,0 +1,160 @@
+"""`scanside train signature` and `scanside train classifier`, from a table or from images to a classifier."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from scanside.export.classifier import probabilities
+from scanside.runtime.manifest import Classifier, Signature
+from scanside.training.classifier.cli import classifier
+from scanside.training.classifier.predict import relative_distance
+from scanside.training.experiment import open_experiment
+from scanside.training.signature import step
+from scanside.training.signature.cli import signature
+from scanside.training.signature.pipeline import FAMILIES
+from scanside.training.signature.store import CROSS_VALIDATED, read_measurements
+from tests.support.shared_data import shared_data
+
+QUICK: dict[str, Any] = {
+    "features": 5, "selector": "mrmr", "combat": False, "seed": 0, "folds": 3, "repeats": 2, "inner": 2, "jobs": 1,
+    "perturbations": 2, "config": None, "canary_runs": 3, "table": None, "second": None, "labels": None,
+}  # fmt: skip
+
+
+def _train(experiment: Path, **options: Any) -> dict[str, Any]:
+    assert signature(experiment, **{**QUICK, **options}) == 0
+    summary = experiment.parent / "summary.json"
+    assert classifier(experiment, seed=0, coverage=0.8, jobs=1, summary=summary) == 0
+    return {
+        name: json.loads((experiment / folder / f"{name}.json").read_text())
+        for folder, name in (("signature", "signature"), ("classifier", "classifier"), ("classifier", "cv"))
+    }
+
+
+def _predictions(experiment: Path) -> list[dict[str, str]]:
+    with (experiment / "classifier" / "predictions.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, tables: dict[str, Path]) -> tuple[Path, dict[str, Any]]:
+    experiment = tmp_path_factory.mktemp("trained") / "experiment"
+    return experiment, _train(
+        experiment, table=tables["first"], second=tables["second"], labels=tables["labels"]
+    )
+
+
+def test_everything_that_was_promised(trained: tuple[Path, dict[str, Any]]) -> None:
+    experiment, found = trained
+    chosen = found["signature"]
+    assert len(chosen["features"]) == 5
+    assert (
+        len({"original_shape_MeshVolume", "feature_1", "feature_2", "feature_3"} & set(chosen["features"]))
+        >= 3
+    )
+    assert "feature_4" not in chosen["frequency"]
+    assert [entry["features"] for entry in chosen["path"]] == sorted(
+        (entry["features"] for entry in chosen["path"]), reverse=True
+    )
+    assert chosen["cv"]["low"] > 0.6
+    assert len(chosen["cv"]["per_repeat"]) == 2
+    assert all(canary["passed"] for canary in chosen["canaries"])
+    assert set(chosen["baselines"]) == {"volume"}
+    assert set(found["cv"]["families"]) == set(FAMILIES)
+    assert found["cv"]["winner"]["family"] in FAMILIES
+    assert found["cv"]["onnx_parity"] < 1e-12
+    assert found["cv"]["conformal"]["target"] == 0.8
+    assert set(open_experiment(experiment).records()) == {"signature", "classifier"}
+
+
+def test_the_summary_names_no_patient_and_no_folder(trained: tuple[Path, dict[str, Any]]) -> None:
+    experiment, found = trained
+    text = (experiment.parent / "summary.json").read_text()
+    summary = json.loads(text)
+    assert summary["signature"]["cv"] == found["signature"]["cv"]
+    assert summary["classifier"]["models"] == found["cv"]["models"]
+    assert summary["versions"]["scikit-learn"]
+    assert '"p1"' not in text
+    assert str(experiment) not in text
+
+
+def test_the_records_are_those_of_a_bundle(trained: tuple[Path, dict[str, Any]]) -> None:
+    experiment, found = trained
+    assert set(found["classifier"]) == {"signature", "classifier"}
+    features = Signature.model_validate(found["classifier"]["signature"])
+    record = Classifier.model_validate(found["classifier"]["classifier"])
+    assert list(features.features) == found["signature"]["features"]
+    assert record.positive == "PDAC"
+    assert record.indeterminate[0] <= record.threshold <= record.indeterminate[1]
+    measurements = read_measurements(experiment / "signature")
+    columns = [measurements.features.index(name) for name in features.features]
+    rows = measurements.cases(CROSS_VALIDATED)["values"][:, columns]
+    for name, column in zip(features.features, rows.T, strict=True):
+        assert features.ranges[name] == pytest.approx(np.percentile(column, [5, 50, 95]))
+
+    model = (experiment / "classifier" / "classifier.onnx").read_bytes()
+    deployed = probabilities(model, rows)[:, 1]
+    distance = relative_distance(record.typical, rows)
+    told = [p for p in _predictions(experiment) if (p["part"], p["model"]) == ("resubstitution", "radiomics")]
+    assert [float(p["unguarded"]) for p in told] == pytest.approx(deployed, abs=1e-12)
+    for prediction, value, away in zip(told, deployed, distance, strict=True):
+        inside = record.indeterminate[0] < value < record.indeterminate[1]
+        expected = "unsuitable input" if away > 1 else "indeterminate" if inside else "ok"
+        assert prediction["status"] == expected
+        assert (prediction["probability"] == "") == (away > 1)
+
+
+def test_the_seed_decides_every_byte(
+    trained: tuple[Path, dict[str, Any]], tmp_path: Path, tables: dict[str, Path]
+) -> None:
+    experiment, _ = trained
+    again = tmp_path / "again"
+    _train(again, table=tables["first"], second=tables["second"], labels=tables["labels"])
+    for file in ("signature/signature.json", "signature/features.csv", "classifier/classifier.onnx",
+                 "classifier/classifier.json", "classifier/predictions.csv", "classifier/cv.json"):  # fmt: skip
+        assert (again / file).read_bytes() == (experiment / file).read_bytes(), file
+
+
+def test_a_dead_canary_fails_the_command_and_writes_nothing(
+    tmp_path: Path,
+    tables: dict[str, Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The step as the command runs it, its cross-validation replaced by one that has seen the labels."""
+    from scanside.runtime.cli.main import run
+
+    monkeypatch.setattr(step, "fold_auc", lambda outcome, y, family: 0.83)
+    code = run(
+        ["train", "signature", str(tmp_path / "e"), "--table", str(tables["first"]), "--labels",
+         str(tables["labels"]), "--folds", "2", "--repeats", "1", "--inner", "2", "--canary-runs", "3"]
+    )  # fmt: skip
+    assert code == 1
+    assert "leaks between folds" in capsys.readouterr().err
+    assert not (tmp_path / "e" / "signature" / "signature.json").exists()
+
+
+def test_the_real_table() -> None:
+    """A reduced run on 420 patients; the whole one is in results/npc."""
+    from scanside.training.signature.nested import Scheme
+    from scanside.training.signature.pipeline import Selection
+    from scanside.training.signature.tables import read_table
+
+    folder = shared_data("tables", "npc_mri_radiomics")
+    measurements, positive = read_table(
+        folder / "samples_feat_1st.xlsx",
+        folder / "samples_feat_2nd.xlsx",
+        folder / "sample_datasheet_complex.csv",
+    )
+    settings = step.Settings(Selection(), Scheme(folds=3, repeats=1, inner=2), canary_runs=3)
+    found = step.choose_signature(measurements, settings, (positive, "benign"), lambda words: None)
+    assert found["cv"]["low"] > 0.75
+    assert found["cv"]["high"] < 0.92
+    assert all(canary["passed"] for canary in found["canaries"])
+    assert found["cv"]["auc"] > found["baselines"]["volume"]["auc"]
+    assert found["path"][0]["features"] == 422
+    assert len(found["features"]) == 9

@@ -1,6 +1,6 @@
 """The model card of a study's bundle: what it is for, what it was made from, how good it was, where it ends."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from scanside.export.study_parts import StudyParts
@@ -50,7 +50,33 @@ def _classifier(parts: StudyParts) -> Iterator[str]:
 
 
 def _results(report: Mapping[str, Any]) -> Iterator[str]:
-    raise NotImplementedError
+    """Tables of the evaluation (docs/evaluation-report.schema.json): out-of-fold and held-out patients only."""
+    segmentation, classification = report.get("segmentation"), report.get("classification")
+    if segmentation:
+        yield "| segmenter | patients | size | n | missed | Dice (95 % interval) |"
+        yield "|---|---|---|---:|---:|---:|"
+        for row in segmentation["rows"]:
+            if row["part"] != "resubstitution":
+                scanners = "" if row["scanners"] == "all" else f", {row['scanners']} scanners"
+                yield (
+                    f"| {row['role']} | {row['part']}{scanners} | {row['size']} | {row['patients']} | {row['missed']} "
+                    f"| {_estimate(row['dice']['value'], row['dice']['interval'])} |"
+                )
+        yield ""
+    if classification:
+        yield "| model | patients | n | AUC (95 % interval) |"
+        yield "|---|---|---:|---:|"
+        for model in classification["models"]:
+            if model["part"] != "resubstitution":
+                area = model["auc"]
+                said = _estimate(area["value"], area["delong"])
+                yield f"| {model['model']} | {model['part']} | {area['patients']} | {said} |"
+
+
+def _estimate(value: float | None, interval: Sequence[float] | None) -> str:
+    if value is None:
+        return "—"
+    return f"{value:.3f}" if interval is None else f"{value:.3f} ({interval[0]:.3f} to {interval[1]:.3f})"
 
 
 def _limits(synthetic: bool) -> Iterator[str]:

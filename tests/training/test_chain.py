@@ -1,0 +1,106 @@
+"""The whole way in small: phantom → cohort check → segmenters → signature → classifier → report → bundle → a study.
+
+A dozen small phantoms and seconds of training: what is tested is that every part takes what the one before it leaves,
+not how good the result is.
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from scanside.training.phantom.dicom import write_dicom_study
+from scanside.training.phantom.study import make_study
+
+ROOT = Path(__file__).resolve().parents[2]
+PATIENTS, TRAIN, SEED = 16, 12, 11
+
+
+def scanside(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """The command as a user runs it."""
+    code = "from scanside.runtime.cli.main import main; main()"
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900)
+    assert done.returncode == 0, f"{' '.join(command[3:])}\n{done.stderr[-3000:]}"
+    return done
+
+
+@pytest.fixture(scope="module")
+def experiment(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An experiment with everything in it."""
+    base = tmp_path_factory.mktemp("chain")
+    cohort, out = base / "cohort", base / "experiment"
+    scanside(
+        "phantom", cohort, "--patients", PATIENTS, "--train", TRAIN, "--seed", SEED, "--small", "--jobs", 1
+    )
+    scanside("cohort", "check", cohort)
+    for role in ("t2w", "dwi"):
+        scanside(
+            "train", "segment", cohort, "-o", out, "--role", role, "--folds", 2, "--epochs", 6, "--iterations", 12,
+            "--val-iterations", 1, "--threads", 1,
+        )  # fmt: skip
+    scanside(
+        "train", "signature", out, "--features", 2, "--folds", 2, "--repeats", 1, "--inner", 2,
+        "--perturbations", 2, "--canary-runs", 3,
+    )  # fmt: skip
+    scanside("train", "classifier", out)
+    scanside("evaluate", out, "--bootstrap", 100)
+    return out
+
+
+@pytest.fixture(scope="module")
+def bundle(experiment: Path) -> Path:
+    path = experiment.parent / "pancreas.bundle"
+    scanside("export", "bundle", experiment, "-o", path, "--licence", "Apache-2.0")
+    return path
+
+
+def test_every_step_left_a_record(experiment: Path) -> None:
+    records = {file.stem for file in (experiment / "records").glob("*.json")}
+    assert {"segment-t2w", "segment-dwi", "signature", "classifier", "evaluate"} <= records
+    for file in (experiment / "records").glob("*.json"):
+        record = json.loads(file.read_text())
+        assert record["versions"]["scanside"] and record["seconds"] > 0 and record["command"][0] == "scanside"
+
+
+def test_report_has_every_part_and_says_synthetic(experiment: Path) -> None:
+    report = json.loads((experiment / "evaluation" / "report.json").read_text())
+    jsonschema.validate(report, json.loads((ROOT / "docs" / "evaluation-report.schema.json").read_text()))
+    assert report["synthetic"] and any("synthetic" in line.lower() for line in report["warnings"])
+    parts = {(row["role"], row["part"]) for row in report["segmentation"]["rows"]}
+    assert {(r, p) for r in ("t2w", "dwi") for p in ("resubstitution", "cross-validated", "test")} <= parts
+    assert report["classification"]["features"]
+    html = (experiment / "evaluation" / "report.html").read_text()
+    assert "http://" not in html.replace("http://www.w3.org", "") and "synthetic" in html.lower()
+
+
+def test_bundle_proves_every_hop(bundle: Path) -> None:
+    parity = json.loads((bundle / "parity.json").read_text())
+    assert {hop["case"].split("-")[0] for hop in parity["hops"]} == {"t2w", "dwi"}
+    assert all(hop["problem"] is None for hop in parity["hops"])
+    assert [study["problem"] for study in parity["studies"]] == [None]
+    assert parity["studies"][0]["feature_error"] <= 1e-6
+    assert parity["probability"]["largest_difference"] <= 1e-6
+    card = (bundle / "model_card.md").read_text()
+    assert "Research use only" in card and "synthetic phantom" in card and "| t2w | test" in card
+
+
+def test_selftest_replays_labels_features_and_probability(bundle: Path) -> None:
+    document = json.loads(scanside("selftest", bundle, "--json").stdout)
+    assert document["status"] == "ok" and len(document["studies"]) == 1
+    assert {case["case"].split("-")[0] for case in document["cases"]} == {"t2w", "dwi"}
+
+
+def test_a_new_dicom_study_gets_a_result(bundle: Path, tmp_path: Path) -> None:
+    write_dicom_study(make_study(0, seed=99, small=True), tmp_path / "study")
+    report = json.loads(scanside("run", bundle, tmp_path / "study", "-o", tmp_path / "out", "--json").stdout)
+    jsonschema.validate(report, json.loads((ROOT / "docs" / "run-report.schema.json").read_text()))
+    assert report["synthetic"] and report["bundle"]["sha256"]
+    assert report["status"] in ("ok", "indeterminate", "no lesion segmented", "unsuitable input")
+    assert (report["probability"] is None) == (
+        report["status"] in ("no lesion segmented", "unsuitable input")
+    )
+    assert json.loads((tmp_path / "out" / "result.json").read_text()) == report

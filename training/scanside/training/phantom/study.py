@@ -33,7 +33,7 @@ class PhantomStudy:
         patient: Who it is of.
         scanner: Where it was made.
         images: t2w, dwi (high b), b0 (low b), adc (1e-6 mm²/s); each (1, Z, Y, X) float32 of whole numbers.
-        masks: Role t2w, dwi → (Z, Y, X) uint8, 1 where at least half of a voxel is lesion.
+        masks: Role t2w, dwi → (Z, Y, X) uint8, 1 where at least half of a voxel is lesion (see `_outline`).
         truth: What is known beyond: "parameters" (the lesion's, as a dict), "tissues", and per role "labels"
             (`render.LABELS`) and "lesion" (fraction of each voxel), "field_hz" and "shift_mm" of the EPI.
     """
@@ -73,12 +73,19 @@ def make_study(
     crop = SMALL_MM if small else None
     t2w, t2w_truth = _t2w(stream(seed, index, "t2w"), anatomy, tissues, where, crop, noise)
     dwi, dwi_truth = _dwi(stream(seed, index, "dwi"), anatomy, tissues, where, crop, noise)
-    masks = {
-        role: (truth["lesion"] >= 0.5).astype(np.uint8)
-        for role, truth in (("t2w", t2w_truth), ("dwi", dwi_truth))
-    }
+    masks = {role: _outline(truth["lesion"]) for role, truth in (("t2w", t2w_truth), ("dwi", dwi_truth))}
     truth = {"parameters": patient.lesion.as_dict(), "tissues": tissues, "t2w": t2w_truth, "dwi": dwi_truth}
     return PhantomStudy(patient, where, {"t2w": t2w, **dwi}, masks, truth)
+
+
+def _outline(fraction: Array) -> npt.NDArray[np.uint8]:
+    """What a reader outlines: voxels that are lesion by half, or, of a lesion that fills none by half, the fullest.
+
+    Args:
+        fraction: (Z, Y, X), how much of each voxel is lesion.
+    """
+    fullest = float(fraction.max())
+    return (fraction >= (0.5 if fullest >= 0.5 else max(0.5 * fullest, 1e-3))).astype(np.uint8)
 
 
 def _t2w(rng: np.random.Generator, anatomy: Anatomy, tissues: Mapping[str, Tissue], scanner: Scanner,

@@ -184,8 +184,8 @@ def test_a_step_ends_when_its_parent_stops_listening(tmp_path: Path, monkeypatch
         os.kill(children[0], 0)
 
 
-def test_words_with_the_time_left(capsys: pytest.CaptureFixture[str]) -> None:
-    progress = Progress("dwi", 3)
+def test_words_with_the_time_left(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    progress = Progress("dwi", 3, tmp_path / "progress.jsonl")
     progress.start_fold(1, after=1, cases=21)
     progress({"event": "network", "parameters": 306800, "begun": False})
     epoch = {"event": "epoch", "epochs": 11, "loss": -0.25, "dice": 0.5, "seconds": 12.0}
@@ -196,8 +196,29 @@ def test_words_with_the_time_left(capsys: pytest.CaptureFixture[str]) -> None:
     assert progress.parameters == 306800 and "306,800" in words[0]
     assert "epoch 1 of 11: loss -0.250, pseudo Dice 0.500; 2.0 min left in this fold, 4.2 min" in words[1]
     assert "patient 10 of 21" in words[2]
-    assert progress.curve == {1: [{"epoch": 1, "loss": -0.25, "dice": 0.5}]}
     assert minutes(89) == "89 s" and minutes(90) == "1.5 min"
+
+
+def test_progress_outlives_an_interruption(tmp_path: Path) -> None:
+    file = tmp_path / "progress.jsonl"
+    first = Progress("dwi", 3, file)
+    first.start_fold(1, after=1, cases=21)
+    first({"event": "network", "parameters": 306800, "begun": False})
+    epoch = {"event": "epoch", "epochs": 2, "loss": -0.25, "dice": 0.5, "seconds": 12.0}
+    first({**epoch, "epoch": 1})
+    first({**epoch, "epoch": 2})
+    with first.measure("fold 1"):
+        pass
+    with pytest.raises(KeyboardInterrupt), first.measure("fold 2"):
+        raise KeyboardInterrupt
+    with file.open("a") as stream:
+        stream.write('{"event": "epo')
+    second = Progress("dwi", 3, file)
+    assert second.parameters == 306800 and second.seconds == [12.0, 12.0] and set(second.steps) == {"fold 1"}
+    second.start_fold(1, after=1, cases=21)
+    second({**epoch, "epoch": 2, "dice": 0.75})
+    points = [{"epoch": 1, "loss": -0.25, "dice": 0.5}, {"epoch": 2, "loss": -0.25, "dice": 0.75}]
+    assert second.curves == {1: points}
 
 
 class _Data:

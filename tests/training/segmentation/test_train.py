@@ -152,6 +152,11 @@ def test_the_record_holds_every_choice(trained: tuple[Path, str, str]) -> None:
     training = record["training"]
     assert training["num_epochs"] == "3" and training["probabilistic_oversampling"] == "True"
     assert training["small_lesion_factor"] == 3
+    curves = {fold: [point["epoch"] for point in points] for fold, points in training["curves"].items()}
+    assert curves == {"0": [1, 2, 3], "1": [1, 2, 3]}, "the killed run's epochs too"
+    assert {"prepare", "fold 0", "fold 1", "postprocessing", "export", "masks"} <= set(
+        record["seconds_by_step"]
+    )
     results = record["cross_validated"]
     assert 0 <= results["dice_postprocessed"] <= 1 and results["dice"] is not None
     assert record["patients"] == {"train": 4, "test": 1, "small_lesions": 2}

@@ -27,7 +27,7 @@ class CompactPlanner(ExperimentPlanner):  # type: ignore[misc]
         self.UNet_base_num_features = FEATURES
         self.UNet_max_features_3d = MAX_FEATURES
         self.UNet_max_features_2d = 2 * MAX_FEATURES
-        self.UNet_blocks_per_stage_decoder = (1,) * len(self.UNet_blocks_per_stage_decoder)
+        self.UNet_blocks_per_stage_decoder = (1,) * (len(self.UNet_blocks_per_stage_encoder) - 1)
 
     def determine_fullres_target_spacing(self) -> npt.NDArray[np.float64]:
         """nnU-Net's target spacing (Z, Y, X), mm, but nowhere finer than `FINEST_MM`."""

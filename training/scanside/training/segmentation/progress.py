@@ -1,25 +1,52 @@
-"""Words on stderr while a training runs, with the time left."""
+"""Words on stderr while a training runs, with the time left; and a memory of it that outlives interruptions."""
 
+import json
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 
 class Progress:
-    """Turns a child's messages into sentences.
+    """Turns a child's messages into sentences, and keeps what the record wants in a file, a JSON object a line.
 
     Attributes:
-        parameters: Weights of the network, once the child has told.
+        parameters: Weights of the network, once a child has told.
         seconds: Duration of every epoch so far.
+        steps: Step → seconds over all runs, interrupted attempts not counted.
     """
 
-    def __init__(self, role: str, folds: int) -> None:
+    def __init__(self, role: str, folds: int, file: Path) -> None:
         self.parameters: int | None = None
         self.seconds: list[float] = []
-        self.curve: dict[int, list[dict[str, float]]] = {}
+        self.steps: dict[str, float] = {}
+        self._epochs: dict[tuple[int, int], dict[str, float]] = {}
+        self._file = file
+        for line in file.read_text().splitlines() if file.exists() else ():
+            try:
+                self._remember(json.loads(line))
+            except ValueError:  # the line that was being written when the machine stopped
+                continue
         self._role, self._folds, self._fold = role, folds, 0
         self._remaining_folds = folds - 1
         self._started, self._cases = 0.0, 0
+
+    @property
+    def curves(self) -> dict[int, list[dict[str, float]]]:
+        """Fold → epoch, loss and pseudo Dice; of an epoch that was repeated, the last time."""
+        curves: dict[int, list[dict[str, float]]] = {}
+        for (fold, _), point in sorted(self._epochs.items()):
+            curves.setdefault(fold, []).append(point)
+        return curves
+
+    @contextmanager
+    def measure(self, step: str) -> Iterator[None]:
+        """Note how long a step takes."""
+        started = time.time()
+        yield
+        self._note({"event": "step", "step": step, "seconds": round(time.time() - started, 1)})
 
     def start_fold(self, fold: int, after: int, cases: int) -> None:
         """Say which fold comes next.
@@ -32,12 +59,13 @@ class Progress:
 
     def __call__(self, message: dict[str, Any]) -> None:
         """Take a message of the child."""
+        if message["event"] in ("network", "epoch"):
+            self._note({**message, "fold": self._fold})
         if message["event"] == "say":
             say(f"{self._role}: {message['text']} …")
         elif message["event"] == "network":
-            self.parameters = int(message["parameters"])
             how = "resuming" if message["begun"] else "training"
-            say(f"{self._role} fold {self._fold}: {how} a network of {self.parameters:,} parameters")
+            say(f"{self._role} fold {self._fold}: {how} a network of {message['parameters']:,} parameters")
         elif message["event"] == "epoch":
             self._epoch(message)
         elif message["event"] == "predict":
@@ -45,7 +73,6 @@ class Progress:
 
     def _epoch(self, message: dict[str, Any]) -> None:
         epoch, epochs = int(message["epoch"]), int(message["epochs"])
-        self.seconds.append(float(message["seconds"]))
         mean = sum(self.seconds[-10:]) / len(self.seconds[-10:])
         fold = mean * (epochs - epoch)
         say(
@@ -53,8 +80,22 @@ class Progress:
             f"loss {message['loss']:.3f}, pseudo Dice {message['dice']:.3f}; {minutes(fold)} left in this fold, "
             f"{minutes(fold + mean * epochs * self._remaining_folds)} of training in all"
         )
-        point = {"epoch": epoch, "loss": round(message["loss"], 4), "dice": round(message["dice"], 4)}
-        self.curve.setdefault(self._fold, []).append(point)
+
+    def _note(self, message: dict[str, Any]) -> None:
+        self._remember(message)
+        with self._file.open("a") as file:
+            print(json.dumps(message), file=file)
+
+    def _remember(self, message: dict[str, Any]) -> None:
+        if message["event"] == "network":
+            self.parameters = int(message["parameters"])
+        elif message["event"] == "epoch":
+            self.seconds.append(float(message["seconds"]))
+            point = {name: round(float(message[name]), 4) for name in ("loss", "dice")}
+            self._epochs[int(message["fold"]), int(message["epoch"])] = {"epoch": message["epoch"], **point}
+        elif message["event"] == "step":
+            step = message["step"]
+            self.steps[step] = round(self.steps.get(step, 0.0) + float(message["seconds"]), 1)
 
     def _predict(self, message: dict[str, Any]) -> None:
         number = int(message["number"])

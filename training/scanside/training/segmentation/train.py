@@ -3,8 +3,6 @@
 import json
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,7 @@ from scanside.training.segmentation.dataset import write_dataset
 from scanside.training.segmentation.folds import make_folds, splits
 from scanside.training.segmentation.process import run_step
 from scanside.training.segmentation.progress import Progress, minutes, say
-from scanside.training.segmentation.settings import COMPACT, SMALL_LESION_MM, Settings
+from scanside.training.segmentation.settings import SMALL_LESION_MM, Settings
 
 
 def train_segmenter(
@@ -46,42 +44,42 @@ def train_segmenter(
         OutputError: If the folder holds a training and `resume` is false.
         CaseError: If nnU-Net fails.
     """
-    folder, started, clock = experiment.segmentation(settings.role), time.time(), _Clock()
+    folder, started = experiment.segmentation(settings.role), time.time()
     patients = cohort.split("train")
     folds = make_folds(patients, settings.folds, settings.seed)
     _begin(folder, settings, resume)
     write_json(folder / "folds.json", folds)
     small = [p.patient for p in patients if p.lesion_mm < SMALL_LESION_MM]
     write_json(folder / "small_lesions.json", small)
-    progress = Progress(settings.role, settings.folds)
+    progress = Progress(settings.role, settings.folds, folder / "progress.jsonl")
     if not (folder / "prepared.json").exists():
-        with clock.measure("prepare"):
+        with progress.measure("prepare"):
             raw = write_dataset(cohort, patients, settings, folder / "raw")
             shutil.rmtree(folder / "preprocessed", ignore_errors=True)
             write_json(raw / "splits_final.json", splits(folds))  # nnU-Net's planner takes it from there
             run_step(folder, settings, "prepare", progress)
-    _train_folds(folder, settings, folds, progress, clock)
+    _train_folds(folder, settings, folds, progress)
     model = _model_folder(folder, settings)
     write_json(folder / "model.json", {"model": str(model.resolve())})
     merged = model / f"crossval_results_folds_{'_'.join(map(str, range(settings.folds)))}"
     if not (merged / "postprocessing.json").exists():
-        with clock.measure("postprocessing"):
+        with progress.measure("postprocessing"):
             run_step(folder, settings, "postprocess", progress)
     bundle = folder / "bundle"
     if not bundle.exists():
-        with clock.measure("export"):
+        with progress.measure("export"):
             _export(cohort, settings, model, bundle, precisions)
-    with clock.measure("masks"):
+    with progress.measure("masks"):
         masks.out_of_fold(merged, patients, experiment.masks("cross-validated", settings.role))
         for part, who in (("resubstitution", patients), ("test", cohort.split("test"))):
             masks.bundle_masks(cohort, who, settings, bundle, experiment.masks(part, settings.role), say)
-    results = {
+    results: dict[str, Any] = {
         "results_folder": str(model),
         "bundle": str(bundle),
         "network": _network(model, settings, progress),
         "training": _training(model, settings, progress),
         "cross_validated": masks.dice_by_size(merged, patients),
-        "seconds_by_step": clock.seconds,
+        "seconds_by_step": progress.steps,
         "patients": {"train": len(patients), "test": len(cohort.split("test")), "small_lesions": len(small)},
         "resumed": resume,
     }
@@ -107,25 +105,12 @@ def _begin(folder: Path, settings: Settings, resume: bool) -> None:
     recipe.save(settings, file)
 
 
-def _train_folds(
-    folder: Path, settings: Settings, folds: dict[str, int], progress: Progress, clock: "_Clock"
-) -> None:
+def _train_folds(folder: Path, settings: Settings, folds: dict[str, int], progress: Progress) -> None:
     todo = [fold for fold in range(settings.folds) if not _finished(folder, settings, fold)]
     for index, fold in enumerate(todo):
         progress.start_fold(fold, len(todo) - index - 1, sum(other == fold for other in folds.values()))
-        with clock.measure(f"fold {fold}"):
+        with progress.measure(f"fold {fold}"):
             run_step(folder, settings, "train", progress, fold)
-        if index == 0 and settings.plans == COMPACT:
-            _refuse_large(progress)
-
-
-def _refuse_large(progress: Progress) -> None:
-    from scanside.training.segmentation.planner import MAX_PARAMETERS
-
-    if (progress.parameters or 0) > MAX_PARAMETERS:
-        raise CaseError(
-            f"The compact network has {progress.parameters:,} parameters, more than {MAX_PARAMETERS:,}."
-        )
 
 
 def _finished(folder: Path, settings: Settings, fold: int) -> bool:
@@ -187,7 +172,7 @@ def _training(model: Path, settings: Settings, progress: Progress) -> dict[str, 
         "mean_epoch_seconds": round(sum(progress.seconds) / len(progress.seconds), 2)
         if progress.seconds
         else None,
-        "curves": {str(fold): points for fold, points in progress.curve.items()},
+        "curves": {str(fold): points for fold, points in progress.curves.items()},
     }
 
 
@@ -198,16 +183,3 @@ def _sentence(results: dict[str, Any]) -> str:
     return (
         f"out-of-fold Dice {results['dice_postprocessed']:.3f} ({results['dice']:.3f} before {what}{beside})"
     )
-
-
-class _Clock:
-    """Seconds of each step."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def measure(self, name: str) -> Iterator[None]:
-        started = time.time()
-        yield
-        self.seconds[name] = round(time.time() - started, 1)

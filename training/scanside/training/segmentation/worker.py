@@ -146,12 +146,21 @@ def train(folder: Path, settings: Settings, fold: int, send: Send) -> None:
         send=send,
     )
     send({"event": "network", "parameters": parameters(trainer), "begun": begun})
+    if settings.plans == COMPACT:
+        _refuse_large(parameters(trainer))
     if begun:
         maybe_load_checkpoint(trainer, continue_training=True, validation_only=False)
     if not (Path(trainer.output_folder) / "checkpoint_final.pth").exists():
         trainer.run_training()
     send({"event": "say", "text": f"fold {fold}: predicting its validation patients"})
     trainer.perform_actual_validation()
+
+
+def _refuse_large(count: int) -> None:
+    from scanside.training.segmentation.planner import MAX_PARAMETERS
+
+    if count > MAX_PARAMETERS:
+        raise SystemExit(f"The compact network has {count:,} parameters, more than {MAX_PARAMETERS:,}.")
 
 
 def postprocess(folder: Path, settings: Settings, send: Send) -> None:

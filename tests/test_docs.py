@@ -20,7 +20,17 @@ def test_every_relative_link_exists(document: Path) -> None:
 @pytest.mark.parametrize(
     "command",
     [
+        "demo",
+        "run",
+        "phantom",
+        "cohort check",
+        "train segment",
+        "train signature",
+        "train classifier",
+        "evaluate",
         "export nnunet",
+        "export bundle",
+        "radiomics conformance",
         "segment",
         "selftest",
         "doctor",

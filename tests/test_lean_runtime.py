@@ -34,10 +34,22 @@ def test_every_runtime_module_is_free_of_the_training_stack() -> None:
     assert not modules & FORBIDDEN
 
 
-@pytest.mark.parametrize("command", ["segment", "bundle", "selftest", "doctor"])
+@pytest.mark.parametrize("command", ["run", "segment", "bundle", "selftest", "doctor", "radiomics"])
 def test_command_lines_do_not_load_dicom_or_torch(command: str) -> None:
     modules = loaded(f"from scanside.runtime.cli.main import run\nrun(['{command}', '--help'])")
     assert not modules & (FORBIDDEN | {"pydicom", "highdicom", "onnxruntime", "openvino"})
+
+
+@pytest.mark.parametrize("command", ["phantom", "cohort", "train", "evaluate", "demo"])
+def test_help_of_training_commands_needs_no_extra(command: str) -> None:
+    modules = loaded(f"from scanside.runtime.cli.main import run\nrun(['{command}', '--help'])")
+    assert not modules & FORBIDDEN
+
+
+def test_the_phantom_is_made_without_the_training_stack() -> None:
+    assert not FORBIDDEN & loaded(
+        "import scanside.training.phantom.write, scanside.training.phantom.dicom, scanside.training.demo"
+    )
 
 
 def test_the_public_names_are_all_there() -> None:

@@ -35,7 +35,7 @@ def test_the_wheel_holds_every_module_and_nothing_else(wheel: set[str]) -> None:
         file.relative_to(ROOT / component).as_posix()
         for component in COMPONENTS
         for file in (ROOT / component / "scanside").rglob("*")
-        if file.suffix == ".py" or file.name == "py.typed"
+        if file.is_file() and "__pycache__" not in file.parts
     }
     assert {name for name in wheel if ".dist-info/" not in name} == expected
     assert all(f"scanside/{component}/py.typed" in wheel for component in COMPONENTS)

@@ -89,7 +89,7 @@ def _facts(bundle: Bundle) -> dict[str, Any]:
         "synthetic": manifest.synthetic,
         "signature": None if manifest.signature is None else manifest.signature.ranges,
         "classifier": _classifier(bundle),
-        "golden": [case.name for case in (*manifest.golden, *manifest.studies)],
+        "golden": [case.name for case in manifest.golden] + [study.name for study in manifest.studies],
         "parity": _parity(bundle),
         "provenance": manifest.provenance,
         "files": len(manifest.files) + 1,

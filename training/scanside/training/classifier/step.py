@@ -113,6 +113,7 @@ def train_classifier(experiment: Experiment, settings: Settings, say: Callable[[
         },
     }
     _write(experiment, model, document, report, _predictions(compared, measurements, record))
+    _write_reference(experiment, main.deployed)
     experiment.record(
         "classifier",
         asdict(settings),
@@ -283,3 +284,18 @@ def _write(
     write_predictions(folder / "predictions.csv", rows)
     write_json(folder / "cv.json", report)
     write_json(folder / "classifier.json", document)
+
+
+def _write_reference(experiment: Experiment, deployed: Deployed) -> None:
+    """scikit-learn's model in numbers and what it says of the training rows: what an exported bundle is held to."""
+    scaler, classifier = deployed.pipeline[0], deployed.pipeline[1]
+    with atomic_write(experiment.classifier / "reference.npz") as temporary, temporary.open("wb") as stream:
+        np.savez_compressed(
+            stream,
+            features=deployed.rows,
+            probabilities=deployed.pipeline.predict_proba(deployed.rows)[:, 1],
+            mean=scaler.mean_,
+            scale=scaler.scale_,
+            weights=classifier.coef_[0],
+            intercept=classifier.intercept_[0],
+        )

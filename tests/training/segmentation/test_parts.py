@@ -15,7 +15,7 @@ import SimpleITK as sitk
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scanside.runtime.errors import CaseError, InputError, UsageError
+from scanside.runtime.errors import BackendError, CaseError, InputError, UsageError
 from scanside.training.cohort.table import Cohort, Patient
 from scanside.training.segmentation import settings as recipe
 from scanside.training.segmentation.dataset import write_dataset
@@ -92,6 +92,17 @@ def test_splits_leave_every_patient_out_once() -> None:
 def test_settings_that_make_no_sense(change: dict[str, Any], words: str) -> None:
     with pytest.raises(UsageError, match=words):
         replace(T2W, **change)
+
+
+def test_cuda_is_not_replaced_in_silence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import torch
+
+    from scanside.training.segmentation.cli import segment
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(BackendError, match="no CUDA GPU"):
+        segment(tmp_path, tmp_path / "out", role="t2w", device="cuda")
+    assert not (tmp_path / "out").exists()
 
 
 def test_settings_travel_as_json_and_are_compared(tmp_path: Path) -> None:

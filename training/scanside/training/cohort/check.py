@@ -1,7 +1,6 @@
 """The check of a cohort: table, geometry, masks, units, leakage. Every problem names the row and the file."""
 
-import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from scanside.runtime.errors import ScansideError
 from scanside.runtime.images.cases import CaseInput
 from scanside.runtime.images.load import load_case
 from scanside.runtime.volume import Geometry, Volume
+from scanside.training.cohort.leakage import Image, content_of, same_content, same_name
 from scanside.training.cohort.table import (
     OPTIONAL,
     ROLES,
@@ -29,23 +29,7 @@ ADC_RANGE = (300.0, 4000.0)
 _OTHER_UNITS = {"1e-3 mm2/s": 1e-3, "mm2/s": 1e-6, "1e-9 m2/s": 1e-3, "1e-10 mm2/s": 1e4}
 MIN_OVERLAP = 0.5
 """Part of the smaller field of view along each patient axis that T2WI and DWI must share."""
-_SUFFIXES = (
-    "a",
-    "b",
-    "r",
-    "l",
-    "copy",
-    "new",
-    "old",
-    "repeat",
-    "rescan",
-    "scan",
-    "series",
-    "study",
-    "visit",
-    "v",
-    "t",
-)
+
 
 Progress = Callable[[int, int], None]
 
@@ -93,15 +77,6 @@ class _Findings:
         self.warnings.append(Problem(message, self.line, self.patient, _name(file)))
 
 
-@dataclass(frozen=True)
-class _Image:
-    """What is remembered of an image for the search of leakage."""
-
-    patient: Patient
-    file: str
-    content: str
-
-
 def check_cohort(path: Path, progress: Progress = lambda done, of: None) -> CohortReport:
     """Check a cohort folder, reading every image.
 
@@ -113,22 +88,22 @@ def check_cohort(path: Path, progress: Progress = lambda done, of: None) -> Coho
     if cohort is None:
         return CohortReport(path.name, 0, 0, 0, tuple(problems))
     warnings: list[Problem] = []
-    images: list[_Image] = []
+    images: list[Image] = []
     for number, patient in enumerate(cohort.patients, start=1):
         findings = _Findings(patient.patient, cohort.lines.get(patient.patient))
         images += _check_patient(cohort, patient, findings)
         problems += findings.problems
         warnings += findings.warnings
         progress(number, len(cohort.patients))
-    problems += _same_content(cohort, images)
-    problems += _same_name(cohort)
+    problems += same_content(cohort, images)
+    problems += same_name(cohort)
     warnings += _folders_without_row(cohort)
     order = sorted(problems, key=lambda problem: (problem.line or 0, problem.file or ""))
     counts = (len(cohort.patients), len(cohort.split("train")), len(cohort.split("test")))
     return CohortReport(cohort.name, *counts, tuple(order), tuple(warnings))
 
 
-def _check_patient(cohort: Cohort, patient: Patient, findings: _Findings) -> Iterator[_Image]:
+def _check_patient(cohort: Cohort, patient: Patient, findings: _Findings) -> Iterator[Image]:
     volumes: dict[str, Volume] = {}
     for sequence in SEQUENCES:
         path = cohort.image(patient.patient, sequence)
@@ -140,7 +115,7 @@ def _check_patient(cohort: Cohort, patient: Patient, findings: _Findings) -> Ite
         if volume is not None:
             volumes[sequence] = volume
             _check_image(path, volume, findings)
-            yield _Image(patient, f"{patient.patient}/{path.name}", _content(volume))
+            yield Image(patient, f"{patient.patient}/{path.name}", content_of(volume))
     _check_same_grid(cohort, patient, volumes, findings)
     masks = {role: _check_mask(cohort, patient, role, volumes, findings) for role in ROLES}
     if "adc" in volumes:
@@ -303,50 +278,6 @@ def _check_size(
             cohort.mask(patient.patient, "t2w"),
             f"spans {widest:.0f} mm, but cohort.csv says lesion_mm {patient.lesion_mm:g}",
         )
-
-
-def _content(volume: Volume) -> str:
-    return hashlib.sha256(volume.data.tobytes() + repr(volume.data.shape).encode()).hexdigest()
-
-
-def _same_content(cohort: Cohort, images: Sequence[_Image]) -> list[Problem]:
-    """The same image under two names: leakage when it is in training and in testing, a mistake in any case."""
-    seen: dict[str, _Image] = {}
-    problems = []
-    for image in images:
-        first = seen.setdefault(image.content, image)
-        if first is image:
-            continue
-        line, other = (cohort.lines.get(i.patient.patient) for i in (image, first))
-        leak = first.patient.split != image.patient.split
-        what = f"leakage: in {first.patient.split} and in {image.patient.split}" if leak else "a duplicate"
-        message = f"has the same content as {first.file} (row {other}); {what}"
-        problems.append(Problem(message, line, image.patient.patient, image.file))
-    return problems
-
-
-def _same_name(cohort: Cohort) -> list[Problem]:
-    """Ids that differ by a suffix only, such as `17` and `17_rescan`, one in training and one in testing."""
-    seen: dict[str, Patient] = {}
-    problems = []
-    for patient in cohort.patients:
-        first = seen.setdefault(_stem(patient.patient), patient)
-        if first.split == patient.split:
-            continue
-        message = (
-            f"leakage: the id differs from '{first.patient}' (row {cohort.lines.get(first.patient)}, "
-            f"{first.split}) by a suffix only; put both into one split or rename one"
-        )
-        problems.append(Problem(message, cohort.lines.get(patient.patient), patient.patient, "cohort.csv"))
-    return problems
-
-
-def _stem(name: str) -> str:
-    """The id without suffixes that mark another visit: `P7-b`, `P7_2nd`… of P7. A number of its own stays."""
-    parts = name.casefold().replace(".", "_").replace("-", "_").split("_")
-    while len(parts) > 1 and parts[-1].rstrip("0123456789") in _SUFFIXES:
-        parts.pop()
-    return "_".join(parts)
 
 
 def _folders_without_row(cohort: Cohort) -> list[Problem]:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from scanside.runtime.cli.main import require_extra
-from scanside.runtime.errors import UsageError
+from scanside.runtime.errors import BackendError, UsageError
 
 PACKAGES = ("torch", "nnunetv2", "onnx", "onnxscript")
 PRECISIONS = ("fp32", "mixed")
@@ -133,6 +133,17 @@ def segment(
         threads=threads,
         workers=workers if workers is not None else (0 if device == "cpu" else min(12, os.cpu_count() or 1)),
     )
+    if device == "cuda":
+        _require_cuda()
     table = read_cohort(cohort)
     experiment = start_experiment(out, cohort, synthetic=table.synthetic)
     print(train_segmenter(table, experiment, settings, resume=resume, precisions=precisions))
+
+
+def _require_cuda() -> None:
+    import torch
+
+    if not torch.cuda.is_available():
+        raise BackendError(
+            "PyTorch finds no CUDA GPU here; train with --device cpu, or install a CUDA build of it."
+        )

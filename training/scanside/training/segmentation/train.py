@@ -62,16 +62,23 @@ def train_segmenter(
     model = _model_folder(folder, settings)
     write_json(folder / "model.json", {"model": str(model.resolve())})
     merged = model / f"crossval_results_folds_{'_'.join(map(str, range(settings.folds)))}"
+    draft, bundle = folder / "draft", folder / "bundle"
     if not (merged / "postprocessing.json").exists():
+        with progress.measure("out-of-fold masks"):
+            if not draft.exists():
+                _export(cohort, settings, model, draft, precisions, postprocessing="none")
+            for fold in range(settings.folds):
+                who = [patient for patient in patients if folds[patient.patient] == fold]
+                out = model / f"fold_{fold}" / "validation"
+                masks.bundle_masks(cohort, who, settings, draft, out, say, folds=(str(fold),))
         with progress.measure("postprocessing"):
             run_step(folder, settings, "postprocess", progress)
-    bundle = folder / "bundle"
     if not bundle.exists():
         with progress.measure("export"):
-            _export(cohort, settings, model, bundle, precisions)
+            _export(cohort, settings, model, bundle, precisions, postprocessing="auto")
     with progress.measure("masks"):
         masks.out_of_fold(merged, patients, experiment.masks("cross-validated", settings.role))
-        for part, who in (("resubstitution", patients), ("test", cohort.split("test"))):
+        for part, who in (("test", cohort.split("test")), ("resubstitution", patients)):
             masks.bundle_masks(cohort, who, settings, bundle, experiment.masks(part, settings.role), say)
     results: dict[str, Any] = {
         "results_folder": str(model),
@@ -114,9 +121,9 @@ def _train_folds(folder: Path, settings: Settings, folds: dict[str, int], progre
 
 
 def _finished(folder: Path, settings: Settings, fold: int) -> bool:
-    """nnU-Net writes a fold's validation summary last."""
+    """nnU-Net writes the final checkpoint last."""
     try:
-        return (_model_folder(folder, settings) / f"fold_{fold}" / "validation" / "summary.json").exists()
+        return (_model_folder(folder, settings) / f"fold_{fold}" / "checkpoint_final.pth").exists()
     except CaseError:
         return False
 
@@ -131,13 +138,20 @@ def _model_folder(folder: Path, settings: Settings) -> Path:
 
 
 def _export(
-    cohort: Cohort, settings: Settings, model: Path, bundle: Path, precisions: tuple[str, ...]
+    cohort: Cohort,
+    settings: Settings,
+    model: Path,
+    bundle: Path,
+    precisions: tuple[str, ...],
+    *,
+    postprocessing: str,
 ) -> None:
     from scanside.export.nnunet import ExportOptions, export_nnunet
 
     options = ExportOptions(
         folds=tuple(map(str, range(settings.folds))),
         precisions=precisions,
+        postprocessing=postprocessing,
         name=f"{cohort.name}-{settings.role}",
         intended_use=f"Research use only.{' Trained on synthetic images.' if cohort.synthetic else ''}",
         licence="Apache-2.0" if cohort.synthetic else "not stated",

@@ -127,7 +127,7 @@ def _planner(plans: str) -> Any:
 
 
 def train(folder: Path, settings: Settings, fold: int, send: Send) -> None:
-    """Train a fold, or go on with it, and predict its validation patients."""
+    """Train a fold, or go on with it. Its validation patients are segmented later, by the exported network."""
     from nnunetv2.run.run_training import maybe_load_checkpoint
 
     from scanside.training.segmentation.trainer import make_trainer, parameters
@@ -152,8 +152,6 @@ def train(folder: Path, settings: Settings, fold: int, send: Send) -> None:
         maybe_load_checkpoint(trainer, continue_training=True, validation_only=False)
     if not (Path(trainer.output_folder) / "checkpoint_final.pth").exists():
         trainer.run_training()
-    send({"event": "say", "text": f"fold {fold}: predicting its validation patients"})
-    trainer.perform_actual_validation()
 
 
 def _refuse_large(count: int) -> None:

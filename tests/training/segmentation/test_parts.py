@@ -197,23 +197,20 @@ def test_a_step_ends_when_its_parent_stops_listening(tmp_path: Path, monkeypatch
 
 def test_words_with_the_time_left(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     progress = Progress("dwi", 3, tmp_path / "progress.jsonl")
-    progress.start_fold(1, after=1, cases=21)
+    progress.start_fold(1, after=1)
     progress({"event": "network", "parameters": 306800, "begun": False})
     epoch = {"event": "epoch", "epochs": 11, "loss": -0.25, "dice": 0.5, "seconds": 12.0}
     progress({**epoch, "epoch": 1})
-    progress({"event": "predict", "number": 1})
-    progress({"event": "predict", "number": 10})
     words = capsys.readouterr().err.splitlines()
     assert progress.parameters == 306800 and "306,800" in words[0]
     assert "epoch 1 of 11: loss -0.250, pseudo Dice 0.500; 2.0 min left in this fold, 4.2 min" in words[1]
-    assert "patient 10 of 21" in words[2]
     assert minutes(89) == "89 s" and minutes(90) == "1.5 min"
 
 
 def test_progress_outlives_an_interruption(tmp_path: Path) -> None:
     file = tmp_path / "progress.jsonl"
     first = Progress("dwi", 3, file)
-    first.start_fold(1, after=1, cases=21)
+    first.start_fold(1, after=1)
     first({"event": "network", "parameters": 306800, "begun": False})
     epoch = {"event": "epoch", "epochs": 2, "loss": -0.25, "dice": 0.5, "seconds": 12.0}
     first({**epoch, "epoch": 1})
@@ -226,10 +223,10 @@ def test_progress_outlives_an_interruption(tmp_path: Path) -> None:
         stream.write('{"event": "epo')
     second = Progress("dwi", 3, file)
     assert second.parameters == 306800 and second.seconds == [12.0, 12.0] and set(second.steps) == {"fold 1"}
-    second.start_fold(1, after=1, cases=21)
+    second.start_fold(1, after=1)
     second({**epoch, "epoch": 2, "dice": 0.75})
     points = [{"epoch": 1, "loss": -0.25, "dice": 0.5}, {"epoch": 2, "loss": -0.25, "dice": 0.75}]
-    assert second.curves == {1: points}
+    assert second.curves == {1: points} and Progress("dwi", 3, file).curves == {1: points}
 
 
 class _Data:

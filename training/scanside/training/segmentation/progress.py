@@ -24,14 +24,17 @@ class Progress:
         self.steps: dict[str, float] = {}
         self._epochs: dict[tuple[int, int], dict[str, float]] = {}
         self._file = file
-        for line in file.read_text().splitlines() if file.exists() else ():
+        text = file.read_text() if file.exists() else ""
+        for line in text.splitlines():
             try:
                 self._remember(json.loads(line))
             except ValueError:  # the line that was being written when the machine stopped
                 continue
+        if text and not text.endswith("\n"):
+            with file.open("a") as stream:
+                stream.write("\n")
         self._role, self._folds, self._fold = role, folds, 0
         self._remaining_folds = folds - 1
-        self._started, self._cases = 0.0, 0
 
     @property
     def curves(self) -> dict[int, list[dict[str, float]]]:
@@ -48,14 +51,13 @@ class Progress:
         yield
         self._note({"event": "step", "step": step, "seconds": round(time.time() - started, 1)})
 
-    def start_fold(self, fold: int, after: int, cases: int) -> None:
+    def start_fold(self, fold: int, after: int) -> None:
         """Say which fold comes next.
 
         Args:
             after: Folds still to train after it.
-            cases: Its validation patients.
         """
-        self._fold, self._remaining_folds, self._cases = fold, after, cases
+        self._fold, self._remaining_folds = fold, after
 
     def __call__(self, message: dict[str, Any]) -> None:
         """Take a message of the child."""
@@ -68,8 +70,6 @@ class Progress:
             say(f"{self._role} fold {self._fold}: {how} a network of {message['parameters']:,} parameters")
         elif message["event"] == "epoch":
             self._epoch(message)
-        elif message["event"] == "predict":
-            self._predict(message)
 
     def _epoch(self, message: dict[str, Any]) -> None:
         epoch, epochs = int(message["epoch"]), int(message["epochs"])
@@ -96,16 +96,6 @@ class Progress:
         elif message["event"] == "step":
             step = message["step"]
             self.steps[step] = round(self.steps.get(step, 0.0) + float(message["seconds"]), 1)
-
-    def _predict(self, message: dict[str, Any]) -> None:
-        number = int(message["number"])
-        if number == 1:
-            self._started = time.monotonic()
-        elif number % 10 == 0:
-            left = (time.monotonic() - self._started) / (number - 1) * (self._cases - number + 1)
-            say(
-                f"{self._role} fold {self._fold}: predicting patient {number} of {self._cases}; {minutes(left)} left"
-            )
 
 
 def minutes(seconds: float) -> str:

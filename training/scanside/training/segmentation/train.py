@@ -58,7 +58,7 @@ def train_segmenter(
             shutil.rmtree(folder / "preprocessed", ignore_errors=True)
             write_json(raw / "splits_final.json", splits(folds))  # nnU-Net's planner takes it from there
             run_step(folder, settings, "prepare", progress)
-    _train_folds(folder, settings, folds, progress)
+    _train_folds(folder, settings, progress)
     model = _model_folder(folder, settings)
     write_json(folder / "model.json", {"model": str(model.resolve())})
     merged = model / f"crossval_results_folds_{'_'.join(map(str, range(settings.folds)))}"
@@ -68,9 +68,9 @@ def train_segmenter(
             if not draft.exists():
                 _export(cohort, settings, model, draft, precisions, postprocessing="none")
             for fold in range(settings.folds):
-                who = [patient for patient in patients if folds[patient.patient] == fold]
+                left_out = [patient for patient in patients if folds[patient.patient] == fold]
                 out = model / f"fold_{fold}" / "validation"
-                masks.bundle_masks(cohort, who, settings, draft, out, say, folds=(str(fold),))
+                masks.bundle_masks(cohort, left_out, settings, draft, out, say, folds=(str(fold),))
         with progress.measure("postprocessing"):
             run_step(folder, settings, "postprocess", progress)
     if not bundle.exists():
@@ -112,10 +112,10 @@ def _begin(folder: Path, settings: Settings, resume: bool) -> None:
     recipe.save(settings, file)
 
 
-def _train_folds(folder: Path, settings: Settings, folds: dict[str, int], progress: Progress) -> None:
+def _train_folds(folder: Path, settings: Settings, progress: Progress) -> None:
     todo = [fold for fold in range(settings.folds) if not _finished(folder, settings, fold)]
     for index, fold in enumerate(todo):
-        progress.start_fold(fold, len(todo) - index - 1, sum(other == fold for other in folds.values()))
+        progress.start_fold(fold, after=len(todo) - index - 1)
         with progress.measure(f"fold {fold}"):
             run_step(folder, settings, "train", progress, fold)
 

@@ -72,7 +72,6 @@ def make_trainer(
         trainer.configure_optimizers = lambda: _OPTIMIZERS[settings.optimizer](trainer)
     trainer.save_every = max(1, min(trainer.save_every, trainer.num_epochs // 20))
     _hook_epochs(trainer, settings.seed, send)
-    _hook_validation(trainer, send)
     _save_whole_or_not_at_all(trainer)
     if small:
         draw_more_often(trainer, small)
@@ -126,19 +125,6 @@ def _hook_epochs(trainer: Any, seed: int, send: Send) -> None:
 
     trainer.on_epoch_start, trainer.on_epoch_end = on_epoch_start, on_epoch_end
     trainer.logger.plot_progress_png = plot_now_and_then
-
-
-def _hook_validation(trainer: Any, send: Send) -> None:
-    log, count = trainer.print_to_log_file, 0
-
-    def print_to_log_file(*words: Any, **kwargs: Any) -> None:
-        nonlocal count
-        log(*words, **kwargs)
-        if words and str(words[0]).startswith("predicting "):
-            count += 1
-            send({"event": "predict", "case": str(words[0]).removeprefix("predicting "), "number": count})
-
-    trainer.print_to_log_file = print_to_log_file
 
 
 def _save_whole_or_not_at_all(trainer: Any) -> None:

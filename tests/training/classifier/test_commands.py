@@ -20,7 +20,8 @@ from scanside.training.signature.store import CROSS_VALIDATED, read_measurements
 from tests.support.shared_data import shared_data
 
 QUICK: dict[str, Any] = {
-    "features": 5, "selector": "mrmr", "combat": False, "seed": 0, "folds": 3, "repeats": 2, "inner": 2, "jobs": 1,
+    "features": 5, "selector": "mrmr", "combat": False, "presence": 0.9, "seed": 0,
+    "folds": 3, "repeats": 2, "inner": 2, "jobs": 1,
     "perturbations": 2, "config": None, "canary_runs": 3, "table": None, "second": None, "labels": None,
 }  # fmt: skip
 

@@ -49,7 +49,7 @@ def test_canaries_live_where_folds_are_tight(patients: Draw) -> None:
 
 def test_canaries_die_of_a_leak(patients: Draw) -> None:
     cases, y = patients(n=60, p=200, k=2)
-    canaries = run_canaries(_leaky, cases, y, seed=0, runs=4)
+    canaries = run_canaries(_leaky, cases, y, seed=0, runs=6)
     assert not any(canary.alive for canary in canaries)
     with pytest.raises(CaseError, match="outside the folds") as error:
         require_alive(canaries)

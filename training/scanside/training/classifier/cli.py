@@ -37,10 +37,12 @@ def classifier(
     if not 0.5 <= coverage < 1:
         raise UsageError(f"--coverage {coverage} is not a part from 0.5 to below 1; 0.9 is usual.")
     from scanside.training.classifier.step import Settings, train_classifier
+    from scanside.training.classifier.summary import write_summary
     from scanside.training.experiment import open_experiment
 
     settings = Settings(coverage=coverage, seed=seed, jobs=jobs)
-    print(
-        train_classifier(open_experiment(experiment), settings, lambda words: print(words, file=sys.stderr))
-    )
+    opened = open_experiment(experiment)
+    print(train_classifier(opened, settings, lambda words: print(words, file=sys.stderr)))
+    if summary is not None:
+        write_summary(opened, summary)
     return 0

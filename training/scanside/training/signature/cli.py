@@ -28,6 +28,15 @@ def signature(
     combat: Annotated[
         bool, typer.Option("--combat", help="Take scanners' effects out (ComBat), inside the folds.")
     ] = False,
+    presence: Annotated[
+        float,
+        typer.Option(
+            metavar="P",
+            min=0,
+            max=1,
+            help="Part of the patients that must have a feature; texture is absent where a lesion is too small.",
+        ),
+    ] = 0.95,
     seed: Annotated[int, typer.Option(metavar="S", min=0, help="Of folds, perturbations, canaries.")] = 0,
     folds: Annotated[int, typer.Option(metavar="N", min=2, help="Outer folds.")] = 5,
     repeats: Annotated[int, typer.Option(metavar="N", min=1, help="Divisions into outer folds.")] = 5,
@@ -71,7 +80,7 @@ def signature(
     started = time.time()
     if selector not in SELECTORS:
         raise UsageError(f"There is no selector '{selector}'; choose one of {', '.join(SELECTORS)}.")
-    selection = Selection(features=features, selector=cast(Any, selector), combat=combat)
+    selection = Selection(features=features, selector=cast(Any, selector), combat=combat, presence=presence)
     scheme = Scheme(folds=folds, repeats=repeats, inner=inner, seed=seed, jobs=jobs)
     settings = Settings(selection, scheme, perturbations, canary_runs)
     if table is None:

@@ -53,7 +53,7 @@ class Filter(BaseEstimator):  # type: ignore[misc] # sklearn is not typed
 class Present(Filter):
     """Features that at least a part of the patients have."""
 
-    def __init__(self, least: float = 0.9) -> None:
+    def __init__(self, least: float = 0.95) -> None:
         self.least = least
 
     def choose(self, cases: Cases, y: Labels) -> Indices:

@@ -33,7 +33,8 @@ class Selection:
         least_icc: Lower end of the ICC's 95 % interval that a feature must reach.
         icc_form: `1` when repetitions are random perturbations, `A` when the k-th is always the same reader.
         redundancy: |ρ| from which two features count as one.
-        presence: Part of the patients that must have a feature.
+        presence: Part of the patients that must have a feature. Those without a chosen feature get no probability,
+            and they are the ones with small lesions, whose texture cannot be measured.
     """
 
     features: int = 9
@@ -41,7 +42,7 @@ class Selection:
     least_icc: float = 0.75
     icc_form: Form = "1"
     redundancy: float = 0.9
-    presence: float = 0.9
+    presence: float = 0.95
     combat: bool = False
 
     def as_dict(self) -> dict[str, Any]:

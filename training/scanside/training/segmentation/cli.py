@@ -71,7 +71,15 @@ def segment(
             metavar="P",
             min=0,
             max=1,
-            help="Part of the patches centred on the lesion; default 0.33; compact: 0.8.",
+            help="Part of the patches drawn for a lesion; default 0.33; compact: 0.5.",
+        ),
+    ] = None,
+    shift: Annotated[
+        float | None,
+        typer.Option(
+            metavar="P",
+            min=0,
+            help="How far these are moved off the lesion, as a part of the patch; default 0; compact: 0.4.",
         ),
     ] = None,
     small_lesions: Annotated[
@@ -126,7 +134,8 @@ def segment(
         epochs=epochs or (50 if small else None),
         iterations=iterations or (30 if small else None),
         val_iterations=val_iterations or (5 if small else None),
-        foreground=foreground if foreground is not None else (0.8 if small else None),
+        foreground=foreground if foreground is not None else (0.5 if small else None),
+        shift=shift if shift is not None else (0.4 if small else None),
         small_lesions=small_lesions,
         seed=seed,
         device=device,

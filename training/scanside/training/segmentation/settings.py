@@ -33,6 +33,8 @@ class Settings:
         learning_rate: The first one; None keeps the trainer's.
         epochs, iterations, val_iterations: None keeps what the trainer says.
         foreground: Part of a batch that is centred on the lesion; None keeps the trainer's.
+        shift: How far a patch drawn for a lesion is moved at random, as a part of the patch; None keeps the lesion in
+            its middle, as nnU-Net does.
         small_lesions: Draw patients with lesions below 20 mm three times as often.
         seed: Of folds, initial weights, patches and augmentation.
         device: `cpu` or `cuda`.
@@ -52,6 +54,7 @@ class Settings:
     iterations: int | None = None
     val_iterations: int | None = None
     foreground: float | None = None
+    shift: float | None = None
     small_lesions: bool = False
     seed: int = 0
     device: str = "cpu"
@@ -77,6 +80,10 @@ class Settings:
             raise UsageError(f"There is no optimizer '{self.optimizer}'; choose adam or sgd.")
         if self.foreground is not None and not 0 <= self.foreground <= 1:
             raise UsageError("--foreground is a part of the batch, between 0 and 1.")
+        if self.shift is not None and not 0 <= self.shift < 0.5:
+            raise UsageError(
+                "--shift is a part of the patch, from 0 to below 0.5, so that the lesion stays inside."
+            )
 
     @property
     def dataset(self) -> str:

@@ -73,6 +73,8 @@ def make_trainer(
     trainer.save_every = max(1, min(trainer.save_every, trainer.num_epochs // 20))
     _hook_epochs(trainer, settings.seed, send)
     _save_whole_or_not_at_all(trainer)
+    if settings.shift:
+        move_patches(trainer, settings.shift)
     if small:
         draw_more_often(trainer, small)
     trainer.initialize()
@@ -137,6 +139,32 @@ def _save_whole_or_not_at_all(trainer: Any) -> None:
             Path(f"{filename}.part").replace(filename)
 
     trainer.save_checkpoint = save_checkpoint
+
+
+def move_patches(trainer: Any, shift: float) -> None:
+    """Patches drawn for a lesion hold it anywhere, not always in their middle, as nnU-Net's do.
+
+    A small network that mostly sees such patches learns where the middle is, and then finds a lesion in the middle of
+    every tile: out-of-fold Dice on the phantom was 0.05 while nnU-Net's pseudo Dice, on such patches, was 0.7.
+
+    Args:
+        shift: How far, as a part of the patch, in each direction; the same chance for every place.
+    """
+    from nnunetv2.training.dataloading.data_loader import nnUNetDataLoader
+
+    centred = nnUNetDataLoader.get_bbox
+    reach = [max(1, int(shift * size)) for size in trainer.configuration_manager.patch_size]
+
+    def get_bbox(self: Any, data_shape: Any, force_fg: bool, *rest: Any, **named: Any) -> Any:
+        lower, upper = centred(self, data_shape, force_fg, *rest, **named)
+        if not force_fg:
+            return lower, upper
+        moves = [int(np.random.randint(-most, most + 1)) for most in reach]
+        return [a + m for a, m in zip(lower, moves, strict=True)], [
+            a + m for a, m in zip(upper, moves, strict=True)
+        ]
+
+    nnUNetDataLoader.get_bbox = get_bbox  # of this process, which trains one fold and ends
 
 
 def draw_more_often(trainer: Any, small: Sequence[str]) -> None:

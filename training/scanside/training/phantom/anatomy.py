@@ -1,3 +1,4 @@
+# ruff: noqa: RUF005  (arrays are added here, not lists)
 """The body: a list of parts in painting order, in continuous patient space, drawn per patient.
 
 Coordinates are LPS in mm: x grows to the patient's left, y to the back, z to the head; the origin lies in the middle
@@ -87,6 +88,11 @@ def _ellipsoid(rng: np.random.Generator, size: float, centre: Points | tuple[flo
     return Ellipsoid(tuple(moved.tolist()), tuple(scaled.tolist()))
 
 
+def _grown(shape: Ellipsoid, by: float) -> Ellipsoid:
+    x, y, z = shape.radii
+    return replace(shape, radii=(x + by, y + by, z + by))
+
+
 def _tube(points: Points, radii: Points | float, count: int = 24, tall: float = 1.0) -> Tube:
     """A smooth tube through a few points."""
     along = np.linspace(0, 1, len(points))
@@ -141,7 +147,7 @@ def _organs(rng: np.random.Generator, size: float, bumps: Noise) -> list[Part]:
     for side, height in ((-1, -24), (1, -10)):
         kidney = _ellipsoid(rng, size, (side * 64, 48, height), (25, 29, 54))
         parts.append(Part("cortex", kidney))
-        inner = replace(kidney, radii=tuple(r - 7 for r in kidney.radii))
+        inner = _grown(kidney, -7)
         parts.append(Part("medulla", Rough(inner, bumps, 4.0, 14)))
         x, y, z = kidney.centre
         parts.append(
@@ -149,7 +155,7 @@ def _organs(rng: np.random.Generator, size: float, bumps: Noise) -> list[Part]:
         )
         parts.append(Part("fluid", Ellipsoid((x - side * 10, y - 2, z), (6.5, 4.0, 15)), ripple=0.02))
     bladder = _ellipsoid(rng, size, (-62, -44, -2), (14, 15, 27), 5)
-    shell = replace(bladder, radii=tuple(r + 2 for r in bladder.radii))
+    shell = _grown(bladder, 2)
     return [*parts, Part("wall", shell), Part("bile", bladder, ripple=0.02)]
 
 

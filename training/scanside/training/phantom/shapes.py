@@ -58,7 +58,8 @@ class Ellipsoid:
 
     def distance(self, x: Array, y: Array, z: Array) -> Array:
         """See `Shape`; first order in the distance (Quilez, 'ellipsoid SDF')."""
-        squares, steep = 0.0, 0.0
+        squares: Any = 0.0
+        steep: Any = 0.0
         for value, centre, radius in zip((x, y, z), self.centre, self.radii, strict=True):
             scaled = (value - np.float32(centre)) * np.float32(1 / radius)
             scaled *= scaled

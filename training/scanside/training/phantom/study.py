@@ -34,8 +34,9 @@ class PhantomStudy:
         scanner: Where it was made.
         images: t2w, dwi (high b), b0 (low b), adc (1e-6 mm²/s); each (1, Z, Y, X) float32 of whole numbers.
         masks: Role t2w, dwi → (Z, Y, X) uint8, 1 where at least half of a voxel is lesion (see `_outline`).
-        truth: What is known beyond: "parameters" (the lesion's, as a dict), "tissues", and per role "labels"
-            (`render.LABELS`) and "lesion" (fraction of each voxel), "field_hz" and "shift_mm" of the EPI.
+        truth: What is known beyond: "parameters" (the lesion's, as a dict), "tissues" (by name), and per role a dict:
+            "labels" (`render.LABELS`), "lesion" (fraction of each voxel), "sigma" (of the noise); for dwi also "field"
+            (`motion.FieldMap`) and "distortion".
     """
 
     patient: PhantomPatient
@@ -88,8 +89,14 @@ def _outline(fraction: Array) -> npt.NDArray[np.uint8]:
     return (fraction >= (0.5 if fullest >= 0.5 else max(0.5 * fullest, 1e-3))).astype(np.uint8)
 
 
-def _t2w(rng: np.random.Generator, anatomy: Anatomy, tissues: Mapping[str, Tissue], scanner: Scanner,
-         crop: tuple[float, float, float] | None, noise: float) -> tuple[Volume, dict[str, Any]]:  # fmt: skip
+def _t2w(
+    rng: np.random.Generator,
+    anatomy: Anatomy,
+    tissues: Mapping[str, Tissue],
+    scanner: Scanner,
+    crop: tuple[float, float, float] | None,
+    noise: float,
+) -> tuple[Volume, dict[str, Any]]:
     protocol = scanner.t2w
     geometry = _grid(rng, protocol, anatomy, crop)
     view = View(geometry, protocol.thickness, draw_breath(rng, geometry.shape[0], 0.8))
@@ -111,8 +118,14 @@ def _t2w(rng: np.random.Generator, anatomy: Anatomy, tissues: Mapping[str, Tissu
     return _volume(rician(rng, image, sigma), geometry), _truth(rendered) | {"sigma": sigma}
 
 
-def _dwi(rng: np.random.Generator, anatomy: Anatomy, tissues: Mapping[str, Tissue], scanner: Scanner,
-         crop: tuple[float, float, float] | None, noise: float) -> tuple[dict[str, Volume], dict[str, Any]]:  # fmt: skip
+def _dwi(
+    rng: np.random.Generator,
+    anatomy: Anatomy,
+    tissues: Mapping[str, Tissue],
+    scanner: Scanner,
+    crop: tuple[float, float, float] | None,
+    noise: float,
+) -> tuple[dict[str, Volume], dict[str, Any]]:
     protocol = scanner.dwi
     geometry = _grid(rng, protocol, anatomy, crop)
     field = draw_field(rng, anatomy, scanner.field_t)
@@ -164,14 +177,19 @@ def _blend(matter: Matter, tissues: Mapping[str, Tissue], equation: Any) -> Arra
     return np.asarray(mixed + (1 - matter.cyst - matter.clot) * solid, dtype=np.float32)
 
 
-def _grid(rng: np.random.Generator, protocol: SpinEchoProtocol | DiffusionProtocol, anatomy: Anatomy,
-          crop: tuple[float, float, float] | None) -> Geometry:  # fmt: skip
+def _grid(
+    rng: np.random.Generator,
+    protocol: SpinEchoProtocol | DiffusionProtocol,
+    anatomy: Anatomy,
+    crop: tuple[float, float, float] | None,
+) -> Geometry:
     """The stack of slices as an operator would place it; a crop is centred on the lesion."""
     aim = np.array([anatomy.centre[2], 0.0, 0.0]) + rng.normal(0, 3.0, 3)
     shape = protocol.shape
     if crop is not None:
         aim = np.array(anatomy.lesion.centre[::-1]) + rng.normal(0, 3.0, 3)
-        shape = tuple(round(mm / step) for mm, step in zip(crop, protocol.spacing, strict=True))
+        nz, ny, nx = (round(mm / step) for mm, step in zip(crop, protocol.spacing, strict=True))
+        shape = (nz, ny, nx)
     first = aim - 0.5 * (np.array(shape) - 1) * protocol.spacing
     return Geometry(shape, protocol.spacing, tuple(np.round(first[::-1], 3).tolist()))
 

@@ -93,8 +93,19 @@ def write_patient(folder: Path, study: PhantomStudy, *, dicom: bool) -> None:
     else:
         for sequence, volume in study.images.items():
             _write(volume.data[0].astype(np.int16), volume.geometry, folder / f"{sequence}.nii.gz")
-    for role, mask in study.masks.items():
-        _write(mask, study.images[role].geometry, folder / f"{role}_mask.nii.gz")
+    write_masks(study, folder)
+
+
+def write_masks(study: PhantomStudy, folder: Path) -> dict[str, Path]:
+    """Write a study's true masks as t2w_mask.nii.gz and dwi_mask.nii.gz, on the grids of t2w and dwi.
+
+    Returns:
+        Role → file.
+    """
+    files = {role: folder / f"{role}_mask.nii.gz" for role in study.masks}
+    for role, file in files.items():
+        _write(study.masks[role], study.images[role].geometry, file)
+    return files
 
 
 def _patients(out: Path, choice: PhantomChoice) -> Iterator[Patient]:
@@ -127,7 +138,7 @@ def _write(array: npt.NDArray[Any], geometry: Geometry, path: Path) -> None:
     image.SetSpacing(geometry.spacing[::-1])
     image.SetOrigin(geometry.origin)
     image.SetDirection(geometry.direction)
-    image.SetMetaData("descrip", SYNTHETIC)
+    image.SetMetaData("ITK_FileNotes", SYNTHETIC)  # becomes the header's `descrip`
     with atomic_write(path) as temporary:
         sitk.WriteImage(image, str(temporary), useCompression=True)
 

@@ -1,6 +1,6 @@
 """One patient → one study: T2WI, DWI (low and high b), ADC, masks and the truth behind them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,6 +54,7 @@ def make_study(
     split: str = "train",
     small: bool = False,
     noise: float = 1.0,
+    roles: Sequence[str] = ("t2w", "dwi"),
 ) -> PhantomStudy:
     """Make the study of patient `index` of the cohort with this seed.
 
@@ -66,17 +67,21 @@ def make_study(
         split: train or test.
         small: Only 72 × 96 × 96 mm around the lesion: for tests.
         noise: Factor on the noise; 0 for none.
+        roles: Which acquisitions to make: t2w, dwi (with b0 and adc).
     """
     patient = draw_patient(index, seed, split)
     where = scanner or patient.scanner
     anatomy = make_anatomy(stream(seed, index, "anatomy"), patient.lesion, where.field_t)
     tissues = draw_tissues(stream(seed, index, "tissues"), where.field_t)
     crop = SMALL_MM if small else None
-    t2w, t2w_truth = _t2w(stream(seed, index, "t2w"), anatomy, tissues, where, crop, noise)
-    dwi, dwi_truth = _dwi(stream(seed, index, "dwi"), anatomy, tissues, where, crop, noise)
-    masks = {role: _outline(truth["lesion"]) for role, truth in (("t2w", t2w_truth), ("dwi", dwi_truth))}
-    truth = {"parameters": patient.lesion.as_dict(), "tissues": tissues, "t2w": t2w_truth, "dwi": dwi_truth}
-    return PhantomStudy(patient, where, {"t2w": t2w, **dwi}, masks, truth)
+    images: dict[str, Volume] = {}
+    truth: dict[str, Any] = {"parameters": patient.lesion.as_dict(), "tissues": tissues}
+    for role in roles:
+        made, known = _ACQUIRE[role](stream(seed, index, role), anatomy, tissues, where, crop, noise)
+        images |= made
+        truth[role] = known
+    masks = {role: _outline(truth[role]["lesion"]) for role in roles}
+    return PhantomStudy(patient, where, images, masks, truth)
 
 
 def _outline(fraction: Array) -> npt.NDArray[np.uint8]:
@@ -96,7 +101,7 @@ def _t2w(
     scanner: Scanner,
     crop: tuple[float, float, float] | None,
     noise: float,
-) -> tuple[Volume, dict[str, Any]]:
+) -> tuple[dict[str, Volume], dict[str, Any]]:
     protocol = scanner.t2w
     geometry = _grid(rng, protocol, anatomy, crop)
     view = View(geometry, protocol.thickness, draw_breath(rng, geometry.shape[0], 0.8))
@@ -115,7 +120,7 @@ def _t2w(
     rendered = render(anatomy, view, signals, lesion_signal)
     image = point_spread(rendered.signal[0], protocol.blur) * bias_field(rng, geometry, scanner.bias)
     sigma = float(signals["pancreas"][0]) / protocol.snr * float(rng.uniform(0.85, 1.15)) * noise
-    return _volume(rician(rng, image, sigma), geometry), _truth(rendered) | {"sigma": sigma}
+    return {"t2w": _volume(rician(rng, image, sigma), geometry)}, _truth(rendered) | {"sigma": sigma}
 
 
 def _dwi(
@@ -155,6 +160,9 @@ def _dwi(
     images = {"dwi": _volume(high, geometry), "b0": _volume(low, geometry), "adc": _volume(fitted, geometry)}
     known = {"sigma": sigma, "field": field, "distortion": distortion}
     return images, _truth(rendered) | known
+
+
+_ACQUIRE = {"t2w": _t2w, "dwi": _dwi}
 
 
 def _t2_signal(tissue: Tissue, protocol: SpinEchoProtocol) -> float:

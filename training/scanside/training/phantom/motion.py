@@ -1,5 +1,9 @@
 """Where a voxel of an acquisition comes from: breathing, EPI distortion by the field of gas, large-scale deformation.
 
+The field is shimmed until the image folds nowhere, gas included. What is left is mild: up to about 25 Hz in tissue at 3 T
+and a shift of about a millimetre, where patients have 50 to 200 Hz beside gas. Breathing is the larger part of what lies
+between T2WI and DWI here.
+
 Everything is a pull-back: for each voxel, the point of the body whose signal it holds. Masks follow the same way, so
 the mask of a sequence has that sequence's geometry.
 """
@@ -39,7 +43,7 @@ class Breath:
 def draw_breath(rng: np.random.Generator, slices: int, jitter_mm: float) -> Breath:
     """One breathing state for the acquisition and a jitter per slice.
 
-    Ranges (full 13 mm along z, 6.5 mm along y, 2 mm along x) as in Lo et al., MRM 81:1863 (2019).
+    Ranges (full 13 mm along z, 6.5 mm along y, 2 mm along x) as in the abdominal phantom of MRM 81:1863 (2019).
     """
     state = np.clip(rng.standard_normal(3), -2, 2) * [0.5, 1.6, 3.2]
     slicewise = np.clip(rng.standard_normal((slices, 3)), -2, 2) * [0.2, 0.5, 1.0] * jitter_mm

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 Array = npt.NDArray[np.float32]
+Points = npt.NDArray[np.float64]
 Box = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
 """Lowest and highest (x, y, z)."""
 
@@ -125,28 +126,70 @@ class Tube:
     def clip(self, low: float, high: float) -> "Tube | None":
         """See `Shape`: the run of segments that reaches into the slab."""
         reach = self.radii * self.tall + 3
-        inside = (self.nodes[:, 2] - reach < high) & (self.nodes[:, 2] + reach > low)
-        touched = np.flatnonzero(inside[:-1] | inside[1:])
+        bottom, top = self.nodes[:, 2] - reach, self.nodes[:, 2] + reach
+        lowest, highest = np.minimum(bottom[:-1], bottom[1:]), np.maximum(top[:-1], top[1:])
+        touched = np.flatnonzero((lowest < high) & (highest > low))
         if not touched.size:
             return None
         run = slice(touched[0], touched[-1] + 2)
         return replace(self, nodes=self.nodes[run], radii=self.radii[run])
 
     def distance(self, x: Array, y: Array, z: Array) -> Array:
-        """See `Shape`: the union of round cones."""
+        """See `Shape`: the union of round cones. Farther than `_FAR` mm outside it may be infinite.
+
+        Each cone is computed in the rows and columns near it, since a long tube crosses a slice in few places.
+        """
         flat = np.array([1, 1, 1 / self.tall])
         nodes, z = self.nodes * flat, z * np.float32(flat[2])
-        best: Any = np.float32(np.inf)
-        for start, end, r0, r1 in zip(nodes[:-1], nodes[1:], self.radii[:-1], self.radii[1:], strict=True):
+        best = np.full(np.broadcast_shapes(x.shape, y.shape, z.shape), np.inf, dtype=np.float32)
+        reach = np.maximum(self.radii[:-1], self.radii[1:])[:, None] + _FAR
+        low, high = np.minimum(nodes[:-1], nodes[1:]) - reach, np.maximum(nodes[:-1], nodes[1:]) + reach
+        windows = _windows(x, y, low, high)
+        cones = zip(nodes[:-1], nodes[1:], self.radii[:-1], self.radii[1:], windows, strict=True)
+        for start, end, r0, r1, window in cones:
+            if window is None:
+                continue
             along = (end - start).astype(np.float32)
-            px, py, pz = x - np.float32(start[0]), y - np.float32(start[1]), z - np.float32(start[2])
+            px, py = x[window] - np.float32(start[0]), y[window] - np.float32(start[1])
+            pz = z[window] - np.float32(start[2])
             t = (px * along[0] + py * along[1] + pz * along[2]) * np.float32(
                 1 / max(float(along @ along), 1e-6)
             )
             np.clip(t, 0, 1, out=t)
             square = (px - t * along[0]) ** 2 + (py - t * along[1]) ** 2 + (pz - t * along[2]) ** 2
-            best = np.minimum(best, np.sqrt(square) - (np.float32(r0) + t * np.float32(r1 - r0)))
+            cone = np.sqrt(square) - (np.float32(r0) + t * np.float32(r1 - r0))
+            best[window] = np.minimum(best[window], cone)
         return best
+
+
+_FAR = 12.0
+"""mm; bumps on a tube are much lower."""
+
+
+def _windows(x: Array, y: Array, low: Points, high: Points) -> list[tuple[Any, ...] | None]:
+    """An index of the points that may lie in each of N boxes, or None where there are none.
+
+    Args:
+        x: On a (…, Y, X) grid, where columns and rows are cut out; of any other shape, all points are taken.
+        y: Of the same shape.
+        low: (N, 3) corners of the boxes.
+        high: (N, 3).
+    """
+    if x.ndim != 3 or x.shape != y.shape:
+        return [(Ellipsis,)] * len(low)
+    columns = (x.max(axis=(0, 1)) >= low[:, :1]) & (x.min(axis=(0, 1)) <= high[:, :1])
+    rows = (y.max(axis=(0, 2)) >= low[:, 1:2]) & (y.min(axis=(0, 2)) <= high[:, 1:2])
+    spans = zip(*_first_and_end(rows), *_first_and_end(columns), strict=True)
+    found = (rows.any(axis=1) & columns.any(axis=1)).tolist()
+    return [
+        (slice(None), slice(top, bottom), slice(left, right)) if there else None
+        for there, (top, bottom, left, right) in zip(found, spans, strict=True)
+    ]
+
+
+def _first_and_end(inside: npt.NDArray[np.bool_]) -> tuple[list[int], list[int]]:
+    """Where each row of (N, M) is true first, and one beyond where it is true last."""
+    return inside.argmax(axis=1).tolist(), (inside.shape[1] - inside[:, ::-1].argmax(axis=1)).tolist()
 
 
 @dataclass(frozen=True)

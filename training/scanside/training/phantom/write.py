@@ -1,8 +1,10 @@
 """A phantom cohort on disk: NIfTI and masks by patient, and the cohort's table."""
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
@@ -113,8 +115,24 @@ def _patients(out: Path, choice: PhantomChoice) -> Iterator[Patient]:
     if choice.jobs == 1:
         yield from map(one, range(choice.patients))
         return
-    with ProcessPoolExecutor(choice.jobs, mp_context=get_context("spawn")) as pool:
+    with _one_thread_each(), ProcessPoolExecutor(choice.jobs, mp_context=get_context("spawn")) as pool:
         yield from pool.map(one, range(choice.patients))
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Processes started here compute in one thread: BLAS would start one a core in each."""
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(dict.fromkeys(names, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def _one(index: int, out: Path, choice: PhantomChoice) -> Patient:

@@ -1,0 +1,73 @@
+"""`scanside phantom`: a cohort on disk that the cohort check accepts."""
+
+import filecmp
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+import SimpleITK as sitk
+from typer.testing import CliRunner
+
+from scanside.runtime.errors import OutputError, UsageError
+from scanside.training.cohort.check import check_cohort
+from scanside.training.cohort.table import read_cohort
+from scanside.training.phantom.cli import app
+from scanside.training.phantom.study import SYNTHETIC
+from scanside.training.phantom.write import PhantomChoice, write_cohort
+from tests.support.sentences import assert_one_sentence
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("phantom") / "cohort"
+    write_cohort(out, PhantomChoice(2, 1, seed=6, small=True), lambda sentence: None)
+    return out
+
+
+def test_the_cohort_check_accepts_it(made: Path) -> None:
+    report = check_cohort(made)
+    assert not report.problems
+    assert (report.train, report.test) == (1, 1)
+
+
+def test_it_says_that_it_is_synthetic(made: Path) -> None:
+    cohort = read_cohort(made)
+    assert cohort.synthetic
+    assert "Synthetic" in cohort.description
+    assert cohort.provenance["seed"] == 6
+    for sequence in ("t2w", "dwi", "b0", "adc"):
+        image = cohort.image(cohort.patients[0].patient, sequence)
+        assert SYNTHETIC.encode() in gzip.decompress(image.read_bytes())[:348], "in the NIfTI header"
+        assert sitk.ReadImage(str(image)).GetPixelID() == sitk.sitkInt16
+
+
+def test_a_patient_is_the_same_whatever_the_number_of_patients_and_processes(
+    made: Path, tmp_path: Path
+) -> None:
+    write_cohort(tmp_path / "more", PhantomChoice(3, 1, seed=6, small=True, jobs=2), lambda sentence: None)
+    names = [file.relative_to(made) for file in made.rglob("*.nii.gz")]
+    assert len(names) == 2 * 6
+    same, different, missing = filecmp.cmpfiles(
+        made, tmp_path / "more", [str(n) for n in names], shallow=False
+    )
+    assert (len(same), different, missing) == (len(names), [], [])
+
+
+def test_the_command_writes_dicom_and_tells_the_time_left(tmp_path: Path) -> None:
+    result = CliRunner().invoke(
+        app, [str(tmp_path / "c"), "--patients", "1", "--seed", "2", "--small", "--dicom", "--jobs", "1"]
+    )
+    assert result.exit_code == 0, result.output
+    assert result.stdout.strip() == str(tmp_path / "c")
+    assert "1 of 1" in result.stderr
+    assert not check_cohort(tmp_path / "c").problems
+    assert json.loads((tmp_path / "c" / "cohort.json").read_text())["synthetic"] is True
+
+
+def test_refusals(made: Path) -> None:
+    with pytest.raises(OutputError) as caught:
+        write_cohort(made, PhantomChoice(1, 1, seed=0), lambda sentence: None)
+    assert_one_sentence(str(caught.value))
+    with pytest.raises(UsageError):
+        PhantomChoice(3, 4, seed=0)

@@ -1,8 +1,8 @@
 """Where a voxel of an acquisition comes from: breathing, EPI distortion by the field of gas, large-scale deformation.
 
-The field is shimmed until the image folds nowhere, gas included. What is left is mild: up to about 25 Hz in tissue at 3 T
-and a shift of about a millimetre, where patients have 50 to 200 Hz beside gas. Breathing is the larger part of what lies
-between T2WI and DWI here.
+The field is shimmed until the image folds nowhere, gas included. What is left is mild: up to about 25 Hz in tissue at
+3 T and a shift of about a millimetre, where patients have 50 to 200 Hz beside gas. Breathing is the larger part of what
+lies between T2WI and DWI here.
 
 Everything is a pull-back: for each voxel, the point of the body whose signal it holds. Masks follow the same way, so
 the mask of a sequence has that sequence's geometry.

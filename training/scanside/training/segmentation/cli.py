@@ -55,7 +55,7 @@ def segment(
         typer.Option(metavar="X", help="The first one; default: the trainer's 0.01; compact: 0.002."),
     ] = None,
     epochs: Annotated[
-        int | None, typer.Option(metavar="E", min=1, help="Default: the trainer's 1000; compact: 50.")
+        int | None, typer.Option(metavar="E", min=1, help="Default: the trainer's 1000; compact: 60.")
     ] = None,
     iterations: Annotated[
         int | None,
@@ -104,6 +104,13 @@ def segment(
     precision: Annotated[
         str, typer.Option(metavar="LIST", help="Precisions of the exported bundle: fp32, or fp32,mixed.")
     ] = "fp32",
+    no_resubstitution: Annotated[
+        bool,
+        typer.Option(
+            "--no-resubstitution",
+            help="Skip the masks of training patients by networks that saw them; only the report wants them.",
+        ),
+    ] = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with an interrupted training; finished steps are skipped.")
     ] = False,
@@ -131,7 +138,7 @@ def segment(
         trainer=trainer or ("nnUNetTrainerNoMirroring" if small else "nnUNetTrainer"),
         optimizer=optimizer or ("adam" if small else None),
         learning_rate=learning_rate or (0.002 if small else None),
-        epochs=epochs or (50 if small else None),
+        epochs=epochs or (60 if small else None),
         iterations=iterations or (30 if small else None),
         val_iterations=val_iterations or (5 if small else None),
         foreground=foreground if foreground is not None else (0.5 if small else None),
@@ -146,7 +153,16 @@ def segment(
         _require_cuda()
     table = read_cohort(cohort)
     experiment = start_experiment(out, cohort, synthetic=table.synthetic)
-    print(train_segmenter(table, experiment, settings, resume=resume, precisions=precisions))
+    print(
+        train_segmenter(
+            table,
+            experiment,
+            settings,
+            resume=resume,
+            precisions=precisions,
+            resubstitution=not no_resubstitution,
+        )
+    )
 
 
 def _require_cuda() -> None:

@@ -26,6 +26,7 @@ def train_segmenter(
     *,
     resume: bool = False,
     precisions: tuple[str, ...] = ("fp32",),
+    resubstitution: bool = True,
 ) -> Path:
     """Train a role's segmenter, export it, and write every patient's automatic mask.
 
@@ -35,6 +36,7 @@ def train_segmenter(
     Args:
         resume: Go on with what is in the folder.
         precisions: Of the exported bundle.
+        resubstitution: Also segment the training patients with the final networks, which saw them.
 
     Returns:
         The bundle.
@@ -78,7 +80,8 @@ def train_segmenter(
             _export(cohort, settings, model, bundle, precisions, postprocessing="auto")
     with progress.measure("masks"):
         masks.out_of_fold(merged, patients, experiment.masks("cross-validated", settings.role))
-        for part, who in (("test", cohort.split("test")), ("resubstitution", patients)):
+        seen = patients if resubstitution else ()
+        for part, who in (("test", cohort.split("test")), ("resubstitution", seen)):
             masks.bundle_masks(cohort, who, settings, bundle, experiment.masks(part, settings.role), say)
     results: dict[str, Any] = {
         "results_folder": str(model),

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from scanside.export.model_folder import ModelFolder
 from scanside.runtime.errors import InputError
-from scanside.runtime.plan import Channel, KeepLargest, Labels, Normalization, Plan, Resampling
+from scanside.runtime.plan import Channel, KeepLargest, Labels, Normalization, Plan, Resampling, first_fault
 from scanside.runtime.stages.resample import ANISOTROPY_THRESHOLD
 
 READERS: dict[str, str | None] = {
@@ -240,9 +240,8 @@ def _postprocessing_steps(file: Path) -> list[tuple[str, dict[str, Any]]]:
 
 def _reason(error: ValidationError) -> str:
     """Where and why a record is not valid, in pydantic's words."""
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
-    why = first["msg"].removeprefix("Value error, ")
+    where, why = first_fault(error)
+    why = why.removeprefix("Value error, ")
     return f"{where}: {why}" if where else why
 
 

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
-import SimpleITK as sitk
 
 from scanside.runtime.errors import InputError
+from scanside.runtime.images.write import to_itk
 from scanside.runtime.radiomics.body import scaling
 from scanside.runtime.radiomics.config import RadiomicsConfig, SequenceConfig
 from scanside.runtime.radiomics.engine import pyradiomics
@@ -57,14 +57,6 @@ def _extract(volume: Volume, mask: Mask, recipe: SequenceConfig) -> dict[str, fl
         extractor.enableImageTypeByName(kind, customArgs=arguments)
     extractor.disableAllFeatures()
     extractor.enableFeaturesByName(**{kind: list(recipe.features(kind)) for kind in recipe.feature_classes})
-    image = _on_grid(scale.apply(volume.data[0].astype(np.float64)), volume)
-    found = extractor.execute(image, _on_grid((mask > 0).astype(np.uint32), volume), label=1)
+    image = to_itk(scale.apply(volume.data[0].astype(np.float64)), volume.geometry)
+    found = extractor.execute(image, to_itk((mask > 0).astype(np.uint32), volume.geometry), label=1)
     return {name: float(value) for name, value in found.items() if not name.startswith("diagnostics_")}
-
-
-def _on_grid(array: npt.NDArray[np.generic], volume: Volume) -> sitk.Image:
-    image = sitk.GetImageFromArray(array)
-    image.SetSpacing(volume.geometry.spacing[::-1])
-    image.SetOrigin(volume.geometry.origin)
-    image.SetDirection(volume.geometry.direction)
-    return image

@@ -82,7 +82,7 @@ def export_study_bundle(experiment: Path, out: Path, options: StudyBundleOptions
         studies = [replay_study(bundle, case) for case in cases]
         error = _probability_error(bundle, parts)
         _require(studies, error)
-        report = _report([hop for segmenter in taken for hop in segmenter.hops], studies, error, parts)
+        report = _report([segmenter.parity for segmenter in taken], studies, error, parts)
         writer.add("parity.json", json.dumps(report, indent=1).encode())
         writer.write_manifest(manifest)
         writer.commit()
@@ -91,11 +91,11 @@ def export_study_bundle(experiment: Path, out: Path, options: StudyBundleOptions
 
 @dataclass(frozen=True)
 class _Taken:
-    """A segmenter that was taken over: its records under their new names, and its parity rows."""
+    """A segmenter that was taken over: its records, and its parity report with the cases under their new names."""
 
     segmenters: Mapping[str, Segmenter]
     golden: tuple[Golden, ...]
-    hops: tuple[dict[str, Any], ...]
+    parity: Mapping[str, Any]
 
 
 def _take_segmenter(role: str, bundle: Bundle, writer: BundleWriter) -> _Taken:
@@ -118,8 +118,10 @@ def _take_segmenter(role: str, bundle: Bundle, writer: BundleWriter) -> _Taken:
         writer.add(f"golden/{name}.npz", bundle.read(case.file))
         update = {"name": name, "role": names[case.role], "file": f"golden/{name}.npz"}
         golden.append(case.model_copy(update=update))
-    hops = json.loads(bundle.read("parity.json"))["hops"]
-    return _Taken(segmenters, tuple(golden), tuple({**hop, "case": f"{role}-{hop['case']}"} for hop in hops))
+    report = json.loads(bundle.read("parity.json"))
+    report["cases"] = [{**case, "name": f"{role}-{case['name']}"} for case in report["cases"]]
+    report["hops"] = [{**hop, "case": f"{role}-{hop['case']}"} for hop in report["hops"]]
+    return _Taken(segmenters, tuple(golden), report)
 
 
 def _manifest(
@@ -175,20 +177,19 @@ def _require(studies: Sequence[StudyComparison], probability_error: float) -> No
 
 
 def _report(
-    hops: Sequence[dict[str, Any]], studies: Sequence[StudyComparison], error: float, parts: StudyParts
+    segmenters: Sequence[Mapping[str, Any]],
+    studies: Sequence[StudyComparison],
+    error: float,
+    parts: StudyParts,
 ) -> dict[str, Any]:
     """The content of parity.json: the segmenters' own reports, then features and probability."""
-    first = json.loads(next(iter(parts.segmenters.values())).read("parity.json"))
+    first = segmenters[0]
     return {
         "schema": "scanside.parity/1",
         "reference": f"{first['reference']}; pyradiomics; scikit-learn",
         "policies": first["policies"],
-        "cases": [
-            {**case, "name": f"{role}-{case['name']}"}
-            for role, bundle in parts.segmenters.items()
-            for case in json.loads(bundle.read("parity.json"))["cases"]
-        ],
-        "hops": list(hops),
+        "cases": [case for report in segmenters for case in report["cases"]],
+        "hops": [hop for report in segmenters for hop in report["hops"]],
         "studies": [asdict(study) for study in studies],
         "probability": {"patients": len(parts.reference.features), "largest_difference": error},
         "machine": {"processor": machine.processor(), "cores": machine.cores()},

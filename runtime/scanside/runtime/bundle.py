@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from scanside.runtime.errors import BundleError, UsageError
 from scanside.runtime.manifest import SCHEMA, Manifest
+from scanside.runtime.plan import first_fault
 
 MANIFEST = "bundle.json"
 
@@ -123,8 +124,7 @@ def _parse(text: bytes, folder: Path) -> Manifest:
     try:
         return Manifest.model_validate(raw)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "manifest"
+        where, why = first_fault(error)
         raise BundleError(
-            f"{folder / MANIFEST} is not valid: {where}: {first['msg']}; export it again."
+            f"{folder / MANIFEST} is not valid: {where or 'manifest'}: {why}; export it again."
         ) from error

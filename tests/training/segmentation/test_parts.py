@@ -87,6 +87,7 @@ def test_splits_leave_every_patient_out_once() -> None:
         ({"folds": 1}, "at least 2 folds"),
         ({"device": "tpu"}, "no device 'tpu'"),
         ({"foreground": 1.5}, "between 0 and 1"),
+        ({"bfloat16": True, "device": "cuda"}, "for a CPU"),
     ],
 )
 def test_settings_that_make_no_sense(change: dict[str, Any], words: str) -> None:
@@ -237,6 +238,24 @@ class _Data:
 class _Trainer:
     def get_tr_and_val_datasets(self) -> tuple[_Data, _Data]:
         return _Data("a", "b", "c"), _Data("d")
+
+
+def test_bfloat16_leaves_weights_and_logits_in_float32() -> None:
+    import torch
+
+    from scanside.training.segmentation.trainer import compute_in_bfloat16
+
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.Conv3d(1, 4, 3), torch.nn.LeakyReLU(), torch.nn.Conv3d(4, 2, 1))
+    image = torch.randn(1, 1, 6, 6, 6)
+    exact = network(image)
+    compute_in_bfloat16(network)
+    near = network(image)
+    near.square().mean().backward()
+    assert near.dtype == torch.float32 and {w.dtype for w in network.parameters()} == {torch.float32}
+    assert all(w.grad is not None and w.grad.dtype == torch.float32 for w in network.parameters())
+    assert not torch.equal(near, exact), "bfloat16 was not used"
+    torch.testing.assert_close(near, exact, atol=0.03, rtol=0.05)
 
 
 def test_small_lesions_are_drawn_more_often() -> None:

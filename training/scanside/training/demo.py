@@ -63,6 +63,8 @@ def _fresh(folder: Path) -> None:
 def _tell_truth(study: "PhantomStudy", results: Path) -> None:
     import SimpleITK as sitk
 
+    from scanside.runtime.golden import lowest_dice
+
     patient, lesion = study.patient, study.patient.lesion
     _say(f"     {lesion.diagnosis}, {lesion.size_mm:.0f} mm long, in the {lesion.place} of the pancreas")
     _say(f"     {patient.age:.0f} years, {patient.sex}; virtual scanner {study.scanner.name}")
@@ -70,9 +72,8 @@ def _tell_truth(study: "PhantomStudy", results: Path) -> None:
         file = results / f"{role}_mask.nii.gz"
         if not file.exists():
             continue
-        found = sitk.GetArrayFromImage(sitk.ReadImage(str(file))) > 0
-        overlap, total = int((found & (truth > 0)).sum()), int(found.sum()) + int((truth > 0).sum())
-        _say(f"     Dice of the {role} mask against the truth: {2 * overlap / total if total else 1.0:.2f}")
+        found = sitk.GetArrayFromImage(sitk.ReadImage(str(file)))
+        _say(f"     Dice of the {role} mask against the truth: {lowest_dice(found, truth):.2f}")
 
 
 def _say(sentence: str) -> None:

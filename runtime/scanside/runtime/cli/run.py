@@ -8,6 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from scanside.runtime.bundle import Bundle, open_bundle
+from scanside.runtime.cli.arguments import (
+    Device,
+    Folds,
+    NoMirroring,
+    Precision,
+    StepSize,
+    Threads,
+    names,
+)
 from scanside.runtime.cli.progress import ProgressBars
 from scanside.runtime.errors import InputError
 from scanside.runtime.events import CaseFailed, CaseFinished, StageFinished, StageStarted
@@ -39,24 +48,12 @@ def run(
     adc: Annotated[
         Path | None, typer.Option(metavar="PATH", help="The ADC map: image file or series folder.")
     ] = None,
-    device: Annotated[
-        str, typer.Option(metavar="NAME", help="auto, openvino or cpu (ONNX Runtime).")
-    ] = "auto",
-    precision: Annotated[
-        str, typer.Option(metavar="NAME", help="fp32 (exact), mixed or bf16 (approximations).")
-    ] = "fp32",
-    no_mirroring: Annotated[
-        bool, typer.Option("--no-mirroring", help="Skip mirror variants: faster, an approximation.")
-    ] = False,
-    step_size: Annotated[
-        float, typer.Option(metavar="X", help="Tile step as a part of the tile; 0.5 is nnU-Net's.")
-    ] = 0.5,
-    folds: Annotated[
-        str | None, typer.Option(metavar="LIST", help="Folds to average, such as 0,1; default all.")
-    ] = None,
-    threads: Annotated[
-        int | None, typer.Option(metavar="N", help="Threads of the network; default one a core.")
-    ] = None,
+    device: Device = "auto",
+    precision: Precision = "fp32",
+    no_mirroring: NoMirroring = False,
+    step_size: StepSize = 0.5,
+    folds: Folds = None,
+    threads: Threads = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that exist.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print result.json on stdout.")] = False,
 ) -> int:
@@ -80,7 +77,7 @@ def run(
         precision=precision,
         mirroring=not no_mirroring,
         step_size=step_size,
-        folds=tuple(fold.strip() for fold in folds.split(",")) if folds is not None else None,
+        folds=names(folds),
         threads=threads,
     )
     given = {name: path for name, path in (("t2w", t2w), ("dwi", dwi), ("adc", adc)) if path is not None}

@@ -9,6 +9,15 @@ import typer
 
 from scanside.runtime.bundle import Bundle, open_bundle
 from scanside.runtime.choose import open_segmenter
+from scanside.runtime.cli.arguments import (
+    Device,
+    Folds,
+    NoMirroring,
+    Precision,
+    StepSize,
+    Threads,
+    names,
+)
 from scanside.runtime.cli.progress import ProgressBars
 from scanside.runtime.errors import InputError, OutputError, UsageError
 from scanside.runtime.images.cases import CaseInput, find_cases
@@ -37,27 +46,15 @@ def segment(
             "-o", "--out", metavar="OUT", help="Folder for the masks, or, for one case, the mask's file."
         ),
     ],
-    device: Annotated[
-        str, typer.Option(metavar="NAME", help="auto, openvino or cpu (ONNX Runtime).")
-    ] = "auto",
-    precision: Annotated[
-        str, typer.Option(metavar="NAME", help="fp32 (exact), mixed or bf16 (approximations).")
-    ] = "fp32",
-    no_mirroring: Annotated[
-        bool, typer.Option("--no-mirroring", help="Skip mirror variants: faster, an approximation.")
-    ] = False,
-    step_size: Annotated[
-        float, typer.Option(metavar="X", help="Tile step as a part of the tile; 0.5 is nnU-Net's.")
-    ] = 0.5,
-    folds: Annotated[
-        str | None, typer.Option(metavar="LIST", help="Folds to average, such as 0,1; default all.")
-    ] = None,
+    device: Device = "auto",
+    precision: Precision = "fp32",
+    no_mirroring: NoMirroring = False,
+    step_size: StepSize = 0.5,
+    folds: Folds = None,
     role: Annotated[
         str | None, typer.Option(metavar="NAME", help="Segmenter, where the bundle holds several.")
     ] = None,
-    threads: Annotated[
-        int | None, typer.Option(metavar="N", help="Threads of the network; default one a core.")
-    ] = None,
+    threads: Threads = None,
     ending: Annotated[
         str | None,
         typer.Option(
@@ -85,7 +82,7 @@ def segment(
         precision=precision,
         mirroring=not no_mirroring,
         step_size=step_size,
-        folds=tuple(fold.strip() for fold in folds.split(",")) if folds is not None else None,
+        folds=names(folds),
         role=role,
         threads=threads,
     )

@@ -35,18 +35,19 @@ def write_mask(mask: npt.NDArray[np.unsignedinteger[Any]], geometry: Geometry, p
     if ending_of(path) is None:
         raise OutputError(f"{path} has no known image ending; choose one of {', '.join(ENDINGS)}.")
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
-    image = _image(mask, geometry)
+    dtype = np.uint8 if mask.max() < 255 else np.uint16
+    image = to_itk(mask.astype(dtype, copy=False), geometry)
     with atomic_write(path) as temporary:
         sitk.WriteImage(image, str(temporary), True)
         _verify(image, temporary, path)
 
 
-def _image(mask: npt.NDArray[np.unsignedinteger[Any]], geometry: Geometry) -> Any:
+def to_itk(array: npt.NDArray[Any], geometry: Geometry) -> Any:
+    """A SimpleITK image of an array (Z, Y, X) on its grid; 2-D where the geometry is."""
     import SimpleITK as sitk
 
     flat = geometry.dimension == 2
-    dtype = np.uint8 if mask.max() < 255 else np.uint16
-    image = sitk.GetImageFromArray((mask[0] if flat else mask).astype(dtype, copy=False))
+    image = sitk.GetImageFromArray(array[0] if flat else array)
     image.SetSpacing(geometry.spacing[:0:-1] if flat else geometry.spacing[::-1])
     image.SetOrigin(geometry.origin[:2] if flat else geometry.origin)
     matrix = geometry.direction_matrix

@@ -11,7 +11,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 
 from scanside.runtime.errors import BundleError
-from scanside.runtime.plan import Positive, Record
+from scanside.runtime.plan import Positive, Record, first_fault
 from scanside.runtime.radiomics.names import FEATURES, FILTERS, Class, ImageType, filter_names
 
 SCHEMA = "scanside.radiomics/1"
@@ -245,10 +245,9 @@ def load_config(data: bytes) -> RadiomicsConfig:
     try:
         return RadiomicsConfig.model_validate(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "top level"
+        where, why = first_fault(error)
         raise BundleError(
-            f"radiomics.yaml is not understood at {where}: {first['msg']}; correct it."
+            f"radiomics.yaml is not understood at {where or 'top level'}: {why}; correct it."
         ) from error
 
 

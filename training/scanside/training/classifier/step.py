@@ -24,11 +24,11 @@ from scanside.training.classifier.bounds import (
 from scanside.training.classifier.fit import Deployed, calibrate, deploy, out_of_fold
 from scanside.training.classifier.predict import Prediction, predictions, write_predictions
 from scanside.training.experiment import Experiment, write_json
+from scanside.training.progress import Progress
 from scanside.training.signature.auc import auc, repeated_auc
 from scanside.training.signature.cases import BESIDE, Cases
 from scanside.training.signature.nested import CHOSEN, Labels, Outcome, Scheme, cross_validate
 from scanside.training.signature.pipeline import FAMILIES, Selection, candidates, models
-from scanside.training.signature.progress import Progress
 from scanside.training.signature.step import FAMILY
 from scanside.training.signature.store import CROSS_VALIDATED, TEST, Measurements, read_measurements
 

@@ -17,10 +17,12 @@ import SimpleITK as sitk
 
 from scanside.runtime.errors import OutputError, UsageError
 from scanside.runtime.images.files import atomic_write
+from scanside.runtime.images.write import to_itk
 from scanside.runtime.volume import Geometry
 from scanside.training.cohort.table import Patient, write_cohort_table
 from scanside.training.phantom.cohort import split_of
 from scanside.training.phantom.study import SYNTHETIC, PhantomStudy, make_study
+from scanside.training.progress import duration
 
 VERSION = "1"
 """Of the phantom: changes when the same seed gives other images."""
@@ -74,7 +76,7 @@ def write_cohort(out: Path, choice: PhantomChoice, say: Say) -> None:
     for row in _patients(out, choice):
         rows.append(row)
         left = (time.perf_counter() - start) / len(rows) * (choice.patients - len(rows))
-        say(f"Patient {len(rows)} of {choice.patients} written, {_minutes(left)} left")
+        say(f"Patient {len(rows)} of {choice.patients} written, {duration(left)} left")
     write_cohort_table(
         out,
         rows,
@@ -152,14 +154,7 @@ def _one(index: int, out: Path, choice: PhantomChoice) -> Patient:
 
 
 def _write(array: npt.NDArray[Any], geometry: Geometry, path: Path) -> None:
-    image = sitk.GetImageFromArray(array)
-    image.SetSpacing(geometry.spacing[::-1])
-    image.SetOrigin(geometry.origin)
-    image.SetDirection(geometry.direction)
+    image = to_itk(array, geometry)
     image.SetMetaData("ITK_FileNotes", SYNTHETIC)  # becomes the header's `descrip`
     with atomic_write(path) as temporary:
         sitk.WriteImage(image, str(temporary), useCompression=True)
-
-
-def _minutes(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

@@ -64,13 +64,10 @@ def place(source: Path, target: Path, patient: Patient) -> None:
     import SimpleITK as sitk
 
     from scanside.runtime.dicom.read import read_series
+    from scanside.runtime.images.write import to_itk
 
     volume, _ = read_series(source)
-    image = sitk.GetImageFromArray(volume.data[0])
-    image.SetSpacing(volume.geometry.spacing[::-1])
-    image.SetOrigin(volume.geometry.origin)
-    image.SetDirection(volume.geometry.direction)
-    sitk.WriteImage(image, str(target), True)
+    sitk.WriteImage(to_itk(volume.data[0], volume.geometry), str(target), True)
 
 
 def _link(source: Path, target: Path) -> None:

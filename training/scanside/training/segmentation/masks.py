@@ -1,6 +1,7 @@
 """Automatic masks of every patient, made by the exported networks: the program that will run at the scanner.
 
-nnU-Net's own validation gives the same masks (the export proved it) and takes about ten times as long on a CPU.
+nnU-Net's own validation gives the same masks (the export proved it) and takes several times as long on a CPU
+(docs/adr/0008).
 """
 
 import json

@@ -35,6 +35,8 @@ class Settings:
         foreground: Part of a batch that is centred on the lesion; None keeps the trainer's.
         shift: How far a patch drawn for a lesion is moved at random, as a part of the patch; None keeps the lesion in
             its middle, as nnU-Net does.
+        bfloat16: Compute forward and backward passes in bfloat16 on a CPU; weights, losses and the exported network
+            stay float32.
         small_lesions: Draw patients with lesions below 20 mm three times as often.
         seed: Of folds, initial weights, patches and augmentation.
         device: `cpu` or `cuda`.
@@ -55,6 +57,7 @@ class Settings:
     val_iterations: int | None = None
     foreground: float | None = None
     shift: float | None = None
+    bfloat16: bool = False
     small_lesions: bool = False
     seed: int = 0
     device: str = "cpu"
@@ -76,6 +79,8 @@ class Settings:
             raise UsageError("Out-of-fold masks need at least 2 folds.")
         if self.device not in ("cpu", "cuda"):
             raise UsageError(f"There is no device '{self.device}' to train on; choose cpu or cuda.")
+        if self.bfloat16 and self.device != "cpu":
+            raise UsageError("--bfloat16 is for a CPU; on a GPU nnU-Net mixes its precisions itself.")
         if self.optimizer not in (None, "adam", "sgd"):
             raise UsageError(f"There is no optimizer '{self.optimizer}'; choose adam or sgd.")
         if self.foreground is not None and not 0 <= self.foreground <= 1:

@@ -81,7 +81,26 @@ def make_trainer(
     if trainer.device.type == "cpu" and len(trainer.configuration_manager.patch_size) == 3:
         # The same numbers in another memory layout, which convolutions on a CPU prefer.
         trainer.network.to(memory_format=torch.channels_last_3d)
+    if settings.bfloat16:
+        compute_in_bfloat16(trainer.network)
     return trainer
+
+
+def compute_in_bfloat16(network: torch.nn.Module) -> None:
+    """Forward and backward passes in bfloat16 where PyTorch holds it safe; logits, weights and losses in float32.
+
+    nnU-Net uses autocast on GPUs only. The compact network was 1.75 times as fast with it on a CPU with AVX512-BF16.
+    """
+    forward = network.forward
+
+    def in_bfloat16(*args: Any) -> Any:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            logits = forward(*args)
+        if isinstance(logits, torch.Tensor):
+            return logits.float()
+        return [one.float() for one in logits]  # deep supervision
+
+    network.forward = in_bfloat16
 
 
 def seed_everything(seed: int, fold: int, epoch: int) -> None:

@@ -106,8 +106,8 @@ def _measure(
     from scanside.runtime.radiomics.config import default_config, dump_config, load_config
     from scanside.training.cohort.table import read_cohort
     from scanside.training.experiment import cohort_hash, open_experiment
+    from scanside.training.progress import Progress
     from scanside.training.signature.extract import gather, jobs_of, measure_all
-    from scanside.training.signature.progress import Progress
     from scanside.training.signature.store import write_measurements
 
     experiment = open_experiment(path)

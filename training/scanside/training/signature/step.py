@@ -11,12 +11,12 @@ import numpy as np
 
 from scanside.runtime.errors import ScansideWarning
 from scanside.training.experiment import Experiment, write_json
+from scanside.training.progress import Progress
 from scanside.training.signature.auc import repeated_auc
 from scanside.training.signature.canaries import Canary, require_alive, run_canaries
 from scanside.training.signature.cases import BESIDE, Cases
 from scanside.training.signature.nested import CHOSEN, Labels, Outcome, Scheme, cross_validate, fold_auc, tune
 from scanside.training.signature.pipeline import Model, Selection, build, candidates, chosen, models, path
-from scanside.training.signature.progress import Progress
 from scanside.training.signature.store import CROSS_VALIDATED, REFERENCE, Measurements
 
 SCHEMA = "scanside.signature/1"

@@ -23,12 +23,13 @@ class Progress:
             return
         self._said = now
         left = (now - self._started) / self._done * (self._total - self._done)
-        line = f"{self._words}: {self._done} of {self._total}, {_duration(left)} left"
+        line = f"{self._words}: {self._done} of {self._total}, {duration(left)} left"
         if self._terminal:
             print(f"\r{line}\x1b[K", end="\n" if last else "", file=sys.stderr, flush=True)
         else:
             print(line, file=sys.stderr, flush=True)
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Time left, in words: seconds, or minutes from a minute and a half on."""
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

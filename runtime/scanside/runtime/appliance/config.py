@@ -1,0 +1,348 @@
+"""`scanside.toml`: what an appliance receives, computes, keeps and sends. Unknown keys are errors.
+
+A commented example lies beside this module (`example.toml`).
+"""
+
+import ipaddress
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, Field, ValidationError, model_validator
+
+from scanside.runtime.errors import UsageError
+from scanside.runtime.options import Options
+from scanside.runtime.plan import Record, first_fault
+
+
+def _ae_title(title: str) -> str:
+    if (
+        not title.strip()
+        or len(title) > 16
+        or "\\" in title
+        or not title.isascii()
+        or not title.isprintable()
+    ):
+        raise ValueError("an AE title has 1 to 16 printable ASCII characters without a backslash (PS3.5 6.2)")
+    return title.strip()
+
+
+AETitle = Annotated[str, AfterValidator(_ae_title)]
+Port = Annotated[int, Field(ge=0, le=65535)]
+Seconds = Annotated[float, Field(gt=0)]
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address stays on this machine."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class Tls(Record):
+    """Mutual TLS (PS3.15 B.12, BCP 195): both sides show a certificate that `authority` signed.
+
+    Attributes:
+        certificate, key, authority: PEM files.
+    """
+
+    certificate: Path
+    key: Path
+    authority: Path
+
+
+class Service(Record):
+    """The appliance as a whole.
+
+    Attributes:
+        data: Folder of the store, the received studies and the results.
+        bundle: The bundle that studies are run with.
+        research_use_only: Has to be `true`: somebody has read that results are for research use only.
+        require_review: Results are sent only after a person has accepted them.
+        show_names: The terminal may show patient names; otherwise only pseudonymous case ids.
+    """
+
+    data: Path
+    bundle: Path
+    research_use_only: bool
+    require_review: bool = False
+    show_names: bool = False
+
+    @model_validator(mode="after")
+    def _acknowledged(self) -> Self:
+        if not self.research_use_only:
+            raise ValueError("research_use_only must be true: results are for research use only")
+        return self
+
+
+class Caller(Record):
+    """Who may send.
+
+    Attributes:
+        ae_title: Calling AE title.
+        address: IP address; None for any.
+    """
+
+    ae_title: AETitle
+    address: str | None = None
+
+
+class Receive(Record):
+    """The storage SCP.
+
+    Attributes:
+        port: 0 takes a free one and says which (for tests).
+        callers: Who may associate; empty allows anybody, which is accepted on loopback only.
+        plaintext: Allows a connection without TLS off loopback; the network is then trusted, which the log says.
+        max_associations, max_pdu: At once; bytes.
+        max_instance_mb, max_study_instances: A larger instance or study is refused.
+        idle_seconds: An association that says nothing for so long is aborted.
+        quiet_seconds: A study is complete when its associations have closed and nothing came for so long.
+        complete_series: A study is complete as soon as it has so many series and its associations have closed.
+        reserve_gb: With less free on the data folder's disk, instances are refused with A700.
+    """
+
+    ae_title: AETitle = "SCANSIDE"
+    host: str = "127.0.0.1"
+    port: Port = 11112
+    callers: tuple[Caller, ...] = ()
+    plaintext: bool = False
+    tls: Tls | None = None
+    max_associations: Annotated[int, Field(ge=1, le=256)] = 16
+    max_pdu: Annotated[int, Field(ge=4096, le=1 << 20)] = 65536
+    max_instance_mb: Annotated[float, Field(gt=0)] = 512
+    max_study_instances: Annotated[int, Field(ge=1)] = 20_000
+    idle_seconds: Seconds = 60
+    quiet_seconds: Annotated[float, Field(ge=0)] = 30
+    complete_series: Annotated[int, Field(ge=1)] | None = None
+    reserve_gb: Annotated[float, Field(ge=0)] = 5
+
+    @model_validator(mode="after")
+    def _safe(self) -> Self:
+        if is_loopback(self.host):
+            return self
+        if self.tls is None and not self.plaintext:
+            raise ValueError(
+                f"host {self.host} is reachable from the network: give [receive.tls], or say plaintext = true"
+            )
+        if not self.callers:
+            raise ValueError(f"host {self.host} is reachable from the network: list the callers")
+        return self
+
+
+class Work(Record):
+    """How a study is computed. The first six are those of `scanside run`.
+
+    Attributes:
+        stage_seconds: A stage that takes longer is stopped, and the study tried again.
+        tries: Then it is quarantined.
+        backoff_seconds: Before the second try; doubled for each further one.
+    """
+
+    device: str = "auto"
+    precision: str = "fp32"
+    mirroring: bool = True
+    step_size: Annotated[float, Field(gt=0, le=1)] = 0.5
+    folds: tuple[str, ...] | None = None
+    threads: Annotated[int, Field(ge=1)] | None = None
+    stage_seconds: Seconds = 900
+    tries: Annotated[int, Field(ge=1)] = 3
+    backoff_seconds: Annotated[float, Field(ge=0)] = 20
+
+    def options(self) -> Options:
+        """For `StudyRunner`."""
+        return Options(
+            device=self.device,
+            precision=self.precision,
+            mirroring=self.mirroring,
+            step_size=self.step_size,
+            folds=self.folds,
+            threads=self.threads,
+        )
+
+
+Kind = Literal["seg", "sr", "sc", "key"]
+ResultStatus = Literal["ok", "indeterminate", "no lesion segmented", "unsuitable input"]
+
+
+class Rule(Record):
+    """What a destination gets.
+
+    Attributes:
+        objects: Kinds of result objects.
+        statuses: Of which results.
+        calling: Only of studies from these AE titles; empty for all.
+    """
+
+    objects: tuple[Kind, ...] = ("seg", "sr", "sc", "key")
+    statuses: tuple[ResultStatus, ...] = ("ok", "indeterminate", "no lesion segmented", "unsuitable input")
+    calling: tuple[AETitle, ...] = ()
+
+
+class DicomDestination(Record):
+    """A peer that takes C-STORE.
+
+    Attributes:
+        name: Unique; what the store and the terminal call it.
+        commitment: Storage commitment is asked for (PS3.4 J); data are deleted only after it.
+        commitment_seconds: An answer that has not come after so long is asked for again.
+        labelmap: SEG as LABELMAP where the peer negotiates it.
+    """
+
+    kind: Literal["dicom"] = "dicom"
+    name: str
+    ae_title: AETitle
+    host: str
+    port: Annotated[int, Field(ge=1, le=65535)]
+    plaintext: bool = False
+    tls: Tls | None = None
+    commitment: bool = True
+    commitment_seconds: Seconds = 600
+    labelmap: bool = False
+    rule: Rule = Rule()
+
+    @model_validator(mode="after")
+    def _safe(self) -> Self:
+        if self.tls is None and not self.plaintext and not is_loopback(self.host):
+            raise ValueError(
+                f"{self.name}: {self.host} is not this machine: give its tls, or say plaintext = true"
+            )
+        return self
+
+
+class WebDestination(Record):
+    """A DICOMweb server that takes STOW-RS (PS3.18 10.5).
+
+    Attributes:
+        url: Of the service, such as `https://pacs/dicom-web`.
+        authority: PEM file with the certificate authority to trust; None for the system's.
+        token: File that holds a bearer token.
+    """
+
+    kind: Literal["stow"]
+    name: str
+    url: str
+    plaintext: bool = False
+    authority: Path | None = None
+    token: Path | None = None
+    rule: Rule = Rule()
+
+    @model_validator(mode="after")
+    def _safe(self) -> Self:
+        scheme, _, rest = self.url.partition("://")
+        host = rest.split("/", 1)[0].rsplit(":", 1)[0].strip("[]")
+        if scheme not in ("http", "https") or not host:
+            raise ValueError(f"{self.name}: url must begin with https:// or http://")
+        if scheme == "http" and not self.plaintext and not is_loopback(host):
+            raise ValueError(f"{self.name}: {host} is not this machine: use https, or say plaintext = true")
+        return self
+
+
+Destination = DicomDestination | WebDestination
+
+
+class Send(Record):
+    """Delivery in general.
+
+    Attributes:
+        ae_title: As which we call and are answered; None for that of `[receive]`.
+        commitment_port: Where the answer to a storage commitment is awaited; 0 takes a free one.
+        retry_seconds: Before the second attempt; doubled for each further one, up to `retry_most_seconds`.
+        timeout_seconds: For a peer's answer.
+        series_number: The first of the series that we make.
+    """
+
+    ae_title: AETitle | None = None
+    commitment_host: str = "127.0.0.1"
+    commitment_port: Port = 11113
+    retry_seconds: Annotated[float, Field(ge=0)] = 10
+    retry_most_seconds: Seconds = 3600
+    timeout_seconds: Seconds = 30
+    series_number: Annotated[int, Field(ge=1)] = 9000
+
+
+class Retention(Record):
+    """When local data are deleted.
+
+    Attributes:
+        days: After a job is done, its images and results are kept so long.
+        unsent_days: Studies that ended without being sent (rejected, cancelled, quarantined) are kept so long.
+    """
+
+    days: Annotated[float, Field(ge=0)] = 30
+    unsent_days: Annotated[float, Field(ge=0)] = 180
+
+
+class Watch(Record):
+    """Metrics and health over HTTP, and the log.
+
+    Attributes:
+        port: 0 switches the HTTP server off.
+        log_level: Of the JSON log on stderr.
+    """
+
+    host: str = "127.0.0.1"
+    port: Port = 9464
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+
+class Config(Record):
+    """The whole file."""
+
+    service: Service
+    receive: Receive = Receive()
+    work: Work = Work()
+    send: Send = Send()
+    destinations: tuple[Annotated[Destination, Field(discriminator="kind")], ...] = ()
+    retention: Retention = Retention()
+    watch: Watch = Watch()
+
+    @model_validator(mode="after")
+    def _named_once(self) -> Self:
+        names = [destination.name for destination in self.destinations]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"two destinations are called {twice[0]}")
+        return self
+
+    @property
+    def database(self) -> Path:
+        """The store."""
+        return self.service.data / "scanside.db"
+
+    @property
+    def spool(self) -> Path:
+        """Received instances."""
+        return self.service.data / "spool"
+
+    @property
+    def results(self) -> Path:
+        """Results, by case and job."""
+        return self.service.data / "results"
+
+    @property
+    def quarantine(self) -> Path:
+        """What could not be understood."""
+        return self.service.data / "quarantine"
+
+
+def load_config(path: Path) -> Config:
+    """Read and validate a configuration.
+
+    Raises:
+        UsageError: If it cannot be read, or a value is not allowed; it names the key.
+    """
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read ({error.strerror}); pass a scanside.toml.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is not valid TOML ({error}); correct it.") from error
+    try:
+        return Config.model_validate(document)
+    except ValidationError as error:
+        where, why = first_fault(error)
+        raise UsageError(f"{path}: {where}: {why}.") from error

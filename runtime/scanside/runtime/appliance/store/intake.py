@@ -1,0 +1,158 @@
+"""What the receiver writes: instances, associations, and that a study is complete."""
+
+import base64
+import hashlib
+import hmac
+import sqlite3
+from enum import Enum
+
+from scanside.runtime.appliance.store.audit import append
+from scanside.runtime.appliance.store.database import Database, clock, next_tick
+from scanside.runtime.appliance.store.jobs import move
+from scanside.runtime.appliance.store.records import Instance, Patient
+from scanside.runtime.appliance.store.states import TRANSITIONS, Action, State
+
+RECEIVER = "receiver"
+
+
+class Added(Enum):
+    """What became of an instance."""
+
+    NEW = "new"
+    SAME = "same"
+    """It was there already, byte for byte: acknowledge it again."""
+    CONFLICT = "conflict"
+    """Another one with its UID was there: refuse it."""
+    FULL = "full"
+    """The study has as many instances as it may have: refuse it."""
+
+
+def add_instance(
+    database: Database,
+    instance: Instance,
+    *,
+    association: str,
+    calling: str,
+    patient: Patient,
+    most: int,
+    now: float | None = None,
+) -> Added:
+    """Register an instance whose file is on disk. Only then may it be acknowledged.
+
+    Args:
+        association: Name of the association, unique; the study is not complete while it is open.
+        calling: AE title of the sender.
+        most: Number of instances that a study may have.
+    """
+    at = clock(now)
+    with database.transaction() as write:
+        old = write.execute("SELECT sha256 FROM instances WHERE sop_uid = ?", (instance.sop_uid,)).fetchone()
+        if old is not None and old["sha256"] != instance.sha256:
+            return Added.CONFLICT
+        study = write.execute("SELECT * FROM studies WHERE study_uid = ?", (instance.study_uid,)).fetchone()
+        known = str(study["case_id"]) if study is not None else None
+        case_id = known or _new_case(write, instance.study_uid, calling, patient, at)
+        write.execute("INSERT OR IGNORE INTO associations VALUES (?, ?)", (association, instance.study_uid))
+        if old is not None:
+            return Added.SAME
+        count = write.execute("SELECT count(*) FROM instances WHERE study_uid = ?", (instance.study_uid,))
+        if int(count.fetchone()[0]) >= most:
+            return Added.FULL
+        write.execute(
+            "INSERT INTO instances VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (
+                instance.sop_uid, instance.study_uid, instance.series_uid, instance.path, instance.sha256,
+                instance.size, at,
+            ),
+        )  # fmt: skip
+        write.execute(
+            "UPDATE studies SET last_received = ?, deleted = NULL WHERE study_uid = ?",
+            (at, instance.study_uid),
+        )
+        _reopen(write, instance.study_uid, case_id, at)
+    return Added.NEW
+
+
+def _new_case(write: sqlite3.Connection, study_uid: str, calling: str, patient: Patient, at: float) -> str:
+    key = write.execute("SELECT value FROM meta WHERE key = 'site_key'").fetchone()[0]
+    case_id = pseudonym(str(key), study_uid)
+    write.execute(
+        "INSERT INTO studies VALUES (?, ?, ?, ?, ?, ?, ?, NULL)",
+        (study_uid, case_id, calling, patient.patient_id, patient.name, at, at),
+    )
+    append(write, RECEIVER, "study arrived", case_id=case_id, detail={"calling": calling}, now=at)
+    return case_id
+
+
+def _reopen(write: sqlite3.Connection, study_uid: str, case_id: str, at: float) -> None:
+    """See that a job of the study is receiving: the latest one, which starts anew, or, if that has ended, a new one."""
+    job = write.execute(
+        "SELECT job, state FROM jobs WHERE study_uid = ? ORDER BY job DESC LIMIT 1", (study_uid,)
+    ).fetchone()
+    state = None if job is None else State(job["state"])
+    if (state, Action.MORE) in TRANSITIONS:
+        move(
+            write, int(job["job"]), Action.MORE, RECEIVER, at,
+            attempts=0, not_before=0.0, stage=None, deadline=None, status=None, probability=None, low=None, high=None,
+            result=None, finished=None,
+        )  # fmt: skip
+    elif state is not State.RECEIVING:
+        write.execute(
+            "INSERT INTO jobs (study_uid, state, created, changed, tick) VALUES (?, ?, ?, ?, ?)",
+            (study_uid, State.RECEIVING, at, at, next_tick(write)),
+        )
+        append(write, RECEIVER, "job opened", case_id=case_id, job=_last_id(write), now=at)
+    else:
+        write.execute(
+            "UPDATE jobs SET changed = ?, tick = ? WHERE job = ?", (at, next_tick(write), job["job"])
+        )
+
+
+def _last_id(write: sqlite3.Connection) -> int:
+    return int(write.execute("SELECT last_insert_rowid()").fetchone()[0])
+
+
+def close_association(database: Database, association: str) -> None:
+    """An association has ended, in whatever way."""
+    with database.transaction() as write:
+        write.execute("DELETE FROM associations WHERE association = ?", (association,))
+
+
+def forget_associations(database: Database) -> None:
+    """None is open: the receiver has just started."""
+    with database.transaction() as write:
+        write.execute("DELETE FROM associations")
+
+
+def complete_studies(
+    database: Database, *, quiet_seconds: float, series: int | None, now: float | None = None
+) -> list[str]:
+    """Queue every study whose associations have closed and that is quiet for long enough, or has enough series.
+
+    Returns:
+        Case ids.
+    """
+    at = clock(now)
+    ready = """
+        SELECT jobs.job, studies.case_id FROM jobs JOIN studies USING (study_uid)
+        WHERE jobs.state = ? AND NOT EXISTS (SELECT 1 FROM associations WHERE associations.study_uid = jobs.study_uid)
+        AND (studies.last_received <= ? OR (SELECT count(DISTINCT series_uid) FROM instances
+             WHERE instances.study_uid = jobs.study_uid) >= ?)
+        ORDER BY jobs.job
+    """
+    enough = series if series is not None else 1 << 62
+    values = (State.RECEIVING, at - quiet_seconds, enough)
+    if not database.rows(ready, values):
+        return []
+    with database.transaction() as write:
+        found = write.execute(ready, values).fetchall()
+        for row in found:
+            move(write, int(row["job"]), Action.COMPLETE, RECEIVER, at)
+    return [str(row["case_id"]) for row in found]
+
+
+def pseudonym(site_key: str, study_uid: str) -> str:
+    """The case id: a keyed hash of the Study Instance UID, which nobody without the store can turn back."""
+    digest = hmac.new(bytes.fromhex(site_key), study_uid.encode(), hashlib.sha256).digest()
+    letters = base64.b32encode(digest)[:10].decode()
+    return f"{letters[:5]}-{letters[5:]}"

@@ -1,0 +1,116 @@
+"""The tables. A newer program raises `VERSION` and adds a step to `MIGRATIONS`; an older one refuses a newer file."""
+
+VERSION = 1
+
+_FIRST = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+
+CREATE TABLE studies (
+    study_uid     TEXT PRIMARY KEY,
+    case_id       TEXT NOT NULL UNIQUE,      -- pseudonym; the only name that logs and screens use
+    calling       TEXT NOT NULL,             -- AE title of the first sender
+    patient_id    TEXT NOT NULL,
+    patient_name  TEXT NOT NULL,
+    arrived       REAL NOT NULL,             -- seconds since 1970, as all times here
+    last_received REAL NOT NULL,
+    deleted       REAL                       -- when images and results were deleted after retention
+);
+
+CREATE TABLE instances (
+    sop_uid    TEXT PRIMARY KEY,
+    study_uid  TEXT NOT NULL REFERENCES studies,
+    series_uid TEXT NOT NULL,
+    path       TEXT NOT NULL,                -- below the spool
+    sha256     TEXT NOT NULL,                -- of the file
+    size       INTEGER NOT NULL,
+    received   REAL NOT NULL
+);
+CREATE INDEX instances_of_study ON instances (study_uid, series_uid);
+
+CREATE TABLE associations (
+    association TEXT NOT NULL,
+    study_uid   TEXT NOT NULL,
+    PRIMARY KEY (association, study_uid)
+);
+CREATE INDEX associations_of_study ON associations (study_uid);
+
+CREATE TABLE jobs (
+    job         INTEGER PRIMARY KEY AUTOINCREMENT,
+    study_uid   TEXT NOT NULL REFERENCES studies,
+    state       TEXT NOT NULL,
+    priority    INTEGER NOT NULL DEFAULT 0,
+    created     REAL NOT NULL,
+    changed     REAL NOT NULL,
+    tick        INTEGER NOT NULL,            -- grows with every change of any job: what is new since
+    bundle      TEXT,                        -- another one than the configured, or NULL
+    series      TEXT NOT NULL DEFAULT '{}',  -- JSON: sequence → series chosen by a person
+    attempts    INTEGER NOT NULL DEFAULT 0,
+    not_before  REAL NOT NULL DEFAULT 0,
+    reason      TEXT,                        -- of the last failure, or what a person gave
+    failure     TEXT,                        -- its kind, one word: timeout, crash, …
+    worker      TEXT,
+    stage       TEXT,
+    done        INTEGER NOT NULL DEFAULT 0,
+    total       INTEGER NOT NULL DEFAULT 0,
+    started     REAL,
+    deadline    REAL,                        -- of the stage
+    finished    REAL,                        -- when the result was written
+    status      TEXT,                        -- ok, indeterminate, no lesion segmented, unsuitable input
+    probability REAL,
+    low         REAL,
+    high        REAL,
+    result      TEXT,                        -- folder, below the results
+    verdict     TEXT,                        -- accepted or rejected, by a person
+    verdict_by  TEXT
+);
+CREATE INDEX jobs_of_study ON jobs (study_uid, job);
+CREATE INDEX jobs_by_state ON jobs (state, priority DESC, job);
+CREATE INDEX jobs_by_tick ON jobs (tick);
+
+CREATE TABLE timings (
+    job   INTEGER NOT NULL REFERENCES jobs,
+    stage TEXT NOT NULL,
+    ms    REAL NOT NULL,
+    at    REAL NOT NULL
+);
+CREATE INDEX timings_by_time ON timings (at);
+
+CREATE TABLE outbox (
+    item        INTEGER PRIMARY KEY AUTOINCREMENT,
+    job         INTEGER NOT NULL REFERENCES jobs,
+    destination TEXT NOT NULL,
+    kind        TEXT NOT NULL,               -- seg, sr, sc, key
+    sop_class   TEXT NOT NULL,
+    sop_uid     TEXT NOT NULL,
+    path        TEXT NOT NULL,               -- below the results
+    state       TEXT NOT NULL,
+    attempts    INTEGER NOT NULL DEFAULT 0,
+    not_before  REAL NOT NULL DEFAULT 0,
+    reason      TEXT,
+    transaction_uid TEXT,
+    changed     REAL NOT NULL,
+    UNIQUE (job, destination, sop_uid)
+);
+CREATE INDEX outbox_by_state ON outbox (state, not_before);
+CREATE INDEX outbox_by_transaction ON outbox (transaction_uid);
+
+CREATE TABLE audit (
+    number   INTEGER PRIMARY KEY,
+    at       REAL NOT NULL,
+    actor    TEXT NOT NULL,
+    action   TEXT NOT NULL,
+    case_id  TEXT,
+    job      INTEGER,
+    detail   TEXT NOT NULL,                  -- JSON
+    previous TEXT NOT NULL,                  -- hash of the entry before
+    hash     TEXT NOT NULL
+);
+CREATE INDEX audit_of_case ON audit (case_id);
+CREATE TRIGGER audit_is_not_changed BEFORE UPDATE ON audit
+BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
+CREATE TRIGGER audit_is_not_deleted BEFORE DELETE ON audit
+BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
+"""
+
+MIGRATIONS = (_FIRST,)
+"""The n-th one makes version n of what was there before."""

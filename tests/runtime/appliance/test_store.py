@@ -316,7 +316,7 @@ def test_the_audit_log_is_a_chain(db: Database, tmp_path: Path) -> None:
         audit.verify(db, (number, newest))
     raw.execute("UPDATE audit SET actor = 'user eve' WHERE number = 2")
     raw.commit()
-    with pytest.raises(InputError, match="Entry 2 .* was changed"):
+    with pytest.raises(InputError, match="Entry 2 of the audit log is not"):
         audit.verify(db)
     raw.execute("DELETE FROM audit WHERE number = 2")
     raw.commit()
@@ -387,7 +387,7 @@ class Appliance(RuleBasedStateMachine):
 
     @initialize()
     def open(self) -> None:
-            self.folder = tempfile.TemporaryDirectory()
+        self.folder = tempfile.TemporaryDirectory()
         self.db = Database(Path(self.folder.name) / "x.db", create=True)
         self.now, self.number, self.claims = 1000.0, 0, 0
         self.job: Job | None = None

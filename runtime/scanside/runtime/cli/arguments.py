@@ -1,8 +1,11 @@
-"""Options that `run` and `segment` share: how a segmentation is to be computed."""
+"""Options that several commands share."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from scanside.runtime.errors import UsageError
 
 Device = Annotated[str, typer.Option(metavar="NAME", help="auto, openvino or cpu (ONNX Runtime).")]
 Precision = Annotated[str, typer.Option(metavar="NAME", help="fp32 (exact), mixed or bf16 (approximations).")]
@@ -21,3 +24,30 @@ Threads = Annotated[int | None, typer.Option(metavar="N", help="Threads of the n
 def names(listed: str | None) -> tuple[str, ...] | None:
     """The names of a LIST, or None where the option is not given."""
     return tuple(name.strip() for name in listed.split(",")) if listed is not None else None
+
+
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option(
+        "-c",
+        "--config",
+        metavar="FILE",
+        envvar="SCANSIDE_CONFIG",
+        help="Configuration of the appliance; default scanside.toml here, then /etc/scanside/scanside.toml.",
+    ),
+]
+CONFIG_PLACES = (Path("scanside.toml"), Path("/etc/scanside/scanside.toml"))
+
+
+def find_config(given: Path | None) -> Path:
+    """The configuration that is meant.
+
+    Raises:
+        UsageError: If there is none.
+    """
+    places = CONFIG_PLACES if given is None else (given,)
+    for path in places:
+        if path.is_file():
+            return path
+    where = " or ".join(str(path) for path in places)
+    raise UsageError(f"There is no configuration {where}; make one with `scanside serve --example`.")

@@ -93,7 +93,7 @@ def _reopen(write: sqlite3.Connection, study_uid: str, case_id: str, at: float) 
     if (state, Action.MORE) in TRANSITIONS:
         move(
             write, int(job["job"]), Action.MORE, RECEIVER, at,
-            attempts=0, not_before=0.0, stage=None, deadline=None, status=None, probability=None, low=None, high=None,
+            attempts=0, not_before=0.0, stage=None, status=None, probability=None, low=None, high=None,
             result=None, finished=None,
         )  # fmt: skip
     elif state is not State.RECEIVING:

@@ -1,1 +1,1 @@
-"""The sender: objects of the outbox to their destinations, and the answers to storage commitment. A process of its own."""
+"""The sender: objects of the outbox to their destinations, and answers to storage commitment. A process of its own."""

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from scanside.runtime.errors import InputError
-from scanside.runtime.study.diffusion import grid_points, in_unit, indices_in, onto_grid, two_point_adc
+from scanside.runtime.study.diffusion import fitted_adc, grid_points, in_unit, indices_in, onto_grid
 from scanside.runtime.volume import Geometry, Volume
 from tests.runtime.study.tiny_study import DWI_GRID, images, moved, places
 from tests.support.properties import examples
@@ -20,22 +20,48 @@ def test_two_points_give_the_adc_that_made_them() -> None:
     low = np.full((1, 1, 1, 3), 1000, np.float32)
     high = (low * np.exp(-750 * adc * 1e-6)).astype(np.float32)
     grid = Geometry((1, 1, 3), (1.0, 1.0, 1.0))
-    made = two_point_adc(Volume(low, grid), Volume(high, grid), 50.0, 800.0)
+    made, used = fitted_adc([(50.0, Volume(low, grid)), (800.0, Volume(high, grid))])
+    assert used == (50.0, 800.0)
     np.testing.assert_allclose(made.data[0, 0, 0], adc, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("values", "used"),
+    [
+        ((0.0, 50.0, 400.0, 800.0), (50.0, 400.0, 800.0)),  # perfusion raises b = 0
+        ((0.0, 400.0, 800.0), (0.0, 400.0, 800.0)),  # nothing else reaches low enough
+        ((0.0, 50.0, 800.0), (50.0, 800.0)),
+        ((0.0, 20.0, 1000.0), (0.0, 20.0, 1000.0)),
+    ],
+)
+def test_several_points_are_fitted_by_least_squares(
+    values: tuple[float, ...], used: tuple[float, ...]
+) -> None:
+    random = np.random.default_rng(0)
+    grid = Geometry((2, 3, 4), (1.0, 1.0, 1.0))
+    images = {
+        b: random.uniform(50, 60, (1, 2, 3, 4)).astype(np.float32) * np.exp(-b * 1.5e-3) for b in values
+    }
+    images = {b: image.astype(np.float32) for b, image in images.items()}
+    made, taken = fitted_adc([(b, Volume(image, grid)) for b, image in images.items()])
+    logs = np.log(np.stack([images[b].ravel() for b in used]))
+    expected = -np.polyfit(used, logs, 1)[0] * 1e6
+    assert taken == used
+    np.testing.assert_allclose(made.data.ravel(), expected, rtol=1e-4)
 
 
 def test_no_signal_gives_no_adc() -> None:
     grid = Geometry((1, 1, 4), (1.0, 1.0, 1.0))
     low = Volume(np.array([0, 10, 0, 5], np.float32).reshape(1, 1, 1, 4), grid)
     high = Volume(np.array([10, 0, 0, 50], np.float32).reshape(1, 1, 1, 4), grid)
-    np.testing.assert_array_equal(two_point_adc(low, high, 0, 800).data, 0)
+    np.testing.assert_array_equal(fitted_adc([(0, low), (800, high)])[0].data, 0)
 
 
 @pytest.mark.parametrize(("low", "high"), [(None, 800.0), (0.0, None), (150.0, 800.0), (0.0, 300.0)])
 def test_adc_is_never_made_of_the_wrong_b_values(low: float | None, high: float | None) -> None:
     made = images()
     with pytest.raises(InputError) as caught:
-        two_point_adc(made["b0"], made["dwi"], low, high)
+        fitted_adc([(low, made["b0"]), (high, made["dwi"])])
     assert_one_sentence(str(caught.value), "no ADC map", "add the ADC map")
 
 
@@ -43,7 +69,7 @@ def test_adc_is_never_made_across_grids() -> None:
     made = images()
     elsewhere = Volume(made["b0"].data, moved(DWI_GRID, x=5.0))
     with pytest.raises(InputError) as caught:
-        two_point_adc(elsewhere, made["dwi"], 0.0, 800.0)
+        fitted_adc([(0.0, elsewhere), (800.0, made["dwi"])])
     assert_one_sentence(str(caught.value), "one grid")
 
 

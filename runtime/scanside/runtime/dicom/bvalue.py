@@ -7,15 +7,13 @@ whether a series *is* diffusion-weighted is decided in `select.py`, from all of 
 
 import math
 import re
-import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from pydicom.dataset import Dataset
-
 from scanside.runtime.dicom.frames import Frame
 from scanside.runtime.dicom.header import attribute
+from scanside.runtime.dicom.private import Private, made_by, private_value
 
 LARGEST = 20_000.0
 """s/mm²; a larger number is not a b-value but something else."""
@@ -44,34 +42,15 @@ class BValue:
         return round(self.nominal) if self.nominal < 10 else 10 * round(self.nominal / 10)
 
 
-@dataclass(frozen=True)
-class _Private:
-    """A private attribute: who writes it, and how its bytes read where its VR is lost (UN)."""
-
-    vendor: str
-    group: int
-    element: int
-    creators: tuple[str, ...]
-    binary: str | None = None  # struct format; None for text
-
-    @property
-    def name(self) -> str:
-        return f"{self.vendor} ({self.group:04X},10{self.element:02X})"
-
-
-_SIEMENS = _Private("Siemens", 0x0019, 0x0C, ("SIEMENS MR HEADER",))
-_GE = _Private("GE", 0x0043, 0x39, ("GEMS_PARM_01",))
-_PHILIPS = _Private("Philips", 0x2001, 0x03, ("PHILIPS IMAGING DD 001",), "f")
+_SIEMENS = Private("Siemens", 0x0019, 0x0C, ("SIEMENS MR HEADER",))
+_GE = Private("GE", 0x0043, 0x39, ("GEMS_PARM_01",))
+_PHILIPS = Private("Philips", 0x2001, 0x03, ("PHILIPS IMAGING DD 001",), "f")
 _UIH_CREATORS = ("IMAGE PRIVATE HEADER", "UIH PRIVATE HEADER")
-_UIH_NOMINAL = _Private("UIH", 0x0065, 0x0A, _UIH_CREATORS, "d")
-_UIH_ACTUAL = _Private("UIH", 0x0065, 0x09, _UIH_CREATORS, "d")
+_UIH_NOMINAL = Private("UIH", 0x0065, 0x0A, _UIH_CREATORS, "d")
+_UIH_ACTUAL = Private("UIH", 0x0065, 0x09, _UIH_CREATORS, "d")
 
-_MANUFACTURERS = {
-    "Siemens": ("SIEMENS",),
-    "GE": ("GE MEDICAL", "GE HEALTHCARE", "GEMS"),
-    "Philips": ("PHILIPS",),
-    "UIH": ("UIH", "UNITED IMAGING"),
-}
+_CANON_COMMENT = re.compile(r"\s*b=(\d{1,5}(?:\.\d+)?)\s*\(", re.IGNORECASE)
+"""Canon repeats b-value and direction in (0020,4000): `b=1500(0.445,0.000,0.895)`."""
 _DIFFUSION_WORDS = re.compile(r"DWI|DIFF|TRACE|DTI|EP2D|EP_B", re.IGNORECASE)
 _SEQUENCE_NAME = re.compile(r"\*?ep_b(\d{1,5})(?:t|#\d+)?", re.IGNORECASE)
 _RANGE = re.compile(r"\*?ep_b\d+[_-]\d+", re.IGNORECASE)
@@ -82,7 +61,7 @@ _IN_WORDS = re.compile(r"(?<![A-Z0-9])B[ =_-]?(\d{1,5})(?![\dA-RT-Z])(\s*[-_,/]\
 def b_value(frame: Frame) -> BValue | None:
     """The b-value of a frame, or None where nothing states one. Values that are no numbers count as absent."""
     readers: tuple[Callable[[Frame], BValue | None], ...] = (
-        _standard, _siemens, _ge, _philips, _uih, _from_sequence_name, _from_description,
+        _standard, _siemens, _ge, _philips, _uih, _canon, _from_sequence_name, _from_description,
     )  # fmt: skip
     return next((found for reader in readers if (found := reader(frame)) is not None), None)
 
@@ -114,7 +93,7 @@ def _philips(frame: Frame) -> BValue | None:
 
 def _ge(frame: Frame) -> BValue | None:
     """The first of four numbers, on every GE image, so that it only counts where the image is diffusion-weighted."""
-    raw = _private(frame.instance.header, _GE)
+    raw = private_value(frame.instance.header, _GE)
     first = raw[0] if isinstance(raw, list) and raw else raw
     try:
         value = _number(float(first) % _GE_FLAG)
@@ -128,14 +107,33 @@ def _ge(frame: Frame) -> BValue | None:
 
 def _uih(frame: Frame) -> BValue | None:
     """UIH states what was applied (929.75) beside what was prescribed (1000)."""
-    nominal = _number(_private(frame.instance.header, _UIH_NOMINAL))
-    actual = _number(_private(frame.instance.header, _UIH_ACTUAL))
+    nominal = _number(private_value(frame.instance.header, _UIH_NOMINAL))
+    actual = _number(private_value(frame.instance.header, _UIH_ACTUAL))
     if nominal is None and actual is None:
         return None
     if nominal is None:
         assert actual is not None
         return BValue(actual, actual, _UIH_ACTUAL.name)
     return BValue(nominal, nominal if actual is None else actual, _UIH_NOMINAL.name)
+
+
+def _canon(frame: Frame) -> BValue | None:
+    header = frame.instance.header
+    match = _CANON_COMMENT.match(str(attribute(header, "ImageComments") or ""))
+    value = _number(match[1]) if match and made_by(header, "Canon") else None
+    return None if value is None else BValue(value, value, "Canon ImageComments (0020,4000)")
+
+
+def without_gradient(frame: Frame) -> BValue | None:
+    """b = 0 for an image of Canon that states no b-value, to be asked only of one whose series mates state theirs.
+
+    Canon writes (0018,9087) where a gradient was on, and nothing where it was off.
+    """
+    header = frame.instance.header
+    computed = str(attribute(header, "ImageType") or "").upper().find("ADC") >= 0
+    if computed or b_value(frame) is not None or not made_by(header, "Canon"):
+        return None
+    return BValue(0.0, 0.0, "Canon: no gradient")
 
 
 def _from_sequence_name(frame: Frame) -> BValue | None:
@@ -156,49 +154,9 @@ def _from_description(frame: Frame) -> BValue | None:
     return None
 
 
-def _simple(frame: Frame, tag: _Private) -> BValue | None:
-    value = _number(_private(frame.instance.header, tag))
+def _simple(frame: Frame, tag: Private) -> BValue | None:
+    value = _number(private_value(frame.instance.header, tag))
     return None if value is None else BValue(value, value, tag.name)
-
-
-def _private(header: Dataset, tag: _Private) -> Any:
-    """The value of a private attribute in the block that its creator reserved; None when it is not there.
-
-    Anonymisers drop the creators but keep the data: without any creator in the group the usual block 10 is taken,
-    if the manufacturer is the tag's vendor.
-    """
-    blocks = {block: _text(header, tag.group, block) for block in range(0x10, 0x100)}
-    claimed = {block: name for block, name in blocks.items() if name}
-    mine = [block for block, name in claimed.items() if name.upper() in tag.creators]
-    if not claimed and _made_by(header, tag.vendor):
-        mine = [0x10]
-    for block in mine:
-        element = tag.group << 16 | block << 8 | tag.element
-        if element in header:
-            return _decoded(header[element].value, tag)
-    return None
-
-
-def _decoded(value: Any, tag: _Private) -> Any:
-    """Bytes (VR UN or OB) as text or number; values that pydicom has converted as they are."""
-    if not isinstance(value, bytes):
-        return list(value) if isinstance(value, Iterable) and not isinstance(value, str) else value
-    if tag.binary and len(value) == struct.calcsize(tag.binary):
-        return struct.unpack("<" + tag.binary, value)[0]
-    return value.decode("ascii", "replace").strip("\0 ").split("\\")
-
-
-def _text(header: Dataset, group: int, element: int) -> str:
-    tag = group << 16 | element
-    if tag not in header:
-        return ""
-    value = header[tag].value
-    return (value.decode("ascii", "replace") if isinstance(value, bytes) else str(value)).strip("\0 ")
-
-
-def _made_by(header: Dataset, vendor: str) -> bool:
-    manufacturer = str(attribute(header, "Manufacturer") or "").upper()
-    return any(name in manufacturer for name in _MANUFACTURERS[vendor])
 
 
 def _number(value: Any) -> float | None:

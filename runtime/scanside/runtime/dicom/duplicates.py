@@ -31,13 +31,13 @@ _DISTINCTIONS = (
 """Attributes that tell volumes of one series apart, most telling first."""
 
 
-def refuse_duplicates(ordered: list[Frame], steps: npt.NDArray[np.float64], path: Path) -> None:
+def refuse_duplicates(ordered: list[Frame], steps: npt.NDArray[np.float64], path: Path | str) -> None:
     """Refuse frames at the same position.
 
     Args:
         ordered: Frames in z order.
         steps: Distances between neighbours, mm.
-        path: What the user passed, for messages.
+        path: What to call it in messages: what the user passed, or the series.
 
     Raises:
         GeometryError: Naming the attribute that differs between frames at one position, if one is found.
@@ -56,9 +56,14 @@ def refuse_duplicates(ordered: list[Frame], steps: npt.NDArray[np.float64], path
             "remove the copies."
         )
     raise GeometryError(
-        f"{path} holds {len(doubles)} images at the same position ({doubles[0].name}, {doubles[1].name}), "
+        f"{capital(path)} holds {len(doubles)} images at the same position ({doubles[0].name}, {doubles[1].name}), "
         f"{_distinction(doubles)}; put one volume into a folder of its own."
     )
+
+
+def capital(path: Path | str) -> str:
+    """The name of a series at the start of a sentence; a path as it is."""
+    return path[:1].upper() + path[1:] if isinstance(path, str) else str(path)
 
 
 def _distinction(doubles: list[Frame]) -> str:

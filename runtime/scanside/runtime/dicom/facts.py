@@ -1,5 +1,6 @@
 """What the rules of `select.py` look at: a volume's headers, read once, in one vocabulary for all vendors."""
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -173,10 +174,14 @@ def _number(frame: Frame, keyword: str) -> float | None:
     for group in frame.groups:
         for sequence in ("MRTimingAndRelatedParametersSequence", "MREchoSequence"):
             for item in attribute(group, sequence) or ():
-                if (found := attribute(item, keyword)) is not None:
-                    return float(found)
+                if (found := _float(attribute(item, keyword))) is not None:
+                    return found
+    return _float(frame.get(keyword))
+
+
+def _float(value: object) -> float | None:
     try:
-        value = frame.get(keyword)
-        return None if value is None else float(value)
+        number = float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         return None
+    return number if math.isfinite(number) else None

@@ -2,11 +2,12 @@
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pydicom.dataset import Dataset
 
-from scanside.runtime.dicom.header import Instance, attribute
+from scanside.runtime.dicom.header import Instance, attribute, whole
 from scanside.runtime.errors import GeometryError, InputError
 
 _GROUP_OF = {
@@ -80,6 +81,19 @@ class Frame:
         """
         return default if self.get(keyword) is None else self.numbers(keyword, 1)[0]
 
+    def whole(self, keyword: str, path: Path | str) -> int:
+        """One whole number above 0.
+
+        Raises:
+            GeometryError: If it is anything else; it names `path`.
+        """
+        value = whole(self.instance.header, keyword)
+        if not value or value < 0:
+            raise GeometryError(
+                f"In {path} {keyword} is not a whole number; export the original images again."
+            )
+        return value
+
 
 def frames_of(instances: list[Instance]) -> list[Frame]:
     """All frames of a series, in file order.
@@ -93,12 +107,12 @@ def frames_of(instances: list[Instance]) -> list[Frame]:
 def _frames(instance: Instance) -> list[Frame]:
     header, path = instance.header, instance.path
     photometric = str(attribute(header, "PhotometricInterpretation") or "MONOCHROME2")
-    if (attribute(header, "SamplesPerPixel") or 1) != 1 or not photometric.startswith("MONOCHROME"):
+    if (whole(header, "SamplesPerPixel") or 1) != 1 or not photometric.startswith("MONOCHROME"):
         raise InputError(f"{path} is a colour image ({photometric}); pass the original grey-scale series.")
     if "MOSAIC" in (attribute(header, "ImageType") or ()):
         raise InputError(f"{path} is a Siemens mosaic; export the series as single slices or as enhanced MR.")
     per_frame = attribute(header, "PerFrameFunctionalGroupsSequence")
-    count = int(attribute(header, "NumberOfFrames") or 1)
+    count = whole(header, "NumberOfFrames") or 1
     if not per_frame:
         if count > 1:
             raise GeometryError(

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from scanside.runtime.dicom.duplicates import refuse_duplicates
+from scanside.runtime.dicom.duplicates import capital, refuse_duplicates
 from scanside.runtime.dicom.frames import Frame
 from scanside.runtime.errors import GeometryError
 from scanside.runtime.volume import Geometry
@@ -26,22 +26,26 @@ STEP_TOLERANCE_RATIO = 0.01
 SHEAR_TOLERANCE_PIXELS = 0.1
 """How far a slice may lie beside the normal through the first one."""
 
+ECHO_TOLERANCE_MS = 1.0
+ECHO_TOLERANCE_RATIO = 0.05
+"""Echo times of one volume may differ by the larger of these two."""
 
-def regular_grid(frames: list[Frame], path: Path) -> tuple[list[Frame], Geometry]:
+
+def regular_grid(frames: list[Frame], path: Path | str) -> tuple[list[Frame], Geometry]:
     """Sort frames along the slice normal and prove that they lie on a regular grid.
 
     Args:
         frames: All frames of a series, any order.
-        path: What the user passed, for messages.
+        path: What to call them in messages: what the user passed, or the series.
 
     Returns:
         The frames in z order, and the geometry: z grows along row × column, spacing z from the positions.
 
     Raises:
         GeometryError: If sizes, pixel spacing, orientation or frame of reference change, slices are missing,
-            doubled, unevenly spaced or sheared, or an attribute is absent.
+            doubled, unevenly spaced or sheared, of several time points or echoes, or an attribute is absent.
     """
-    size = (int(frames[0].get("Rows") or 0), int(frames[0].get("Columns") or 0))
+    size = (frames[0].whole("Rows", path), frames[0].whole("Columns", path))
     _same([(f.get("Rows"), f.get("Columns")) for f in frames], frames, path, "the image size")
     _same([str(f.get("FrameOfReferenceUID") or "") for f in frames], frames, path, "the frame of reference")
     pixel = _alike(frames, path, "PixelSpacing", 2, 1e-3)
@@ -52,6 +56,7 @@ def regular_grid(frames: list[Frame], path: Path) -> tuple[list[Frame], Geometry
     positions = positions[order]
     step = _step(ordered, positions, axes[:, 2], path)
     _refuse_shear(positions, axes[:, 2], float(pixel.min()), path)
+    _refuse_moments(ordered, path)
     x, y, z = positions[0].tolist()
     geometry = Geometry(
         shape=(len(ordered), *size),
@@ -62,7 +67,7 @@ def regular_grid(frames: list[Frame], path: Path) -> tuple[list[Frame], Geometry
     return ordered, geometry
 
 
-def _same(values: list[object], frames: list[Frame], path: Path, what: str) -> None:
+def _same(values: list[object], frames: list[Frame], path: Path | str, what: str) -> None:
     for value, frame in zip(values, frames, strict=True):
         if value != values[0]:
             raise GeometryError(
@@ -71,7 +76,7 @@ def _same(values: list[object], frames: list[Frame], path: Path, what: str) -> N
             )
 
 
-def _alike(frames: list[Frame], path: Path, keyword: str, count: int, tolerance: float) -> Array:
+def _alike(frames: list[Frame], path: Path | str, keyword: str, count: int, tolerance: float) -> Array:
     values = np.array([frame.numbers(keyword, count) for frame in frames])
     off = np.flatnonzero(np.abs(values - values[0]).max(axis=1) > tolerance)
     if off.size:
@@ -85,7 +90,7 @@ def _alike(frames: list[Frame], path: Path, keyword: str, count: int, tolerance:
     return first
 
 
-def _axes(cosines: Array, path: Path) -> Array:
+def _axes(cosines: Array, path: Path | str) -> Array:
     """(3, 3): columns are the x (along a row), y (down a column) and z (row × column) direction."""
     row, column = cosines[:3], cosines[3:]
     lengths = float(np.linalg.norm(row)), float(np.linalg.norm(column))
@@ -99,7 +104,7 @@ def _axes(cosines: Array, path: Path) -> Array:
     return np.stack([row, column, normal / np.linalg.norm(normal)], axis=1)
 
 
-def _step(ordered: list[Frame], positions: Array, normal: Array, path: Path) -> float:
+def _step(ordered: list[Frame], positions: Array, normal: Array, path: Path | str) -> float:
     """Distance between slices, mm; refuses gaps, doubles and uneven steps."""
     if len(ordered) == 1:
         for keyword in ("SpacingBetweenSlices", "SliceThickness"):
@@ -107,7 +112,7 @@ def _step(ordered: list[Frame], positions: Array, normal: Array, path: Path) -> 
             if step > 0:
                 return step
         raise GeometryError(
-            f"{path} is a single slice without SpacingBetweenSlices or SliceThickness; pass the whole series."
+            f"{capital(path)} is a single slice without SpacingBetweenSlices or SliceThickness; pass the whole series."
         )
     heights = positions @ normal
     steps = np.diff(heights)
@@ -119,7 +124,7 @@ def _step(ordered: list[Frame], positions: Array, normal: Array, path: Path) -> 
     return float((heights[-1] - heights[0]) / len(steps))
 
 
-def _uneven(ordered: list[Frame], steps: Array, path: Path) -> GeometryError:
+def _uneven(ordered: list[Frame], steps: Array, path: Path | str) -> GeometryError:
     smallest = float(steps.min())
     multiples = np.rint(steps / smallest)
     if np.abs(steps - multiples * smallest).max() <= max(STEP_TOLERANCE_MM, 0.05 * smallest):
@@ -136,7 +141,7 @@ def _uneven(ordered: list[Frame], steps: Array, path: Path) -> GeometryError:
     )
 
 
-def _refuse_shear(positions: Array, normal: Array, pixel: float, path: Path) -> None:
+def _refuse_shear(positions: Array, normal: Array, pixel: float, path: Path | str) -> None:
     along = positions - positions[0]
     beside = along - np.outer(along @ normal, normal)
     drift = float(np.linalg.norm(beside, axis=1).max())
@@ -145,3 +150,30 @@ def _refuse_shear(positions: Array, normal: Array, pixel: float, path: Path) -> 
             f"In {path} the slices drift {drift:.3g} mm sideways, as with a tilted gantry; "
             "resample them to a rectangular grid first."
         )
+
+
+def _refuse_moments(ordered: list[Frame], path: Path | str) -> None:
+    """A stack whose slices come from several dynamics or echoes is no image of one moment, however regular it looks."""
+    for keyword, what in (
+        ("TemporalPositionIdentifier", "time points"),
+        ("TemporalPositionIndex", "time points"),
+    ):
+        values = {str(value) for frame in ordered if (value := frame.get(keyword)) is not None}
+        if len(values) > 1:
+            raise GeometryError(
+                f"In {path} the slices are of {len(values)} {what} ({keyword}); pass one of them, complete."
+            )
+    for keyword in ("EchoTime", "EffectiveEchoTime"):
+        times = [time for frame in ordered if (time := _time(frame, keyword)) is not None]
+        if times and max(times) - min(times) > max(ECHO_TOLERANCE_MS, ECHO_TOLERANCE_RATIO * min(times)):
+            raise GeometryError(
+                f"In {path} the slices are of several echo times, {min(times):g} to {max(times):g} ms; "
+                "pass those of one echo."
+            )
+
+
+def _time(frame: Frame, keyword: str) -> float | None:
+    try:
+        return frame.numbers(keyword, 1)[0]
+    except GeometryError:
+        return None

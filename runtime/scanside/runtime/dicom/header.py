@@ -1,6 +1,9 @@
 """One DICOM file → its header, also from files that are a little outside the standard."""
 
+import io
+import os
 import warnings
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,9 +13,21 @@ from typing import Any
 import pydicom
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
-from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.filereader import _read_file_meta_info, read_preamble
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
 
 from scanside.runtime.errors import ImageReadError
+
+LARGEST_INFLATED = 1 << 29
+"""Bytes: a deflated object that unpacks to more is refused unread. A file of 4 MB can hold 4 GB of zeros."""
+_META = 4096
+"""Bytes of a file in which the name of its transfer syntax stands."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,20 +59,67 @@ def read_instance(file: Path) -> Instance:
     """
     with quiet():
         try:
-            try:
-                header = pydicom.dcmread(file, stop_before_pixels=True)
-            except InvalidDicomError:
-                header = pydicom.dcmread(file, stop_before_pixels=True, force=True)
+            header = read_dataset(file, stop_before_pixels=True)
             if attribute(header, "SOPClassUID") and not _lost_its_end(header):
                 return Instance(file, with_transfer_syntax(header))
+        except ImageReadError:
+            raise
         except Exception as error:  # pydicom raises almost anything on damaged bytes
             raise _unreadable(file) from error
     raise _unreadable(file)
 
 
+def read_dataset(file: Path, *, stop_before_pixels: bool = False) -> pydicom.FileDataset:
+    """What pydicom makes of a file, with or without the preamble of part 10.
+
+    Memory is bounded by the size of the file, whatever lengths it claims.
+
+    Raises:
+        ImageReadError: If a deflated file unpacks to more than `LARGEST_INFLATED`.
+        Exception: Almost anything on damaged bytes.
+    """
+    with _Bounded(file) as opened:
+        _refuse_bomb(opened, file)
+        try:
+            return pydicom.dcmread(opened, stop_before_pixels=stop_before_pixels)
+        except InvalidDicomError:
+            opened.seek(0)
+            return pydicom.dcmread(opened, stop_before_pixels=stop_before_pixels, force=True)
+
+
+class _Bounded(io.BufferedReader):
+    """A file that never allocates more than it holds: damaged headers ask for 4 GiB."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__(io.FileIO(file))
+        self._size = os.fstat(self.fileno()).st_size
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        left = max(self._size - self.tell(), 0)
+        return super().read(left if size is None or size < 0 else min(size, left))
+
+
+def _refuse_bomb(opened: _Bounded, file: Path) -> None:
+    """pydicom inflates at once and without a limit; here once before, keeping nothing."""
+    start = opened.read(_META)
+    opened.seek(0)
+    if DeflatedExplicitVRLittleEndian.encode() not in start:
+        return
+    read_preamble(opened, force=True)
+    _read_file_meta_info(opened)
+    unpack, size = zlib.decompressobj(-zlib.MAX_WBITS), 0
+    while packed := unpack.unconsumed_tail or opened.read(1 << 16):
+        size += len(unpack.decompress(packed, 1 << 20))
+        if size > LARGEST_INFLATED:
+            raise ImageReadError(
+                f"{file} unpacks to more than {LARGEST_INFLATED >> 20} MiB; send it without compression."
+            )
+    opened.seek(0)
+
+
 def has_pixels(header: Dataset) -> bool:
     """Whether the object has rows and columns."""
-    return bool(attribute(header, "Rows") and attribute(header, "Columns"))
+    return bool(whole(header, "Rows") and whole(header, "Columns"))
 
 
 def is_headless_dicom(file: Path) -> bool:
@@ -85,6 +147,15 @@ def attribute(dataset: Dataset, keyword: str) -> Any:
     except Exception:  # pydicom converts on access and raises what the conversion raises
         return None
     return None if value == "" else value
+
+
+def whole(dataset: Dataset, keyword: str) -> int | None:
+    """An attribute that is one whole number; None for anything else."""
+    value = attribute(dataset, keyword)
+    try:
+        return int(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
 
 
 def _lost_its_end(header: Dataset) -> bool:

@@ -186,11 +186,12 @@ def choose_volume(
 def _ambiguous(kind: Kind, first: SeriesVolume, second: SeriesVolume) -> InputError:
     if first.series_uid == second.series_uid:
         return InputError(
-            f"Series {first.name} holds several volumes that fit {kind} equally well (gradient directions, repeats); "
-            f"name a folder with the one to use with --{kind} PATH."
+            f"Series {first.name} holds several volumes that fit {kind} equally well (gradient directions, time "
+            f"points, repeats); choose one by its series, or name a folder with it with --{kind} PATH."
         )
     return InputError(
-        f"Two series fit {kind} equally well: {first.name} and {second.name}; name one with --{kind} PATH."
+        f"Two series fit {kind} equally well: {first.name} and {second.name}; choose one by its series, or name it "
+        f"with --{kind} PATH."
     )
 
 
@@ -204,6 +205,18 @@ def judge(
             return Judgement(volume, None, rule.words)
     held = [rule for rule in RULES[kind] if rule.points is not None and rule.test(facts)]
     return Judgement(volume, sum(rule.points or 0.0 for rule in held), ", ".join(rule.words for rule in held))
+
+
+def contradiction(kind: Kind, volume: SeriesVolume, volumes: Sequence[SeriesVolume]) -> str | None:
+    """What makes a volume impossible for a sequence, even where a person named it: what it is, and what to do."""
+    b = None if volume.b is None else volume.b.nominal
+    if kind != "adc" and facts_of(volume, volumes).adc:
+        return "is an ADC map; give the images themselves"
+    if kind == "dwi" and b is not None and b <= B_LOW:
+        return f"has b = {b:g} s/mm²; give the high-b image"
+    if kind == "b0" and b is not None and b > B_LOW:
+        return f"has b = {b:g} s/mm²; give the low-b image"
+    return None
 
 
 def _lowest(usable: Sequence[Judgement], dwi: SeriesVolume | None) -> SeriesVolume:

@@ -4,18 +4,19 @@ Only headers are read. A series with several b-values holds a volume each; Phili
 """
 
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from pydicom.multival import MultiValue
 
-from scanside.runtime.dicom.bvalue import BValue, b_value
+from scanside.runtime.dicom.bvalue import BValue, b_value, without_gradient
 from scanside.runtime.dicom.duplicates import SAME_PLACE_MM
 from scanside.runtime.dicom.frames import Frame, frames_of
 from scanside.runtime.dicom.grid import regular_grid
 from scanside.runtime.dicom.header import Instance, attribute, has_pixels, quiet, read_instance
+from scanside.runtime.dicom.private import Private, private_value
 from scanside.runtime.dicom.series import NOT_PICTURES, has_dicom_name
 from scanside.runtime.errors import ImageReadError, InputError
 from scanside.runtime.images.names import has_dicom_mark
@@ -43,15 +44,19 @@ class SeriesVolume:
     problem: str | None
 
     @property
-    def name(self) -> str:
-        """What a person calls it: series number, description, b-value."""
+    def series_name(self) -> str:
+        """What a person calls the series: number and description."""
         header = self.frames[0].instance.header
         number = attribute(header, "SeriesNumber")
         words = (
             attribute(header, "SeriesDescription") or attribute(header, "ProtocolName") or "no description"
         )
-        b = "" if self.b is None else f" b={self.b.nominal:g}"
-        return f"{'no number' if number is None else number} '{words}'{b}"
+        return f"{'no number' if number is None else number} '{_one_line(words)}'"
+
+    @property
+    def name(self) -> str:
+        """What a person calls it: series number, description, b-value."""
+        return self.series_name + ("" if self.b is None else f" b={self.b.nominal:g}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,8 +108,11 @@ def volumes_of(frames: list[Frame], series_uid: str = "") -> list[SeriesVolume]:
     """Split the frames of one series into volumes, and try each against the geometry gate."""
     by_b: dict[int | None, list[Frame]] = {}
     values: dict[int | None, BValue | None] = {}
-    for frame in frames:
-        b = b_value(frame)
+    stated = [b_value(frame) for frame in frames]
+    weighted = any(b is not None and b.nominal > 0 for b in stated)
+    for frame, b in zip(frames, stated, strict=True):
+        if b is None and weighted:
+            b = without_gradient(frame)
         key = None if b is None else b.group
         by_b.setdefault(key, []).append(frame)
         values.setdefault(key, b)
@@ -114,11 +122,19 @@ def volumes_of(frames: list[Frame], series_uid: str = "") -> list[SeriesVolume]:
 
 def _volume(frames: list[Frame], series_uid: str, b: BValue | None) -> SeriesVolume:
     folder = frames[0].instance.path.parent
+    unproven = SeriesVolume(folder, series_uid, tuple(frames), b, None, None)
     try:
-        frames, geometry = regular_grid(frames, folder)
+        frames, geometry = regular_grid(frames, f"series {unproven.name}")
     except InputError as error:
-        return SeriesVolume(folder, series_uid, tuple(frames), b, None, str(error))
+        return replace(unproven, problem=str(error))
     return SeriesVolume(folder, series_uid, tuple(frames), b, geometry, None)
+
+
+def _one_line(words: object, longest: int = 64) -> str:
+    """Text of a header as it may stand in a sentence: one line of characters that print."""
+    plain = "".join(letter if letter.isprintable() else " " for letter in str(words))
+    plain = " ".join(plain.split())
+    return plain if len(plain) <= longest else plain[: longest - 1] + "…"
 
 
 def _files_below(folder: Path) -> list[Path]:
@@ -175,7 +191,15 @@ def directionality(frame: Frame) -> str:
     for group in frame.groups:
         for item in attribute(group, "MRDiffusionSequence") or ():
             return str(attribute(item, "DiffusionDirectionality") or "")
-    return str(attribute(frame.instance.header, "DiffusionDirectionality") or "")
+    header = frame.instance.header
+    stated = str(attribute(header, "DiffusionDirectionality") or "")
+    if not stated and private_value(header, _PHILIPS_DIRECTION) in ("I", ["I"]):
+        return "ISOTROPIC"
+    return stated
+
+
+_PHILIPS_DIRECTION = Private("Philips", 0x2001, 0x04, ("PHILIPS IMAGING DD 001",))
+"""`I` for the trace image; a letter for each direction, `O` for an oblique one."""
 
 
 def gradient(frame: Frame) -> tuple[str, ...]:
@@ -185,7 +209,10 @@ def gradient(frame: Frame) -> tuple[str, ...]:
         for item in attribute(group, "MRDiffusionSequence") or ():
             for inner in attribute(item, "DiffusionGradientDirectionSequence") or ():
                 value = attribute(inner, "DiffusionGradientOrientation")
-    parts = () if value is None else tuple(float(part) for part in value)
+    try:
+        parts = () if value is None else tuple(float(part) for part in value)
+    except (TypeError, ValueError):
+        return ()
     return tuple(f"{part:.4f}" for part in parts) if any(parts) else ()
 
 

@@ -1,4 +1,6 @@
-"""ADC: its unit, its grid, and two-point computation where the scanner made no map."""
+"""ADC: its unit, its grid, and its computation from several b-values where the scanner made no map."""
+
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +15,8 @@ TYPICAL = (300.0, 4000.0)
 """1e-6 mm²/s: where the median of a body lies, whatever its organs (spleen 850, pancreas 1500, fluid 2800)."""
 _FACTORS = ((1.0, UNIT), (1e3, "1e-3 mm²/s"), (1e6, "mm²/s"))
 LOWEST_HIGH_B = 400.0
+LOWEST_DIFFUSING_B = 50.0
+"""s/mm²: from here perfusion (IVIM) has little part in the decay."""
 HIGHEST_LOW_B = 100.0
 """s/mm²: b-values between which two points make an ADC."""
 _FEWEST = 50
@@ -20,31 +24,48 @@ _COVERED = 0.95
 """Part of the DWI that an image must cover to be brought onto its grid."""
 
 
-def two_point_adc(low: Volume, high: Volume, b_low: float | None, b_high: float | None) -> Volume:
-    """ADC = ln(S_low / S_high) / (b_high - b_low), 1e-6 mm²/s; 0 where a signal or the ADC is not positive.
+def fitted_adc(points: Sequence[tuple[float | None, Volume]]) -> tuple[Volume, tuple[float, ...]]:
+    """ADC from two or more b-values: minus the slope of ln S over b, 1e-6 mm²/s, by least squares.
+
+    Images below b = 50 s/mm² are left out where the others reach low enough without them: perfusion raises them. With
+    two points it is ln(S_low / S_high) / (b_high - b_low). It is 0 where a signal or the ADC is not positive.
+
+    Args:
+        points: b-value in s/mm² and image, in rising order.
+
+    Returns:
+        The map, and the b-values that were used.
 
     Raises:
         InputError: If a b-value is unknown or they are too near to each other, or the grids differ.
     """
-    if b_low is None or b_high is None:
+    known = [(b, volume) for b, volume in points if b is not None]
+    if len(known) < len(points) or len(known) < 2:
         raise InputError(
             "The study has no ADC map, and the b-values to compute one are unknown; add the ADC map."
         )
-    if b_low > HIGHEST_LOW_B or b_high < LOWEST_HIGH_B:
+    diffusing = [(b, volume) for b, volume in known if b >= LOWEST_DIFFUSING_B]
+    used = diffusing if len(diffusing) > 1 and diffusing[0][0] <= HIGHEST_LOW_B else known
+    low, high = used[0], used[-1]
+    if low[0] > HIGHEST_LOW_B or high[0] < LOWEST_HIGH_B:
         raise InputError(
-            f"The study has no ADC map, and none can be computed from b = {b_low:g} and {b_high:g} s/mm² (b up to "
+            f"The study has no ADC map, and none can be computed from b = {low[0]:g} and {high[0]:g} s/mm² (b up to "
             f"{HIGHEST_LOW_B:g} and from {LOWEST_HIGH_B:g} are needed); add the ADC map."
         )
-    difference = low.geometry.difference(high.geometry)
-    if difference:
-        raise InputError(
-            f"The study has no ADC map, and b0 and dwi do not lie on one grid ({difference}); add the ADC map."
-        )
-    usable = (low.data > 0) & (high.data > 0)
-    ratio = np.ones(low.data.shape)
-    np.divide(low.data, high.data, out=ratio, where=usable)
-    adc = np.log(ratio) / (b_high - b_low) * 1e6
-    return Volume(np.maximum(adc, 0).astype(np.float32), low.geometry)
+    for _, volume in used[:-1]:
+        if difference := volume.geometry.difference(high[1].geometry):
+            raise InputError(
+                f"The study has no ADC map, and b0 and dwi do not lie on one grid ({difference}); add the ADC map."
+            )
+    weights = np.array([b for b, _ in used]) - np.mean([b for b, _ in used])
+    weights /= (weights**2).sum()
+    slope = np.zeros(high[1].data.shape)
+    usable = np.ones(high[1].data.shape, dtype=bool)
+    for weight, (_, volume) in zip(weights, used, strict=True):
+        usable &= volume.data > 0
+        slope += weight * np.log(np.maximum(volume.data, np.finfo(np.float32).tiny), dtype=np.float64)
+    adc = np.where(usable, np.maximum(-slope * 1e6, 0), 0)
+    return Volume(adc.astype(np.float32), high[1].geometry), tuple(b for b, _ in used)
 
 
 def in_unit(adc: Volume, reference: Volume) -> tuple[Volume, str | None]:

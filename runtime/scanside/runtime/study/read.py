@@ -6,12 +6,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+import numpy as np
+
 from scanside.runtime.errors import ImageReadError, InputError, UsageError
-from scanside.runtime.images.files import ENDINGS, ending_of
-from scanside.runtime.images.names import files_in
+from scanside.runtime.images.files import ending_of
 from scanside.runtime.images.read import read_image
-from scanside.runtime.study.diffusion import two_point_adc
+from scanside.runtime.study.diffusion import fitted_adc
+from scanside.runtime.study.named import named_in, sidecar_b
 from scanside.runtime.study.records import SEQUENCES, Considered, SequenceImage, StudyInput
+from scanside.runtime.volume import Volume
 
 if TYPE_CHECKING:
     from scanside.runtime.dicom.select import Judgement, Kind
@@ -23,10 +26,19 @@ TITLES = {
     "b0": "low-b image",
     "adc": "ADC map",
 }
+COMPUTED = "computed"
+"""`SequenceImage.series` of an ADC map that no scanner made."""
+BY_OPERATOR = "chosen by the operator"
+"""How `SequenceImage.how` and `Considered.reason` begin where a person named the series."""
 _SHOWN = 6
 
 
-def read_study(path: Path, needed: Collection[str], given: Mapping[str, Path] | None = None) -> StudyInput:
+def read_study(
+    path: Path,
+    needed: Collection[str],
+    given: Mapping[str, Path] | None = None,
+    series: Mapping[str, str] | None = None,
+) -> StudyInput:
     """Read the sequences that a bundle needs.
 
     The path is a folder with a file or folder per sequence (`t2w.nii.gz`, `dwi.nii.gz`, `adc.nii.gz`, `b0.nii.gz`, or
@@ -36,16 +48,20 @@ def read_study(path: Path, needed: Collection[str], given: Mapping[str, Path] | 
     Args:
         needed: Names of `SEQUENCES`.
         given: Paths that override the choice, by sequence.
+        series: Series of the study that override the choice, by sequence: a SeriesInstanceUID, where needed followed
+            by `#b800` (the b-value) or `#2` (the volume's place in the series, from 1), as `list_series` gives them.
 
     Raises:
         ImageReadError: If a path does not exist or an image cannot be read.
-        InputError: If a sequence is missing or cannot be told for sure.
+        InputError: If a sequence is missing or cannot be told for sure, or a choice contradicts physics.
+        UsageError: If an override names no sequence, or one sequence is overridden twice.
     """
     start = time.perf_counter()
+    _check_overrides(given or {}, series or {})
     for one in (path, *(given or {}).values()):
         if not one.exists():
             raise ImageReadError(f"There is no file or folder {one}; check the path.")
-    reader = _Reader(path, dict(given or {}), needed)
+    reader = _Reader(path, dict(given or {}), dict(series or {}), needed)
     wanted = [name for name in SEQUENCES if name in needed]
     # The DWI goes before its ADC map and low-b image, which are looked for near it.
     images = {name: image for name in wanted if (image := reader.find(name)) is not None}
@@ -54,6 +70,7 @@ def read_study(path: Path, needed: Collection[str], given: Mapping[str, Path] | 
     missing = [name for name in wanted if name not in images]
     if missing:
         raise InputError(reader.missing(missing[0]))
+    _refuse_twice(images)
     return StudyInput(
         name=path.resolve().name,
         path=path,
@@ -64,16 +81,49 @@ def read_study(path: Path, needed: Collection[str], given: Mapping[str, Path] | 
     )
 
 
+def _check_overrides(given: Mapping[str, Path], series: Mapping[str, str]) -> None:
+    unknown = [name for name in (*given, *series) if name not in SEQUENCES]
+    if unknown:
+        raise UsageError(f"There is no sequence '{unknown[0]}'; choose from {', '.join(SEQUENCES)}.")
+    both = [name for name in given if name in series]
+    if both:
+        raise UsageError(f"{both[0]} is named by a path and by a series; name it once.")
+
+
+def _refuse_twice(images: Mapping[str, SequenceImage]) -> None:
+    """One image cannot be two sequences, whoever says so."""
+    found: dict[object, str] = {}
+    for name, image in images.items():
+        if image.series == COMPUTED:
+            continue
+        key: object = image.path.resolve()
+        if image.source is not None:
+            key = frozenset((str(f.instance.header.SOPInstanceUID), f.index) for f in image.source.frames)
+        if key in found:
+            raise InputError(
+                f"{found[key]} and {name} are the same images ({image.series}); choose another series for one of them."
+            )
+        found[key] = name
+
+
+def _first(pair: "tuple[float, SeriesVolume]") -> float:
+    return pair[0]
+
+
 class _Reader:
     """Finds sequences in one study; remembers what was looked at."""
 
-    def __init__(self, path: Path, given: dict[str, Path], needed: Collection[str]) -> None:
-        self._path, self._given = path, given
+    def __init__(
+        self, path: Path, given: dict[str, Path], series: dict[str, str], needed: Collection[str]
+    ) -> None:
+        self._path, self._given, self._series = path, given, series
         # The ADC map and the low-b image may be absent, so that they do not tell a folder's layout.
         telling = set(needed) - set(given) - {"adc", "b0"}
-        self._named = {} if path.is_file() or not set(needed) - set(given) else _named_in(path, telling)
+        by_name = not path.is_file() and not series and bool(set(needed) - set(given))
+        self._named = named_in(path, telling) if by_name else {}
         self._study: DicomStudy | None = None
         self._dwi: SeriesVolume | None = None
+        self._beside_dwi: tuple[SeriesVolume, ...] = ()
         self._judged: dict[str, tuple[Judgement, ...]] = {}
         self.warnings: list[str] = []
 
@@ -81,24 +131,66 @@ class _Reader:
         """The image of a sequence, or None when the study has none."""
         if name in self._given:
             return self._read(name, self._given[name], f"given with --{name}")
+        if name in self._series:
+            return self._by_operator(name)
         if self._named:
             return self._read(name, self._named[name], "named so") if name in self._named else None
         return self._select(name, self._index(), "chosen")
 
     def computed_adc(self, images: Mapping[str, SequenceImage]) -> SequenceImage:
-        """ADC from the low-b image and the DWI."""
+        """ADC from the low-b image and the DWI, and from what the DWI's series holds between them."""
         high = images.get("dwi") or self.find("dwi")
         if high is None:
             raise InputError(self.missing("dwi"))
         low = images.get("b0") or self.find("b0")
         if low is None:
             raise InputError(self.missing("adc"))
-        volume = two_point_adc(low.volume, high.volume, low.b, high.b)
+        points = [(low.b, self._scaled_like(low, high)), *self._between(low, high), (high.b, high.volume)]
+        volume, used = fitted_adc(points)
+        listed = f"{', '.join(f'{b:g}' for b in used[:-1])} and {used[-1]:g}"
+        count = "two" if len(used) == 2 else str(len(used))
         self.warnings.append(
-            f"The study has no ADC map; it was computed from b = {low.b:g} and {high.b:g} s/mm² (two points)."
+            f"The study has no ADC map; it was computed from b = {listed} s/mm² ({count} points)."
         )
         how = f"computed from b = {low.b:g} ({low.series}) and b = {high.b:g} ({high.series})"
-        return replace(high, name="adc", volume=volume, series="computed", how=how, b=None)
+        if used != (low.b, high.b):
+            how = f"computed from b = {listed} ({high.series})"
+        return replace(high, name="adc", volume=volume, series=COMPUTED, how=how, b=None)
+
+    def _between(self, low: SequenceImage, high: SequenceImage) -> list[tuple[float | None, Volume]]:
+        """Measured images of the DWI's series with other b-values up to that of the DWI, one a b-value."""
+        from scanside.runtime.dicom.facts import facts_of
+        from scanside.runtime.dicom.read import read_frames
+
+        found: dict[int, list[SeriesVolume]] = {}
+        for mate in self._beside_dwi:
+            if mate.b is None or mate.geometry is None or mate.geometry.difference(high.volume.geometry):
+                continue
+            facts = facts_of(mate, self._beside_dwi)
+            if not (facts.map or facts.adc or facts.computed or facts.directional):
+                found.setdefault(mate.b.group, []).append(mate)
+        values = [(mates[0].b.actual, mates[0]) for mates in found.values() if len(mates) == 1 and mates[0].b]
+        inner = [
+            (b, mate) for b, mate in values if low.b is not None and high.b is not None and low.b < b < high.b
+        ]
+        return [(b, read_frames(list(mate.frames), mate.path)[0]) for b, mate in sorted(inner, key=_first)]
+
+    def _scaled_like(self, low: SequenceImage, high: SequenceImage) -> Volume:
+        """The low-b image in the units of the DWI: two series are scaled apart, and Philips says by how much."""
+        from scanside.runtime.dicom.pixels import floating_scale
+
+        if low.source is None or high.source is None:
+            return low.volume
+        if low.source.series_instance_uid == high.source.series_instance_uid:
+            return low.volume
+        mine, theirs = (floating_scale(image.source.frames) for image in (low, high) if image.source)
+        if mine is None or theirs is None:
+            self.warnings.append(
+                f"The ADC is computed from two series ({low.series}; {high.series}), which the scanner may have "
+                "scaled apart."
+            )
+            return low.volume
+        return Volume((low.volume.data * np.float64(mine / theirs)).astype(np.float32), low.volume.geometry)
 
     def missing(self, name: str) -> str:
         """The sentence for a sequence that is not there."""
@@ -131,13 +223,13 @@ class _Reader:
 
     def _read(self, name: str, path: Path, how: str) -> SequenceImage:
         if path.is_file() and ending_of(path):
-            return SequenceImage(name, read_image(path), path, path.name, how, _sidecar_b(path))
+            return SequenceImage(name, read_image(path), path, path.name, how, sidecar_b(path))
         from scanside.runtime.dicom.study import index_study
 
         study = index_study(path)
         if len(study.volumes) == 1:
-            self._check_given(name, study.volumes[0])
-            return self._load(name, study.volumes[0], how)
+            self._check_choice(name, study.volumes[0], study, "given")
+            return self._load(name, study.volumes[0], study, how)
         image = self._select(name, study, how)
         if image is None:
             reasons = "; ".join(f"{j.volume.name} {j.reason}" for j in self._judged[name][:_SHOWN])
@@ -146,6 +238,27 @@ class _Reader:
             )
         return image
 
+    def _by_operator(self, name: str) -> SequenceImage:
+        """The volume that a person chose; of a whole series the one that the rules take."""
+        from scanside.runtime.dicom.keys import volumes_named
+        from scanside.runtime.dicom.select import choose_volume, judge
+
+        study, kind = self._index(), cast("Kind", name)
+        named = volumes_named(self._series[name], study.volumes)
+        self._judged[name] = tuple(judge(kind, volume, study.volumes, self._dwi) for volume in study.volumes)
+        if len(named) == 1:
+            self._check_choice(name, named[0], study, BY_OPERATOR)
+            return self._load(name, named[0], study, BY_OPERATOR)
+        chosen, judged = choose_volume(kind, named, self._dwi)
+        if chosen is None:
+            reasons = "; ".join(f"{j.volume.name} {j.reason}" for j in judged[:_SHOWN])
+            raise InputError(
+                f"Series {named[0].series_name} holds no {TITLES[name]} ({reasons}); choose one of its volumes, "
+                "or another series."
+            )
+        self.warnings += chosen.warnings
+        return self._load(name, chosen.volume, study, f"{BY_OPERATOR}: {chosen.reason}")
+
     def _select(self, name: str, study: "DicomStudy", how: str) -> SequenceImage | None:
         from scanside.runtime.dicom.select import choose_volume
 
@@ -153,73 +266,38 @@ class _Reader:
         if chosen is None:
             return None
         self.warnings += chosen.warnings
-        return self._load(name, chosen.volume, f"{how}: {chosen.reason}" if chosen.reason else how)
+        return self._load(name, chosen.volume, study, f"{how}: {chosen.reason}" if chosen.reason else how)
 
-    def _check_given(self, name: str, volume: "SeriesVolume") -> None:
-        """The user's word goes, but for a b-value that contradicts it."""
-        from scanside.runtime.dicom.select import B_HIGH, B_LOW
+    def _check_choice(self, name: str, volume: "SeriesVolume", study: "DicomStudy", how: str) -> None:
+        """The user's word goes, but for what contradicts it physically; and what the rules say otherwise is told."""
+        from scanside.runtime.dicom.select import contradiction, judge
 
-        b = None if volume.b is None else volume.b.nominal
-        if name == "dwi" and b is not None and not B_HIGH[0] <= b <= B_HIGH[1]:
-            if b <= B_LOW:
-                raise InputError(f"{volume.name}, given as dwi, has b = {b:g} s/mm²; give the high-b image.")
-            self.warnings.append(
-                f"{volume.name}, given as dwi, has b = {b:g} s/mm²; the model expects {B_HIGH[0]:g} to {B_HIGH[1]:g}."
-            )
+        what = f"{volume.name}, {how} as {name},"
+        if (words := contradiction(cast("Kind", name), volume, study.volumes)) is not None:
+            raise InputError(f"{what} {words}.")
+        made = judge(cast("Kind", name), volume, study.volumes, self._dwi)
+        if made.score is None and volume.problem is None:
+            b = "" if volume.b is None else f", b = {volume.b.nominal:g} s/mm²"
+            self.warnings.append(f"{what} would not have been taken by the rules: it {made.reason}{b}.")
 
-    def _load(self, name: str, volume: "SeriesVolume", how: str) -> SequenceImage:
+    def _load(self, name: str, volume: "SeriesVolume", study: "DicomStudy", how: str) -> SequenceImage:
         from scanside.runtime.dicom.read import read_frames
 
         if volume.problem is not None:
             raise InputError(volume.problem)
         if name == "dwi":
             self._dwi = volume
+            self._beside_dwi = tuple(
+                mate for mate in study.volumes if mate.series_uid == volume.series_uid and mate is not volume
+            )
         image, source = read_frames(list(volume.frames), volume.path)
         b = volume.b.actual if volume.b is not None and name in ("dwi", "b0") else None
         return SequenceImage(name, image, volume.path, volume.name, how, b, source)
-
-
-def _named_in(folder: Path, telling: Collection[str]) -> dict[str, Path]:
-    """Sequence → its file or folder, where the folder's members carry the sequences' names.
-
-    A DICOM study may hold a folder `ADC` among others; folders alone count when all of `telling` are there.
-    """
-    found: dict[str, list[Path]] = {}
-    for path in files_in(folder):
-        ending = ending_of(path)
-        stem = path.name[: -len(ending)].lower() if ending else ""
-        if stem in SEQUENCES:
-            found.setdefault(stem, []).append(path)
-    folders = {path.name.lower(): path for path in sorted(folder.iterdir()) if path.is_dir()}
-    if found or set(telling) <= set(folders):
-        for name in (name for name in folders if name in SEQUENCES):
-            found.setdefault(name, []).append(folders[name])
-    for name, paths in found.items():
-        if len(paths) > 1:
-            names = ", ".join(path.name for path in paths)
-            raise InputError(f"{folder} holds {name} more than once ({names}); keep one.")
-    if not found and (images := [path.name for path in files_in(folder) if ending_of(path)]):
-        raise UsageError(
-            f"The images in {folder} do not carry the names of sequences ({', '.join(images[:_SHOWN])}); rename "
-            f"them to t2w{ENDINGS[0]}, dwi{ENDINGS[0]} and adc{ENDINGS[0]}, or name them with --t2w, --dwi and --adc."
-        )
-    return {name: paths[0] for name, paths in found.items()}
-
-
-def _sidecar_b(path: Path) -> float | None:
-    """The b-value in `dwi.bval` beside `dwi.nii.gz` (the one number of a file as dcm2niix writes it), or None."""
-    ending = ending_of(path) or path.suffix
-    sidecar = path.with_name(path.name[: -len(ending)] + ".bval")
-    try:
-        values = {float(word) for word in sidecar.read_text().split()}
-    except (OSError, ValueError):
-        return None
-    return values.pop() if len(values) == 1 else None
 
 
 def _is_of(image: SequenceImage, volume: "SeriesVolume") -> bool:
     return (
         image.source is not None
         and set(image.source.frames) == set(volume.frames)
-        and image.how[:8] != "computed"
+        and image.series != COMPUTED
     )

@@ -7,11 +7,13 @@ with CI_REQUIRE_PEERS=1 they fail.
 import base64
 import json
 import os
+import select
 import shutil
 import signal
 import socket
 import ssl
 import subprocess
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -152,7 +154,8 @@ class Orthanc:
                 need not be listed.
             dicom_web: With the plugin for DICOMweb, at `self.dicom_web`.
             tls: DICOM over TLS; callers have to show a certificate.
-            https: REST and DICOMweb over TLS, with this certificate.
+            https: DICOMweb and REST over TLS with this certificate at `url`, through a proxy in front as hospitals
+                have one: with HTTPS of its own, Debian 12's Orthanc crashes at the first request.
             user: Name and password for REST and DICOMweb.
             options: Further keys of the configuration.
         """
@@ -165,11 +168,14 @@ class Orthanc:
         self._modalities = dict(modalities or {})
         self._dicom_web, self._tls, self._options = dicom_web, tls, dict(options or {})
         self._process: subprocess.Popen[bytes] | None = None
+        self._proxy = TlsProxy(https, self.web_port) if https else None
 
     @property
     def url(self) -> str:
         """Of the REST API."""
-        return f"{'https' if self._https else 'http'}://{LOOPBACK}:{self.web_port}"
+        if self._proxy is not None:
+            return f"https://{LOOPBACK}:{self._proxy.port}"
+        return f"http://{LOOPBACK}:{self.web_port}"
 
     @property
     def dicom_web(self) -> str:
@@ -206,7 +212,7 @@ class Orthanc:
         self._end(signal.SIGKILL)
 
     def hang(self) -> None:
-        """It keeps its connections and answers nothing, until `wake`."""
+        """From now on it keeps its connections and answers nothing, until `wake`."""
         self._signal(signal.SIGSTOP)
 
     def wake(self) -> None:
@@ -293,10 +299,6 @@ class Orthanc:
                 "DicomTlsPrivateKey": str(self._tls.key), "DicomTlsTrustedCertificates": str(self._tls.authority),
                 "DicomTlsRemoteCertificateRequired": True,
             }  # fmt: skip
-        if self._https is not None:
-            both = self.folder / "https.pem"
-            both.write_bytes(self._https.key.read_bytes() + self._https.certificate.read_bytes())
-            found |= {"SslEnabled": True, "SslCertificate": str(both)}
         return found | self._options
 
     def _signal(self, number: signal.Signals) -> None:
@@ -323,3 +325,54 @@ class Orthanc:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+        if self._proxy is not None:
+            self._proxy.close()
+
+
+class TlsProxy:
+    """Takes TLS at a port of its own and passes the bytes on to a port of this machine."""
+
+    def __init__(self, tls: Tls, target: int) -> None:
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._context.load_cert_chain(tls.certificate, tls.key)
+        self._target = target
+        self._listener = socket.create_server((LOOPBACK, 0))
+        self.port = int(self._listener.getsockname()[1])
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        """Take no more connections."""
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        with suppress(OSError), client:
+            client.settimeout(30)
+            with (
+                self._context.wrap_socket(client, server_side=True) as outside,
+                socket.create_connection((LOOPBACK, self._target), timeout=30) as inside,
+            ):
+                _relay(outside, inside)
+
+
+def _relay(outside: ssl.SSLSocket, inside: socket.socket) -> None:
+    """Until either side ends; by one thread, since a TLS connection is not for two at once."""
+    while True:
+        ready = [outside] if outside.pending() else select.select([outside, inside], [], [], 30)[0]
+        if not ready:
+            return
+        for one, other in ((outside, inside), (inside, outside)):
+            if one in ready:
+                part = one.recv(65536)
+                if not part:
+                    return
+                other.sendall(part)

@@ -222,7 +222,7 @@ def test_dicom_series_gives_a_segmentation_object(scanside: Command, bundle: Pat
     assert done.code == 0
     read = highdicom.seg.segread(tmp_path / "out" / "abdomen_scan_002_adc.dcm")
     assert [segment.SegmentLabel for segment in read.SegmentSequence] == ["near", "far"]
-    assert "research use only" in read.SeriesDescription
+    assert "RESEARCH USE ONLY" in read.SeriesDescription
     again = scanside(
         "segment",
         bundle,

@@ -154,7 +154,7 @@ def test_empty_mask_is_a_valid_object(
 
 def test_what_it_says(tmp_path: Path, series: DicomSeries) -> None:
     segmentation = write(mask_on((6, 8, 6)), series, tmp_path / "seg.dcm")
-    assert "research use only" in segmentation.SeriesDescription
+    assert "RESEARCH USE ONLY" in segmentation.SeriesDescription
     assert segmentation.SegmentationType == "BINARY"
     assert segmentation.SeriesNumber == 9007
     assert segmentation.FrameOfReferenceUID == series.headers[0].FrameOfReferenceUID

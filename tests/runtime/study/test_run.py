@@ -8,6 +8,7 @@ from typing import Any
 import highdicom
 import jsonschema
 import numpy as np
+import pydicom
 import pytest
 import SimpleITK as sitk
 
@@ -26,6 +27,7 @@ from tests.support.shared_data import shared_data
 
 SCHEMA = json.loads((Path(__file__).parents[3] / "docs" / "run-report.schema.json").read_text())
 NIFTI_FILES = {"t2w_mask.nii.gz", "dwi_mask.nii.gz", "t2w_overlay.png", "dwi_overlay.png", "result.json"}
+OBJECTS = {"report_sr.dcm", "capture_sc.dcm", "key_images.dcm"}
 
 
 def valid(report: Any) -> Any:
@@ -48,7 +50,7 @@ def test_nifti_study(scanside: Command, bundle: Path, nifti: Path, tmp_path: Pat
     done = scanside("run", bundle, nifti, "-o", out, "--device", "cpu", "--json")
     assert done.code == 0 and files(out) == NIFTI_FILES and files(tmp_path) == NIFTI_FILES
     report = valid(done.json)
-    assert report == valid(json.loads((out / "result.json").read_text()))
+    assert report == valid(json.loads((out / "result.json").read_text())) and report["objects"] == []
     assert report["status"] == "ok" and report["synthetic"] is True and report["reason"] is None
     assert report["outputs"] == [str(out / name) for name in (
         "t2w_mask.nii.gz", "t2w_overlay.png", "dwi_mask.nii.gz", "dwi_overlay.png", "result.json")]  # fmt: skip
@@ -98,13 +100,24 @@ def test_dicom_study_gets_segmentation_objects(
     scanside: Command, bundle: Path, dicom_study: Path, nifti: Path, tmp_path: Path
 ) -> None:
     done = scanside("run", bundle, dicom_study, "-o", tmp_path / "d", "--device", "cpu", "--json")
-    assert done.code == 0 and files(tmp_path / "d") == NIFTI_FILES | {"t2w_mask.dcm", "dwi_mask.dcm"}
+    assert done.code == 0 and files(tmp_path / "d") == NIFTI_FILES | OBJECTS | {
+        "t2w_mask.dcm",
+        "dwi_mask.dcm",
+    }
     report = valid(done.json)
+    listed = {(row["kind"], row["path"]) for row in report["objects"]}
+    assert listed == {(kind, str(tmp_path / "d" / name)) for kind, name in (
+        ("seg", "t2w_mask.dcm"), ("seg", "dwi_mask.dcm"), ("sr", "report_sr.dcm"),
+        ("sc", "capture_sc.dcm"), ("key", "key_images.dcm"))}  # fmt: skip
+    for row in report["objects"]:
+        header = pydicom.dcmread(row["path"], stop_before_pixels=True)
+        assert (header.SOPClassUID, header.SOPInstanceUID) == (row["sop_class_uid"], row["sop_instance_uid"])
+        assert row["path"] in report["outputs"]
     assert {row["series"]: row["chosen"] for row in report["considered"]}["1 'localizer'"] is None
     assert [row["b_value"] for row in report["sequences"]] == [None, 800.0, None]
     for role in ("t2w", "dwi"):
         written = highdicom.seg.segread(tmp_path / "d" / f"{role}_mask.dcm")
-        assert written.SegmentSequence[0].SegmentLabel == "Lesion"
+        assert written.SegmentSequence[0].SegmentLabel == "Lesion 1"
         uid = {row["sequence"]: row["series_instance_uid"] for row in report["sequences"]}[role]
         assert written.ReferencedSeriesSequence[0].SeriesInstanceUID == uid
         mask = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "d" / f"{role}_mask.nii.gz")))
@@ -120,11 +133,13 @@ def test_a_second_run_gives_the_same_files(
 ) -> None:
     for name in ("one", "two"):
         assert scanside("run", bundle, dicom_study, "-o", tmp_path / name, "--device", "cpu").code == 0
-    for name in ("t2w_mask.nii.gz", "dwi_mask.nii.gz", "t2w_overlay.png", "dwi_overlay.png"):
+    for name in files(tmp_path / "one") - {"result.json"}:  # the DICOM objects too
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
     first, second = (json.loads((tmp_path / name / "result.json").read_text()) for name in ("one", "two"))
     for report in (first, second):
         del report["stages"], report["outputs"]
+        for row in report["objects"]:
+            row["path"] = Path(row["path"]).name
     assert first == second
 
 
@@ -182,7 +197,7 @@ def test_options_override_the_choice(
     )
     report = valid(done.json)
     assert report["sequences"][0]["how"] == "given with --t2w" and report["sequences"][0]["path"] == str(mine)
-    assert files(tmp_path / "o") == NIFTI_FILES | {"dwi_mask.dcm"}
+    assert files(tmp_path / "o") == NIFTI_FILES | OBJECTS | {"dwi_mask.dcm"}
 
 
 def test_results_are_replaced_only_when_asked(

@@ -1,34 +1,51 @@
-"""A mask → DICOM Segmentation (BINARY) on the frames of its source series."""
+"""A mask → DICOM Segmentation (BINARY, or LABELMAP where a peer asks for it) on the frames of its source series."""
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import highdicom
 import numpy as np
 import numpy.typing as npt
 
-from scanside.runtime.dicom.header import attribute, quiet
+from scanside.runtime.dicom.codes import Code
+from scanside.runtime.dicom.header import quiet
 from scanside.runtime.dicom.segments import (
-    Algorithm,
     fix_dimension_uid,
     reference_headers,
     refuse_unfit,
     segment_description,
-    short_text,
     unfit,
 )
 from scanside.runtime.dicom.series import DicomSeries
-from scanside.runtime.dicom.uids import derived_uid
+from scanside.runtime.dicom.stamp import NOTICE, SERIES_NUMBER_OFFSET, Algorithm, Stamp, stamp_of
 from scanside.runtime.errors import OutputError
 from scanside.runtime.images.files import atomic_write
 
-SERIES_NUMBER_OFFSET = 9000
-"""Added to the source's series number: far from what scanners use, and different for each source series."""
-
-_NOTICE = "research use only"
+Encoding = Literal["BINARY", "LABELMAP"]
 Mask = npt.NDArray[np.unsignedinteger[Any]]
+
+
+@dataclass(frozen=True)
+class SegOptions:
+    """How a Segmentation is written.
+
+    Attributes:
+        encoding: BINARY, which every PACS takes; LABELMAP (Sup 243) for a peer that negotiated it.
+        moment: See `stamp_of`.
+        offset: Added to the source's series number.
+        region: The organ that lesions lie in, where it is known.
+        tracking: Put before a segment's label to make its tracking identifier, such as `t2w`.
+    """
+
+    encoding: Encoding = "BINARY"
+    moment: datetime | None = None
+    offset: int = SERIES_NUMBER_OFFSET
+    region: Code | None = None
+    tracking: str = ""
 
 
 def write_seg(
@@ -40,8 +57,9 @@ def write_seg(
     algorithm_name: str,
     algorithm_version: str,
     bundle_sha256: str,
-) -> None:
-    """Write a BINARY Segmentation that refers to the source images, one segment per label.
+    options: SegOptions | None = None,
+) -> Any:
+    """Write a Segmentation that refers to the source images, one segment per label.
 
     Segments are numbered 1, 2, … in the order of the label values. All labels are described, those without a
     voxel too; empty frames are left out, unless the whole mask is empty: then all are written, all zero.
@@ -56,62 +74,82 @@ def write_seg(
         algorithm_name: Name of the bundle.
         algorithm_version: Version of the bundle.
         bundle_sha256: Its identity.
+        options: Default: BINARY.
+
+    Returns:
+        The object as written (highdicom's Segmentation), for those that refer to it.
 
     Raises:
         OutputError: If the series lacks what a SEG must refer to, or the file cannot be written.
     """
+    options = options or SegOptions()
     if mask.shape != series.geometry.shape:
         raise ValueError(f"mask of shape {mask.shape} for a series on a grid of {series.geometry.shape}")
     refuse_unfit(series)
     algorithm = Algorithm(algorithm_name, algorithm_version, bundle_sha256)
-    ordered = sorted(labels, key=lambda label: labels[label])
-    frames = _numbered(mask, [labels[label] for label in ordered], series)
+    stamp = stamp_of(algorithm, series.headers, options.moment, options.offset)
+    numbered = numbered_segments(mask, labels)
     with quiet(), atomic_write(path) as temporary:
         try:
-            segmentation = _segmentation(frames, ordered, series, algorithm)
+            segmentation = _segmentation(numbered, ordered_labels(labels), series, stamp, options)
         except (AttributeError, KeyError, TypeError, ValueError) as error:  # highdicom's, on odd headers
             raise unfit(series.path, " ".join(str(error).split()).rstrip(".")) from error
         segmentation.save_as(temporary)
-
-
-def _segmentation(frames: Mask, labels: list[str], series: DicomSeries, algorithm: Algorithm) -> Any:
-    content = hashlib.sha256(frames.tobytes()).hexdigest()
-    seeds = (*sorted(series.sop_instance_uids), algorithm.bundle_sha256, content)
-    segmentation = highdicom.seg.Segmentation(
-        source_images=reference_headers(series),
-        pixel_array=frames,
-        segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
-        segment_descriptions=[
-            segment_description(number, label, algorithm, derived_uid("segment", str(number), *seeds))
-            for number, label in enumerate(labels, 1)
-        ],
-        series_instance_uid=derived_uid("seg series", *seeds),
-        series_number=SERIES_NUMBER_OFFSET + int(attribute(series.headers[0], "SeriesNumber") or 0),
-        sop_instance_uid=derived_uid("seg", *seeds),
-        instance_number=1,
-        manufacturer="Scanside",
-        manufacturer_model_name="Scanside",
-        software_versions=short_text(f"{algorithm.name} {algorithm.version}"),
-        device_serial_number=algorithm.bundle_sha256[:16],
-        omit_empty_frames=bool(frames.any()),
-        content_label="SCANSIDE",
-        content_description=f"Automatic segmentation, {_NOTICE}",
-        specific_character_set="ISO_IR 192",  # UTF-8 holds the patient's name and the labels, whatever they are
-        series_description=short_text(f"{algorithm.name[:40]} SEG ({_NOTICE})"),
-    )
-    fix_dimension_uid(segmentation, derived_uid("seg dimension", *seeds))
     return segmentation
 
 
-def _numbered(mask: Mask, values: list[int], series: DicomSeries) -> Mask:
-    """Label values → segment numbers; slices → the order in which highdicom counts the source's frames."""
+def ordered_labels(labels: Mapping[str, int]) -> list[str]:
+    """Names in the order of their values: segment 1, 2, …"""
+    return sorted(labels, key=lambda label: labels[label])
+
+
+def numbered_segments(mask: Mask, labels: Mapping[str, int]) -> Mask:
+    """Label values → segment numbers, (Z, Y, X).
+
+    Raises:
+        OutputError: If the mask holds a value without a label.
+    """
+    values = [labels[label] for label in ordered_labels(labels)]
     if len({0, *values}) != len(values) + 1:
         raise ValueError(f"label values {values} are not distinct foreground values")
     unnamed = sorted(set(np.unique(mask).tolist()) - {0, *values})
     if unnamed:
         raise OutputError(f"The mask holds values without a label ({unnamed}); check the bundle's labels.")
-    table = np.zeros(max(int(mask.max()), *values) + 1, np.uint16)
+    table = np.zeros(max(int(mask.max()), *values) + 1, np.uint8 if len(values) < 256 else np.uint16)
     table[values] = np.arange(1, len(values) + 1)
-    order = np.argsort([frame.index for frame in series.frames], kind="stable")
-    numbered: Mask = table[mask[order]]
+    numbered: Mask = np.asarray(table[mask], table.dtype)
     return numbered
+
+
+def _segmentation(
+    numbered: Mask, labels: list[str], series: DicomSeries, stamp: Stamp, options: SegOptions
+) -> Any:
+    # Slices in the order in which highdicom counts the source's frames.
+    frames = numbered[np.argsort([frame.index for frame in series.frames], kind="stable")]
+    content = hashlib.sha256(frames.tobytes()).hexdigest()
+    seeds = (content,) if options.encoding == "BINARY" else (content, options.encoding)
+    headers = reference_headers(series)
+    segmentation = highdicom.seg.Segmentation(
+        source_images=headers,
+        pixel_array=frames,
+        segmentation_type=highdicom.seg.SegmentationTypeValues[options.encoding],
+        segment_descriptions=[
+            segment_description(
+                number,
+                label,
+                stamp.algorithm,
+                (f"{options.tracking} {label}".strip(), stamp.uid("segment", str(number), content)),
+                options.region,
+            )
+            for number, label in enumerate(labels, 1)
+        ],
+        series_instance_uid=stamp.uid("seg series", *seeds),
+        sop_instance_uid=stamp.uid("seg", *seeds),
+        omit_empty_frames=bool(frames.any()),
+        content_label="SCANSIDE",
+        content_description=f"Automatic segmentation, {NOTICE}",
+        **stamp.series("seg", headers[0], f"{stamp.algorithm.name} SEG"),
+    )
+    fix_dimension_uid(segmentation, stamp.uid("seg dimension", *seeds))
+    stamp.finish(segmentation, headers[0])
+    return segmentation

@@ -1,43 +1,20 @@
 """The parts of a Segmentation object that highdicom wants as its own types."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import highdicom
 from highdicom.sr import CodedConcept
-from pydicom.datadict import tag_for_keyword
-from pydicom.dataset import Dataset, FileDataset
+from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 
-from scanside.runtime.dicom.codes import segment_codes
+from scanside.runtime.dicom.codes import ABNORMAL, Code, anatomic_region, segment_codes
 from scanside.runtime.dicom.header import attribute
 from scanside.runtime.dicom.series import DicomSeries
+from scanside.runtime.dicom.stamp import Algorithm, short_text, source_header
 from scanside.runtime.errors import OutputError
 
-_TYPE_2 = (
-    "PatientID",
-    "PatientName",
-    "PatientBirthDate",
-    "PatientSex",
-    "AccessionNumber",
-    "StudyID",
-    "StudyDate",
-    "StudyTime",
-    "ReferringPhysicianName",
-)
-"""Attributes that every object must carry, if only empty; anonymised sources may lack them."""
-
 _NEEDED = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "FrameOfReferenceUID")
-
-
-@dataclass(frozen=True)
-class Algorithm:
-    """The bundle that drew the mask: its name, version and identity."""
-
-    name: str
-    version: str
-    bundle_sha256: str
 
 
 def refuse_unfit(series: DicomSeries) -> None:
@@ -59,10 +36,16 @@ def unfit(path: Path, reason: str) -> OutputError:
 
 
 def segment_description(
-    number: int, label: str, algorithm: Algorithm, tracking_uid: str
+    number: int, label: str, algorithm: Algorithm, tracking: tuple[str, str], region: Code | None
 ) -> highdicom.seg.SegmentDescription:
-    """One segment: its number, what it shows, and the bundle that drew it."""
+    """One segment: its number, what it shows, where, and the bundle that drew it.
+
+    Args:
+        tracking: Identifier for a person, and UID.
+        region: The organ that lesions lie in; the label's own words go before it.
+    """
     found = segment_codes(label)
+    organ = (anatomic_region([label]) or region) if found.category == ABNORMAL else None
     return highdicom.seg.SegmentDescription(
         segment_number=number,
         segment_label=short_text(label),
@@ -75,8 +58,9 @@ def segment_description(
             version=short_text(algorithm.version),
             parameters={"bundle_sha256": algorithm.bundle_sha256},
         ),
-        tracking_uid=tracking_uid,
-        tracking_id=short_text(label),
+        tracking_id=short_text(tracking[0]),
+        tracking_uid=tracking[1],
+        anatomic_regions=None if organ is None else [CodedConcept(*organ)],
     )
 
 
@@ -94,29 +78,14 @@ def reference_headers(series: DicomSeries) -> list[Dataset]:
         "SpacingBetweenSlices": step,
     }
     if not first.groups:
-        return [_changed(header, **common) for header in series.headers]
+        return [source_header(header, **common) for header in series.headers]
     plane, measures = Dataset(), Dataset()
     plane.ImageOrientationPatient = common.pop("ImageOrientationPatient")
     for keyword, value in common.items():
         setattr(measures, keyword, value)
     shared = next(iter(attribute(series.headers[0], "SharedFunctionalGroupsSequence") or ()), Dataset())
-    shared = _changed(shared, PlaneOrientationSequence=[plane], PixelMeasuresSequence=[measures])
-    return [_changed(header, SharedFunctionalGroupsSequence=[shared]) for header in series.headers]
-
-
-def _changed(dataset: Dataset, **changes: Any) -> Dataset:
-    """A shallow copy with some attributes replaced; type 2 attributes of a whole object are completed."""
-    copy = Dataset()
-    copy.update(dataset)
-    if isinstance(dataset, FileDataset):
-        copy.file_meta = dataset.file_meta
-        changes |= dict.fromkeys((keyword for keyword in _TYPE_2 if keyword not in dataset), "")
-    for keyword, value in changes.items():
-        copy.pop(
-            tag_for_keyword(keyword) or 0, None
-        )  # assigning to a present attribute would change the original
-        setattr(copy, keyword, value)
-    return copy
+    shared = source_header(shared, PlaneOrientationSequence=[plane], PixelMeasuresSequence=[measures])
+    return [source_header(header, SharedFunctionalGroupsSequence=[shared]) for header in series.headers]
 
 
 def fix_dimension_uid(segmentation: Any, uid: str) -> None:
@@ -124,8 +93,3 @@ def fix_dimension_uid(segmentation: Any, uid: str) -> None:
     segmentation.DimensionOrganizationSequence[0].DimensionOrganizationUID = uid
     for item in segmentation.DimensionIndexSequence:
         item.DimensionOrganizationUID = uid
-
-
-def short_text(words: str) -> str:
-    """What fits the value representation LO: 64 characters, no backslash."""
-    return words.replace("\\", "/")[:64]

@@ -8,25 +8,27 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
-from scipy import ndimage
 
 from scanside.runtime.errors import InputError
-from scanside.runtime.radiomics.body import body_mask
 from scanside.runtime.study.diffusion import grid_points, in_unit, indices_in, inside, onto_grid
+from scanside.runtime.study.quality import check_picture
 from scanside.runtime.study.records import SequenceImage, StudyInput
-from scanside.runtime.volume import Geometry, Volume
+from scanside.runtime.volume import Geometry
 
 FEWEST_SLICES = 5
 SHORTEST_MM = 40.0
 """A stack of slices shorter than this shows no abdomen."""
 USUAL_MM = 120.0
 """Through-plane coverage of an abdominal protocol."""
+NARROWEST_MM, USUAL_WIDTH_MM = 100.0, 200.0
+"""A field of view narrower than the first shows no abdomen; one narrower than the second is warned of."""
+LARGEST_MM = 1000.0
+"""No scanner's field of view is larger: the header is wrong, and memory would not do."""
 AXIAL, NEARLY_AXIAL = 0.9, 0.94
 """|cosine| between slice normal and body axis: refused below the first (26°), warned of below the second (20°)."""
 LEAST_OVERLAP = 0.5
 """Part of the smaller field of view that T2WI and DWI must share."""
 ANISOTROPY = 12.0
-LOW_SNR = 3.0
 _ON_DWI = ("b0", "adc")
 
 
@@ -46,6 +48,8 @@ def check_study(study: StudyInput) -> StudyInput:
         _refuse_picture(image)
         if image.name not in _ON_DWI:
             warnings += _check_stack(image)
+        if image.name != "adc":
+            warnings += check_picture(image)
     if "t2w" in images and "dwi" in images:
         _refuse_apart(images["t2w"], images["dwi"])
     for name in (name for name in _ON_DWI if name in images):
@@ -58,23 +62,7 @@ def check_study(study: StudyInput) -> StudyInput:
         converted, warning = in_unit(adc, images["dwi"].volume if "dwi" in images else adc)
         images["adc"] = replace(images["adc"], volume=converted)
         warnings += [warning] if warning else []
-    for name in (name for name in ("t2w", "dwi") if name in images):
-        if (snr := signal_to_noise(images[name].volume)) < LOW_SNR:
-            warnings.append(f"{name} is noisy (signal-to-noise about {snr:.1f}); results may be unreliable.")
     return replace(study, images=images, warnings=tuple(warnings))
-
-
-def signal_to_noise(volume: Volume) -> float:
-    """A hint: median signal of the body over the noise, from differences that anatomy hardly shows; inf without noise.
-
-    Source: Immerkær, Comput. Vis. Image Underst. 64, 300 (1996): the in-plane difference of two Laplacians.
-    """
-    data = volume.data[0].astype(np.float64)
-    body = body_mask(data)
-    kernel = np.array([[1.0, -2.0, 1.0], [-2.0, 4.0, -2.0], [1.0, -2.0, 1.0]])[None]
-    detail = np.abs(ndimage.convolve(data, kernel, mode="nearest"))[body]
-    noise = float(np.median(detail)) / 0.6745 / 6.0
-    return float(np.median(data[body])) / noise if noise > 0 else float("inf")
 
 
 def overlap(a: Geometry, b: Geometry) -> float:
@@ -102,11 +90,13 @@ def _coarse(grid: Geometry, points: int = 16) -> Geometry:
 
 def _refuse_mixture(images: Iterable[SequenceImage]) -> None:
     """Images of two patients or studies must never meet in one result."""
-    sources = [(image, image.source.headers[0]) for image in images if image.source is not None]
+    sources = [
+        (image, header) for image in images if image.source is not None for header in image.source.headers
+    ]
     for keyword, what in (("PatientID", "patients"), ("StudyInstanceUID", "studies")):
         values = {str(header.get(keyword) or "") for _, header in sources}
         if len(values) > 1:
-            names = " and ".join(image.series for image, _ in sources)
+            names = " and ".join(dict.fromkeys(image.series for image, _ in sources))
             raise InputError(f"The sequences are of different {what} ({names}); give images of one study.")
 
 
@@ -116,9 +106,8 @@ def _refuse_picture(image: SequenceImage) -> None:
         raise InputError(
             f"{image.name} ({image.series}) is empty: every voxel is {data.flat[0]:g}; send it again."
         )
-    if (
-        image.source is not None
-        and str(image.source.headers[0].get("BurnedInAnnotation") or "").upper() == "YES"
+    if image.source is not None and any(
+        str(header.get("BurnedInAnnotation") or "").upper() == "YES" for header in image.source.headers
     ):
         raise InputError(f"{image.name} ({image.series}) has text burned into it; give the original images.")
 
@@ -126,13 +115,24 @@ def _refuse_picture(image: SequenceImage) -> None:
 def _check_stack(image: SequenceImage) -> list[str]:
     """Refuse what is no stack of axial slices of an abdomen; warn of what is unusual."""
     grid, what = image.volume.geometry, f"{image.name} ({image.series})"
-    slices, length = grid.shape[0], grid.shape[0] * grid.spacing[0]
+    sizes = [count * mm for count, mm in zip(grid.shape, grid.spacing, strict=True)]
+    slices, length, width = grid.shape[0], sizes[0], min(sizes[1:])
     axial = abs(float(grid.direction_matrix[2, 2]))
     if grid.dimension != 3 or slices < FEWEST_SLICES:
         raise InputError(f"{what} has {slices} slice(s), fewer than {FEWEST_SLICES}; give the whole stack.")
     if length < SHORTEST_MM:
         raise InputError(
             f"{what} covers {length:.0f} mm from head to foot, less than {SHORTEST_MM:g}; give the whole stack."
+        )
+    if width < NARROWEST_MM:
+        raise InputError(
+            f"{what} has a field of view of {sizes[1]:.0f} × {sizes[2]:.0f} mm, less than {NARROWEST_MM:g}; give a "
+            "series of the whole abdomen."
+        )
+    if max(sizes) > LARGEST_MM:
+        raise InputError(
+            f"{what} measures {max(sizes):.4g} mm by its header, more than any scanner's field of view; export it "
+            "again."
         )
     if axial <= AXIAL:
         raise InputError(f"{what} is not axial; give an axial series.")
@@ -143,11 +143,17 @@ def _check_stack(image: SequenceImage) -> list[str]:
         warnings.append(
             f"{what} covers only {length:.0f} mm from head to foot; parts of the organ may be missing."
         )
+    if width < USUAL_WIDTH_MM:
+        warnings.append(
+            f"{what} covers only {sizes[1]:.0f} × {sizes[2]:.0f} mm within its slices; the body may be cut off."
+        )
     if max(grid.spacing) > ANISOTROPY * min(grid.spacing):
         warnings.append(
             f"{what} has slices {grid.spacing[0]:.3g} mm apart at pixels of {min(grid.spacing[1:]):.2g} mm."
         )
-    if image.source is not None and str(image.source.headers[0].get("LossyImageCompression") or "") == "01":
+    if image.source is not None and any(
+        str(header.get("LossyImageCompression") or "") == "01" for header in image.source.headers
+    ):
         warnings.append(f"{what} has been compressed with losses.")
     return warnings
 

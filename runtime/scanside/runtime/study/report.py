@@ -18,7 +18,7 @@ NOTHING_COMPUTED = "nothing was computed"
 def run_report(
     result: StudyResult, bundle: Bundle, options: Options, inputs: Sequence[Path], outputs: Sequence[Path]
 ) -> dict[str, Any]:
-    """The document of one study. What is absent is null, never 0.
+    """The document of one study. What is absent is null, never 0. `write_result` fills in the DICOM objects.
 
     Args:
         inputs: What the user gave, for a study that was refused before its images were known.
@@ -63,6 +63,7 @@ def run_report(
             for row in (result.study.considered if result.study else ())
         ],
         "outputs": [str(path) for path in outputs],
+        "objects": [],
         "stages": [{"name": name, "ms": round(ms, 3)} for name, ms in result.stages.items()],
         "labels": labels if computed else None,
         "lesions": _lesions(result) if computed else None,

@@ -6,11 +6,11 @@ Whoever finds a `result.json` finds all files it names, made by the same run.
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scanside.runtime.bundle import Bundle
 from scanside.runtime.errors import OutputError, UsageError
@@ -18,11 +18,23 @@ from scanside.runtime.events import Listener, ignore
 from scanside.runtime.images.files import atomic_write, writing_failed
 from scanside.runtime.images.write import write_mask
 from scanside.runtime.pipeline import Clock
+from scanside.runtime.study.objects import (
+    CAPTURE,
+    KEY_IMAGES,
+    REPORT,
+    SEG_ENDING,
+    ObjectOptions,
+    picture_title,
+    write_objects,
+)
 from scanside.runtime.study.overlay import write_overlay
 from scanside.runtime.study.records import RoleResult, SequenceImage, StudyResult
 
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
 RESULT = "result.json"
-_ENDINGS = ("_mask.nii.gz", "_mask.dcm", "_overlay.png")
+_ENDINGS = ("_mask.nii.gz", SEG_ENDING, "_overlay.png")
 
 
 def refuse_existing(out: Path, roles: tuple[str, ...], overwrite: bool) -> None:
@@ -47,19 +59,25 @@ def write_result(
     out: Path,
     report: Callable[[StudyResult, list[Path]], dict[str, Any]],
     listener: Listener = ignore,
+    evidence: Sequence["Dataset"] = (),
+    options: ObjectOptions | None = None,
 ) -> dict[str, Any]:
-    """Write masks, pictures and the report of a study; files of an earlier run are replaced, others are left alone.
+    """Write masks, pictures, DICOM objects and the report of a study.
+
+    Files of an earlier run are replaced, others are left alone.
 
     Args:
         channels: Segmenter → its sequences; its mask lies on the grid of the first.
         report: Makes the document, of the result (with what writing adds to its warnings and stages) and the paths.
         listener: Told of the stage `write`.
+        evidence, options: For DICOM objects: see `write_objects`.
 
     Returns:
-        The document.
+        The document, with the DICOM objects that were written under `objects`.
 
     Raises:
-        OutputError: If something cannot be written; then nothing of it is left behind.
+        OutputError: If something cannot be written, or a Segmentation read again is not the mask; then nothing of it is
+            left behind.
     """
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -67,15 +85,24 @@ def write_result(
     except OSError as error:
         raise writing_failed(out, error) from error
     try:
-        warnings: list[str] = []
         clock = Clock(out.name if result.study is None else result.study.name, listener)
         with clock.stage("write"):
             for role, found in result.roles.items():
                 assert result.study is not None
-                warnings += _write_role(found, result.study.images[channels[role][0]], bundle, beside)
+                _write_role(found, result.study.images[channels[role][0]], bundle, beside)
+            objects, warnings = write_objects(result, bundle, channels, beside, evidence, options)
         names = [name for name in _names(tuple(channels)) if (beside / name).exists()]
         result = replace(result, warnings=(*result.warnings, *warnings), stages={**result.stages, **clock.ms})
         document = report(result, [*(out / name for name in names), out / RESULT])
+        document["objects"] = [
+            {
+                "kind": made.kind,
+                "path": str(out / made.path.name),
+                "sop_class_uid": made.sop_class_uid,
+                "sop_instance_uid": made.sop_instance_uid,
+            }
+            for made in objects
+        ]
         with atomic_write(beside / RESULT) as temporary:
             temporary.write_text(json.dumps(document, indent=1) + "\n")
         _move(beside, out, names, tuple(channels))
@@ -84,50 +111,13 @@ def write_result(
     return document
 
 
-def _write_role(found: RoleResult, image: SequenceImage, bundle: Bundle, folder: Path) -> list[str]:
-    """Mask, SEG and picture of one segmenter; returns what could not be made, for the warnings."""
-    warnings = []
+def _write_role(found: RoleResult, image: SequenceImage, bundle: Bundle, folder: Path) -> None:
+    """Mask and picture of one segmenter."""
     write_mask(found.mask, image.volume.geometry, folder / f"{found.role}_mask.nii.gz")
-    if image.source is not None:
-        warnings += _write_seg(found, image, bundle, folder / f"{found.role}_mask.dcm")
-    count = len(found.lesions)
-    title = f"{bundle.manifest.name} {bundle.manifest.version} - {found.role}: "
-    if count:
-        main = found.lesions[0]
-        title += f"lesion {main.volume_ml:.2f} ml, {main.longest_diameter_mm:.0f} mm"
-    else:
-        title += "no lesion segmented (not a negative finding)"
+    title = picture_title(found, bundle)
     write_overlay(
         image.volume, found.main, folder / f"{found.role}_overlay.png", title, bundle.manifest.synthetic
     )
-    return warnings
-
-
-def _write_seg(found: RoleResult, image: SequenceImage, bundle: Bundle, path: Path) -> list[str]:
-    """A SEG that odd headers forbid is a warning, since the NIfTI mask is there; a disk that is full is an error."""
-    from scanside.runtime.dicom.seg import write_seg
-
-    assert image.source is not None
-    manifest = bundle.manifest
-    names = manifest.segmenters[found.role].plan.labels.names
-    labels = {
-        name.capitalize(): value for name, value in names.items() if isinstance(value, int) and value != 0
-    }
-    try:
-        write_seg(
-            found.mask,
-            labels,
-            image.source,
-            path,
-            algorithm_name=manifest.name,
-            algorithm_version=manifest.version,
-            bundle_sha256=bundle.sha256,
-        )
-    except OutputError as error:
-        if isinstance(error.__cause__, OSError):
-            raise
-        return [f"{found.role}: {error}"]
-    return []
 
 
 def _move(beside: Path, out: Path, names: list[str], roles: tuple[str, ...]) -> None:
@@ -148,4 +138,4 @@ def _move(beside: Path, out: Path, names: list[str], roles: tuple[str, ...]) -> 
 
 def _names(roles: tuple[str, ...]) -> list[str]:
     """Every file that a run of these segmenters may write, but for the report, in order."""
-    return [f"{role}{ending}" for role in roles for ending in _ENDINGS]
+    return [*(f"{role}{ending}" for role in roles for ending in _ENDINGS), REPORT, CAPTURE, KEY_IMAGES]

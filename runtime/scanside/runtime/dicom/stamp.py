@@ -1,0 +1,256 @@
+"""What every result object carries besides its content: patient and study of the source, maker, time, UIDs, charset.
+
+Two runs over the same images with the same bundle give the same bytes: nothing here looks at the clock unless it must.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+from pydicom import config
+from pydicom.charset import convert_encodings
+from pydicom.datadict import keyword_for_tag, tag_for_keyword
+from pydicom.dataset import Dataset, FileDataset
+from pydicom.valuerep import DA, DT, TM, VR, validate_value
+
+from scanside.runtime.dicom.header import attribute
+from scanside.runtime.dicom.uids import derived_uid
+
+Kind = Literal["seg", "sr", "sc", "key"]
+
+NOTICE = "RESEARCH USE ONLY"
+MAKER = "Scanside"
+
+SERIES_NUMBER_OFFSET = 9000
+"""Added to the source's series number: far from what scanners use, and different for each source series."""
+
+_BLOCK: dict[Kind, int] = {"seg": 0, "sr": 1000, "sc": 2000, "key": 3000}
+"""Added on top, so that kinds of objects stand together in a list of series."""
+
+_TYPE_2 = (
+    "PatientID",
+    "PatientName",
+    "PatientBirthDate",
+    "PatientSex",
+    "AccessionNumber",
+    "StudyID",
+    "StudyDate",
+    "StudyTime",
+    "ReferringPhysicianName",
+)
+"""Attributes that every object must carry, if only empty; anonymised sources may lack them."""
+
+_STUDY_MOMENT = (tag_for_keyword("StudyDate"), tag_for_keyword("StudyTime"))
+_NARROW = {VR.AS, VR.CS, VR.DA, VR.DS, VR.DT, VR.IS, VR.TM}
+_TEXT = {VR.LO, VR.LT, VR.PN, VR.SH, VR.ST, VR.UC, VR.UT}
+_MOMENTS = (
+    ("StudyDate", "StudyTime"),
+    ("SeriesDate", "SeriesTime"),
+    ("AcquisitionDate", "AcquisitionTime"),
+    ("ContentDate", "ContentTime"),
+)
+
+
+@dataclass(frozen=True)
+class Algorithm:
+    """The bundle that drew the mask: its name, version and identity."""
+
+    name: str
+    version: str
+    bundle_sha256: str
+
+
+@dataclass(frozen=True, eq=False)
+class Stamp:
+    """How the objects of one job are marked.
+
+    Attributes:
+        algorithm: What made them.
+        sources: (0008,0018) of the images they were made from, sorted: the seed of every UID.
+        moment: Content date and time of every object.
+        offset: Added to the source's series number.
+    """
+
+    algorithm: Algorithm
+    sources: tuple[str, ...]
+    moment: datetime
+    offset: int = SERIES_NUMBER_OFFSET
+    _seeds: tuple[str, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(
+            self, "_seeds", (*self.sources, self.algorithm.bundle_sha256, self.algorithm.version)
+        )
+
+    def uid(self, kind: str, *content: str) -> str:
+        """A UID of this kind: a function of the sources, the bundle, and what else makes the object what it is."""
+        return derived_uid(kind, *self._seeds, *content)
+
+    def series(self, kind: Kind, source: Dataset, description: str) -> dict[str, Any]:
+        """highdicom's arguments for series, equipment and time.
+
+        Args:
+            source: Header of the (first) source series.
+            description: `RESEARCH USE ONLY` is added to it.
+        """
+        name = f"{self.algorithm.name} {self.algorithm.version}"
+        return {
+            "series_number": self.offset + _BLOCK[kind] + _number(source),
+            "series_description": f"{short_text(description)[: 61 - len(NOTICE)]} ({NOTICE})",
+            "instance_number": 1,
+            "manufacturer": MAKER,
+            "manufacturer_model_name": MAKER,
+            "software_versions": short_text(name),
+            "device_serial_number": self.algorithm.bundle_sha256[:16],
+            "content_date": DA(self.moment.date()),
+            "content_time": TM(self.moment.time()),
+            "specific_character_set": "ISO_IR 192",  # until `finish` knows what the words need
+        }
+
+    def finish(self, made: Dataset, source: Dataset) -> None:
+        """Take the clock out of an object and put the source's character set in."""
+        made.InstanceCreationDate = DA(self.moment.date())
+        made.InstanceCreationTime = TM(self.moment.time())
+        for item in attribute(made, "ContributingEquipmentSequence") or ():
+            if "ContributionDateTime" in item:
+                item.ContributionDateTime = DT(self.moment)
+        set_character_set(made, source)
+
+
+def stamp_of(
+    algorithm: Algorithm,
+    headers: Sequence[Dataset],
+    moment: datetime | None = None,
+    offset: int = SERIES_NUMBER_OFFSET,
+) -> Stamp:
+    """The stamp for results of these images.
+
+    Args:
+        headers: Of all source images.
+        moment: When the job was made, recorded once. None stands for the latest date and time that the sources state,
+            so that a second run gives the same bytes; only where they state none it is now.
+    """
+    sources = tuple(sorted({str(attribute(header, "SOPInstanceUID") or "") for header in headers}))
+    return Stamp(algorithm, sources, moment or latest_moment(headers) or datetime.now(), offset)
+
+
+def latest_moment(headers: Iterable[Dataset]) -> datetime | None:
+    """The latest date and time of study, series, acquisition and content; None where none can be read."""
+    found = set()
+    for header in headers:
+        for day, time in _MOMENTS:
+            try:
+                date = DA(str(attribute(header, day) or "")[:10])
+                clock = TM(str(attribute(header, time) or "000000"))
+            except (TypeError, ValueError):
+                continue
+            if date is not None and clock is not None:
+                found.add(datetime.combine(date, clock))
+    return max(found, default=None)
+
+
+def source_header(header: Dataset, **changes: Any) -> Dataset:
+    """A shallow copy of a header, fit to hand patient and study on.
+
+    What identifies patient and study is kept as it is. Attributes of type 2 that are missing are added empty. Dates,
+    times, ages, sexes and numbers that break their value representation are left out (emptied, where type 2): no
+    object may carry them.
+
+    Args:
+        changes: Attributes to replace, by keyword.
+    """
+    copy = Dataset()
+    copy.update(header)
+    if isinstance(header, FileDataset):
+        copy.file_meta = header.file_meta
+        changes = dict.fromkeys((word for word in _TYPE_2 if word not in header), "") | changes
+        changes |= {word: None for word in _broken(header) if word not in changes}
+        if str(attribute(header, "PatientSex") or "M") not in ("M", "F", "O"):
+            changes["PatientSex"] = ""
+    for keyword, value in changes.items():
+        copy.pop(tag_for_keyword(keyword) or 0, None)  # assigning to what is there would change the original
+        if value is not None or keyword in _TYPE_2:
+            setattr(copy, keyword, "" if value is None else value)
+    return copy
+
+
+def set_character_set(made: Dataset, source: Dataset) -> None:
+    """Write an object in its source's character set, so that names stay the same bytes.
+
+    Where Scanside's own words do not fit into it (a label in another script), the whole object is UTF-8 instead.
+    """
+    declared = attribute(source, "SpecificCharacterSet")
+    charset = [declared] if isinstance(declared, str) else list(declared or ())
+    if all(_fits(text, charset) for text in _own_texts(made, source)):
+        made.pop("SpecificCharacterSet", None)
+        if charset:
+            made.SpecificCharacterSet = charset if len(charset) > 1 else charset[0]
+        return
+    made.SpecificCharacterSet = "ISO_IR 192"
+
+
+def plain(words: str) -> str:
+    """Scanside's own prose in ASCII, which every character set holds."""
+    for letter, instead in (
+        ("²", "2"),
+        ("³", "3"),
+        ("°", " deg"),
+        ("µ", "u"),
+        ("−", "-"),
+        ("–", "-"),
+        ("…", "..."),
+    ):
+        words = words.replace(letter, instead)
+    return " ".join(words.split())
+
+
+def short_text(words: str) -> str:
+    """What fits the value representation LO: 64 characters, no backslash."""
+    return words.replace("\\", "/")[:64]
+
+
+def _own_texts(made: Dataset, source: Dataset) -> Iterable[str]:
+    """Every text that was not copied from the source."""
+    for element in made:
+        copied = attribute(source, element.keyword)
+        if element.VR == VR.SQ:
+            for item in () if element.value is copied else element.value:
+                yield from _own_texts(item, Dataset())
+        elif element.VR in _TEXT and element.value != copied:
+            yield str(element.value)
+
+
+def _fits(text: str, charset: list[str]) -> bool:
+    """Whether one of the character sets holds the whole text. None declared is ASCII (PS3.5 6.1.2.1)."""
+    encodings = ["ascii", *convert_encodings([name for name in charset if name] or None)]
+    if not any(charset):
+        encodings = ["ascii"]
+    for encoding in encodings:
+        try:
+            text.encode(encoding)
+        except (LookupError, UnicodeError):
+            continue
+        return True
+    return False
+
+
+def _broken(header: Dataset) -> list[str]:
+    """Keywords of patient and study attributes whose value breaks the rules of its representation."""
+    found, tags = [], header.keys()
+    for tag in (tag for tag in tags if tag.group == 0x0010 or tag in _STUDY_MOMENT):
+        try:
+            element = header[tag]
+            if element.VR in _NARROW:
+                for value in element.value if element.VM > 1 else [element.value]:
+                    validate_value(element.VR, str(value or ""), config.RAISE)
+        except Exception:  # pydicom converts on access and raises what the conversion raises
+            found.append(keyword_for_tag(tag))
+    return [keyword for keyword in found if keyword]
+
+
+def _number(source: Dataset) -> int:
+    try:
+        return max(int(attribute(source, "SeriesNumber") or 0), 0)
+    except (TypeError, ValueError):
+        return 0

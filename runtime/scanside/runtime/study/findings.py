@@ -1,0 +1,181 @@
+"""A study's result → what its structured report says, in order. What is absent is a sentence, never a number."""
+
+import re
+from collections.abc import Mapping
+from importlib.metadata import version
+
+from scanside.runtime.bundle import Bundle
+from scanside.runtime.dicom.codes import Code, anatomic_region, own_code
+from scanside.runtime.dicom.measured import DIAMETER, MM, MM3, PERCENT, VOLUME, feature_number
+from scanside.runtime.dicom.sr import COMMENT, Evaluation, LesionGroup, Number, Report, Text
+from scanside.runtime.radiomics.config import RadiomicsConfig, load_config
+from scanside.runtime.report import RESEARCH
+from scanside.runtime.stages.lesions import Lesion
+from scanside.runtime.study.records import StudyResult
+
+STATUS = own_code("STATUS", "Status of the result")
+REASON = own_code("REASON", "Reason of the status")
+NAMED = own_code("NAMED", "Class named by the algorithm")
+CLASS = own_code("CLASS", "Class that the probability is of")
+LOW = own_code("PROBABILITY-LOW", "Probability, lower end of its interval")
+HIGH = own_code("PROBABILITY-HIGH", "Probability, upper end of its interval")
+CALIBRATION = own_code("CALIBRATION", "Calibration of the probability")
+DISTANCE = own_code("DISTANCE", "Distance from the training cohort relative to the limit")
+ABSENT = own_code("ABSENT", "Absent value and its reason")
+QUALITY: Code = ("130549", "DCM", "Imaging Study Quality")
+PROBABILITY: Code = ("122157", "DCM", "Probability")
+"""Not 111047 `Probability of cancer`: the classes are one cancer of the pancreas and everything else, which may be
+another cancer. The class stands in a modifier."""
+
+STATUSES: dict[str, Code] = {
+    "ok": own_code("OK", "ok"),
+    "indeterminate": own_code("INDETERMINATE", "indeterminate"),
+    "no lesion segmented": own_code("NO-LESION", "no lesion segmented (not a negative finding)"),
+    "unsuitable input": own_code("UNSUITABLE", "unsuitable input"),
+}
+_UNSUITABLE = own_code("NOT-SUITABLE", "Not suitable as input of this algorithm")
+_CLASSES: dict[str, Code] = {"PDAC": ("700423003", "SCT", "Adenocarcinoma of pancreas")}
+
+Segment = tuple[tuple[str, str], tuple[str, str, int], str]
+"""Tracking identifier and UID; SOP class, SOP instance and number of the segment; Series UID of the images."""
+
+
+def report_of(
+    result: StudyResult,
+    bundle: Bundle,
+    segments: Mapping[tuple[str, int], Segment],
+    trackings: Mapping[tuple[str, int], tuple[str, str]],
+) -> Report:
+    """The report of a study.
+
+    Args:
+        segments: (Role, number of the lesion) → its segment, where a Segmentation was written.
+        trackings: The same for all lesions that have a group.
+    """
+    evaluations: list[Evaluation] = [(STATUS, STATUSES[result.status])]
+    if result.status == "unsuitable input":
+        evaluations.append((QUALITY, _UNSUITABLE))
+    numbers, texts = _probability(result, evaluations)
+    groups = _lesions(result, bundle, segments, trackings, texts)
+    texts += [(COMMENT, f"Warning: {tidy(warning, result)}") for warning in result.warnings]
+    return Report(
+        evaluations=tuple(evaluations),
+        numbers=tuple(numbers),
+        texts=(*_notices(result, bundle), *texts),
+        lesions=groups,
+        site=region_of(bundle),
+        parameters=(
+            f"bundle_sha256={bundle.sha256}",
+            f"scanside={version('scanside')}",
+            *((f"device={result.device.obtained}",) if result.device else ()),
+            *(("synthetic=true",) if bundle.manifest.synthetic else ()),
+        ),
+    )
+
+
+def region_of(bundle: Bundle) -> Code | None:
+    """The organ that a bundle is about, by the words of its labels, name, use and classes."""
+    manifest = bundle.manifest
+    labels = [name for segmenter in manifest.segmenters.values() for name in segmenter.plan.labels.names]
+    classes = [manifest.classifier.positive] if manifest.classifier else []
+    return anatomic_region([*labels, manifest.name, manifest.intended_use, *classes])
+
+
+def tidy(words: str, result: StudyResult) -> str:
+    """A sentence without folders of this machine: a path is no business of an archive's."""
+    if result.study is not None:
+        for path in {result.study.path, *(image.path for image in result.study.images.values())}:
+            words = words.replace(f"{path}/", "").replace(
+                str(path), "The study" if words.startswith(str(path)) else "the study"
+            )
+    return re.sub(r"(?<![\w.:])/(?:[\w.+-]+/)+([\w.+-]+)", r"\1", words)
+
+
+def _notices(result: StudyResult, bundle: Bundle) -> list[Text]:
+    notices = [(COMMENT, f"RESEARCH USE ONLY. {RESEARCH}")]
+    if bundle.manifest.synthetic:
+        notices.append(
+            (
+                COMMENT,
+                "SYNTHETIC: this model was trained on a phantom, not on patients; its results mean nothing.",
+            )
+        )
+    if result.reason is not None:
+        notices.append((REASON, tidy(result.reason, result)))
+    return notices
+
+
+def _probability(result: StudyResult, evaluations: list[Evaluation]) -> tuple[list[Number], list[Text]]:
+    """Probability with its interval, or that there is none; the class named goes to the evaluations."""
+    made = result.classification
+    numbers: list[Number] = []
+    if made is not None and made.distance is not None:
+        numbers.append(Number(DISTANCE, made.distance, ("1", "UCUM", "no units")))
+    if made is None or made.probability is None:
+        return numbers, [(ABSENT, f"Probability: none is given (status: {result.status}).")]
+    found = made.probability
+    of = ((CLASS, _CLASSES.get(found.name) or own_code(found.name.upper(), found.name)),)
+    for concept, value in ((PROBABILITY, found.value), (LOW, found.low), (HIGH, found.high)):
+        numbers.append(Number(concept, 100 * value, PERCENT, of))
+    named = found.predicted
+    word = own_code("NONE", "no class is named") if named is None else own_code(named.upper(), named)
+    evaluations.append((NAMED, word))
+    return numbers, [(CALIBRATION, found.calibrated)]
+
+
+def _lesions(
+    result: StudyResult,
+    bundle: Bundle,
+    segments: Mapping[tuple[str, int], Segment],
+    trackings: Mapping[tuple[str, int], tuple[str, str]],
+    texts: list[Text],
+) -> tuple[LesionGroup, ...]:
+    """A group a lesion; features of roles without one, and roles without one, go to the study's texts."""
+    if not result.roles:
+        return ()
+    by_role = _features(result, bundle)
+    groups = []
+    for role, found in result.roles.items():
+        numbers, absent = by_role.get(role, ([], []))
+        if not found.lesions:
+            texts.append((COMMENT, f"No lesion was segmented on {role}. This is not a negative finding."))
+            texts += absent
+            continue
+        for lesion in found.lesions:
+            key = (role, lesion.number)
+            if key not in trackings:
+                continue
+            main = lesion.number == 1
+            _, segment, series = segments.get(key, (None, None, ""))
+            groups.append(
+                LesionGroup(
+                    tracking=trackings[key],
+                    numbers=(*_sizes(lesion), *(numbers if main else ())),
+                    texts=tuple(absent if main else ()),
+                    segment=segment,
+                    series_uid=series,
+                )
+            )
+    return tuple(groups)
+
+
+def _sizes(lesion: Lesion) -> tuple[Number, ...]:
+    return (
+        Number(VOLUME, lesion.volume_ml * 1000, MM3),
+        Number(DIAMETER, lesion.longest_diameter_mm, MM),
+    )
+
+
+def _features(result: StudyResult, bundle: Bundle) -> dict[str, tuple[list[Number], list[Text]]]:
+    """Values and absences of the signature, by the segmenter whose mask they were measured in."""
+    assert bundle.manifest.radiomics is not None
+    config: RadiomicsConfig = load_config(bundle.read(bundle.manifest.radiomics))
+    found: dict[str, tuple[list[Number], list[Text]]] = {}
+    for name, feature in (result.features or {}).items():
+        measured = config.sequences[name.split("_", 1)[0]]
+        numbers, absent = found.setdefault(measured.role, ([], []))
+        if feature.value is None:
+            absent.append((ABSENT, f"{name}: {feature.reason}."))
+        else:
+            numbers.append(feature_number(name, feature.value, measured.normalise.method != "none"))
+    return found

@@ -1,0 +1,308 @@
+"""A study's result → DICOM objects of its source study: SEG, structured report, secondary capture, key objects.
+
+Every Segmentation is read again and compared with the mask in patient space before anything is returned.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from scanside.runtime.bundle import Bundle
+from scanside.runtime.errors import InputError, OutputError
+from scanside.runtime.stages.lesions import main_lesion
+from scanside.runtime.study.overlay import draw_overlay
+from scanside.runtime.study.records import RoleResult, SequenceImage, StudyResult
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+    from scanside.runtime.dicom.seg import Encoding
+    from scanside.runtime.dicom.stamp import Stamp
+
+SEG_ENDING = "_mask.dcm"
+REPORT, CAPTURE, KEY_IMAGES = "report_sr.dcm", "capture_sc.dcm", "key_images.dcm"
+MOST_LESIONS = 10
+"""Lesions of a segmenter that have a segment and a group each; smaller ones share a segment."""
+
+Mask = npt.NDArray[np.unsignedinteger[Any]]
+
+
+@dataclass(frozen=True)
+class ResultObject:
+    """A DICOM object that was written.
+
+    Attributes:
+        kind: Segmentation, structured report, secondary capture, key object selection.
+        path: The file.
+    """
+
+    kind: Literal["seg", "sr", "sc", "key"]
+    path: Path
+    sop_class_uid: str
+    sop_instance_uid: str
+    series_instance_uid: str
+
+
+@dataclass(frozen=True)
+class ObjectOptions:
+    """How objects are made.
+
+    Attributes:
+        moment: When the job was made, recorded once, as the content date and time of all objects. None stands for the
+            latest date and time that the sources state: a second run then gives the same bytes.
+        series_offset: Added to the source's series number.
+        encoding: Of Segmentations: LABELMAP only for a peer that negotiated it.
+    """
+
+    moment: datetime | None = None
+    series_offset: int = 9000
+    encoding: "Encoding" = "BINARY"
+
+
+@dataclass(eq=False)
+class _Written:
+    """What has been written so far."""
+
+    objects: list[ResultObject] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    evidence: list["Dataset"] = field(default_factory=list)
+    segments: dict[tuple[str, int], Any] = field(default_factory=dict)
+    trackings: dict[tuple[str, int], tuple[str, str]] = field(default_factory=dict)
+
+
+def write_objects(
+    result: StudyResult,
+    bundle: Bundle,
+    channels: Mapping[str, tuple[str, ...]],
+    folder: Path,
+    evidence: Sequence["Dataset"] = (),
+    options: ObjectOptions | None = None,
+) -> tuple[tuple[ResultObject, ...], tuple[str, ...]]:
+    """Write the objects of a result, and read every Segmentation again.
+
+    A study that was refused gets a report alone. Images that are not DICOM get no objects.
+
+    Args:
+        channels: Segmenter → its sequences; its mask lies on the grid of the first.
+        folder: Gets `<segmenter>_mask.dcm`, `report_sr.dcm`, `capture_sc.dcm` and `key_images.dcm`.
+        evidence: Headers of the study's images, for a study that was refused before its images were known.
+        options: Default: as a second run would make them again.
+
+    Returns:
+        The objects, and sentences on those that the source's headers do not allow.
+
+    Raises:
+        OutputError: If a Segmentation, read again, is not the mask; or a file cannot be written.
+    """
+    options = options or ObjectOptions()
+    try:
+        sources = _sources(result, evidence)
+    except InputError as error:
+        return (), (str(error),)
+    if not sources:
+        return (), ()
+    from scanside.runtime.dicom.stamp import Algorithm, stamp_of
+
+    manifest = bundle.manifest
+    headers = [header for series in sources for header in series]
+    algorithm = Algorithm(manifest.name, manifest.version, bundle.sha256)
+    stamp = stamp_of(algorithm, headers, options.moment, options.series_offset)
+    done = _Written()
+    for role, found in result.roles.items():
+        _write_seg(found, _image(result, channels, role), bundle, folder, options, stamp, done)
+    _write_report(result, bundle, sources, folder, stamp, done)
+    _write_pictures(result, bundle, channels, folder, stamp, done)
+    return tuple(done.objects), tuple(done.warnings)
+
+
+def picture_title(found: RoleResult, bundle: Bundle) -> str:
+    """The line above a segmenter's picture."""
+    title = f"{bundle.manifest.name} {bundle.manifest.version} - {found.role}: "
+    if not found.lesions:
+        return title + "no lesion segmented (not a negative finding)"
+    main = found.lesions[0]
+    return title + f"lesion {main.volume_ml:.2f} ml, {main.longest_diameter_mm:.0f} mm"
+
+
+def lesion_segments(mask: Mask, lesion: int, names: Mapping[int, str]) -> tuple[Mask, dict[str, int]]:
+    """A segmenter's mask with a value a lesion: `Lesion 1` is the largest, the one that is measured.
+
+    Args:
+        mask: (Z, Y, X), the segmenter's labels.
+        lesion: The lesion's label.
+        names: Value → name of every foreground label.
+
+    Returns:
+        The mask, and name → value. Lesions come first, from 1; `MOST_LESIONS` of them have a value of their own.
+        Without a lesion there is still a segment for it, without a voxel: it was looked for.
+    """
+    left = mask == lesion
+    made = np.zeros(mask.shape, np.uint16)
+    labels: dict[str, int] = {}
+    word = names[lesion].capitalize()
+    while left.any():
+        number = len(labels) + 1
+        if number > MOST_LESIONS:
+            labels[f"Further {word.lower()}s"] = number
+            made[left] = number
+            break
+        one = main_lesion(left.astype(np.uint8)) > 0
+        labels[f"{word} {number}"] = number
+        made[one] = number
+        left &= ~one
+    labels = labels or {word: 1}
+    for value in sorted(set(names) | set(np.unique(mask).tolist())):
+        if value not in (0, lesion):
+            labels[names.get(value, f"Label {value}").capitalize()] = len(labels) + 1
+            made[mask == value] = len(labels)
+    return made, labels
+
+
+def _sources(result: StudyResult, evidence: Sequence["Dataset"]) -> list[list["Dataset"]]:
+    """Headers of the source images by series, in the order of the sequences; nothing of another patient or study.
+
+    Raises:
+        InputError: If they are of different patients or studies.
+    """
+    from scanside.runtime.dicom.header import attribute, has_pixels, quiet
+
+    images = [] if result.study is None else list(result.study.images.values())
+    headers = [header for image in images if image.source is not None for header in image.source.headers]
+    series: dict[str, dict[str, Dataset]] = {}
+    identities = set()
+    with quiet():
+        for header in headers or [header for header in evidence if has_pixels(header)]:
+            words = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
+            patient, study, one, uid = (str(attribute(header, word) or "") for word in words)
+            identities.add((patient, study))
+            series.setdefault(one, {}).setdefault(uid, header)
+    if len(identities) > 1:
+        raise InputError(
+            "No DICOM objects are made, since the images are of different patients or studies; give images of one."
+        )
+    return [list(found.values()) for found in series.values()]
+
+
+def _image(result: StudyResult, channels: Mapping[str, tuple[str, ...]], role: str) -> SequenceImage:
+    assert result.study is not None  # there are roles
+    return result.study.images[channels[role][0]]
+
+
+def _write_seg(
+    found: RoleResult,
+    image: SequenceImage,
+    bundle: Bundle,
+    folder: Path,
+    options: ObjectOptions,
+    stamp: "Stamp",
+    done: _Written,
+) -> None:
+    """The Segmentation of one segmenter, read again; a source whose headers forbid it is a warning."""
+    from scanside.runtime.dicom.readback import check_seg
+    from scanside.runtime.dicom.seg import SegOptions, numbered_segments, write_seg
+    from scanside.runtime.study.findings import region_of
+    from scanside.runtime.study.pipeline import lesion_label
+
+    role, plan = found.role, bundle.manifest.segmenters[found.role].plan
+    names = {value: name for name, value in plan.labels.names.items() if isinstance(value, int) and value}
+    mask, labels = lesion_segments(found.mask, lesion_label(plan, role), names)
+    own = [lesion.number for lesion in found.lesions if lesion.number <= MOST_LESIONS]
+    for number in own:
+        done.trackings[role, number] = (f"{role} lesion {number}", stamp.uid("lesion", role, str(number)))
+    if image.source is None:
+        return
+    how = SegOptions(options.encoding, options.moment, options.series_offset, region_of(bundle), role)
+    path, series = folder / f"{role}{SEG_ENDING}", image.source
+    manifest = bundle.manifest
+    with _allowed(f"{role}: ", done):
+        written = write_seg(
+            mask, labels, series, path, algorithm_name=manifest.name, algorithm_version=manifest.version,
+            bundle_sha256=bundle.sha256, options=how,
+        )  # fmt: skip
+        done.evidence.append(written)
+        _add("seg", written, path, done)
+        for number in own:
+            segment = written.SegmentSequence[number - 1]
+            tracking = (str(segment.TrackingID), str(segment.TrackingUID))
+            reference = (str(written.SOPClassUID), str(written.SOPInstanceUID), number)
+            done.trackings[role, number] = tracking
+            done.segments[role, number] = (tracking, reference, series.series_instance_uid)
+    if path.exists():
+        slices = np.array([frame.numbers("ImagePositionPatient", 3) for frame in series.frames])
+        check_seg(path, numbered_segments(mask, labels), series.geometry, slices)
+
+
+def _write_report(
+    result: StudyResult,
+    bundle: Bundle,
+    sources: list[list["Dataset"]],
+    folder: Path,
+    stamp: "Stamp",
+    done: _Written,
+) -> None:
+    from scanside.runtime.dicom.sr import write_sr
+    from scanside.runtime.study.findings import report_of
+
+    report = report_of(result, bundle, done.segments, done.trackings)
+    with _allowed("", done):
+        written = write_sr(report, sources, done.evidence, stamp, folder / REPORT)
+        _add("sr", written, folder / REPORT, done)
+
+
+def _write_pictures(
+    result: StudyResult,
+    bundle: Bundle,
+    channels: Mapping[str, tuple[str, ...]],
+    folder: Path,
+    stamp: "Stamp",
+    done: _Written,
+) -> None:
+    """Secondary capture of the segmenters' pictures; key objects where there is a lesion."""
+    from scanside.runtime.dicom.capture import write_capture
+    from scanside.runtime.dicom.key_object import write_key_objects
+
+    pictures: dict[str, npt.NDArray[np.uint8]] = {}
+    slices = []
+    first = None
+    for role, found in result.roles.items():
+        image = _image(result, channels, role)
+        if image.source is None:
+            continue
+        first = first or image.source.headers[0]
+        title = picture_title(found, bundle)
+        pictures[role] = np.asarray(draw_overlay(image.volume, found.main, title, bundle.manifest.synthetic))
+        through = np.flatnonzero(found.main.any(axis=(1, 2)))
+        slices += [image.source.frames[z] for z in through]
+    if first is None:
+        return
+    shown = list({id(frame.instance): frame.instance.header for frame in slices}.values())
+    captures = []
+    with _allowed("", done):
+        captures.append(write_capture(pictures, first, shown, stamp, folder / CAPTURE))
+        _add("sc", captures[0], folder / CAPTURE, done)
+    if slices:
+        with _allowed("", done):
+            made = write_key_objects(captures, slices, bundle.manifest.synthetic, stamp, folder / KEY_IMAGES)
+            _add("key", made, folder / KEY_IMAGES, done)
+
+
+@contextmanager
+def _allowed(before: str, done: _Written) -> Iterator[None]:
+    """An object that odd headers forbid is a warning: the other files are there. A disk that is full is an error."""
+    try:
+        yield
+    except OutputError as error:
+        if isinstance(error.__cause__, OSError):
+            raise
+        done.warnings.append(f"{before}{error}")
+
+
+def _add(kind: Literal["seg", "sr", "sc", "key"], made: "Dataset", path: Path, done: _Written) -> None:
+    uids = (str(made.SOPClassUID), str(made.SOPInstanceUID), str(made.SeriesInstanceUID))
+    done.objects.append(ResultObject(kind, path, *uids))

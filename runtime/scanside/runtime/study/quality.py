@@ -1,0 +1,94 @@
+"""Is this an image of a patient at all, and how noisy? Looked at on pixels, since headers say nothing of it."""
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from scanside.runtime.errors import InputError
+from scanside.runtime.radiomics.body import body_mask
+from scanside.runtime.study.records import SequenceImage
+from scanside.runtime.volume import Volume
+
+LOW_SNR = 3.0
+"""Below this results are warned of."""
+NO_SIGNAL = 2.0
+"""Rayleigh noise alone has a mean of 1.91 standard deviations. (Not a limit by itself: with fat suppressed and b high,
+most of a body may be as dark, and the lesion is not.)"""
+NO_LIKENESS, LITTLE_LIKENESS = 0.2, 0.4
+"""Neighbouring slices of a patient correlate with 0.8 to 0.99 (tests/runtime/study/test_checks.py), of noise with 0.0
+± 0.05, interpolated or not. The second limit is for images below `NO_SIGNAL`: coils shade noise, slice after slice."""
+_BLOCK = 4.0
+"""mm: slices are compared in blocks of about this size, so that the noise of one pixel matters little."""
+_NEGATIVE, _DEEP = 0.01, -0.1
+"""Part of the voxels that may lie below a tenth of the bright ones, with a minus: filters ring, but magnitudes are
+positive. (A distortion-corrected T2 of Canon has 0.9 % negative voxels and none as deep; a phase image has 18 %.)"""
+
+
+def check_picture(image: SequenceImage) -> list[str]:
+    """Refuse a T2WI, DWI or low-b image that shows no patient; warn of a noisy one.
+
+    Raises:
+        InputError: If slices within the stack are empty, values are no magnitudes, or there is nothing but noise.
+    """
+    what, data = f"{image.name} ({image.series})", image.volume.data[0]
+    _refuse_empty_slices(data, what)
+    bright = float(np.percentile(data, 99))
+    if float((data < _DEEP * max(bright, 0)).mean()) > _NEGATIVE:
+        raise InputError(
+            f"{what} has {float((data < 0).mean()):.0%} negative values, which no magnitude image has; give the "
+            "magnitude images, not phase or real ones."
+        )
+    likeness, snr = likeness_of_slices(image.volume), signal_to_noise(image.volume)
+    if likeness < (LITTLE_LIKENESS if snr < NO_SIGNAL else NO_LIKENESS):
+        raise InputError(
+            f"{what} shows nothing but noise (signal-to-noise {snr:.1f}, neighbouring slices correlate with "
+            f"{likeness:.2f}); repeat the series, or check that coil and sequence were right."
+        )
+    if snr < LOW_SNR:
+        return [f"{image.name} is noisy (signal-to-noise about {snr:.1f}); results may be unreliable."]
+    return []
+
+
+def signal_to_noise(volume: Volume) -> float:
+    """A hint: median signal of the body over the noise, from differences that anatomy hardly shows; inf without noise.
+
+    Source: Immerkær, Comput. Vis. Image Underst. 64, 300 (1996): the in-plane difference of two Laplacians.
+    """
+    data = volume.data[0].astype(np.float64)
+    body = body_mask(data)
+    kernel = np.array([[1.0, -2.0, 1.0], [-2.0, 4.0, -2.0], [1.0, -2.0, 1.0]])[None]
+    detail = np.abs(ndimage.convolve(data, kernel, mode="nearest"))[body]
+    noise = float(np.median(detail)) / 0.6745 / 6.0
+    return float(np.median(data[body])) / noise if noise > 0 else float("inf")
+
+
+def likeness_of_slices(volume: Volume) -> float:
+    """Median correlation of neighbouring slices, in blocks of 4 mm; 1 for a single slice.
+
+    Noise is new in every slice, however it was filtered within them; a body goes on.
+    """
+    data = volume.data[0].astype(np.float64)
+    y, x = (
+        min(size, max(1, round(_BLOCK / mm)))
+        for size, mm in zip(data.shape[1:], volume.geometry.spacing[1:], strict=True)
+    )
+    rows, columns = data.shape[1] // y, data.shape[2] // x
+    blocks = data[:, : rows * y, : columns * x].reshape(len(data), rows, y, columns, x).mean(axis=(2, 4))
+    flat = blocks.reshape(len(data), -1)
+    flat = flat - flat.mean(axis=1, keepdims=True)
+    lengths = np.linalg.norm(flat, axis=1)
+    pairs = lengths[1:] * lengths[:-1]
+    alike = (flat[1:] * flat[:-1]).sum(axis=1)[pairs > 0] / pairs[pairs > 0]
+    return float(np.median(alike)) if alike.size else 1.0
+
+
+def _refuse_empty_slices(data: npt.NDArray[np.float32], what: str) -> None:
+    """Empty slices at an end may be padding; one in the middle has lost its pixels."""
+    empty = data.max(axis=(1, 2)) == data.min(axis=(1, 2))
+    filled = np.flatnonzero(~empty)
+    lost = np.flatnonzero(empty[filled[0] : filled[-1]]) + filled[0] if filled.size else empty[:0]
+    if len(lost):
+        raise InputError(
+            f"{what} has {len(lost)} empty slice(s) among the others, the first is number {lost[0] + 1} of "
+            f"{len(data)}; send the series again."
+        )

@@ -5,16 +5,20 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
+from scanside.runtime.dicom.read import read_series
 from scanside.runtime.errors import InputError
-from scanside.runtime.study.checks import check_study, overlap, signal_to_noise
+from scanside.runtime.study.checks import check_study, overlap
+from scanside.runtime.study.quality import LOW_SNR, NO_LIKENESS, likeness_of_slices, signal_to_noise
 from scanside.runtime.study.read import read_study
 from scanside.runtime.study.records import StudyInput
 from scanside.runtime.volume import Geometry, Volume
 from tests.runtime.study.conftest import study_of
 from tests.runtime.study.tiny_study import DWI_GRID, T2W_GRID, TinyStudy, images, moved
 from tests.support.sentences import assert_one_sentence
+from tests.support.shared_data import shared_data
 
 
 def with_image(study: StudyInput, name: str, volume: Volume) -> StudyInput:
@@ -51,6 +55,35 @@ def slices(count: int) -> Change:
     return lambda v: Volume(v.data[:, :count], replace(v.geometry, shape=(count, *v.geometry.shape[1:])))
 
 
+def phase(volume: Volume) -> Volume:
+    return Volume((volume.data - 200).astype(np.float32), volume.geometry)
+
+
+def rayleigh(shape: tuple[int, ...], sigma: float = 20.0, seed: int = 0) -> npt.NDArray[np.float64]:
+    random = np.random.default_rng(seed)
+    return np.abs(random.normal(0, sigma, shape) + 1j * random.normal(0, sigma, shape))
+
+
+def interpolated(shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
+    """Noise as a scanner that fills k-space with zeros gives it: smooth within slices."""
+    random = np.random.default_rng(0)
+    z, y, x = shape
+    k = np.zeros((z, y, x), complex)
+    part = (z, y // 2, x // 2)
+    k[:, : y // 2, : x // 2] = random.normal(0, 20, part) + 1j * random.normal(0, 20, part)
+    return np.abs(np.fft.ifft2(np.roll(k, (-(y // 4), -(x // 4)), (1, 2)))) * 1e4
+
+
+def noise(made: Callable[[tuple[int, ...]], npt.NDArray[np.float64]]) -> Change:
+    return lambda v: Volume(np.rint(made(v.data.shape[1:])).astype(np.float32)[None], v.geometry)
+
+
+def lost(volume: Volume) -> Volume:
+    data = volume.data.copy()
+    data[:, 6] = 0
+    return Volume(data, volume.geometry)
+
+
 SAGITTAL = (0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
 
@@ -63,6 +96,14 @@ SAGITTAL = (0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
         ("dwi", at(moved(DWI_GRID, z=70.0)), "share only"),
         ("dwi", at(moved(DWI_GRID, x=120.0)), "share only"),
         ("dwi", lambda v: Volume(np.full_like(v.data, 7), v.geometry), "every voxel is 7"),
+        ("t2w", at(replace(T2W_GRID, spacing=(6.0, 2.0, 2.0))), "field of view of 96 × 96 mm"),
+        ("dwi", at(replace(DWI_GRID, spacing=(6.5, 35.0, 35.0))), "measures 1400 mm"),
+        ("t2w", lost, "1 empty slice(s) among the others, the first is number 7 of 16"),
+        ("dwi", lost, "1 empty slice(s)"),
+        ("t2w", phase, "negative values"),
+        ("t2w", noise(rayleigh), "nothing but noise"),
+        ("dwi", noise(rayleigh), "nothing but noise"),
+        ("dwi", noise(interpolated), "nothing but noise"),
         ("adc", at(moved(DWI_GRID, z=40.0)), "adc covers only"),
         ("adc", lambda v: Volume(v.data * 0.1, v.geometry), "no ADC"),
     ],
@@ -85,7 +126,7 @@ def test_what_is_warned_of() -> None:
         study, "t2w", Volume(study.images["t2w"].volume.data, replace(T2W_GRID, direction=tilted(22.0)))
     )
     assert any("tilted by 22°" in warning for warning in check_study(oblique).warnings)
-    noise = np.random.default_rng(0).normal(0, 150, DWI_GRID.shape).astype(np.float32)
+    noise = np.random.default_rng(0).normal(0, 32, DWI_GRID.shape).astype(np.float32)
     noisy = with_image(study, "dwi", Volume(np.abs(study.images["dwi"].volume.data + noise), DWI_GRID))
     assert any("dwi is noisy" in warning for warning in check_study(noisy).warnings)
 
@@ -96,6 +137,47 @@ def test_signal_to_noise_is_about_right(sigma: float) -> None:
     clean = np.where(images()["t2w"].data[0] > 100, 200.0, 0.0)
     volume = Volume(np.abs(clean + noise).astype(np.float32)[None], T2W_GRID)
     assert signal_to_noise(volume) == pytest.approx(200 / sigma, rel=0.2)
+
+
+def test_empty_slices_at_an_end_are_padding() -> None:
+    study = study_of()
+    data = study.images["t2w"].volume.data.copy()
+    data[:, :2] = 0
+    data[:, -1] = 0
+    assert check_study(with_image(study, "t2w", Volume(data, T2W_GRID))).images["t2w"].volume.data is data
+
+
+def test_a_few_shallow_negative_values_are_what_filters_leave() -> None:
+    study = study_of()
+    data = study.images["t2w"].volume.data.copy()
+    data[data < 5] = -10
+    check_study(with_image(study, "t2w", Volume(data, T2W_GRID)))
+
+
+@pytest.mark.parametrize("sigma", [1.0, 40.0])
+@pytest.mark.parametrize("shape", [(12, 64, 64), (30, 128, 96)])
+def test_noise_has_no_likeness_and_anatomy_has(sigma: float, shape: tuple[int, int, int]) -> None:
+    grid = Geometry(shape, (6.0, 2.0, 2.0))
+    nothing = Volume(rayleigh(shape, sigma, seed=1).astype(np.float32)[None], grid)
+    assert abs(likeness_of_slices(nothing)) < NO_LIKENESS / 2
+    for name in ("t2w", "dwi", "b0"):
+        assert likeness_of_slices(images()[name]) > 4 * NO_LIKENESS
+
+
+REAL = [
+    "abdomen_scan_002_t2",
+    "abdomen_scan_002_adc",
+    "prostatex_0000/4.000000-t2tsetra-00702",
+    "prostatex_0000/7.000000-ep2ddifftraDYNDISTADC-48780",
+    "qin_prostate_adc_seg/ADC",
+    "siemens_xa30_enhanced/12_DWI_dir80_PA",
+]
+
+
+@pytest.mark.parametrize("folder", REAL)
+def test_real_images_are_far_from_noise(folder: str) -> None:
+    volume, _ = read_series(shared_data("dicom", *folder.split("/")))
+    assert likeness_of_slices(volume) > 0.75 and signal_to_noise(volume) > LOW_SNR
 
 
 def test_overlap_in_patient_space() -> None:

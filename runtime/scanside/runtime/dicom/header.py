@@ -108,7 +108,7 @@ def _refuse_bomb(opened: _Bounded, file: Path) -> None:
     read_preamble(opened, force=True)
     _read_file_meta_info(opened)
     unpack, size = zlib.decompressobj(-zlib.MAX_WBITS), 0
-    while packed := unpack.unconsumed_tail or opened.read(1 << 16):
+    while not unpack.eof and (packed := unpack.unconsumed_tail or opened.read(1 << 16)):
         size += len(unpack.decompress(packed, 1 << 20))
         if size > LARGEST_INFLATED:
             raise ImageReadError(

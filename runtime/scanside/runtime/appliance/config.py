@@ -1,18 +1,27 @@
 """`scanside.toml`: what an appliance receives, computes, keeps and sends. Unknown keys are errors.
 
-A commented example lies beside this module (`example.toml`).
+A commented example lies beside this module (`example.toml`); docs/appliance.md explains it.
 """
 
 import ipaddress
 import tomllib
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
 
+from scanside.runtime.appliance.faults import sentences
 from scanside.runtime.errors import UsageError
 from scanside.runtime.options import Options
-from scanside.runtime.plan import Record, first_fault
+from scanside.runtime.plan import Record
 
 
 def _ae_title(title: str) -> str:
@@ -27,7 +36,39 @@ def _ae_title(title: str) -> str:
     return title.strip()
 
 
+def _address(text: str) -> str:
+    try:
+        return str(ipaddress.ip_address(text.strip()))
+    except ValueError:
+        raise ValueError(f"'{text}' is not an IP address; host names are not looked up") from None
+
+
+def _host(text: str) -> str:
+    if not text.strip() or any(letter.isspace() or letter in "/\\" for letter in text.strip()):
+        raise ValueError(f"'{text}' is not a host name or address")
+    return text.strip()
+
+
+def _name(text: str) -> str:
+    if not text.strip() or len(text) > 64 or not text.isprintable():
+        raise ValueError("a name has 1 to 64 printable characters")
+    return text.strip()
+
+
+def _beside(path: Path, info: ValidationInfo) -> Path:
+    """A relative path of a file is relative to that file: the service may be started anywhere."""
+    if path == Path():
+        raise ValueError("the path is empty")
+    folder = (info.context or {}).get("folder")
+    expanded = path.expanduser()
+    return expanded if folder is None or expanded.is_absolute() else Path(folder) / expanded
+
+
 AETitle = Annotated[str, AfterValidator(_ae_title)]
+Address = Annotated[str, AfterValidator(_address)]
+Host = Annotated[str, AfterValidator(_host)]
+Name = Annotated[str, AfterValidator(_name)]
+FilePath = Annotated[Path, AfterValidator(_beside)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0)]
 
@@ -49,9 +90,9 @@ class Tls(Record):
         certificate, key, authority: PEM files.
     """
 
-    certificate: Path
-    key: Path
-    authority: Path
+    certificate: FilePath
+    key: FilePath
+    authority: FilePath
 
 
 class Service(Record):
@@ -65,8 +106,8 @@ class Service(Record):
         show_names: The terminal may show patient names; otherwise only pseudonymous case ids.
     """
 
-    data: Path
-    bundle: Path
+    data: FilePath
+    bundle: FilePath
     research_use_only: bool
     require_review: bool = False
     show_names: bool = False
@@ -87,7 +128,7 @@ class Caller(Record):
     """
 
     ae_title: AETitle
-    address: str | None = None
+    address: Address | None = None
 
 
 class Receive(Record):
@@ -106,7 +147,7 @@ class Receive(Record):
     """
 
     ae_title: AETitle = "SCANSIDE"
-    host: str = "127.0.0.1"
+    host: Host = "127.0.0.1"
     port: Port = 11112
     callers: tuple[Caller, ...] = ()
     plaintext: bool = False
@@ -193,9 +234,9 @@ class DicomDestination(Record):
     """
 
     kind: Literal["dicom"] = "dicom"
-    name: str
+    name: Name
     ae_title: AETitle
-    host: str
+    host: Host
     port: Annotated[int, Field(ge=1, le=65535)]
     plaintext: bool = False
     tls: Tls | None = None
@@ -222,12 +263,12 @@ class WebDestination(Record):
         token: File that holds a bearer token.
     """
 
-    kind: Literal["stow"]
-    name: str
+    kind: Literal["stow"] = "stow"
+    name: Name
     url: str
     plaintext: bool = False
-    authority: Path | None = None
-    token: Path | None = None
+    authority: FilePath | None = None
+    token: FilePath | None = None
     rule: Rule = Rule()
 
     @model_validator(mode="after")
@@ -244,6 +285,23 @@ class WebDestination(Record):
 Destination = DicomDestination | WebDestination
 
 
+def _kind(destination: Any) -> Any:
+    """Which of the two records a destination is; without a `kind` a DICOM peer."""
+    if isinstance(destination, dict):
+        return destination.get("kind", "dicom")
+    return getattr(destination, "kind", None)
+
+
+_AnyDestination = Annotated[
+    Annotated[DicomDestination, Tag("dicom")] | Annotated[WebDestination, Tag("stow")],
+    Discriminator(
+        _kind,
+        custom_error_type="kind",
+        custom_error_message="kind must be 'dicom' or 'stow'",
+    ),
+]
+
+
 class Send(Record):
     """Delivery in general.
 
@@ -256,7 +314,7 @@ class Send(Record):
     """
 
     ae_title: AETitle | None = None
-    commitment_host: str = "127.0.0.1"
+    commitment_host: Host = "127.0.0.1"
     commitment_port: Port = 11113
     retry_seconds: Annotated[float, Field(ge=0)] = 10
     retry_most_seconds: Seconds = 3600
@@ -284,7 +342,7 @@ class Watch(Record):
         log_level: Of the JSON log on stderr.
     """
 
-    host: str = "127.0.0.1"
+    host: Host = "127.0.0.1"
     port: Port = 9464
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
@@ -296,7 +354,7 @@ class Config(Record):
     receive: Receive = Receive()
     work: Work = Work()
     send: Send = Send()
-    destinations: tuple[Annotated[Destination, Field(discriminator="kind")], ...] = ()
+    destinations: tuple[_AnyDestination, ...] = ()
     retention: Retention = Retention()
     watch: Watch = Watch()
 
@@ -306,6 +364,20 @@ class Config(Record):
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"two destinations are called {twice[0]}")
+        return self
+
+    @model_validator(mode="after")
+    def _ports_differ(self) -> Self:
+        ports = {
+            "receive.port": self.receive.port,
+            "send.commitment_port": self.send.commitment_port if self.destinations else 0,
+            "watch.port": self.watch.port,
+        }
+        taken: dict[int, str] = {}
+        for key, port in ports.items():
+            if port and port in taken:
+                raise ValueError(f"{key} and {taken[port]} are both {port}; two servers cannot share a port")
+            taken[port] = key
         return self
 
     @property
@@ -330,19 +402,25 @@ class Config(Record):
 
 
 def load_config(path: Path) -> Config:
-    """Read and validate a configuration.
+    """Read and validate a configuration. Relative paths in it are relative to its folder.
 
     Raises:
-        UsageError: If it cannot be read, or a value is not allowed; it names the key.
+        UsageError: If it cannot be read, or a value is not allowed; one line for every fault, with key and line.
     """
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        document = tomllib.loads(text)
     except OSError as error:
-        raise UsageError(f"{path} cannot be read ({error.strerror}); pass a scanside.toml.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is not valid TOML ({error}); correct it.") from error
+        raise UsageError(
+            f"{path} cannot be read ({error.strerror}); pass a scanside.toml with -c."
+        ) from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is not valid TOML: it is not UTF-8; save it as UTF-8.") from error
+    except tomllib.TOMLDecodeError as error:
+        end = f"(at line {text.count(chr(10)) + 1}, the end)"
+        fault = str(error).replace("(at end of document)", end)
+        raise UsageError(f"{path} is not valid TOML: {fault}; correct it.") from error
     try:
-        return Config.model_validate(document)
+        return Config.model_validate(document, context={"folder": path.resolve().parent})
     except ValidationError as error:
-        where, why = first_fault(error)
-        raise UsageError(f"{path}: {where}: {why}.") from error
+        raise UsageError("\n".join(sentences(error, Config, document, text, path))) from error

@@ -1,0 +1,160 @@
+"""What monitoring reads of the store. Histories are read once and then only what is new, however long they get."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from scanside.runtime.appliance.config import Config
+from scanside.runtime.appliance.store import audit, jobs, worklist
+from scanside.runtime.appliance.store.database import Database, clock
+from scanside.runtime.appliance.store.states import Action, Sending, State
+
+BUCKETS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
+"""Upper bounds of the stage histogram, s."""
+MOST_LABELS = 64
+"""Distinct stages or kinds of failure; further ones count as `other`, so that monitoring stays bounded."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Durations of one stage.
+
+    Attributes:
+        buckets: Number of runs up to each of `BUCKETS` and, last, above: not cumulative.
+        seconds: Sum.
+    """
+
+    buckets: tuple[int, ...] = (0,) * (len(BUCKETS) + 1)
+    seconds: float = 0.0
+
+    def add(self, seconds: float) -> "Stage":
+        """With one more run."""
+        place = sum(seconds > bound for bound in BUCKETS)
+        counts = tuple(n + (index == place) for index, n in enumerate(self.buckets))
+        return Stage(counts, self.seconds + seconds)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """The store at one moment.
+
+    Attributes:
+        jobs, outbox: How many in each state; (destination, state) for the outbox.
+        results: Jobs with a result, by its status.
+        failures: Failed tries by kind.
+        stages: Durations by stage.
+        studies: Received since the store was made.
+        oldest_job, oldest_delivery: Since when, in seconds, the oldest job waits to be computed, the oldest object to
+            be delivered; None when nothing waits.
+        paused: Whether the queue is paused.
+        device: (asked, obtained) of the latest result; None where there is none.
+        audit_number: Of the newest audit entry.
+    """
+
+    jobs: Mapping[State, int]
+    outbox: Mapping[tuple[str, Sending], int]
+    results: Mapping[str, int]
+    failures: Mapping[str, int]
+    stages: Mapping[str, Stage]
+    studies: int
+    oldest_job: float | None
+    oldest_delivery: float | None
+    paused: bool
+    device: tuple[str, str] | None
+    audit_number: int
+
+
+@dataclass
+class History:
+    """What has been read of timings and failures so far."""
+
+    timing: int = 0
+    entry: int = 0
+    stages: dict[str, Stage] = field(default_factory=dict)
+    failures: dict[str, int] = field(default_factory=dict)
+
+
+def read_counts(config: Config, history: History) -> Counts:
+    """Read the store.
+
+    Args:
+        history: Is brought up to date.
+
+    Raises:
+        InputError: If there is no store, or it cannot be read.
+    """
+    with Database(config.database) as database:
+        _continue(database, history)
+        now = clock(None)
+        return Counts(
+            jobs=worklist.count_states(database),
+            outbox=worklist.count_outbox(database),
+            results={
+                str(row["status"]): int(row["n"])
+                for row in database.rows(
+                    "SELECT status, count(*) AS n FROM jobs WHERE status IS NOT NULL GROUP BY status"
+                )
+            },
+            failures=dict(history.failures),
+            stages=dict(history.stages),
+            studies=int(database.rows("SELECT count(*) FROM studies")[0][0]),
+            oldest_job=_age(
+                database,
+                "SELECT min(created) FROM jobs WHERE state IN (?, ?)",
+                (State.QUEUED, State.RUNNING),
+                now,
+            ),
+            oldest_delivery=_age(
+                database,
+                "SELECT min(jobs.finished) FROM outbox JOIN jobs USING (job) "
+                "WHERE outbox.state IN (?, ?, ?) AND jobs.state = ?",
+                (Sending.WAITING, Sending.SENT, Sending.AWAITING, State.SENDING),
+                now,
+            ),
+            paused=jobs.is_paused(database),
+            device=_device(config, database),
+            audit_number=history.entry,
+        )
+
+
+def _continue(database: Database, history: History) -> None:
+    newest, _ = audit.head(database)
+    last = int(database.rows("SELECT coalesce(max(rowid), 0) FROM timings")[0][0])
+    if newest < history.entry or last < history.timing:  # another store: restored from a backup
+        history.__init__()  # type: ignore[misc]
+    failed = database.rows(
+        "SELECT json_extract(detail, '$.kind') AS kind, count(*) AS n FROM audit "
+        "WHERE number > ? AND number <= ? AND action IN (?, ?) GROUP BY kind",
+        (history.entry, newest, Action.TRY_AGAIN, Action.QUARANTINE),
+    )
+    timings = database.rows(
+        "SELECT stage, ms FROM timings WHERE rowid > ? AND rowid <= ? ORDER BY rowid", (history.timing, last)
+    )
+    for row in failed:
+        kind = _bounded(str(row["kind"] or "unknown"), history.failures)
+        history.failures[kind] = history.failures.get(kind, 0) + int(row["n"])
+    for row in timings:
+        stage = _bounded(str(row["stage"]), history.stages)
+        history.stages[stage] = history.stages.get(stage, Stage()).add(float(row["ms"]) / 1000)
+    history.entry, history.timing = newest, last
+
+
+def _bounded(name: str, known: Mapping[str, object]) -> str:
+    return name if name in known or len(known) < MOST_LABELS else "other"
+
+
+def _age(database: Database, sql: str, values: tuple[object, ...], now: float) -> float | None:
+    since = database.rows(sql, values)[0][0]
+    return None if since is None else max(0.0, now - float(since))
+
+
+def _device(config: Config, database: Database) -> tuple[str, str] | None:
+    """Of the latest result, as its result.json says; None where that has been deleted already."""
+    rows = database.rows("SELECT result FROM jobs WHERE result IS NOT NULL ORDER BY tick DESC LIMIT 1")
+    if not rows:
+        return None
+    try:
+        report = json.loads((config.results / str(rows[0]["result"]) / "result.json").read_bytes())
+        return str(report["device"]["asked"]), str(report["device"]["obtained"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

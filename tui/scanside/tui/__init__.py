@@ -1,1 +1,1 @@
-"""The operator's terminal, over the runtime's store and events. Nothing here yet."""
+"""The operator's terminal: Textual over the runtime's store. It computes nothing, and closing it changes nothing."""

@@ -1,0 +1,76 @@
+"""What needs a person, worked out from what is known. Pure functions."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from scanside.runtime.appliance.config import Config
+from scanside.runtime.appliance.store.records import Case
+from scanside.runtime.appliance.store.states import State
+from scanside.tui.feed import Health
+from scanside.tui.format import age, full_moment, size
+
+SILENT_SECONDS = 30.0
+"""A process of the service that gives no sign of life for so long counts as not running."""
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """One thing.
+
+    Attributes:
+        words: With the symbol first.
+        grave: Work stands still or is lost; otherwise somebody should look soon.
+        case_id: The case that it is about, when it is about one: the latest.
+    """
+
+    words: str
+    grave: bool
+    case_id: str | None = None
+
+
+def alarms(cases: Iterable[Case], health: Health, config: Config, now: float) -> tuple[Alarm, ...]:
+    """All alarms, the gravest first."""
+    found: list[Alarm] = []
+    if health.lost_since is not None:
+        since = full_moment(health.lost_since)[-8:]
+        found.append(Alarm(f"✗ store not readable since {since}, retrying: what you see is old", True))
+    else:
+        found.extend(_silent(health))
+    found.extend(_disk(health, config))
+    broken = [case for case in cases if case.state is State.QUARANTINED and case.deleted is None]
+    if broken:
+        latest = max(broken, key=lambda case: case.arrived)
+        found.append(Alarm(f"✗ {len(broken)} quarantined", True, latest.case_id))
+    found.extend(_undelivered(health, now))
+    if health.paused:
+        found.append(Alarm("‖ queue paused", False))
+    return tuple(found)
+
+
+def _silent(health: Health) -> list[Alarm]:
+    never = [name for name, beat in health.beats.items() if beat is None]
+    late = [name for name, beat in health.beats.items() if beat is not None and beat > SILENT_SECONDS]
+    if health.beats and len(never) + len(late) == len(health.beats):
+        return [Alarm("✗ service not running", True)]
+    return [Alarm(f"✗ no sign of life of {', '.join(never + late)}", True)] if never or late else []
+
+
+def _disk(health: Health, config: Config) -> list[Alarm]:
+    reserve = config.receive.reserve_gb * 1e9
+    if health.free is None or health.free >= 2 * reserve:
+        return []
+    if health.free < reserve:
+        return [Alarm(f"✗ disk full: {size(health.free)} free, images are refused", True)]
+    return [Alarm(f"! disk: {size(health.free)} free, refused below {size(reserve)}", False)]
+
+
+def _undelivered(health: Health, now: float) -> list[Alarm]:
+    if not health.stuck:
+        return []
+    count = sum(stuck.count for stuck in health.stuck.values())
+    where = sorted({stuck.destination for stuck in health.stuck.values()})
+    case_id, oldest = min(health.stuck.items(), key=lambda pair: pair[1].since)
+    words = (
+        f"✗ {count} object(s) not delivered to {', '.join(where)}, last tried {age(now - oldest.since)} ago"
+    )
+    return [Alarm(words, True, case_id)]

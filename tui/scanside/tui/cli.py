@@ -1,0 +1,61 @@
+"""`scanside tui`: the operator's terminal."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from scanside.runtime.appliance.config import Config, Service, load_config
+from scanside.runtime.cli.main import require_extra
+from scanside.runtime.errors import UsageError
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+DEFAULT_CONFIG = Path("scanside.toml")
+
+
+@app.command()
+def tui(
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "-c", "--config", metavar="FILE", help="The appliance's scanside.toml; default: the one here."
+        ),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Only look at this data folder, without a configuration."),
+    ] = None,
+    theme: Annotated[str, typer.Option(metavar="NAME", help="dark, light or high-contrast.")] = "dark",
+    plain: Annotated[
+        bool, typer.Option("--plain", help="Lines of text instead of a screen, as `scanside queue watch`.")
+    ] = False,
+    demo: Annotated[
+        bool,
+        typer.Option("--demo", help="Try it: a service of its own on synthetic studies, removed afterwards."),
+    ] = False,
+) -> int:
+    """Show the worklist of an appliance, its cases and its state. Closing it changes nothing.
+
+    Example: scanside tui -c scanside.toml
+    """
+    require_extra("tui", "textual", "textual_image")
+    from scanside.tui.themes import THEMES
+
+    if theme not in THEMES:
+        raise UsageError(f"There is no theme '{theme}'; choose one of {', '.join(THEMES)}.")
+    if sum((config is not None, data is not None, demo)) > 1:
+        raise UsageError("Of --config, --data and --demo only one makes sense; leave the others out.")
+    from scanside.tui.app import ScansideApp
+
+    terminal = ScansideApp(_configuration(config, data), theme=theme)
+    terminal.run()
+    return terminal.return_code or 0
+
+
+def _configuration(file: Path | None, data: Path | None) -> Config:
+    """Of the file, or as little as a data folder alone tells."""
+    if data is None:
+        return load_config(file or DEFAULT_CONFIG)
+    if not (data / "scanside.db").exists():
+        raise UsageError(f"{data} holds no store (scanside.db); pass the data folder of an appliance.")
+    return Config(service=Service(data=data, bundle=data / "bundle-not-known", research_use_only=True))

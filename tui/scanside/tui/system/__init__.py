@@ -1,0 +1,1 @@
+"""How the appliance is: machine, queue, times, disk, peers, log."""

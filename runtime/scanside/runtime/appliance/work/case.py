@@ -1,0 +1,189 @@
+"""One job: snapshot → read → compute → write → outcome. The same way as `scanside run`."""
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scanside.runtime.appliance.config import Config
+from scanside.runtime.appliance.deliver.rules import sends_to
+from scanside.runtime.appliance.store import worklist
+from scanside.runtime.appliance.store.database import Database
+from scanside.runtime.appliance.store.records import Case, Job, Made, Outcome
+from scanside.runtime.appliance.work.engine import Engine
+from scanside.runtime.appliance.work.faults import Words
+from scanside.runtime.appliance.work.inputs import snapshot
+from scanside.runtime.appliance.work.tell import Teller
+from scanside.runtime.bundle import Bundle
+from scanside.runtime.errors import ImageReadError, InputError
+from scanside.runtime.events import StageFinished, StageStarted
+from scanside.runtime.images.files import atomic_write, writing_failed
+from scanside.runtime.pipeline import Clock
+from scanside.runtime.study.objects import ObjectOptions
+from scanside.runtime.study.pipeline import Recipe, read_recipe, refused
+from scanside.runtime.study.read import read_study
+from scanside.runtime.study.records import StudyResult
+from scanside.runtime.study.report import run_report
+from scanside.runtime.study.write import RESULT, write_result
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+
+@dataclass
+class CaseRun:
+    """The computation of one job.
+
+    Attributes:
+        case: The job's study.
+        since: When the study, or the job if that was later, was there; seconds since 1970.
+        claimed: When the worker took it.
+    """
+
+    config: Config
+    job: Job
+    case: Case
+    since: float
+    claimed: float
+
+    @property
+    def out(self) -> Path:
+        """Folder of the result."""
+        return self.config.results / self.job.case_id / str(self.job.job)
+
+    @property
+    def words(self) -> Words:
+        """What texts of this case must not hold."""
+        folders = (self.out, self.out.parent, self.config.results, self.config.spool)
+        return Words(folders, self.case.patient)
+
+    def compute(self, database: Database, engine: Engine, tell: Teller) -> Outcome:
+        """Run the job; its result is on disk afterwards.
+
+        Raises:
+            Stopped: If the job is not wanted any more.
+            ScansideError: If it fails.
+        """
+        clock = Clock(self.job.case_id, tell)
+        instances = worklist.instances_of(database, self.job.study_uid)
+        bundle = engine.bundle(Path(self.job.bundle) if self.job.bundle else self.config.service.bundle)
+        recipe = read_recipe(bundle)
+        with ExitStack() as held:
+            with clock.stage("inputs"):
+                taken = snapshot(instances, self.config.spool, self.out.parent, tell.check)
+                study = held.enter_context(taken)
+            result = self._result(bundle, recipe, study, engine, tell, clock)
+            evidence = _headers(study) if result.study is None else ()
+            report = self._write(result, bundle, recipe, study, evidence, tell)
+        self._finish(report)
+        return self._outcome(report, clock.ms)
+
+    def _result(
+        self, bundle: Bundle, recipe: Recipe, path: Path, engine: Engine, tell: Teller, clock: Clock
+    ) -> StudyResult:
+        """A study that is refused needs no network."""
+        case_id = self.job.case_id
+        try:
+            tell(StageStarted(case_id, "read"))
+            study = read_study(path, recipe.needed, series=self.job.series)
+            tell(StageFinished(case_id, "read", study.read_ms))
+        except InputError as error:
+            result = refused(str(error))
+        else:
+            with clock.stage("open"):
+                runner = engine.runner(bundle, lambda words: tell(StageStarted(case_id, "golden cases")))
+            result = runner.run(study, tell)
+        reason = None if result.reason is None else self.words.clean(result.reason)
+        warnings = tuple(self.words.relative(warning) for warning in result.warnings)
+        return replace(result, reason=reason, warnings=warnings)
+
+    def _write(
+        self,
+        result: StudyResult,
+        bundle: Bundle,
+        recipe: Recipe,
+        study: Path,
+        evidence: "tuple[Dataset, ...]",
+        tell: Teller,
+    ) -> dict[str, Any]:
+        def document(final: StudyResult, outputs: list[Path]) -> dict[str, Any]:
+            made = run_report(final, bundle, self.config.work.options(), [study], outputs)
+            return {**made, "case": self.job.case_id, "job": self.job.job}
+
+        options = ObjectOptions(series_offset=self.config.send.series_number)
+        return write_result(result, bundle, recipe.channels, self.out, document, tell, evidence, options)
+
+    def _finish(self, report: dict[str, Any]) -> None:
+        """Make the report's paths relative to its own folder, and see that all of it has reached the disk."""
+        with atomic_write(self.out / RESULT) as temporary:
+            temporary.write_text(json.dumps(self.words.relative_all(report), indent=1) + "\n")
+        try:
+            for path in (*sorted(self.out.iterdir()), self.out, self.out.parent, self.config.results):
+                _flush(path)
+        except OSError as error:
+            raise writing_failed(self.out, error) from error
+
+    def _outcome(self, report: Mapping[str, Any], own: Mapping[str, float]) -> Outcome:
+        folder = f"{self.job.case_id}/{self.job.job}"
+        objects = [
+            Made(
+                row["kind"],
+                row["sop_class_uid"],
+                row["sop_instance_uid"],
+                f"{folder}/{Path(row['path']).name}",
+            )
+            for row in report["objects"]
+        ]
+        probability = report["probability"] or {}
+        stages = {row["name"]: float(row["ms"]) for row in report["stages"]}
+        waited = max(0.0, self.claimed - self.since) * 1000
+        total = max(0.0, time.time() - self.since) * 1000
+        return Outcome(
+            status=report["status"],
+            reason=report["reason"],
+            probability=probability.get("value"),
+            low=probability.get("low"),
+            high=probability.get("high"),
+            result=folder,
+            stages={"queued": waited, **own, **stages, "total": total},
+            sends=sends_to(self.config.destinations, report["status"], self.case.calling, objects),
+        )
+
+
+def begin(config: Config, database: Database, job: Job) -> CaseRun:
+    """What is known of a job that has just been claimed.
+
+    Raises:
+        InputError: If the store has no such study.
+    """
+    case = worklist.case(database, job.case_id)
+    rows = database.rows("SELECT created, started FROM jobs WHERE job = ?", (job.job,))
+    if case is None or not rows:
+        raise InputError(f"The store has no case {job.case_id}; it was changed by another program.")
+    since = max(case.last_received, float(rows[0]["created"]))
+    return CaseRun(config, job, case, since, float(rows[0]["started"]))
+
+
+def _headers(study: Path) -> "tuple[Dataset, ...]":
+    """Headers of the images of a study that was refused: its report refers to them."""
+    from scanside.runtime.dicom.header import read_instance
+
+    found = []
+    for path in sorted(study.rglob("*")):
+        if path.is_file():
+            with suppress(ImageReadError):
+                found.append(read_instance(path).header)
+    return tuple(found)
+
+
+def _flush(path: Path) -> None:
+    """fsync a file or folder: the store must not know of a result that a power cut takes away."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -6,16 +6,26 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_data_element
 
 from scanside.runtime.dicom.bvalue import BValue, b_value
 from scanside.runtime.dicom.frames import Frame, frames_of
-from scanside.runtime.dicom.header import Instance, read_instance
+from scanside.runtime.dicom.header import Instance, quiet, read_instance
+from scanside.runtime.dicom.select import choose_volume, judge
+from scanside.runtime.dicom.study import index_study
 from tests.support.shared_data import shared_data
 
 REAL = {
     "prostatex_0000/6.000000-ep2ddifftraDYNDIST-69284": ({50: 19, 400: 19, 800: 19}, "Siemens (0019,100C)"),
     "prostatex_0000/4.000000-t2tsetra-00702": ({None: 19}, None),
+    "prostatex_0000/7.000000-ep2ddifftraDYNDISTADC-48780": ({800: 19}, "Siemens (0019,100C)"),
+    "prostatex_0000/8.000000-ep2ddifftraDYNDISTCALCBVAL-83202": ({1000: 19}, "Siemens (0019,100C)"),
+    "qin_prostate_adc_seg/ADC": ({1400: 20}, "GE (0043,1039)"),
+    "qin_prostate_adc_seg/seg": ({None: 80}, None),
+    "headers_dicom2nifti/generic/compressed_rle/001": ({None: 4}, None),
     "ge_dwi_r2": ({0: 2, 1000: 12}, None),
     "headers_dicom2nifti/ge/dti/001_implicit": ({0: 4, 1000: 4}, "GE (0043,1039)"),
     "philips_dwi_multib": ({0: 20, 2: 20, 2000: 20}, "DiffusionBValue (0018,9087)"),
@@ -41,6 +51,126 @@ def test_real_files(folder: str) -> None:
     assert Counter(None if b is None else b.group for b in found) == expected
     if source is not None:
         assert {b.source for b in found if b is not None} == {source}
+
+
+# What follows from them: volume → the sequence it can be, or why it is no DWI.
+NOT_DIFFUSION, MAP, RANGE, FEW = "is not diffusion", "is a map", "no b-value from 700", "fewer than 5"
+DECIDED = {
+    "prostatex_0000": {
+        "4 't2_tse_tra'": "t2w",
+        "6 'ep2d_diff_tra_DYNDIST' b=50": "b0",
+        "6 'ep2d_diff_tra_DYNDIST' b=400": RANGE,
+        "6 'ep2d_diff_tra_DYNDIST' b=800": "dwi",
+        "7 'ep2d_diff_tra_DYNDIST_ADC' b=800": "adc",
+        "8 'ep2d_diff_tra_DYNDISTCALC_BVAL' b=1000": "dwi",  # fits, but measured ones go before it
+    },
+    "ge_dwi_r2": {"1 'Ax DWI TENSOR R2' b=0": RANGE, "1 'Ax DWI TENSOR R2' b=1000": "dwi"},
+    "headers_dicom2nifti/ge/dti/001_implicit": {
+        "10 'no description' b=0": RANGE,
+        "10 'no description' b=1000": FEW,
+    },
+    "headers_dicom2nifti/philips/dti/002": {
+        "601 'no description' b=0": RANGE,
+        "601 'no description' b=40": RANGE,
+        "601 'no description' b=273": RANGE,
+        "601 'no description' b=800": FEW,
+    },
+    "headers_dicom2nifti/generic/compressed_rle/001": {"4 'no description'": NOT_DIFFUSION},
+    "headers_dicom2nifti/hitachi/anatomical/001": {"10 'no description'": NOT_DIFFUSION},
+    "philips_dwi_multib": {
+        "2301 'DTIphase_S2MB2' b=0": RANGE,
+        "2301 'DTIphase_S2MB2' b=2": RANGE,
+        "2301 'DTIphase_S2MB2' b=2000": RANGE,
+    },
+    "philips_abdomen_dwi_phantom": {"201 'AX_DWI_PH_0mmRL' b=1500": FEW},
+    "philips_enhanced_fieldmap": {"801 'B0 NS'": NOT_DIFFUSION},
+    "siemens_xa30_enhanced/11_DWI_dir80_PA": {"11 'DWI_dir80_PA_ADC'": "adc"},
+    "siemens_xa30_enhanced/12_DWI_dir80_PA": {"12 'DWI_dir80_PA_TRACEW' b=2500": RANGE},
+    "siemens_xa30_enhanced/16_DWI_dir80_PA": {"16 'DWI_dir80_PA_TENSOR_B0' b=0": RANGE},
+    "siemens_xa30_enhanced/9_gre_field_mapping": {"9 'gre_field_mapping'": MAP},
+    "abdomen_scan_002_adc": {"602 'DIFF B500' b=500": "adc"},  # Canon: the map carries a b-value
+    "abdomen_scan_002_t2": {"901 'AX T2'": "t2w"},
+    "abdomen_siemens_overlay": {"18 'marked lesion<MPR Collection>'": NOT_DIFFUSION},
+    "qin_prostate_adc_seg/ADC": {"901 'Apparent Diffusion Coefficient' b=1400": "adc"},
+}
+
+
+@pytest.mark.parametrize("folder", DECIDED)
+def test_decisions_on_real_files(folder: str) -> None:
+    study = index_study(shared_data("dicom", *folder.split("/")))
+    dwi, _ = choose_volume("dwi", study.volumes) if folder == "prostatex_0000" else (None, ())
+    for volume in study.volumes:
+        judged = {
+            kind: judge(kind, volume, study.volumes, dwi.volume if dwi else None)
+            for kind in ("t2w", "dwi", "b0", "adc")
+        }
+        fits = [kind for kind, made in judged.items() if made.score is not None]
+        decision = DECIDED[folder][volume.name]
+        if fits:
+            assert fits == [decision], (volume.name, judged)
+        else:
+            assert decision in judged["dwi"].reason, (volume.name, judged)
+    assert {volume.name for volume in study.volumes} == set(DECIDED[folder])
+
+
+def test_no_real_file_is_left_out() -> None:
+    root = shared_data("dicom")
+    folders = {file.parent.relative_to(root).as_posix() for file in root.rglob("*") if file.is_file()}
+    assert folders - {"LICENSES_cmbcrc"} == set(REAL)
+    decided = {folder for folder in REAL if not folder.startswith("prostatex")} - {"qin_prostate_adc_seg/seg"}
+    assert decided | {"prostatex_0000"} == set(DECIDED)
+
+
+PRIVATE = {
+    "prostatex_0000/6.000000-ep2ddifftraDYNDIST-69284": 0x0019,
+    "ge_dwi_r2": 0x0043,
+    "headers_dicom2nifti/ge/dti/001_implicit": 0x0043,
+    "philips_dwi_multib": 0x2001,
+    "philips_abdomen_dwi_phantom": 0x2001,
+    "qin_prostate_adc_seg/ADC": 0x0043,
+}
+
+
+def as_unknown(header: Dataset) -> None:
+    """Private attributes as an archive leaves them that takes implicit VR and does not know them: UN, and bytes."""
+    for tag in [element.tag for element in header if element.tag.is_private and element.VR != "SQ"]:
+        buffer = DicomBytesIO()
+        buffer.is_little_endian, buffer.is_implicit_VR = True, True
+        write_data_element(buffer, header[tag])
+        header[tag] = DataElement(tag, "UN", buffer.getvalue()[8:])
+
+
+@pytest.mark.parametrize("folder", PRIVATE)
+@pytest.mark.parametrize("creators", ["kept", "dropped", "another's"])
+def test_real_private_tags_that_an_archive_no_longer_knows(folder: str, creators: str) -> None:
+    """Alike without their VR; without any creator by the manufacturer; and never by another's creator."""
+    group, maker = PRIVATE[folder], shared_data("dicom", *folder.split("/"))
+    for file in sorted(maker.iterdir())[::5]:
+        header = read_instance(file).header
+        header.pop("DiffusionBValue", None)
+        expected = b_value(Frame(Instance(file, header)))
+        assert expected is not None and f"({group:04X}," in expected.source
+        with quiet():
+            as_unknown(header)
+        for tag in (group << 16 | block for block in range(0x10, 0x100)):
+            if creators != "kept":
+                header.pop(tag, None)
+        if creators == "another's":
+            header[group << 16 | 0x10] = DataElement(group << 16 | 0x10, "LO", "ACME 1.0")
+        found = b_value(Frame(Instance(file, header)))
+        if creators == "another's":
+            assert found is None or "(" not in found.source
+        else:
+            assert found == expected
+
+
+def test_nothing_is_made_up_for_real_files_without_any_creator_of_an_unknown_maker() -> None:
+    file = min(shared_data("dicom", "ge_dwi_r2").iterdir())
+    header = read_instance(file).header
+    header.pop("DiffusionBValue", None)
+    del header[0x00430010]
+    header.Manufacturer = "UNKNOWN"
+    assert b_value(Frame(Instance(file, header))) is None
 
 
 def frame(**attributes: Any) -> Frame:
@@ -111,6 +241,61 @@ def test_uih_groups_by_nominal_and_fits_with_actual(vr: str) -> None:
     assert b_value(made) == BValue(1000.0, 929.75, "UIH (0065,100A)")
     alone = private(0x0065, 0x09, vr, written(929.75), "Image Private Header")
     assert b_value(alone) == BValue(929.75, 929.75, "UIH (0065,1009)")
+
+
+@pytest.mark.parametrize(
+    ("attributes", "expected"),
+    [
+        ({"Manufacturer": "TOSHIBA", "DiffusionBValue": 1500.0}, 1500),
+        ({"Manufacturer": "CANON_MEC", "ImageComments": "b=1500(0.445,0.000,0.895)"}, 1500),
+        ({"Manufacturer": "CANON_MEC", "ImageComments": "b=0(0.000,0.000,0.000)"}, 0),
+        ({"Manufacturer": "SIEMENS", "ImageComments": "b=1500(0.445,0.000,0.895)"}, None),
+        ({"Manufacturer": "TOSHIBA", "ImageComments": "Reference volume"}, None),
+    ],
+)
+def test_canon(attributes: dict[str, Any], expected: float | None) -> None:
+    assert value(frame(**attributes)) == expected
+
+
+def test_philips_states_zero_on_everything() -> None:
+    ffe = private(
+        0x2001, 0x03, "FL", 0.0, "Philips Imaging DD 001", Manufacturer="Philips", ScanningSequence="GR"
+    )
+    assert b_value(ffe) == BValue(0.0, 0.0, "Philips (2001,1003)")  # select.py decides that it is no DWI
+
+
+@pytest.mark.parametrize(
+    ("creator", "sequence_name", "expected", "source"),
+    [
+        ("SIEMENS MR HEADER", "*ep_b1000#6", 1000, "Siemens (0019,100C)"),  # E11, classic
+        ("SIEMENS MR HEADER", "ep_b2500t", 2500, "Siemens (0019,100C)"),  # XA30, interoperability objects
+        (None, "*ep_b1000#6", 1000, "SequenceName '*ep_b1000#6'"),
+    ],
+)
+def test_siemens_classic(creator: str | None, sequence_name: str, expected: int, source: str) -> None:
+    made = frame(Manufacturer="SIEMENS", SequenceName=sequence_name)
+    if creator:
+        made = private(0x0019, 0x0C, "IS", str(expected), creator, SequenceName=sequence_name)
+    assert b_value(made) == BValue(expected, expected, source)
+
+
+def test_enhanced_objects_state_it_per_frame() -> None:
+    item, diffusion = Dataset(), Dataset()
+    diffusion.DiffusionBValue, diffusion.DiffusionDirectionality = 800.0, "ISOTROPIC"
+    item.MRDiffusionSequence = [diffusion]
+    header = frame(DiffusionBValue=0.0).instance
+    assert b_value(Frame(header, 0, (item,))) == BValue(800.0, 800.0, "MRDiffusionSequence")
+
+
+@pytest.mark.parametrize("damaged", [b"", b"\xff\xff", b"abc", b"1e9999", b"-5", b"NaN", b"\x00" * 7])
+def test_damaged_private_values_count_as_absent(damaged: bytes) -> None:
+    for group, element, creator in (
+        (0x0019, 0x0C, "SIEMENS MR HEADER"),
+        (0x0043, 0x39, "GEMS_PARM_01"),
+        (0x2001, 0x03, "Philips Imaging DD 001"),
+        (0x0065, 0x09, "Image Private Header"),
+    ):
+        assert value(private(group, element, "UN", damaged, creator, ScanningSequence="EP")) is None
 
 
 def test_without_any_creator_the_manufacturer_must_be_the_vendor() -> None:

@@ -7,6 +7,8 @@ import numpy.typing as npt
 from pydicom.multival import MultiValue
 
 from scanside.runtime.dicom.frames import Frame
+from scanside.runtime.dicom.header import one_line
+from scanside.runtime.dicom.private import raw_value
 from scanside.runtime.errors import GeometryError
 
 SAME_PLACE_MM = 0.01
@@ -86,11 +88,13 @@ def _value(frame: Frame, label: str) -> str:
             else str(value)
         )
     header, tag = frame.instance.header, int(label[-10:-1].replace(",", ""), 16)
-    value = header[tag].value if tag in header else None
+    value = raw_value(header, tag)
     value = value.decode("ascii", "replace") if isinstance(value, bytes) else value
     return str(value[0] if isinstance(value, MultiValue) else value).split("\\")[0].strip("\0 ")
 
 
 def _list(values: set[str], shown: int = 6) -> str:
-    ordered = sorted(values, key=lambda v: (float(v), v) if v.replace(".", "", 1).isdigit() else (0.0, v))
+    ordered = sorted(
+        map(one_line, values), key=lambda v: (float(v), v) if v.replace(".", "", 1).isdigit() else (0.0, v)
+    )
     return ", ".join(ordered[:shown]) + (", …" if len(ordered) > shown else "")

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydicom.dataset import Dataset
 
-from scanside.runtime.dicom.header import Instance, attribute, whole
+from scanside.runtime.dicom.header import Instance, attribute, one_line, whole
 from scanside.runtime.errors import GeometryError, InputError
 
 _GROUP_OF = {
@@ -108,7 +108,9 @@ def _frames(instance: Instance) -> list[Frame]:
     header, path = instance.header, instance.path
     photometric = str(attribute(header, "PhotometricInterpretation") or "MONOCHROME2")
     if (whole(header, "SamplesPerPixel") or 1) != 1 or not photometric.startswith("MONOCHROME"):
-        raise InputError(f"{path} is a colour image ({photometric}); pass the original grey-scale series.")
+        raise InputError(
+            f"{path} is a colour image ({one_line(photometric)}); pass the original grey-scale series."
+        )
     if "MOSAIC" in (attribute(header, "ImageType") or ()):
         raise InputError(f"{path} is a Siemens mosaic; export the series as single slices or as enhanced MR.")
     per_frame = attribute(header, "PerFrameFunctionalGroupsSequence")

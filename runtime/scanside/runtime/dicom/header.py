@@ -158,6 +158,13 @@ def whole(dataset: Dataset, keyword: str) -> int | None:
         return None
 
 
+def one_line(words: object, longest: int = 64) -> str:
+    """Text of a header as it may stand in a sentence: one line of characters that print."""
+    plain = "".join(letter if letter.isprintable() else " " for letter in str(words))
+    plain = " ".join(plain.split())
+    return plain if len(plain) <= longest else plain[: longest - 1] + "…"
+
+
 def _lost_its_end(header: Dataset) -> bool:
     """Whether an image has no size: pydicom takes a file cut between two elements for a shorter one."""
     return "Image Storage" in header.SOPClassUID.name and not has_pixels(header)

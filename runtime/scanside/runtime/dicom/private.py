@@ -53,7 +53,7 @@ def private_value(header: Dataset, tag: Private) -> Any:
     if not claimed and made_by(header, tag.vendor):
         mine = [0x10]
     for block in mine:
-        value = _value(header, tag.group << 16 | block << 8 | tag.element)
+        value = raw_value(header, tag.group << 16 | block << 8 | tag.element)
         if value is not None:
             return _decoded(value, tag)
     return None
@@ -75,15 +75,15 @@ def _decoded(value: Any, tag: Private) -> Any:
 
 
 def _text(header: Dataset, tag: int) -> str:
-    value = _value(header, tag)
+    value = raw_value(header, tag)
     if value is None:
         return ""
     return (value.decode("ascii", "replace") if isinstance(value, bytes) else str(value)).strip("\0 ")
 
 
-def _value(header: Dataset, tag: int) -> Any:
-    """None where the element is absent or damaged: pydicom converts on access and raises what the conversion raises."""
+def raw_value(header: Dataset, tag: int) -> Any:
+    """The value of any element; None where the element is absent or damaged."""
     try:
         return header[tag].value if tag in header else None
-    except Exception:
+    except Exception:  # pydicom converts on access and raises what the conversion raises
         return None

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pydicom.dataset import Dataset
 
-from scanside.runtime.dicom.header import Instance, attribute, has_pixels, quiet, read_instance
+from scanside.runtime.dicom.header import Instance, attribute, has_pixels, one_line, quiet, read_instance
 from scanside.runtime.errors import InputError
 from scanside.runtime.images.names import files_in, has_dicom_mark
 from scanside.runtime.volume import Geometry
@@ -78,7 +78,7 @@ def find_series(path: Path) -> list[Instance]:
     instances = [read_instance(file) for file in files]
     images = [instance for instance in instances if _is_image(instance.header)]
     if not images:
-        kinds = sorted({str(attribute(instance.header, "Modality")) for instance in instances})
+        kinds = sorted({one_line(attribute(instance.header, "Modality")) for instance in instances})
         what = f"only objects without images ({', '.join(kinds)})" if kinds else "no DICOM files"
         raise InputError(f"{path} holds {what}; pass the folder of one image series.")
     with quiet():
@@ -117,4 +117,4 @@ def _refuse_several_series(path: Path, images: list[Instance]) -> None:
 def _describe(header: Dataset, count: int) -> str:
     number = attribute(header, "SeriesNumber")
     description = attribute(header, "SeriesDescription") or "no description"
-    return f"{'no number' if number is None else number} '{description}' ({count} files)"
+    return f"{'no number' if number is None else number} '{one_line(description)}' ({count} files)"

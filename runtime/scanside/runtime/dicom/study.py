@@ -15,7 +15,7 @@ from scanside.runtime.dicom.bvalue import BValue, b_value, without_gradient
 from scanside.runtime.dicom.duplicates import SAME_PLACE_MM
 from scanside.runtime.dicom.frames import Frame, frames_of
 from scanside.runtime.dicom.grid import regular_grid
-from scanside.runtime.dicom.header import Instance, attribute, has_pixels, quiet, read_instance
+from scanside.runtime.dicom.header import Instance, attribute, has_pixels, one_line, quiet, read_instance
 from scanside.runtime.dicom.private import Private, private_value
 from scanside.runtime.dicom.series import NOT_PICTURES, has_dicom_name
 from scanside.runtime.errors import ImageReadError, InputError
@@ -51,7 +51,7 @@ class SeriesVolume:
         words = (
             attribute(header, "SeriesDescription") or attribute(header, "ProtocolName") or "no description"
         )
-        return f"{'no number' if number is None else number} '{_one_line(words)}'"
+        return f"{'no number' if number is None else number} '{one_line(words)}'"
 
     @property
     def name(self) -> str:
@@ -128,13 +128,6 @@ def _volume(frames: list[Frame], series_uid: str, b: BValue | None) -> SeriesVol
     except InputError as error:
         return replace(unproven, problem=str(error))
     return SeriesVolume(folder, series_uid, tuple(frames), b, geometry, None)
-
-
-def _one_line(words: object, longest: int = 64) -> str:
-    """Text of a header as it may stand in a sentence: one line of characters that print."""
-    plain = "".join(letter if letter.isprintable() else " " for letter in str(words))
-    plain = " ".join(plain.split())
-    return plain if len(plain) <= longest else plain[: longest - 1] + "…"
 
 
 def _files_below(folder: Path) -> list[Path]:

@@ -98,7 +98,7 @@ def _refuse_twice(images: Mapping[str, SequenceImage]) -> None:
             continue
         key: object = image.path.resolve()
         if image.source is not None:
-            key = frozenset((str(f.instance.header.SOPInstanceUID), f.index) for f in image.source.frames)
+            key = frozenset((f.instance.path.resolve(), f.index) for f in image.source.frames)
         if key in found:
             raise InputError(
                 f"{found[key]} and {name} are the same images ({image.series}); choose another series for one of them."

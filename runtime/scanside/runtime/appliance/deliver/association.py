@@ -1,0 +1,172 @@
+"""An association to a destination, as a context manager whose failures are sentences."""
+
+import contextlib
+import socket
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from scanside.runtime.appliance.config import Config, DicomDestination
+from scanside.runtime.appliance.deliver.reach import (
+    DeliveryError,
+    cut_after,
+    limit_waits,
+    why_unreachable,
+)
+
+EXPLICIT, IMPLICIT = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2"
+
+
+class AssociationError(DeliveryError):
+    """No association came about, so that nothing was sent."""
+
+
+class ContextError(AssociationError):
+    """The peer takes none of what was offered."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """A presentation context to propose.
+
+    Attributes:
+        sop_class: Abstract syntax.
+        syntaxes: Transfer syntaxes, the preferred one first.
+    """
+
+    sop_class: str
+    syntaxes: tuple[str, ...] = (EXPLICIT, IMPLICIT)
+
+
+class Association:
+    """What is open. Operations go through `within`, which ends one that takes too long."""
+
+    def __init__(self, open_: Any, connection: socket.socket | None, seconds: float) -> None:
+        self._open, self._connection, self._seconds = open_, connection, seconds
+
+    @property
+    def alive(self) -> bool:
+        """Whether anything more can be sent."""
+        return bool(self._open.is_established)
+
+    def accepts(self, sop_class: str) -> bool:
+        """Whether the peer takes a SOP class."""
+        return any(str(context.abstract_syntax) == sop_class for context in self._open.accepted_contexts)
+
+    @contextmanager
+    def within(self, extra: float = 0.0) -> Iterator[Any]:
+        """pynetdicom's association for one operation, which may take the configured seconds and `extra`."""
+        self._open.dimse_timeout = self._seconds + extra
+        with cut_after(self._connection, 2 * self._seconds + extra):
+            yield self._open
+
+
+def our_title(config: Config) -> str:
+    """AE title under which we send and are answered."""
+    return config.send.ae_title or config.receive.ae_title
+
+
+@contextmanager
+def associate(
+    destination: DicomDestination,
+    config: Config,
+    contexts: Sequence[Context],
+    *,
+    seconds: float | None = None,
+    events: Callable[[Any], int] | None = None,
+) -> Iterator[Association]:
+    """Open an association; it is released at the end, or aborted after an error.
+
+    Args:
+        seconds: For each answer of the peer; default: as configured.
+        events: Takes N-EVENT-REPORT.
+
+    Raises:
+        ContextError: If the peer takes none of the contexts.
+        AssociationError: If no association comes about.
+        ScansideError: If the TLS files cannot be used.
+    """
+    from pynetdicom import AE, evt
+
+    wait = config.send.timeout_seconds if seconds is None else seconds
+    entity = AE(our_title(config))
+    entity.acse_timeout = entity.dimse_timeout = entity.connection_timeout = wait
+    entity.network_timeout = None  # the association is ours to end
+    for context in contexts:
+        entity.add_requested_context(context.sop_class, list(context.syntaxes))
+    connections: list[socket.socket] = []
+
+    def opened(event: Any) -> None:
+        connections.append(event.assoc.dul.socket.socket)
+        limit_waits(connections[0], wait)
+
+    handlers: list[tuple[Any, Any]] = [(evt.EVT_CONN_OPEN, opened)]
+    if events is not None:
+        handlers.append((evt.EVT_N_EVENT_REPORT, lambda event: (events(event), None)))
+    tls = _context(destination)
+    begun = time.monotonic()
+    with _words(destination):
+        made = entity.associate(
+            destination.host,
+            destination.port,
+            ae_title=destination.ae_title,
+            tls_args=(tls, destination.host) if tls else None,
+            evt_handlers=handlers,
+        )
+    if not made.is_established:
+        late = time.monotonic() - begun >= wait
+        raise _refusal(destination, made, tls, bool(connections), late, wait)
+    connection = connections[0] if connections else None
+    try:
+        yield Association(made, connection, wait)
+        with cut_after(connection, 2 * wait):
+            if made.is_established:
+                made.release()
+    finally:
+        if made.is_established:
+            with cut_after(connection, wait):
+                made.abort()
+
+
+def _context(destination: DicomDestination) -> Any:
+    from scanside.runtime.appliance.tls import client_context
+
+    return client_context(destination.tls) if destination.tls else None
+
+
+@contextmanager
+def _words(destination: DicomDestination) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, RuntimeError) as error:  # such as a host name that does not resolve
+        raise AssociationError(
+            f"{destination.name} cannot be reached at {destination.host}:{destination.port}; check its address."
+        ) from error
+
+
+def _refusal(
+    destination: DicomDestination, made: Any, tls: Any, connected: bool, late: bool, wait: float
+) -> AssociationError:
+    name = destination.name
+    where = f"{name} cannot be reached at {destination.host}:{destination.port}"
+    if made.is_rejected:
+        said = "unknown reason"
+        with contextlib.suppress(AttributeError, KeyError, ValueError):
+            said = str(made.acceptor.primitive.reason_str).lower()
+        return AssociationError(f"{name} refused the association ({said}); check the AE titles at both ends.")
+    if made.rejected_contexts:
+        kinds = sorted({str(context.abstract_syntax.name) for context in made.rejected_contexts})
+        return ContextError(
+            f"{name} does not take {', '.join(kinds)}; allow it there, or leave it out by a rule."
+        )
+    if not connected:
+        why = why_unreachable(destination.host, destination.port, tls, wait)
+        return AssociationError(f"{where} ({why}); check that it runs.")
+    if late:
+        return AssociationError(
+            f"{name} did not answer the request for an association within {wait:g} s; check it."
+        )
+    hint = ", or does not accept our certificate" if tls else ""
+    return AssociationError(f"{name} ended the connection before an association; it may be busy{hint}.")

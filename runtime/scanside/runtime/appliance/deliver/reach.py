@@ -1,0 +1,80 @@
+"""Reaching a destination: why it does not work, when it is tried again, and how long a socket may hang."""
+
+import contextlib
+import random
+import socket
+import ssl
+import struct
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from scanside.runtime.appliance.config import Send
+from scanside.runtime.errors import OutputError
+
+SLOWEST = 256 * 1024
+"""Bytes per second that a peer has to take at least; on top of that comes its time for an answer."""
+
+
+class DeliveryError(OutputError):
+    """A destination did not take what it was sent."""
+
+
+def backoff(send: Send, attempts: int) -> float:
+    """Seconds before the next attempt: doubled for each one, up to a limit, ± 20 % lest all come at once.
+
+    Args:
+        attempts: Failed ones before this.
+    """
+    wait = min(send.retry_seconds * 2 ** min(attempts, 40), send.retry_most_seconds)
+    return wait * random.uniform(0.8, 1.2)
+
+
+def why_unreachable(host: str, port: int, context: ssl.SSLContext | None, seconds: float) -> str:
+    """Connect once more, only to learn what is wrong; returns half a sentence."""
+    try:
+        with socket.create_connection((host, port), timeout=seconds) as plain:
+            if context is None:
+                return "it closed the connection"
+            with context.wrap_socket(plain, server_hostname=host):
+                return "it closed the connection; perhaps it does not accept our certificate"
+    except ssl.SSLCertVerificationError as error:
+        return f"its certificate is not accepted: {error.verify_message}"
+    except ssl.SSLError as error:
+        return f"TLS failed: {(error.reason or 'handshake').lower().replace('_', ' ')}"
+    except TimeoutError:
+        return f"no answer within {seconds:g} s"
+    except socket.gaierror:
+        return "the name of its host is not known"
+    except OSError as error:
+        return (error.strerror or type(error).__name__).lower()
+
+
+def limit_waits(connection: socket.socket, seconds: float) -> None:
+    """Let the kernel end every single read and write that takes too long.
+
+    pynetdicom reads and writes without a time-out; a peer that stops in the middle would hold its thread for ever.
+    """
+    limit = struct.pack("ll", int(seconds), int(seconds % 1 * 1e6))
+    with contextlib.suppress(OSError):
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+
+
+@contextmanager
+def cut_after(connection: socket.socket | None, seconds: float) -> Iterator[None]:
+    """Shut a connection down when the block takes too long: for peers that drip."""
+
+    def cut() -> None:
+        with contextlib.suppress(OSError):
+            if connection is not None:
+                connection.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(seconds, cut)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

@@ -15,6 +15,7 @@ from scanside.runtime.dicom.codes import Code
 from scanside.runtime.dicom.header import quiet
 from scanside.runtime.dicom.segments import (
     fix_dimension_uid,
+    fix_frame_numbers,
     reference_headers,
     refuse_unfit,
     segment_description,
@@ -124,14 +125,12 @@ def numbered_segments(mask: Mask, labels: Mapping[str, int]) -> Mask:
 def _segmentation(
     numbered: Mask, labels: list[str], series: DicomSeries, stamp: Stamp, options: SegOptions
 ) -> Any:
-    # Slices in the order in which highdicom counts the source's frames.
-    frames = numbered[np.argsort([frame.index for frame in series.frames], kind="stable")]
-    content = hashlib.sha256(frames.tobytes()).hexdigest()
+    content = hashlib.sha256(numbered.tobytes()).hexdigest()
     seeds = (content,) if options.encoding == "BINARY" else (content, options.encoding)
     headers = reference_headers(series)
     segmentation = highdicom.seg.Segmentation(
         source_images=headers,
-        pixel_array=frames,
+        pixel_array=numbered,
         segmentation_type=highdicom.seg.SegmentationTypeValues[options.encoding],
         segment_descriptions=[
             segment_description(
@@ -145,11 +144,12 @@ def _segmentation(
         ],
         series_instance_uid=stamp.uid("seg series", *seeds),
         sop_instance_uid=stamp.uid("seg", *seeds),
-        omit_empty_frames=bool(frames.any()),
+        omit_empty_frames=bool(numbered.any()),
         content_label="SCANSIDE",
         content_description=f"Automatic segmentation, {NOTICE}",
         **stamp.series("seg", headers[0], f"{stamp.algorithm.name} SEG"),
     )
+    fix_frame_numbers(segmentation, series)
     fix_dimension_uid(segmentation, stamp.uid("seg dimension", *seeds))
     stamp.finish(segmentation, headers[0])
     return segmentation

@@ -68,7 +68,9 @@ def reference_headers(series: DicomSeries) -> list[Dataset]:
     """Copies of the headers, in the form and with the geometry that highdicom takes over from its sources.
 
     highdicom wants cosines that are equal to the last digit, and orientation and pixel measures in the shared
-    groups; GE and Siemens XA deliver neither. Distance between slices is the gate's, not the header's.
+    groups; GE and Siemens XA deliver neither. Distance between slices is the gate's, not the header's. A multi-frame
+    object is shown as if it held the series' frames alone, in z order (it may hold several b-values): see
+    `fix_frame_numbers`.
     """
     first, step = series.frames[0], series.geometry.spacing[0]
     common = {
@@ -85,7 +87,28 @@ def reference_headers(series: DicomSeries) -> list[Dataset]:
         setattr(measures, keyword, value)
     shared = next(iter(attribute(series.headers[0], "SharedFunctionalGroupsSequence") or ()), Dataset())
     shared = source_header(shared, PlaneOrientationSequence=[plane], PixelMeasuresSequence=[measures])
-    return [source_header(header, SharedFunctionalGroupsSequence=[shared]) for header in series.headers]
+    return [
+        source_header(
+            series.headers[0],
+            NumberOfFrames=len(series.frames),
+            SharedFunctionalGroupsSequence=[shared],
+            PerFrameFunctionalGroupsSequence=[frame.groups[0] for frame in series.frames],
+        )
+    ]
+
+
+def fix_frame_numbers(segmentation: Any, series: DicomSeries) -> None:
+    """Name source frames by their number in the source object, not in the one that highdicom was shown."""
+    if not series.frames[0].groups:
+        return
+    sources = {  # by identity: highdicom gives frames of several segments one item
+        id(source): source
+        for group in segmentation.PerFrameFunctionalGroupsSequence
+        for derivation in group.get("DerivationImageSequence") or ()
+        for source in derivation.SourceImageSequence
+    }
+    for source in sources.values():
+        source.ReferencedFrameNumber = series.frames[int(source.ReferencedFrameNumber) - 1].index + 1
 
 
 def fix_dimension_uid(segmentation: Any, uid: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydicom import config
 from pydicom.charset import convert_encodings
 from pydicom.datadict import keyword_for_tag, tag_for_keyword
-from pydicom.dataset import Dataset, FileDataset
+from pydicom.dataset import Dataset
 from pydicom.valuerep import DA, DT, TM, VR, validate_value
 
 from scanside.runtime.dicom.header import attribute
@@ -41,7 +41,10 @@ _TYPE_2 = (
 )
 """Attributes that every object must carry, if only empty; anonymised sources may lack them."""
 
-_STUDY_MOMENT = (tag_for_keyword("StudyDate"), tag_for_keyword("StudyTime"))
+_OF_STUDY = {
+    tag_for_keyword(keyword)
+    for keyword in ("StudyDate", "StudyTime", "ProcedureCodeSequence", "AdmittingDiagnosesCodeSequence")
+}
 _NARROW = {VR.AS, VR.CS, VR.DA, VR.DS, VR.DT, VR.IS, VR.TM}
 _TEXT = {VR.LO, VR.LT, VR.PN, VR.SH, VR.ST, VR.UC, VR.UT}
 _MOMENTS = (
@@ -154,16 +157,17 @@ def source_header(header: Dataset, **changes: Any) -> Dataset:
     """A shallow copy of a header, fit to hand patient and study on.
 
     What identifies patient and study is kept as it is. Attributes of type 2 that are missing are added empty. Dates,
-    times, ages, sexes and numbers that break their value representation are left out (emptied, where type 2): no
-    object may carry them.
+    times, ages, sexes and numbers that break their value representation, and codes without a value, are left out
+    (emptied, where type 2): no object may carry them.
 
     Args:
         changes: Attributes to replace, by keyword.
     """
     copy = Dataset()
     copy.update(header)
-    if isinstance(header, FileDataset):
-        copy.file_meta = header.file_meta
+    if "SOPClassUID" in header:  # a whole object, not a functional group of one
+        if hasattr(header, "file_meta"):
+            copy.file_meta = header.file_meta
         changes = dict.fromkeys((word for word in _TYPE_2 if word not in header), "") | changes
         changes |= {word: None for word in _broken(header) if word not in changes}
         if str(attribute(header, "PatientSex") or "M") not in ("M", "F", "O"):
@@ -238,15 +242,23 @@ def _fits(text: str, charset: list[str]) -> bool:
 def _broken(header: Dataset) -> list[str]:
     """Keywords of patient and study attributes whose value breaks the rules of its representation."""
     found, tags = [], header.keys()
-    for tag in (tag for tag in tags if tag.group == 0x0010 or tag in _STUDY_MOMENT):
+    for tag in (tag for tag in tags if tag.group == 0x0010 or tag in _OF_STUDY):
         try:
             element = header[tag]
-            if element.VR in _NARROW:
+            if element.VR == VR.SQ and element.keyword.endswith("CodeSequence"):
+                if not all(_is_code(item) for item in element.value):
+                    found.append(tag)
+            elif element.VR in _NARROW:
                 for value in element.value if element.VM > 1 else [element.value]:
                     validate_value(element.VR, str(value or ""), config.RAISE)
         except Exception:  # pydicom converts on access and raises what the conversion raises
-            found.append(keyword_for_tag(tag))
-    return [keyword for keyword in found if keyword]
+            found.append(tag)
+    return [keyword for tag in found if (keyword := keyword_for_tag(tag))]
+
+
+def _is_code(item: Dataset) -> bool:
+    """Whether an item has a code's value (PS3.3 8.8)."""
+    return any(attribute(item, word) for word in ("CodeValue", "LongCodeValue", "URNCodeValue"))
 
 
 def _number(source: Dataset) -> int:

@@ -83,11 +83,8 @@ def region_of(bundle: Bundle) -> Code | None:
 
 def tidy(words: str, result: StudyResult) -> str:
     """A sentence without folders of this machine: a path is no business of an archive's."""
-    if result.study is not None:
-        for path in {result.study.path, *(image.path for image in result.study.images.values())}:
-            words = words.replace(f"{path}/", "").replace(
-                str(path), "The study" if words.startswith(str(path)) else "the study"
-            )
+    if result.study is not None and words.startswith(start := str(result.study.path)):
+        words = f"The study{words.removeprefix(start)}"
     return re.sub(r"(?<![\w.:])/(?:[\w.+-]+/)+([\w.+-]+)", r"\1", words)
 
 

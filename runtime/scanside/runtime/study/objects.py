@@ -217,7 +217,7 @@ def _write_seg(
         done.trackings[role, number] = (f"{role} lesion {number}", stamp.uid("lesion", role, str(number)))
     if image.source is None:
         return
-    how = SegOptions(options.encoding, options.moment, options.series_offset, region_of(bundle), role)
+    how = SegOptions(options.encoding, stamp.moment, options.series_offset, region_of(bundle), role)
     path, series = folder / f"{role}{SEG_ENDING}", image.source
     manifest = bundle.manifest
     with _allowed(f"{role}: ", done):
@@ -227,13 +227,14 @@ def _write_seg(
         )  # fmt: skip
         done.evidence.append(written)
         _add("seg", written, path, done)
+        segments = {int(segment.SegmentNumber): segment for segment in written.SegmentSequence}
         for number in own:
-            segment = written.SegmentSequence[number - 1]
+            segment = segments[number]
             tracking = (str(segment.TrackingID), str(segment.TrackingUID))
             reference = (str(written.SOPClassUID), str(written.SOPInstanceUID), number)
             done.trackings[role, number] = tracking
             done.segments[role, number] = (tracking, reference, series.series_instance_uid)
-    if path.exists():
+    if any(made.path == path for made in done.objects):
         slices = np.array([frame.numbers("ImagePositionPatient", 3) for frame in series.frames])
         check_seg(path, numbered_segments(mask, labels), series.geometry, slices)
 

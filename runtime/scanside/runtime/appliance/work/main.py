@@ -126,6 +126,7 @@ class Worker:
         """A person has cancelled it, more images came, or it took too long: nothing of it is kept."""
         log.info("no longer to be computed", extra=_about(begun.job))
         shutil.rmtree(begun.out, ignore_errors=True)
+        self._written(lambda: _let_go(self._database, begun.job.job))
 
     def _fail(self, job: Job, fault: Fault, backoff: float | None = None) -> None:
         work = self._config.work
@@ -157,6 +158,14 @@ class Worker:
     def close(self) -> None:
         """Free the networks."""
         self._engine.close()
+
+
+def _let_go(database: Database, job: int) -> None:
+    """Tell the supervisor that nothing is computed of a job any more: it would stop the worker at its deadline."""
+    with database.transaction() as write:
+        write.execute(
+            "UPDATE jobs SET stage = NULL, deadline = NULL WHERE job = ? AND state != ?", (job, State.RUNNING)
+        )
 
 
 def _about(job: Job) -> dict[str, object]:

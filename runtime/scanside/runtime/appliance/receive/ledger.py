@@ -1,0 +1,113 @@
+"""The store as the receiver uses it: one connection, in one thread, for all associations."""
+
+import logging
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+from scanside.runtime.appliance.receive.limits import Sparing
+from scanside.runtime.appliance.store import audit, intake, retention
+from scanside.runtime.appliance.store.database import Database
+from scanside.runtime.appliance.store.intake import RECEIVER, Added, pseudonym
+from scanside.runtime.appliance.store.records import Instance, Patient
+from scanside.runtime.errors import InputError, OutputError
+
+T = TypeVar("T")
+
+log = logging.getLogger("scanside.receive")
+
+
+class Ledger:
+    """Every method may be called from any thread; it waits for its turn. Writers have one at a time anyway."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the store; no association is open yet.
+
+        Raises:
+            InputError: If it is damaged.
+            OutputError: If it cannot be written.
+        """
+        self._thread = ThreadPoolExecutor(1, "store")
+        self._sparing, self._all_sparing = Sparing(), Sparing(times=100)
+        self._database = self._do(lambda: Database(path, create=True))
+        self._do(lambda: intake.forget_associations(self._database))
+        self._key = str(self._do(lambda: self._database.meta("site_key")))
+
+    def _do(self, what: Callable[[], T]) -> T:
+        return self._thread.submit(what).result()
+
+    def case_of(self, study_uid: str) -> str:
+        """The pseudonym of a study, known or not."""
+        return pseudonym(self._key, study_uid)
+
+    def add(self, instance: Instance, association: str, calling: str, patient: Patient, most: int) -> Added:
+        """See `intake.add_instance`."""
+        return self._do(
+            lambda: intake.add_instance(
+                self._database, instance, association=association, calling=calling, patient=patient, most=most
+            )
+        )
+
+    def hash_of(self, sop_uid: str) -> str | None:
+        """Hash of the instance that has this UID, if there is one."""
+        rows = self._rows("SELECT sha256 FROM instances WHERE sop_uid = ?", sop_uid)
+        return str(rows[0][0]) if rows else None
+
+    def close_association(self, name: str) -> None:
+        """See `intake.close_association`."""
+        self._do(lambda: intake.close_association(self._database, name))
+
+    def complete(self, quiet_seconds: float, series: int | None) -> list[str]:
+        """See `intake.complete_studies`."""
+        return self._do(
+            lambda: intake.complete_studies(self._database, quiet_seconds=quiet_seconds, series=series)
+        )
+
+    def paths(self) -> set[str]:
+        """Of every instance, below the spool."""
+        return {str(row[0]) for row in self._rows("SELECT path FROM instances")}
+
+    def knows_path(self, path: str) -> bool:
+        """Whether an instance is there."""
+        return bool(self._rows("SELECT 1 FROM instances WHERE path = ? LIMIT 1", path))
+
+    def deleted(self) -> list[str]:
+        """Cases that retention has forgotten."""
+        return self._do(lambda: retention.deleted(self._database))
+
+    def _rows(self, sql: str, *values: str) -> list[Any]:
+        return self._do(lambda: self._database.rows(sql, values))
+
+    def note(
+        self,
+        action: str,
+        detail: Mapping[str, Any],
+        *,
+        case_id: str | None = None,
+        again: tuple[str, ...] = (),
+    ) -> None:
+        """Write to the log and the audit log, a few times a minute only for the same `again`.
+
+        Does not wait for the store. One that cannot be written leaves the line in the log.
+        """
+        kept = self._sparing.may(action, *again)
+        if kept is None or self._all_sparing.may(action) is None:
+            return
+        full = {**detail, "unsaid": kept} if kept else dict(detail)
+        words = ", ".join(f"{key} {value}" for key, value in full.items())
+        log.warning(
+            "%s%s: %s", f"case {case_id}: " if case_id else "", action, words, extra={"case": case_id}
+        )
+        with suppress(RuntimeError):  # it is closed
+            self._thread.submit(self._record, action, full, case_id)
+
+    def _record(self, action: str, detail: Mapping[str, Any], case_id: str | None) -> None:
+        with suppress(OutputError, InputError):
+            audit.record(self._database, RECEIVER, action, case_id=case_id, detail=detail)
+
+    def close(self) -> None:
+        """Close the store."""
+        self._do(self._database.close)
+        self._thread.shutdown()

@@ -1,0 +1,179 @@
+"""What is answered to C-STORE and C-ECHO."""
+
+import logging
+import threading
+import traceback
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from scanside.runtime.appliance.receive.identity import Identity, UnreadableError, identify
+from scanside.runtime.appliance.receive.incoming import (
+    DISK_IS_FULL,
+    DOES_NOT_MATCH,
+    DUPLICATE,
+    FAILED,
+    NOT_UNDERSTOOD,
+    OUT_OF_RESOURCES,
+    Conditions,
+    Incoming,
+    Refusal,
+    refusal_of,
+)
+from scanside.runtime.appliance.receive.ledger import Ledger
+from scanside.runtime.appliance.receive.quarantine import Quarantine
+from scanside.runtime.appliance.store.intake import Added
+from scanside.runtime.appliance.store.records import Instance
+from scanside.runtime.errors import OutputError, ScansideError
+
+SUCCESS = 0x0000
+_CONFLICT = Refusal(DUPLICATE, "another instance with its UID is here already")
+
+log = logging.getLogger("scanside.receive")
+
+
+@dataclass(frozen=True)
+class Sender:
+    """Who sends: name of the association, and calling AE title."""
+
+    association: str
+    calling: str
+
+
+class Receiver:
+    """Answers requests. Nothing is raised to pynetdicom, and nothing is acknowledged that a power cut could undo."""
+
+    def __init__(
+        self, conditions: Conditions, ledger: Ledger, quarantine: Quarantine, most_instances: int
+    ) -> None:
+        """Serve associations.
+
+        Args:
+            most_instances: That a study may have.
+        """
+        self._conditions, self._ledger, self._quarantine = conditions, ledger, quarantine
+        self._most_instances = most_instances
+        self._lock = threading.Lock()
+        self._received: dict[str, Counter[str]] = {}
+
+    def echo(self, event: Any) -> int:
+        """C-ECHO."""
+        return SUCCESS
+
+    def store(self, event: Any) -> Any:
+        """C-STORE: a status, with a comment where it is a refusal."""
+        sender = Sender(event.assoc.dimse.name, str(event.assoc.requestor.ae_title).strip())
+        incoming = event.request.DataSet
+        try:
+            refusal = self._store(incoming, sender)
+        except Exception as error:
+            frame = traceback.extract_tb(error.__traceback__)[-1]
+            where = f"{Path(frame.filename).name}:{frame.lineno}"
+            refusal = Refusal(FAILED, f"unexpected {type(error).__name__}")
+            self._ledger.note("instance failed", {"why": refusal.reason, "at": where}, again=(where,))
+        finally:
+            with suppress(OSError, AttributeError):
+                incoming.discard()
+        return SUCCESS if refusal is None else _status(refusal)
+
+    def _store(self, incoming: Incoming, sender: Sender) -> Refusal | None:
+        if not isinstance(incoming, Incoming) or not incoming.begun:
+            return self._refuse(Refusal(NOT_UNDERSTOOD, "there is no data set"), sender)
+        incoming.finish()
+        if incoming.refusal is not None:
+            return self._refuse(incoming.refusal, sender)
+        assert incoming.part is not None and incoming.announced is not None
+        announced = incoming.announced
+        try:
+            identity = identify(
+                incoming.part, incoming.offset, announced.transfer_syntax, self._conditions.most
+            )
+        except UnreadableError as error:
+            refusal = Refusal(NOT_UNDERSTOOD, str(error))
+            self._quarantine.keep(incoming.part, incoming.sha256, refusal.reason, sender.calling)
+            return self._refuse(refusal, sender)
+        case_id = self._ledger.case_of(identity.study_uid)
+        if (identity.sop_class, identity.sop_uid) != (announced.sop_class, announced.sop_uid):
+            refusal = Refusal(DOES_NOT_MATCH, "the data set is not the instance that was announced")
+            return self._refuse(refusal, sender, case_id)
+        try:
+            refused = self._register(incoming, identity, case_id, sender)
+        except OutputError:  # it says so of a full disk, too
+            full = not self._conditions.room.enough(more=1 << 20)
+            refused = DISK_IS_FULL if full else Refusal(OUT_OF_RESOURCES, "the store cannot be written")
+        except OSError as error:
+            refused = refusal_of(error)
+        return None if refused is None else self._refuse(refused, sender, case_id)
+
+    def _register(
+        self, incoming: Incoming, identity: Identity, case_id: str, sender: Sender
+    ) -> Refusal | None:
+        """File first, row second: a crash in between leaves a file that nobody asks for, and no acknowledgement."""
+        spool, ledger = self._conditions.spool, self._ledger
+        relative = spool.path_of(case_id, identity.series_uid, identity.sop_uid)
+        instance = Instance(
+            identity.sop_uid,
+            identity.study_uid,
+            identity.series_uid,
+            relative,
+            incoming.sha256,
+            incoming.size,
+        )
+        with spool.lock(relative):
+            if ledger.hash_of(identity.sop_uid) not in (None, incoming.sha256):
+                return _CONFLICT  # whatever is in its place stays
+            assert incoming.part is not None
+            spool.place(incoming.part, relative)
+            try:
+                added = ledger.add(
+                    instance, sender.association, sender.calling, identity.patient, self._most_instances
+                )
+            except OutputError:
+                self._take_back(instance)
+                raise
+            if added in (Added.FULL, Added.CONFLICT):
+                self._take_back(instance)
+        if added is Added.CONFLICT:
+            return _CONFLICT
+        if added is Added.FULL:
+            return Refusal(OUT_OF_RESOURCES, f"the study has {self._most_instances} instances already")
+        self._count(sender.association, case_id)
+        return None
+
+    def _take_back(self, instance: Instance) -> None:
+        """Remove a file that did not get its row; if the store cannot even be asked, the sweep will."""
+        with suppress(ScansideError, OSError):
+            if self._ledger.hash_of(instance.sop_uid) is None:
+                (self._conditions.spool.folder / instance.path).unlink(missing_ok=True)
+
+    def _refuse(self, refusal: Refusal, sender: Sender, case_id: str | None = None) -> Refusal:
+        if refusal == DISK_IS_FULL:
+            if self._conditions.room.lacks():
+                self._ledger.note("disk low", {"why": "instances are refused with A700 until there is room"})
+            return refusal
+        detail = {"why": refusal.reason, "status": f"0x{refusal.status:04X}", "calling": sender.calling}
+        self._ledger.note("instance refused", detail, case_id=case_id, again=(sender.calling, refusal.reason))
+        return refusal
+
+    def _count(self, association: str, case_id: str) -> None:
+        with self._lock:
+            self._received.setdefault(association, Counter())[case_id] += 1
+
+    def ended(self, sender: str) -> None:
+        """Say what an association brought."""
+        with self._lock:
+            received = self._received.pop(sender, Counter())
+        for case_id, count in sorted(received.items()):
+            log.info("case %s: %d instances received", case_id, count, extra={"case": case_id})
+
+
+def _status(refusal: Refusal) -> Any:
+    """A status with an Error Comment (0000,0902), which senders show."""
+    from pydicom.dataset import Dataset
+
+    status = Dataset()
+    status.Status = refusal.status
+    status.ErrorComment = refusal.reason[:64]
+    return status

@@ -1,0 +1,293 @@
+"""`scanside serve --check`: everything that can be known before a study comes. It starts and changes nothing."""
+
+import fcntl
+import os
+import shutil
+import socket
+import sqlite3
+import ssl
+import stat
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+from scanside.runtime.appliance.config import Config, DicomDestination, Tls, is_loopback
+from scanside.runtime.errors import ExitCode, ScansideError
+
+SOON_DAYS = 30.0
+"""A certificate that expires within so many days is remarked on."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        what: Its name, such as `destination pacs`.
+        ok: Whether the service can work with it.
+        sentence: What was found and, where it is not ok, what to do.
+    """
+
+    what: str
+    ok: bool
+    sentence: str
+
+
+def check(config: Config) -> tuple[Finding, ...]:
+    """Examine data folder, store, audit log, TLS files, bundle, device, ports and destinations.
+
+    To be run as the user of the service: what only that user may read cannot be judged by another one.
+    """
+    found = list(_data(config))
+    if config.database.exists() and all(finding.ok for finding in found):
+        found += _store(config)
+    found += _tls(config)
+    found += _bundle(config)
+    found += [_device(config)]
+    found += _ports(config)
+    found += [_destination(config, number) for number in range(len(config.destinations))]
+    return tuple(found)
+
+
+def print_findings(findings: Sequence[Finding]) -> ExitCode:
+    """Print a line for each on stdout; returns the exit code of the command."""
+    width = max(len(finding.what) for finding in findings)
+    for finding in findings:
+        print(f"{'ok' if finding.ok else 'NO':3} {finding.what:{width}}  {finding.sentence}")
+    return ExitCode.OK if all(finding.ok for finding in findings) else ExitCode.CASE_FAILED
+
+
+def _data(config: Config) -> Iterator[Finding]:
+    folder = config.service.data
+    if not folder.exists():
+        parent = next(path for path in folder.parents if path.exists())
+        able = os.access(parent, os.W_OK | os.X_OK)
+        words = "will be made" if able else f"is not there, and cannot be made in {parent}; make it"
+        yield Finding("data folder", able, f"{folder} {words}.")
+        return
+    status = folder.stat()
+    if status.st_uid != os.geteuid():
+        yield Finding(
+            "data folder", False, f"{folder} belongs to user {_user(status.st_uid)}; run this as that user."
+        )
+        return
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        yield Finding(
+            "data folder", False, f"{folder} cannot be written ({error.strerror}); check its permissions."
+        )
+        return
+    if stat.S_IMODE(status.st_mode) & 0o077:
+        yield Finding("data folder", False, f"{folder} is open to other users; run: chmod 700 {folder}.")
+    else:
+        yield Finding("data folder", True, f"{folder} is writable and private.")
+    free = shutil.disk_usage(folder).free / 1e9
+    reserve = config.receive.reserve_gb
+    lacking = f", less than the reserve of {reserve:g} GB; free some, or lower receive.reserve_gb"
+    yield Finding("disk", free > reserve, f"{free:.1f} GB are free{'' if free > reserve else lacking}.")
+
+
+def _user(number: int) -> str:
+    import pwd
+
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return str(number)
+
+
+def _store(config: Config) -> Iterator[Finding]:
+    """Read-only until its version is known: opening an older store would bring it up to date."""
+    from scanside.runtime.appliance.store import audit
+    from scanside.runtime.appliance.store.database import Database
+    from scanside.runtime.appliance.store.schema import VERSION
+
+    try:
+        with closing(
+            sqlite3.connect(f"{config.database.resolve().as_uri()}?mode=rw", uri=True, timeout=5)
+        ) as look:
+            version = int(look.execute("PRAGMA user_version").fetchone()[0])
+            fault = str(look.execute("PRAGMA quick_check(1)").fetchone()[0])
+    except sqlite3.Error as error:
+        yield Finding(
+            "store", False, f"{config.database} cannot be opened ({error}); restore it from a backup."
+        )
+        return
+    if fault != "ok":
+        yield Finding(
+            "store",
+            False,
+            f"{config.database} is damaged ({fault.splitlines()[0]}); restore it from a backup.",
+        )
+        return
+    if version < VERSION:
+        yield Finding(
+            "store", True, f"Version {version} is brought up to {VERSION} at the start; back it up before."
+        )
+        return
+    try:
+        with Database(config.database) as database:
+            yield Finding("store", True, f"{config.database} opens.")
+            yield Finding("audit log", True, f"{audit.verify(database)} entries, unbroken.")
+    except ScansideError as error:
+        what = "audit log" if "audit" in str(error) else "store"
+        yield Finding(what, False, str(error))
+
+
+def _tls(config: Config) -> Iterator[Finding]:
+    if config.receive.tls is not None:
+        yield _certificate("receive.tls", config.receive.tls, as_server=True)
+    elif not is_loopback(config.receive.host):
+        yield Finding("receive.tls", True, "Plaintext off this machine: the network is trusted.")
+    for destination in config.destinations:
+        if isinstance(destination, DicomDestination) and destination.tls is not None:
+            yield _certificate(f"tls of {destination.name}", destination.tls, as_server=False)
+
+
+def _certificate(what: str, tls: Tls, *, as_server: bool) -> Finding:
+    """Show the certificate to somebody who trusts the authority, as a real handshake in memory."""
+    try:
+        days = _days_left(tls, as_server=as_server)
+    except ScansideError as error:
+        return Finding(what, False, str(error))
+    except ssl.SSLCertVerificationError as error:
+        return Finding(
+            what,
+            False,
+            f"{tls.certificate} is not accepted by {tls.authority} ({error.verify_message}); renew it.",
+        )
+    except ssl.SSLError as error:
+        reason = (error.reason or "handshake").lower().replace("_", " ")
+        return Finding(
+            what, False, f"{tls.certificate} cannot be used ({reason}); use a key of 2048 bits or P-256."
+        )
+    if stat.S_IMODE(tls.key.stat().st_mode) & 0o007:
+        return Finding(what, False, f"{tls.key} can be read by every user; run: chmod o= {tls.key}.")
+    remark = "; renew it" if days < SOON_DAYS else ""
+    return Finding(what, True, f"{tls.certificate} fits its key and is valid for {days:.0f} days{remark}.")
+
+
+def _days_left(tls: Tls, *, as_server: bool) -> float:
+    until = shown_certificate(tls, as_server=as_server)["notAfter"]
+    return (ssl.cert_time_to_seconds(str(until)) - time.time()) / 86400
+
+
+def shown_certificate(tls: Tls, *, as_server: bool) -> Mapping[str, Any]:
+    """What a peer that trusts the authority is shown, as `ssl.SSLSocket.getpeercert` gives it.
+
+    Raises:
+        UsageError: If a file is missing or is not what it should be.
+        ssl.SSLCertVerificationError: If the authority did not sign it, it has expired, or is not for this use.
+        ssl.SSLError: If TLS does not work with it.
+    """
+    from scanside.runtime.appliance.tls import client_context, server_context
+
+    server, client = server_context(tls), client_context(tls, check_host=False)
+    (client if not as_server else server).verify_mode = ssl.CERT_NONE
+    to_client, to_server = ssl.MemoryBIO(), ssl.MemoryBIO()
+    here = server.wrap_bio(to_server, to_client, server_side=True)
+    there = client.wrap_bio(to_client, to_server)
+    waiting = [there, here]
+    while waiting:
+        before = len(waiting), to_client.pending, to_server.pending
+        for side in tuple(waiting):
+            try:
+                side.do_handshake()
+                waiting.remove(side)
+            except ssl.SSLWantReadError:
+                continue
+        if before == (len(waiting), to_client.pending, to_server.pending):
+            raise ssl.SSLError("the handshake does not end")
+    shown = (there if as_server else here).getpeercert()
+    assert shown is not None
+    return shown
+
+
+def _bundle(config: Config) -> Iterator[Finding]:
+    from scanside.runtime.bundle import open_bundle, verify
+
+    try:
+        opened = open_bundle(config.service.bundle)
+        verify(opened)
+    except ScansideError as error:
+        yield Finding("bundle", False, str(error))
+        return
+    name, version, sha256 = opened.summary().values()
+    yield Finding("bundle", True, f"{name} {version}, sha256 {sha256[:12]}…, every file as exported.")
+
+
+def _device(config: Config) -> Finding:
+    from scanside.runtime.doctor import examine
+
+    backends = [found for found in examine() if found.kind == "backend"]
+    usable = [found for found in backends if found.available]
+    asked, precision = config.work.device, config.work.precision
+    if asked == "auto":
+        names = ", ".join(found.name for found in usable)
+        if not usable:
+            return Finding("device", False, "No device works; run scanside doctor.")
+        return Finding("device", True, f"auto can choose from {names}.")
+    named = next((found for found in backends if found.name == asked), None)
+    if named is None:
+        names = ", ".join(found.name for found in backends)
+        return Finding("device", False, f"There is no device '{asked}'; choose auto or one of {names}.")
+    if not named.available:
+        mend = f"; run: {named.fix}" if named.fix else ""
+        return Finding("device", False, f"{asked}: {named.reason}{mend}.")
+    if precision not in named.precisions:
+        can = ", ".join(named.precisions)
+        return Finding("device", False, f"{asked} cannot compute in '{precision}'; choose one of {can}.")
+    return Finding("device", True, f"{asked} ({named.reason}) in {precision}.")
+
+
+def _ports(config: Config) -> Iterator[Finding]:
+    if runs(config):
+        yield Finding("service", True, "It runs; its ports were not tried.")
+        return
+    wanted = {"receive.port": (config.receive.host, config.receive.port)}
+    if any(isinstance(one, DicomDestination) and one.commitment for one in config.destinations):
+        wanted["send.commitment_port"] = (config.send.commitment_host, config.send.commitment_port)
+    wanted["watch.port"] = (config.watch.host, config.watch.port)
+    for what, (host, port) in wanted.items():
+        if port:
+            yield _port(what, host, port)
+
+
+def runs(config: Config) -> bool:
+    """Whether a service works on the data folder: it holds a lock as long as it lives."""
+    try:
+        with (config.service.data / "serve.lock").open("r+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _port(what: str, host: str, port: int) -> Finding:
+    try:
+        family, _, _, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+            probe.listen(1)
+    except OSError as error:
+        why = (error.strerror or "unknown host").lower()
+        return Finding(what, False, f"{host}:{port} cannot be used ({why}); free it, or choose another.")
+    return Finding(what, True, f"{host}:{port} is free.")
+
+
+def _destination(config: Config, number: int) -> Finding:
+    from scanside.runtime.appliance.deliver.echo import echo
+
+    destination = config.destinations[number]
+    problem = echo(destination, config, min(config.send.timeout_seconds, 10.0))
+    return Finding(f"destination {destination.name}", problem is None, problem or "It answers.")

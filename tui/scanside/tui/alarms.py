@@ -7,10 +7,7 @@ from scanside.runtime.appliance.config import Config
 from scanside.runtime.appliance.store.records import Case
 from scanside.runtime.appliance.store.states import State
 from scanside.tui.feed import Health
-from scanside.tui.format import age, full_moment, size
-
-SILENT_SECONDS = 30.0
-"""A process of the service that gives no sign of life for so long counts as not running."""
+from scanside.tui.format import ago, full_moment, size
 
 
 @dataclass(frozen=True)
@@ -49,7 +46,7 @@ def alarms(cases: Iterable[Case], health: Health, config: Config, now: float) ->
 
 def _silent(health: Health) -> list[Alarm]:
     never = [name for name, beat in health.beats.items() if beat is None]
-    late = [name for name, beat in health.beats.items() if beat is not None and beat > SILENT_SECONDS]
+    late = [name for name, beat in health.beats.items() if beat]
     if health.beats and len(never) + len(late) == len(health.beats):
         return [Alarm("✗ service not running", True)]
     return [Alarm(f"✗ no sign of life of {', '.join(never + late)}", True)] if never or late else []
@@ -70,7 +67,5 @@ def _undelivered(health: Health, now: float) -> list[Alarm]:
     count = sum(stuck.count for stuck in health.stuck.values())
     where = sorted({stuck.destination for stuck in health.stuck.values()})
     case_id, oldest = min(health.stuck.items(), key=lambda pair: pair[1].since)
-    words = (
-        f"✗ {count} object(s) not delivered to {', '.join(where)}, last tried {age(now - oldest.since)} ago"
-    )
+    words = f"✗ {count} object(s) not delivered to {', '.join(where)}, last tried {ago(now - oldest.since)}"
     return [Alarm(words, True, case_id)]

@@ -1,5 +1,6 @@
 """The application: three screens over one feed."""
 
+import os
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -118,6 +119,18 @@ class ScansideApp(App[None]):
         self.feed.take(snapshot)
         self.alarms = alarms(self.feed.cases.values(), self.feed.health, self.config, self.now())
         self.changes.publish(snapshot)
+
+    def _fatal_error(self) -> None:
+        """A fault of ours: end without Textual's traceback, whose values would show patients; `cli` says a sentence."""
+        if os.environ.get("SCANSIDE_DEBUG"):
+            super()._fatal_error()
+        else:
+            self._close_messages_no_wait()
+
+    @property
+    def fault(self) -> Exception | None:
+        """What ended the app although nobody wanted it to."""
+        return self._exception
 
     def action_show_help(self) -> None:
         """Tell what this screen is and which keys it has."""

@@ -6,21 +6,16 @@ from typing import Annotated
 import typer
 
 from scanside.runtime.appliance.config import Config, Service, load_config
+from scanside.runtime.cli.arguments import ConfigFile, find_config
 from scanside.runtime.cli.main import require_extra
 from scanside.runtime.errors import UsageError
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
-DEFAULT_CONFIG = Path("scanside.toml")
 
 
 @app.command()
 def tui(
-    config: Annotated[
-        Path | None,
-        typer.Option(
-            "-c", "--config", metavar="FILE", help="The appliance's scanside.toml; default: the one here."
-        ),
-    ] = None,
+    config: ConfigFile = None,
     data: Annotated[
         Path | None,
         typer.Option(metavar="FOLDER", help="Only look at this data folder, without a configuration."),
@@ -49,13 +44,15 @@ def tui(
 
     terminal = ScansideApp(_configuration(config, data), theme=theme)
     terminal.run()
+    if terminal.fault is not None:
+        raise terminal.fault
     return terminal.return_code or 0
 
 
 def _configuration(file: Path | None, data: Path | None) -> Config:
     """Of the file, or as little as a data folder alone tells."""
     if data is None:
-        return load_config(file or DEFAULT_CONFIG)
+        return load_config(find_config(file))
     if not (data / "scanside.db").exists():
         raise UsageError(f"{data} holds no store (scanside.db); pass the data folder of an appliance.")
     return Config(service=Service(data=data, bundle=data / "bundle-not-known", research_use_only=True))

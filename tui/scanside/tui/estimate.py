@@ -1,12 +1,15 @@
 """How long a running case still takes: from today's times of the same stages and how far it is. Pure functions."""
 
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from scanside.runtime.appliance.store.records import Case
 from scanside.runtime.appliance.store.states import State
 from scanside.runtime.appliance.store.worklist import Timing
+
+WAITED, TOTAL = "queued", "total"
+"""Rows of the timings that are no stages: how long a study waited for the worker, and how long all of it took."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,7 @@ class Typical:
 
 def typical(timings: Sequence[Timing]) -> Typical:
     """Medians of stages, from `worklist.timings`."""
+    timings = [timing for timing in timings if timing.stage not in (WAITED, TOTAL)]
     by_stage: dict[str, list[float]] = {}
     for timing in timings:
         by_stage.setdefault(timing.stage, []).append(timing.ms / 1000)
@@ -36,15 +40,6 @@ def typical(timings: Sequence[Timing]) -> Typical:
         {stage: statistics.median(by_stage[stage]) for stage in order},
         len({timing.job for timing in timings}),
     )
-
-
-def totals(timings: Iterable[Timing]) -> list[tuple[float, float]]:
-    """Whole cases: (when finished, seconds), oldest first."""
-    sums: dict[int, tuple[float, float]] = {}
-    for timing in timings:
-        at, seconds = sums.get(timing.job, (timing.at, 0.0))
-        sums[timing.job] = (max(at, timing.at), seconds + timing.ms / 1000)
-    return sorted(sums.values())
 
 
 def fraction(case: Case) -> float | None:

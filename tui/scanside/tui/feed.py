@@ -13,9 +13,11 @@ from pathlib import Path
 from types import MappingProxyType
 
 from scanside.runtime.appliance.config import Config
+from scanside.runtime.appliance.process import NAMES
 from scanside.runtime.appliance.store import jobs, outbox, worklist
 from scanside.runtime.appliance.store.database import Database
 from scanside.runtime.appliance.store.records import Case
+from scanside.runtime.appliance.watch.heartbeat import STALE_SECONDS, alive
 from scanside.runtime.errors import ScansideError
 from scanside.tui.estimate import Typical, typical
 
@@ -23,7 +25,6 @@ LOOK_SECONDS = 0.2
 HEALTH_SECONDS = 1.0
 FIRST_PAGE = 200
 """Cases that are read at once when the terminal opens; the rest follows."""
-PROCESSES = ("receive", "work", "deliver")
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Health:
         lost_since: Since when the store cannot be read; None when it can.
         lost_why: The sentence.
         paused: The whole queue is.
-        beats: Process → seconds since its last sign of life; None when there never was one.
+        beats: Process → seconds since its last sign of life, 0 while it lives; None when there never was one.
         free: Bytes free on the disk of the data folder; None when that is not known.
         stuck: Case → what of it does not arrive.
     """
@@ -183,7 +184,7 @@ class _Reader:
         found: list[Snapshot] = []
         if fresh:
             first = worklist.cases(self._database, limit=FIRST_PAGE)
-            self._typical = typical(worklist.timings(self._database, _midnight(self._clock())))
+            self._typical = typical(worklist.timings(self._database, midnight(self._clock())))
             self._health = self._check()
             found.append(self._snapshot(tuple(first), complete=False))
             self._tick = -1
@@ -192,7 +193,7 @@ class _Reader:
             changed = worklist.cases(self._database, since=self._tick)
             complete, self._tick, self._version = fresh, tick, version
             if any(case.finished is not None for case in changed):
-                self._typical = typical(worklist.timings(self._database, _midnight(self._clock())))
+                self._typical = typical(worklist.timings(self._database, midnight(self._clock())))
             if changed or complete:
                 found.append(self._snapshot(tuple(changed), complete=complete))
         if time.monotonic() >= self._health_due:
@@ -248,7 +249,14 @@ class _Reader:
 
 def beats(config: Config) -> Mapping[str, float | None]:
     """Process of the service → seconds since its last sign of life."""
-    return {}
+    return MappingProxyType({name: _steady(alive(config, name)) for name in NAMES})
+
+
+def _steady(seconds: float | None) -> float | None:
+    """0 for a process that lives, so that a look finds the same as the one before; minutes when it is silent."""
+    if seconds is None or seconds < STALE_SECONDS:
+        return None if seconds is None else 0.0
+    return max(STALE_SECONDS, seconds // 60 * 60)
 
 
 def free_bytes(folder: Path) -> int | None:
@@ -259,6 +267,7 @@ def free_bytes(folder: Path) -> int | None:
         return None
 
 
-def _midnight(now: float) -> float:
+def midnight(now: float) -> float:
+    """When today began, here."""
     today = time.localtime(now)
     return time.mktime((today.tm_year, today.tm_mon, today.tm_mday, 0, 0, 0, 0, 0, -1))

@@ -148,6 +148,11 @@ def age(seconds: float) -> str:
     return f"{seconds // (86400 * 30):.0f} mo"
 
 
+def ago(seconds: float) -> str:
+    """How long ago, in a sentence: `just now`, `12 min ago`."""
+    return "just now" if seconds < 5 else f"{age(seconds)} ago"
+
+
 def moment(at: float, now: float) -> str:
     """When, at most 6 cells: `14:05` today, `Mon` this week, `12 Jan` before."""
     then, today = time.localtime(at), time.localtime(now)

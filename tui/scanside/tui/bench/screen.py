@@ -1,14 +1,162 @@
-"""The bench screen."""
+"""Measuring this machine, only when no patient waits for it."""
 
+import asyncio
+from typing import ClassVar
+
+from textual import on
 from textual.app import ComposeResult
-from textual.widgets import Static
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.widgets import Input, RichLog, Static
 
+from scanside.runtime.appliance.store import jobs
+from scanside.runtime.appliance.store.database import Database
+from scanside.runtime.errors import ScansideError
+from scanside.tui.bench.results import results_folder, stored_results
+from scanside.tui.bench.runner import Run, busy_with, parse
+from scanside.tui.format import Tone
 from scanside.tui.screen import ScansideScreen
+from scanside.tui.widgets.confirm import ConfirmScreen, Question
+from scanside.tui.widgets.facts import STYLES
+
+
+def toned(text: str, tone: Tone) -> Content:
+    """Text in the colour of its tone."""
+    return Content.styled(text, STYLES[tone])
+
+
+def _print(output: RichLog, words: str) -> None:
+    output.write(words)
 
 
 class BenchScreen(ScansideScreen):
-    """To come."""
+    """One line of arguments, the output, and what earlier runs found."""
+
+    HELP = """\
+## Bench
+
+Runs `scanside selftest …` or `scanside bench …` as a process of its own, with its output below. It starts only while
+the queue is idle, and pauses the queue while it runs; the queue goes on when it has ended, or when this
+terminal is closed.
+
+What exists today: `selftest BUNDLE` replays the bundle's golden cases on this machine; `bench peers` and `bench parity`
+compare with nnunetv2 and need `scanside[bench]` and an nnU-Net model folder. Stored results are those in the folder
+`benchmarks` of the data folder: write there with `-o`. Research use only.
+"""
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "app.switch_mode('worklist')", "Worklist", id="bench.back"),
+        Binding("enter", "start", "Start", id="bench.start"),
+        Binding("x", "stop", "Stop", id="bench.stop"),
+        Binding("e", "edit", "Edit the command", id="bench.edit"),
+        Binding("f5", "reload", "Read results again", show=False, id="bench.reload"),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._run: Run | None = None
 
     def compose_body(self) -> ComposeResult:
-        """Nothing yet."""
-        yield Static("")
+        """Command, state, output, stored results."""
+        yield Input(f"selftest {self.terminal.config.service.bundle}", id="bench-arguments")
+        yield Static(
+            "Nothing runs. Enter starts the command above; e edits it.", id="bench-state", markup=False
+        )
+        with VerticalScroll(id="bench"):
+            yield RichLog(id="bench-output", classes="panel", max_lines=2000, wrap=True)
+            yield Static(id="bench-stored", classes="panel")
+
+    def on_mount(self) -> None:
+        """Show what is stored."""
+        self.query_one("#bench-output").border_title = "Output"
+        self.query_one("#bench").focus()
+        self.action_reload()
+
+    @property
+    def running(self) -> bool:
+        """Whether a benchmark runs."""
+        return self._run is not None
+
+    def action_reload(self) -> None:
+        """Read the stored results again."""
+        folder = results_folder(self.terminal.config)
+        panel = self.query_one("#bench-stored", Static)
+        panel.border_title = f"Stored results in {folder}"
+        found: list[Content] = []
+        for one in stored_results(folder):
+            found.append(toned(f"{one.created}  {one.path.name}  ({one.schema})", Tone.PLAIN))
+            found.append(toned(f"  {one.machine}", Tone.QUIET))
+            found += [toned(f"  {words}", Tone.PLAIN) for words in one.headline]
+            found += [toned(f"  ! {words}", Tone.WARN) for words in one.remarks]
+        panel.update(Content("\n").join(found) if found else toned("None yet.", Tone.QUIET))
+
+    def action_edit(self) -> None:
+        """Type another command."""
+        self.query_one("#bench-arguments").focus()
+
+    @on(Input.Submitted, "#bench-arguments")
+    def action_start(self) -> None:
+        """Ask, pause the queue, run."""
+        if self._run is not None:
+            self.notify("A benchmark runs already; x stops it.")
+            return
+        try:
+            arguments = parse(self.query_one("#bench-arguments", Input).value)
+        except ScansideError as error:
+            self._say(str(error))
+            return
+        self.query_one("#bench").focus()
+        busy = busy_with(self.terminal.feed.cases.values())
+        if busy is not None:
+            self._say(busy)
+            return
+        self.app.run_worker(self._go(arguments), group="bench")
+
+    async def _go(self, arguments: list[str]) -> None:
+        """The queue is paused from the consent to the end, whatever the end is."""
+        words = "The queue is paused while it runs: studies are received, none is computed."
+        answer = await self.app.push_screen_wait(
+            ConfirmScreen(Question("Start the benchmark?", words, "Start"))
+        )
+        if answer is None:
+            return
+        was_paused = self.terminal.feed.health.paused
+        try:
+            if not was_paused:
+                await asyncio.to_thread(self._pause, True)
+        except ScansideError as error:
+            self._say(str(error))
+            return
+        try:
+            busy = busy_with(self.terminal.feed.cases.values())
+            if busy is None:
+                await self._follow(arguments)
+            else:
+                self._say(busy)
+        finally:
+            self._run = None
+            if not was_paused:
+                self._pause(False)
+            self.terminal.feed.hurry()
+
+    async def _follow(self, arguments: list[str]) -> None:
+        output = self.query_one("#bench-output", RichLog)
+        output.clear()
+        self._run = Run(arguments)
+        self._say(f"▶ running: scanside {' '.join(arguments)}  (x stops it; the queue is paused)")
+        code = await self._run.follow(lambda words: _print(output, words))
+        self._say("✓ It has ended: exit code 0." if code == 0 else f"✗ It has ended with exit code {code}.")
+        self.action_reload()
+
+    def _pause(self, paused: bool) -> None:
+        with Database(self.terminal.config.database) as database:
+            jobs.pause_queue(database, paused, self.terminal.actor)
+
+    def _say(self, words: str) -> None:
+        if self.is_mounted:
+            self.query_one("#bench-state", Static).update(words)
+
+    async def action_stop(self) -> None:
+        """End what runs."""
+        if self._run is not None:
+            await self._run.stop()

@@ -1,14 +1,220 @@
-"""The system screen."""
+"""How the appliance is. A thread gathers while the screen is looked at; nothing is asked of peers while it is not."""
 
+import contextvars
+import threading
+import time
+from collections.abc import Mapping
+from typing import ClassVar
+
+from textual import on, work
 from textual.app import ComposeResult
-from textual.widgets import Static
+from textual.binding import Binding, BindingType
+from textual.containers import Grid, Vertical, VerticalScroll
+from textual.message import Message
+from textual.widgets import Input, Static
+from textual.worker import get_current_worker
 
+from scanside.tui import actions
+from scanside.tui.bench.results import benchmark_words, results_folder
+from scanside.tui.feed import Snapshot
 from scanside.tui.screen import ScansideScreen
+from scanside.tui.system import panels
+from scanside.tui.system.survey import (
+    BundleState,
+    Echo,
+    Survey,
+    Surveyor,
+    ask_peers,
+    look_at_bundle,
+    verify_bundle,
+)
+from scanside.tui.widgets.facts import Facts
+
+PANELS = {
+    "machine": "Machine",
+    "service": "Service",
+    "times": "Times of today",
+    "bundle": "Bundle",
+    "peers": "Peers",
+}
+LOOK_SECONDS = 2.0
+ECHO_SECONDS = 180.0
 
 
 class SystemScreen(ScansideScreen):
-    """To come."""
+    """Machine, service, times, bundle, peers, log."""
+
+    HELP = """\
+## System
+
+**Machine**: what this machine tells of itself; what it does not tell is said. **Service**: signs of life of its three
+processes, and the queue. **Times of today**: from the last image to the result, and the computing in it; nearest-rank
+quantiles. **Bundle**: every byte is hashed when this screen opens and with `v`. **Peers**: C-ECHO when this
+screen opens, every three minutes, and with `e`. **Log**: the end of the audit log; the service
+writes its own log to the place where it was started. Research use only.
+"""
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide"), (170, "-vast")]  # noqa: RUF012
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "app.switch_mode('worklist')", "Worklist", id="system.back"),
+        Binding("e", "echo", "Ask peers", id="system.echo"),
+        Binding("v", "verify", "Verify bundle", id="system.verify"),
+        Binding("slash", "filter", "Filter log", key_display="/", id="system.filter"),
+        Binding("P", "pause_queue", "Pause or resume queue", id="system.pause-queue"),
+    ]
+
+    class Surveyed(Message):
+        """The thread has looked."""
+
+        def __init__(self, survey: Survey) -> None:
+            super().__init__()
+            self.survey = survey
+
+    class Asked(Message):
+        """The peers have answered, or not."""
+
+        def __init__(self, echoes: Mapping[str, Echo]) -> None:
+            super().__init__()
+            self.echoes = echoes
+
+    class Verified(Message):
+        """The bundle has been looked at."""
+
+        def __init__(self, state: BundleState) -> None:
+            super().__init__()
+            self.state = state
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.survey = Survey(0.0)
+        self.bundle = BundleState("", sound=None)
+        self.echoes: Mapping[str, Echo] = {}
+        self.asking = False
+        self._log: list[str] = []
+        self._benchmark = ""
 
     def compose_body(self) -> ComposeResult:
-        """Nothing yet."""
-        yield Static("")
+        """Panels, then the log."""
+        with VerticalScroll(id="system"):
+            with Grid(id="panels"):
+                for name, title in PANELS.items():
+                    yield Facts(id=name, title=title)
+            with Vertical(id="log", classes="panel"):
+                yield Input(placeholder="words that log lines must have", id="log-filter")
+                yield VerticalScroll(Static(id="log-lines", markup=False), id="log-scroll")
+
+    def on_mount(self) -> None:
+        """Begin to gather."""
+        self.query_one("#log").border_title = "Log: end of the audit log"
+        self.query_one("#system").focus()
+        self._benchmark = benchmark_words(results_folder(self.terminal.config))
+        self._gather()
+        self.action_verify()
+        self.action_echo()
+        self.set_interval(ECHO_SECONDS, self._echo_again)
+
+    @work(thread=True, group="survey", exclusive=True)
+    def _gather(self) -> None:
+        """Look every few seconds, while somebody sees it."""
+        surveyor = Surveyor(self.terminal.config)
+        worker = get_current_worker()
+        wait = 0.0
+        while not worker.is_cancelled:
+            if wait <= 0 and self.is_current:
+                self.post_message(self.Surveyed(surveyor.look(self.terminal.now())))
+                wait = LOOK_SECONDS
+            time.sleep(0.1)
+            wait -= 0.1
+
+    @on(Surveyed)
+    def _surveyed(self, message: Surveyed) -> None:
+        self.survey = message.survey
+        self._show()
+
+    def store_changed(self, snapshot: Snapshot) -> None:
+        """Signs of life and the disk."""
+        if self.is_current:
+            self._show()
+
+    def on_resize(self) -> None:
+        """Sparklines are as wide as their panel."""
+        self._show()
+
+    def _show(self) -> None:
+        config, health, survey = self.terminal.config, self.terminal.feed.health, self.survey
+        width = self.query_one("#times").content_size.width
+        facts = {
+            "machine": panels.machine_panel(survey),
+            "service": panels.service_panel(survey, health, config),
+            "times": panels.times_panel(survey, width, self._benchmark),
+            "bundle": panels.bundle_panel(survey, self.bundle),
+            "peers": panels.peers_panel(survey, config, self.echoes, self.asking, self.terminal.now()),
+        }
+        for name, found in facts.items():
+            self.query_one(f"#{name}", Facts).show(found)
+        self._show_log()
+
+    def _show_log(self) -> None:
+        log = panels.log_lines(self.survey, self.query_one("#log-filter", Input).value)
+        if log == self._log:
+            return
+        self._log = log
+        scroll = self.query_one("#log-scroll", VerticalScroll)
+        at_end = scroll.scroll_offset.y >= scroll.max_scroll_y - 1
+        self.query_one("#log-lines", Static).update("\n".join(log) or "No entry has these words.")
+        if at_end:
+            scroll.scroll_end(animate=False)
+
+    def _echo_again(self) -> None:
+        if self.is_current:
+            self.action_echo()
+
+    def action_echo(self) -> None:
+        """Ask every destination whether it answers."""
+        if not self.asking and self.terminal.config.destinations:
+            self.asking = True
+            # A thread of its own: closing the terminal must not wait for a peer that does not answer.
+            # It needs this context: that is how Textual finds the app to post to.
+            asking = contextvars.copy_context()
+            threading.Thread(target=asking.run, args=(self._ask,), name="echo", daemon=True).start()
+
+    def _ask(self) -> None:
+        self.post_message(self.Asked(ask_peers(self.terminal.config)))
+
+    @on(Asked)
+    def _asked(self, message: Asked) -> None:
+        self.echoes, self.asking = message.echoes, False
+        self._show()
+
+    def action_verify(self) -> None:
+        """Hash the bundle."""
+        self._verify()
+
+    @work(thread=True, group="verify", exclusive=True)
+    def _verify(self) -> None:
+        path = self.terminal.config.service.bundle
+        for look in (look_at_bundle, verify_bundle):
+            state = look(path)
+            self.post_message(self.Verified(state))
+            if state.sound is False:
+                return
+
+    @on(Verified)
+    def _verified(self, message: Verified) -> None:
+        self.bundle = message.state
+        self._show()
+
+    def action_filter(self) -> None:
+        """Type words that log lines must have."""
+        self.query_one("#log-filter").focus()
+
+    @on(Input.Changed, "#log-filter")
+    def _filtered(self) -> None:
+        self._show_log()
+
+    @on(Input.Submitted, "#log-filter")
+    def _done(self) -> None:
+        self.query_one("#system").focus()
+
+    def action_pause_queue(self) -> None:
+        """Pause or resume the whole queue."""
+        actions.pause_queue(self.terminal, not self.terminal.feed.health.paused)

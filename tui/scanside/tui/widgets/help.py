@@ -7,7 +7,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.screen import ModalScreen, Screen
-from textual.widgets import Markdown, Static
+from textual.widgets import Static
 
 
 class HelpScreen(ModalScreen[None]):
@@ -28,6 +28,8 @@ class HelpScreen(ModalScreen[None]):
 
     def compose(self) -> ComposeResult:
         """Text, then keys."""
+        from textual.widgets import Markdown  # takes as long to import as all the rest of a screen
+
         with VerticalScroll(id="help"):
             yield Markdown(self._text)
             table = Table(box=None, pad_edge=False)

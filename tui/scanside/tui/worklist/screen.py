@@ -1,6 +1,5 @@
 """The worklist: every study, what needs a person first, and what may be done about it."""
 
-import time
 from dataclasses import replace
 from typing import ClassVar
 
@@ -109,9 +108,13 @@ Search: any words that a line shows. Filter: all, at work, review, trouble, done
                 self._stages.pop(case.case_id, None)
             elif stage != case.stage or case.case_id not in self._stages:
                 self._stages[case.case_id] = (case.stage, self.terminal.now())
+        stuck = self.scene.health.stuck
         self._renew_scene()
         self.set_class(self.scene.health.lost_since is not None, "lost")
-        self._show([case.case_id for case in snapshot.changed])
+        if snapshot.changed or snapshot.complete or stuck != self.scene.health.stuck:
+            self._show([case.case_id for case in snapshot.changed])
+        else:
+            self._show_groups(len(self.table.shown))
 
     def _renew_scene(self) -> None:
         feed = self.terminal.feed
@@ -271,9 +274,3 @@ Search: any words that a line shows. Filter: all, at work, review, trouble, done
     def action_pause_queue(self) -> None:
         """Pause or resume the whole queue."""
         actions.pause_queue(self.terminal, not self.terminal.feed.health.paused)
-
-
-def today(now: float) -> tuple[int, int, int]:
-    """Year, month and day, here."""
-    local = time.localtime(now)
-    return local.tm_year, local.tm_mon, local.tm_mday

@@ -1,0 +1,140 @@
+"""A survey as text, panel by panel. Pure functions."""
+
+from collections.abc import Mapping
+
+from scanside.runtime.appliance.config import Config, DicomDestination
+from scanside.runtime.appliance.store.records import Entry
+from scanside.runtime.appliance.store.states import ARRIVED, Sending, State
+from scanside.tui.feed import Health
+from scanside.tui.format import Tone, Words, age, ago, duration, full_moment, size, state_name
+from scanside.tui.system.survey import BundleState, Echo, Survey
+from scanside.tui.system.times import quantiles, sparkline
+from scanside.tui.widgets.facts import Fact
+
+_QUEUE = (
+    State.RECEIVING,
+    State.QUEUED,
+    State.PAUSED,
+    State.RUNNING,
+    State.REVIEW,
+    State.SENDING,
+    State.QUARANTINED,
+)
+
+
+def machine_panel(survey: Survey) -> list[Fact]:
+    """Gauges, and what is not told."""
+    found = [Fact(gauge.name, gauge.words, gauge.tone, gauge.part) for gauge in survey.gauges]
+    return [*found, *(Fact("", remark, Tone.QUIET) for remark in survey.remarks)]
+
+
+def service_panel(survey: Survey, health: Health, config: Config) -> list[Fact]:
+    """Processes, queue, disk."""
+    found = []
+    for name, beat in health.beats.items():
+        if beat == 0:
+            words = Words("✓", "runs", Tone.GOOD)
+        elif beat is None:
+            words = Words("✗", "never started here", Tone.BAD)
+        else:
+            words = Words("✗", f"silent for {age(beat)}", Tone.BAD)
+        found.append(Fact.of(name, words))
+    if health.paused:
+        found.append(Fact.of("queue", Words("‖", "paused: nothing new begins", Tone.WARN)))
+    for state in _QUEUE:
+        if number := survey.states.get(state, 0):
+            found.append(Fact(state_name(state).text, f"{number}", state_name(state).tone))
+    if not any(survey.states.get(state, 0) for state in _QUEUE):
+        found.append(Fact("queue", "empty", Tone.QUIET))
+    if health.free is not None:
+        reserve = config.receive.reserve_gb * 1e9
+        tone = Tone.BAD if health.free < reserve else Tone.WARN if health.free < 2 * reserve else Tone.PLAIN
+        found.append(Fact("disk", f"{size(health.free)} free, images refused below {size(reserve)}", tone))
+    if survey.fault:
+        found.append(Fact("store", survey.fault, Tone.BAD))
+    return found
+
+
+def times_panel(survey: Survey, width: int, benchmark: str) -> list[Fact]:
+    """Today's latencies.
+
+    Args:
+        benchmark: What is known of a stored benchmark, in words.
+    """
+    found = []
+    for name, values in (("image to result", survey.waiting), ("computing", survey.computing)):
+        summary = quantiles(values)
+        if summary is None:
+            found.append(Fact(name, "no case was finished today", Tone.QUIET))
+            continue
+        found.append(Fact(name, f"{summary.count} cases today, the last {duration(values[-1])}"))
+        words = f"p50 {duration(summary.p50)}  p90 {duration(summary.p90)}  p99 {duration(summary.p99)}"
+        found.append(Fact("", words))
+        found.append(Fact("", sparkline(values, max(8, width - 18)), Tone.BUSY))
+    return [*found, Fact("benchmark", benchmark, Tone.QUIET)]
+
+
+def bundle_panel(survey: Survey, bundle: BundleState) -> list[Fact]:
+    """The bundle, its verification, and the devices of the last results."""
+    state = {
+        None: Words("…", "being verified", Tone.QUIET),
+        True: Words("✓", "every byte is what was exported", Tone.GOOD),
+        False: Words("✗", "not usable", Tone.BAD),
+    }[bundle.sound]
+    found = [
+        Fact("bundle", bundle.words, Tone.BAD if bundle.sound is False else Tone.PLAIN),
+        Fact.of("", state),
+    ]
+    if bundle.sha256:
+        found.append(Fact("sha256", bundle.sha256[:16] + "…", Tone.QUIET))
+    if not survey.devices:
+        return [*found, Fact("device", "no result with a device is on this disk", Tone.QUIET)]
+    last = survey.devices[0]
+    found.append(Fact("device", f"asked {last.asked}, obtained {last.obtained} (case {last.case_id})"))
+    others = sorted({device.obtained for device in survey.devices} - {last.obtained})
+    if others:
+        words = Words(
+            "!", f"of the last {len(survey.devices)} results some used {', '.join(others)}", Tone.WARN
+        )
+        found.append(Fact.of("", words))
+    return found
+
+
+def peers_panel(
+    survey: Survey, config: Config, echoes: Mapping[str, Echo], asking: bool, now: float
+) -> list[Fact]:
+    """Every destination: whether it answers, and what is on its way there."""
+    found = []
+    for peer in config.destinations:
+        echo = echoes.get(peer.name)
+        if echo is None:
+            words = Words("…", "is being asked" if asking else "not asked yet (e asks)", Tone.QUIET)
+        elif echo.fault is None:
+            words = Words("✓", f"answered in {duration(echo.seconds)}, {ago(now - echo.at)}", Tone.GOOD)
+        else:
+            words = Words("✗", f"{ago(now - echo.at)}: {echo.fault}", Tone.BAD)
+        where = f"{peer.host}:{peer.port} {peer.ae_title}" if isinstance(peer, DicomDestination) else peer.url
+        found += [Fact.of(peer.name, words), Fact("", where, Tone.QUIET)]
+        open_ = {
+            state: number
+            for (name, state), number in survey.outbox.items()
+            if name == peer.name and state not in ARRIVED and state is not Sending.ABANDONED
+        }
+        if open_:
+            on_way = ", ".join(f"{number} {state}" for state, number in sorted(open_.items()))
+            found.append(Fact("", f"on their way: {on_way}", Tone.BUSY))
+    return found or [Fact("", "No destination is configured: results stay here.", Tone.QUIET)]
+
+
+def entry_line(entry: Entry) -> str:
+    """One line of the log."""
+    about = f" {entry.case_id}" if entry.case_id else ""
+    detail = "" if entry.detail == "{}" else f" {entry.detail}"
+    return f"{full_moment(entry.at)} {entry.actor}: {entry.action}{about}{detail}"
+
+
+def log_lines(survey: Survey, words: str) -> list[str]:
+    """The audit log's last entries that have every one of the words."""
+    wanted = words.lower().split()
+    shown = (entry_line(entry) for entry in survey.entries)
+    return [text for text in shown if all(word in text.lower() for word in wanted)]

@@ -24,8 +24,8 @@ from scanside.runtime.appliance.store import intake, jobs, outbox
 from scanside.runtime.appliance.store.database import Database
 from scanside.runtime.appliance.store.records import Instance, Item, Made, Outcome, Patient
 from scanside.runtime.appliance.store.states import Sending, State
-from scanside.runtime.dicom.seg import write_seg
 from scanside.runtime.dicom.read import read_series
+from scanside.runtime.dicom.seg import write_seg
 from tests.support.appliance import toml, until
 from tests.support.dicom_factory import Grid, slice_of, stored_values, write_series
 

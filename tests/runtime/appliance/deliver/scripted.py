@@ -1,7 +1,7 @@
 """A DICOM peer that does what a test tells it: pynetdicom as SCP, with statuses, contexts and answers of our choice."""
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
@@ -43,9 +43,11 @@ class Peer:
         answer: To storage commitment.
         lacks: SOP instance UIDs that it does not commit itself to.
         listener: Where it answers later; None before that is known.
-        got: SOP instance UIDs of each C-STORE that it acknowledged, in order.
+        got: SOP instance UIDs of each C-STORE that it took, in order.
+        held: Data sets as they came, by SOP instance UID.
         requests: Transactions and what they were about.
         answered: The statuses that its N-EVENT-REPORTs got.
+        on_store, on_action: Called when it has taken an object or a request, before it says so.
     """
 
     port: int = 0
@@ -55,9 +57,11 @@ class Peer:
     listener: tuple[str, int] | None = None
     tls: Tls | None = None
     got: list[str] = field(default_factory=list)
-    held: dict[str, bytes] = field(default_factory=dict)
+    held: dict[str, list[bytes]] = field(default_factory=dict)
     requests: list[tuple[str, list[str]]] = field(default_factory=list)
     answered: list[int | None] = field(default_factory=list)
+    on_store: Callable[[], None] | None = None
+    on_action: Callable[[], None] | None = None
 
     def destination(self, name: str = "pacs", **more: Any) -> DicomDestination:
         return DicomDestination.model_validate(
@@ -68,7 +72,9 @@ class Peer:
         if self.status in (0, 0xB000, 0xB006, 0x0111):
             uid = str(event.request.AffectedSOPInstanceUID)
             self.got.append(uid)
-            self.held[uid] = event.request.DataSet.getvalue()
+            self.held.setdefault(uid, []).append(event.request.DataSet.getvalue())
+        if self.on_store is not None:
+            self.on_store()
         return self.status
 
     def action(self, event: Any) -> tuple[int, None]:
@@ -76,6 +82,8 @@ class Peer:
         about = [(str(one.ReferencedSOPClassUID), str(one.ReferencedSOPInstanceUID))
                  for one in asked.ReferencedSOPSequence]  # fmt: skip
         self.requests.append((str(asked.TransactionUID), [uid for _, uid in about]))
+        if self.on_action is not None:
+            self.on_action()
         if self.answer is Answer.REFUSED:
             return 0x0213, None
         report = self.report(str(asked.TransactionUID), about)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from scanside.runtime.appliance.deliver.listener import port_file
-from scanside.runtime.appliance.store.states import Sending, State
+from scanside.runtime.appliance.store.states import DELIVERIES, Delivery, Sending, State
 from tests.runtime.appliance.deliver.desk import Desk
 from tests.runtime.appliance.deliver.scripted import Answer, peer
 from tests.support.appliance import until
@@ -144,3 +144,19 @@ def test_a_listener_port_in_use_is_said_and_does_not_stop_delivery(
         with desk.sending():
             desk.wait("pacs", Sending.COMMITTED)
     assert any("send.commitment_port" in record.message for record in caplog.records)
+
+
+@pytest.mark.skipif(
+    (Sending.SENT, Delivery.STORED_FOR_GOOD) not in DELIVERIES, reason="the store has no such transition yet"
+)
+def test_commitment_switched_off_settles_what_waited_for_it(tmp_path: Path) -> None:
+    with peer(commitment=False) as pacs:
+        desk = Desk(tmp_path, pacs.destination())
+        desk.put("pacs")
+        with desk.sending():
+            desk.reason("pacs", "does not offer storage commitment")
+        desk.destinations(pacs.destination(commitment=False))
+        with desk.sending():
+            desk.wait("pacs", Sending.DELIVERED)
+        assert len(pacs.got) == 3
+    assert desk.job_states() == {State.DONE}

@@ -101,13 +101,14 @@ def associate(
     def opened(event: Any) -> None:
         connections.append(event.assoc.dul.socket.socket)
         limit_waits(connections[0], wait)
+        negotiation.enter_context(cut_after(connections[0], 2 * wait))
 
     handlers: list[tuple[Any, Any]] = [(evt.EVT_CONN_OPEN, opened)]
     if events is not None:
         handlers.append((evt.EVT_N_EVENT_REPORT, lambda event: (events(event), None)))
     tls = _context(destination)
     begun = time.monotonic()
-    with _words(destination):
+    with _words(destination), contextlib.ExitStack() as negotiation:
         made = entity.associate(
             destination.host,
             destination.port,

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 
@@ -36,8 +37,9 @@ def run(config: Config, stop: threading.Event) -> None:
             courier.start()
         while not stop.wait(_LISTEN_AGAIN_SECONDS):
             listens = listens or _listen(config, answers, open_.enter_context)
-        for courier in couriers:
-            courier.join(_END_SECONDS)
+        deadline = time.monotonic() + _END_SECONDS
+        for courier in couriers:  # one that waits for its peer may be ended at any instant
+            courier.join(max(0.0, deadline - time.monotonic()))
 
 
 def _listen(config: Config, answers: Answers, enter: Callable[..., int]) -> bool:

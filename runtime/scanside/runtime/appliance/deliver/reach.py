@@ -69,7 +69,8 @@ def cut_after(connection: socket.socket | None, seconds: float) -> Iterator[None
     def cut() -> None:
         with contextlib.suppress(OSError):
             if connection is not None:
-                connection.shutdown(socket.SHUT_RDWR)
+                # Not `connection.shutdown`: that of a TLS socket drops the encryption first, while a thread may send.
+                socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
     timer = threading.Timer(seconds, cut)
     timer.daemon = True

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from scanside.runtime.appliance.config import Config, WebDestination
 from scanside.runtime.appliance.deliver.association import AssociationError
 from scanside.runtime.appliance.deliver.objects import DamagedError, read_object
-from scanside.runtime.appliance.deliver.reach import DeliveryError
+from scanside.runtime.appliance.deliver.reach import SLOWEST, DeliveryError, cut_after
 from scanside.runtime.appliance.deliver.reasons import commitment_words
 from scanside.runtime.appliance.deliver.scu import Failed, Took
 from scanside.runtime.appliance.store.records import Item
@@ -22,6 +22,9 @@ from scanside.runtime.errors import UsageError
 _MOST_BYTES = 64 << 20
 """Of one request, unless a single object is larger."""
 _MOST_ANSWER = 16 << 20
+_PIECE = 1 << 18
+_AT_FAULT = (400, 406, 413, 415, 422, 500)
+"""HTTP statuses that one object may have brought upon all."""
 _SAID = {
     401: "it wants another token; check the token file",
     403: "it does not allow this; check the token's rights",
@@ -33,6 +36,10 @@ _SAID = {
 }
 _STORED_SEQUENCE, _FAILED_SEQUENCE = "00081199", "00081198"
 _SOP_UID, _REASON = "00081155", "00081197"
+
+
+class RefusedError(DeliveryError):
+    """The server refuses a request as a whole, and one of its objects may be the reason."""
 
 
 @dataclass(frozen=True)
@@ -60,28 +67,46 @@ def store_web(
     for batch in _batches(config, items, failed):
         if stopped():
             return
-        boundary = uuid.uuid4().hex
-        kind = f'multipart/related; type="application/dicom"; boundary={boundary}'
-        body = _multipart([(config.results / item.path).read_bytes() for item in batch], boundary)
-        answer = ask_web(
-            destination,
-            "POST",
-            "studies",
-            config.send.timeout_seconds,
-            body=body,
-            headers={"Content-Type": kind},
-        )
-        stored, refused = _told(destination, answer)
-        for item in batch:
-            if item.sop_uid in refused:
-                failed(item, _refused(destination, refused[item.sop_uid]))
-            elif item.sop_uid in stored:
-                took_it(item, 0)
-            else:
-                failed(
-                    item,
-                    DeliveryError(f"{destination.name} does not say that it has the object; check it there."),
-                )
+        try:
+            _send(destination, config, batch, took_it, failed)
+        except RefusedError as error:
+            if len(batch) == 1:
+                failed(batch[0], error)
+                continue
+            for item in batch:  # perhaps one of them is at fault
+                if stopped():
+                    return
+                try:
+                    _send(destination, config, [item], took_it, failed)
+                except RefusedError as error:
+                    failed(item, error)
+
+
+def _send(
+    destination: WebDestination, config: Config, batch: Sequence[Item], took_it: Took, failed: Failed
+) -> None:
+    boundary = uuid.uuid4().hex
+    kind = f'multipart/related; type="application/dicom"; boundary={boundary}'
+    body = _multipart([(config.results / item.path).read_bytes() for item in batch], boundary)
+    answer = ask_web(
+        destination,
+        "POST",
+        "studies",
+        config.send.timeout_seconds,
+        body=body,
+        headers={"Content-Type": kind},
+    )
+    stored, refused = _told(destination, answer)
+    for item in batch:
+        if item.sop_uid in refused:
+            failed(item, _refused(destination, refused[item.sop_uid]))
+        elif item.sop_uid in stored:
+            took_it(item, 0)
+        else:
+            failed(
+                item,
+                DeliveryError(f"{destination.name} does not say that it has the object; check it there."),
+            )
 
 
 def ask_web(
@@ -103,18 +128,31 @@ def ask_web(
         AssociationError: If there is no answer.
         UsageError: If the authority or the token cannot be read.
     """
-    parts = urlsplit(destination.url)
+    path = f"{urlsplit(destination.url).path.rstrip('/')}/{path}"
     sent = {"Accept": "application/dicom+json", **(headers or {}), **_authorization(destination)}
+    size = sum(map(len, body))
     if body:
-        sent["Content-Length"] = str(sum(map(len, body)))
+        sent["Content-Length"] = str(size)
+    extra = size / SLOWEST
     with _words(destination, seconds):
         connection = _connection(destination, seconds)
         try:
-            connection.request(method, f"{parts.path.rstrip('/')}/{path}", body=body or None, headers=sent)
-            response = connection.getresponse()
-            return Answer(response.status, response.read(_MOST_ANSWER) if method == "POST" else b"")
+            connection.connect()
+            with cut_after(connection.sock, 2 * (seconds + extra)):
+                connection.request(method, path, body=_pieces(body) if body else None, headers=sent)
+                connection.sock.settimeout(seconds + extra)
+                response = connection.getresponse()
+                return Answer(response.status, response.read(_MOST_ANSWER) if method == "POST" else b"")
         finally:
             connection.close()
+
+
+def _pieces(body: Sequence[bytes]) -> Iterator[memoryview]:
+    """Small enough for the time-out, which is for a whole call of the socket, to be fair."""
+    for part in body:
+        view = memoryview(part)
+        for start in range(0, len(view), _PIECE):
+            yield view[start : start + _PIECE]
 
 
 def http_words(status: int) -> str:
@@ -197,7 +235,8 @@ def _multipart(files: Sequence[bytes], boundary: str) -> list[bytes]:
 def _told(destination: WebDestination, answer: Answer) -> tuple[set[str], dict[str, int | None]]:
     """What the answer says: SOP instance UIDs stored, and refused with the reason (PS3.18 10.5.3)."""
     if answer.status not in (200, 202, 409):
-        raise AssociationError(f"{destination.name} took nothing ({http_words(answer.status)}).")
+        kind = RefusedError if answer.status in _AT_FAULT else AssociationError
+        raise kind(f"{destination.name} took nothing ({http_words(answer.status)}).")
     try:
         document = json.loads(answer.body)
         document = document[0] if isinstance(document, list) else document

@@ -81,7 +81,8 @@ def _capture(
     made.ConversionType = "SYN"  # made by software (PS3.3 C.8.6.1)
     made.ImageType = ["DERIVED", "SECONDARY"]
     made.DerivationDescription = f"Slices with the outline of the automatic segmentation, {NOTICE}"
-    made.SourceImageSequence = [_reference(header) for header in shown]
+    if shown:
+        made.SourceImageSequence = [_reference(header) for header in shown]
     made.BurnedInAnnotation = "NO"
     made.RecognizableVisualFeatures = "NO"
     made.PatientOrientation = None  # a picture of several slices has none
@@ -93,8 +94,9 @@ def _capture(
     made.SamplesPerPixel, made.PhotometricInterpretation, made.PlanarConfiguration = 3, "RGB", 0
     made.NumberOfFrames, made.Rows, made.Columns = frames.shape[:3]
     made.BitsAllocated, made.BitsStored, made.HighBit, made.PixelRepresentation = 8, 8, 7, 0
-    made.FrameIncrementPointer = 0x00182002  # Frame Label Vector
-    made.FrameLabelVector = [label[:16] for label in labels]
+    if len(labels) > 1:
+        made.FrameIncrementPointer = 0x00182002  # Frame Label Vector
+        made.FrameLabelVector = [label[:16] for label in labels]
     made.LossyImageCompression = "00"
     pixels = frames.tobytes()
     made.PixelData = pixels + b"\0" * (len(pixels) % 2)

@@ -214,7 +214,10 @@ def _write_seg(
     mask, labels = lesion_segments(found.mask, lesion_label(plan, role), names)
     own = [lesion.number for lesion in found.lesions if lesion.number <= MOST_LESIONS]
     for number in own:
-        done.trackings[role, number] = (f"{role} lesion {number}", stamp.uid("lesion", role, str(number)))
+        done.trackings[role, number] = (
+            f"{role} {list(labels)[number - 1]}",
+            stamp.uid("lesion", role, str(number)),
+        )
     if image.source is None:
         return
     how = SegOptions(options.encoding, stamp.moment, options.series_offset, region_of(bundle), role)

@@ -1,5 +1,6 @@
 """`scanside tui`: the operator's terminal."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -7,7 +8,7 @@ import typer
 
 from scanside.runtime.appliance.config import Config, Service, load_config
 from scanside.runtime.cli.arguments import ConfigFile, find_config
-from scanside.runtime.cli.main import require_extra
+from scanside.runtime.cli.main import require_extra, run
 from scanside.runtime.errors import UsageError
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -29,9 +30,13 @@ def tui(
         typer.Option("--demo", help="Try it: a service of its own on synthetic studies, removed afterwards."),
     ] = False,
 ) -> int:
-    """Show the worklist of an appliance, its cases and its state. Closing it changes nothing.
+    """Show the worklist of an appliance, its cases and its state. Closing it changes nothing. Research use only.
 
-    Example: scanside tui -c scanside.toml
+    Examples:
+
+      scanside tui -c scanside.toml
+
+      scanside tui --demo
     """
     require_extra("tui", "textual", "textual_image")
     from scanside.tui.themes import THEMES
@@ -40,13 +45,34 @@ def tui(
         raise UsageError(f"There is no theme '{theme}'; choose one of {', '.join(THEMES)}.")
     if sum((config is not None, data is not None, demo)) > 1:
         raise UsageError("Of --config, --data and --demo only one makes sense; leave the others out.")
+    if plain:
+        if data is not None or demo:
+            raise UsageError("--plain needs the configuration of an appliance; pass it with --config.")
+        return run(["queue", "watch", "-c", str(find_config(config))])
+    if demo:
+        return _demo(theme)
+    return _show(_configuration(config, data), theme)
+
+
+def _show(config: Config, theme: str, place: str | None = None) -> int:
     from scanside.tui.app import ScansideApp
 
-    terminal = ScansideApp(_configuration(config, data), theme=theme)
+    terminal = ScansideApp(config, theme=theme, place=place)
     terminal.run()
     if terminal.fault is not None:
         raise terminal.fault
     return terminal.return_code or 0
+
+
+def _demo(theme: str) -> int:
+    from scanside.tui.demo.service import demonstration
+
+    print("A service on synthetic patients begins …", file=sys.stderr)
+    with demonstration() as demo:
+        demo.wait_for_store()
+        code = _show(load_config(demo.config), theme, "DEMO, synthetic patients")
+        print("The demonstration ends and is removed …", file=sys.stderr)
+    return code
 
 
 def _configuration(file: Path | None, data: Path | None) -> Config:

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from scanside.runtime.appliance.config import Config
+from scanside.tui.format import duration
 
-PEERS, PARITY = "scanside.bench-peers/1", "scanside.bench-parity/1"
+LATENCY, PEERS, PARITY = "scanside.bench-run/1", "scanside.bench-peers/1", "scanside.bench-parity/1"
 FOLDER = "benchmarks"
 
 
@@ -49,15 +50,17 @@ def stored_results(folder: Path) -> list[Stored]:
 
 
 def benchmark_words(folder: Path) -> str:
-    """What today's times of whole cases can be held against."""
-    if stored_results(folder):
-        return f"no result of whole cases in {folder.name}/ to compare with (screen 3 shows what is there)"
-    return f"none stored in {folder}"
+    """What today's times of whole cases can be held against: the newest result of `scanside bench run`."""
+    stored = [one for one in stored_results(folder) if one.schema == LATENCY]
+    if not stored:
+        return f"none of whole cases in {folder}: `scanside bench run` makes one (screen 3)"
+    newest = stored[0]
+    return f"{newest.created[:10]}, {newest.machine}: " + "; ".join((*newest.headline, *newest.remarks))
 
 
 def _stored(path: Path, document: Mapping[str, Any]) -> Stored:
     machine = document.get("machine", {})
-    readers = {PEERS: _peers, PARITY: _parity}
+    readers = {LATENCY: _latency, PEERS: _peers, PARITY: _parity}
     schema = str(document["schema"])
     headline = readers[schema](document) if schema in readers else ("this screen has no reader for it yet",)
     return Stored(
@@ -68,6 +71,18 @@ def _stored(path: Path, document: Mapping[str, Any]) -> Stored:
         tuple(headline),
         tuple(str(remark) for remark in document.get("remarks", ())),
     )
+
+
+def _latency(document: Mapping[str, Any]) -> list[str]:
+    """Wall time of whole studies, one after the other, from their files to written results."""
+    found = []
+    for study in document["studies"]:
+        if study["single"] is not None:
+            wall = study["single"]["wall_ms"]
+            known = {"p50": wall["median"], "p90": wall["p90"], "p99": wall["p99"], "max": wall["max"]}
+            times = ", ".join(f"{name} {duration(ms / 1000)}" for name, ms in known.items() if ms is not None)
+            found.append(f"{study['name']}: {times} of {len(wall['samples'])} runs")
+    return found if document["headline"] else [f"not to be quoted: {words}" for words in found]
 
 
 def _peers(document: Mapping[str, Any]) -> list[str]:

@@ -2,15 +2,19 @@
 
 import asyncio
 import contextlib
+import importlib.util
 import os
 import shlex
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterable
 
+from scanside.runtime.appliance.config import Config
 from scanside.runtime.appliance.store.records import Case
 from scanside.runtime.appliance.store.states import State
 from scanside.runtime.errors import UsageError
+from scanside.tui.bench.results import results_folder
 
 COMMANDS = ("bench", "selftest")
 """What of `scanside` may be started here."""
@@ -33,6 +37,15 @@ def parse(text: str) -> list[str]:
             f"Only `scanside {'` and `scanside '.join(COMMANDS)}` are started here; type one of them."
         )
     return words
+
+
+def proposal(config: Config, now: float) -> str:
+    """The command that is there to begin with: whole studies where the benchmark is installed, else the self-test."""
+    bundle = shlex.quote(str(config.service.bundle))
+    if importlib.util.find_spec("scanside.benchmarks") is None or importlib.util.find_spec("psutil") is None:
+        return f"selftest {bundle}"
+    name = time.strftime("latency-%Y%m%d-%H%M.json", time.localtime(now))
+    return f"bench run {bundle} -o {shlex.quote(str(results_folder(config) / name))}"
 
 
 def busy_with(cases: Iterable[Case]) -> str | None:

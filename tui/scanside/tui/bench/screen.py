@@ -14,7 +14,7 @@ from scanside.runtime.appliance.store import jobs
 from scanside.runtime.appliance.store.database import Database
 from scanside.runtime.errors import ScansideError
 from scanside.tui.bench.results import results_folder, stored_results
-from scanside.tui.bench.runner import Run, busy_with, parse
+from scanside.tui.bench.runner import Run, busy_with, parse, proposal
 from scanside.tui.format import Tone
 from scanside.tui.screen import ScansideScreen
 from scanside.tui.widgets.confirm import ConfirmScreen, Question
@@ -40,8 +40,9 @@ Runs `scanside selftest …` or `scanside bench …` as a process of its own, wi
 the queue is idle, and pauses the queue while it runs; the queue goes on when it has ended, or when this
 terminal is closed.
 
-What exists today: `selftest BUNDLE` replays the bundle's golden cases on this machine; `bench peers` and `bench parity`
-compare with nnunetv2 and need `scanside[bench]` and an nnU-Net model folder. Stored results are those in the folder
+`bench run BUNDLE` measures whole studies (phantoms of three sizes, or your own) and needs `scanside[bench]`;
+`selftest BUNDLE` replays the bundle's golden cases; `bench peers` and `bench parity` compare with nnunetv2 and need an
+nnU-Net model folder. Stored results are those in the folder
 `benchmarks` of the data folder: write there with `-o`. Research use only.
 """
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -58,7 +59,7 @@ compare with nnunetv2 and need `scanside[bench]` and an nnU-Net model folder. St
 
     def compose_body(self) -> ComposeResult:
         """Command, state, output, stored results."""
-        yield Input(f"selftest {self.terminal.config.service.bundle}", id="bench-arguments")
+        yield Input(proposal(self.terminal.config, self.terminal.now()), id="bench-arguments")
         yield Static(
             "Nothing runs. Enter starts the command above; e edits it.", id="bench-state", markup=False
         )
@@ -142,6 +143,7 @@ compare with nnunetv2 and need `scanside[bench]` and an nnU-Net model folder. St
     async def _follow(self, arguments: list[str]) -> None:
         output = self.query_one("#bench-output", RichLog)
         output.clear()
+        results_folder(self.terminal.config).mkdir(mode=0o700, exist_ok=True)
         self._run = Run(arguments)
         self._say(f"▶ running: scanside {' '.join(arguments)}  (x stops it; the queue is paused)")
         code = await self._run.follow(lambda words: _print(output, words))

@@ -1,0 +1,198 @@
+"""Starts the demonstration's service, archive and patients as children, and ends and removes all of it."""
+
+import contextlib
+import ctypes
+import importlib.util
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from scanside.runtime.errors import UsageError
+from scanside.tui.demo.peer import AE_TITLE
+
+PATIENTS = 6
+SEED = 2025
+"""Of the first patient; the others follow."""
+_STOP_SECONDS = 15.0
+_PR_SET_PDEATHSIG = 1
+
+
+class Demo:
+    """The demonstration in its folder."""
+
+    def __init__(self, folder: Path, bundle: Path) -> None:
+        self.folder = folder
+        self.config = folder / "scanside.toml"
+        self._children: list[subprocess.Popen[bytes]] = []
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self._archive_port = free_port()
+        self.config.write_text(_configuration(folder, bundle, self._archive_port), encoding="utf-8")
+
+    def start(self) -> None:
+        """Start service and archive, and, one after the other, patients."""
+        self._run("archive.log", "scanside.tui.demo.peer", str(self._archive_port))
+        self._run("serve.log", "scanside.runtime.cli.main", "serve", "-c", str(self.config))
+        threading.Thread(target=self._send_patients, name="patients", daemon=True).start()
+
+    def wait_for_store(self, seconds: float = 30.0) -> None:
+        """The terminal opens when there is something to look at.
+
+        Raises:
+            UsageError: If the service does not begin.
+        """
+        store = self.folder / "data" / "scanside.db"
+        for _ in range(round(seconds / 0.1)):
+            if store.exists():
+                return
+            if self._children[1].poll() is not None:
+                break
+            self._stop.wait(0.1)
+        log = (self.folder / "serve.log").read_text(errors="replace").strip().splitlines()
+        raise UsageError(
+            f"The demonstration's service did not begin: {log[-1] if log else 'it said nothing'}."
+        )
+
+    def stop(self) -> None:
+        """End every child and wait for it."""
+        self._stop.set()
+        with self._lock:
+            children, self._children = self._children, []
+        for child in children:
+            child.terminate()
+        for child in children:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(_STOP_SECONDS)
+            if child.poll() is None:
+                child.kill()
+                child.wait()
+
+    def _send_patients(self) -> None:
+        """Make a patient, send the images, and the next one."""
+        for number in range(PATIENTS):
+            images = self.folder / f"patient-{number}"
+            seed = str(SEED + number)
+            made = self._run(
+                "phantom.log", "scanside.runtime.cli.main", "phantom", str(images), "--patients", "1",
+                "--train", "0", "--seed", seed, "--dicom", "--jobs", "1",
+            )  # fmt: skip
+            if made is None or made.wait() != 0 or self._stop.is_set():
+                return
+            sent = self._run(
+                "send.log", "scanside.runtime.cli.main", "send", "-c", str(self.config),
+                "--calling", "DEMO-MR", str(images),
+            )  # fmt: skip
+            if sent is None or sent.wait() != 0 or self._stop.is_set():
+                return
+            shutil.rmtree(images, ignore_errors=True)
+
+    def _run(self, log: str, module: str, *arguments: str) -> "subprocess.Popen[bytes] | None":
+        """Start a child, which ends with us whatever becomes of us; None when the demonstration ends."""
+        with self._lock, (self.folder / log).open("ab") as file:
+            if self._stop.is_set():
+                return None
+            child = subprocess.Popen(
+                [sys.executable, "-m", module, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=file,
+                start_new_session=True,  # Ctrl-C is the terminal's, not theirs
+                preexec_fn=_end_with_parent,
+            )
+            self._children.append(child)
+        return child
+
+
+@contextlib.contextmanager
+def demonstration() -> Iterator[Demo]:
+    """A running demonstration; nothing is left of it afterwards.
+
+    Raises:
+        UsageError: If the phantom or its bundle is not installed.
+    """
+    bundle = demo_bundle()
+    folder = Path(tempfile.mkdtemp(prefix="scanside-demo-"))
+    demo = Demo(folder, bundle)
+    handlers = {number: signal.signal(number, _leave) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        demo.start()
+        yield demo
+    finally:
+        demo.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def demo_bundle() -> Path:
+    """The bundle that comes with Scanside: trained on phantoms, for demonstrations.
+
+    Raises:
+        UsageError: If the part of Scanside that holds it is not installed.
+    """
+    found = importlib.util.find_spec("scanside.training")
+    for place in (found.submodule_search_locations or []) if found else []:
+        bundle = Path(place) / "data" / "pancreas-phantom.bundle"
+        if bundle.is_dir():
+            return bundle
+    raise UsageError(
+        "The demonstration needs scanside.training, which is not installed; install the whole of Scanside."
+    )
+
+
+def free_port() -> int:
+    """A port that nobody has at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _configuration(folder: Path, bundle: Path, archive_port: int) -> str:
+    """A `scanside.toml` on loopback; results wait for review, so that there is something to accept."""
+    return f"""
+[service]
+data = {json.dumps(str(folder / "data"))}
+bundle = {json.dumps(str(bundle))}
+research_use_only = true
+require_review = true
+show_names = true  # "SYNTHETIC": there is no patient
+
+[receive]
+ae_title = "DEMO"
+port = {free_port()}
+quiet_seconds = 1
+reserve_gb = 0.5
+
+[send]
+commitment_port = {free_port()}
+
+[watch]
+port = 0
+log_level = "WARNING"
+
+[[destinations]]
+kind = "dicom"
+name = "archive"
+ae_title = "{AE_TITLE}"
+host = "127.0.0.1"
+port = {archive_port}
+commitment = false
+"""
+
+
+def _leave(number: int, frame: object) -> None:
+    raise SystemExit(128 + number)
+
+
+def _end_with_parent() -> None:
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    os.nice(5)  # the terminal stays quick

@@ -25,6 +25,7 @@ from scanside.runtime.study.objects import ObjectOptions, ResultObject, lesion_s
 from scanside.runtime.study.pipeline import StudyRunner, refused
 from scanside.runtime.study.read import read_study
 from scanside.runtime.study.records import RoleResult, SequenceImage, StudyInput, StudyResult
+from tests.runtime.cli.conftest import Command
 from tests.runtime.study.conftest import run
 from tests.runtime.study.tiny_study import CENTRE, TinyBundle, TinyStudy, write_bundle, write_dicom
 from tests.support.dciodvfy import errors_of
@@ -335,16 +336,26 @@ def test_a_source_without_frame_of_reference_still_gets_its_report(
     assert "t2w_original_shape_MeshVolume" in numbers(group_of(report, "t2w Lesion 1"))
 
 
-@pytest.mark.parametrize("kind", ["classic", "adc"])
-def test_real_abdominal_series(tmp_path: Path, kind: str) -> None:
-    """A real study's headers, with a mask that somebody drew."""
-    folder = shared_data("dicom", f"abdomen_scan_002_{'t2' if kind == 'classic' else 'adc'}")
+@pytest.mark.parametrize("kind", ["t2", "adc", "phantom"])
+def test_series_of_scanners(tmp_path: Path, scanside: Command, kind: str) -> None:
+    """Headers of a real study, and of the phantom, with a mask that somebody drew."""
+    if kind == "phantom":
+        assert (
+            scanside(
+                "phantom", tmp_path / "cohort", "--patients", "1", "--seed", "3", "--dicom", "--small"
+            ).code
+            == 0
+        )
+        folder = next((tmp_path / "cohort").rglob("t2w"))
+    else:
+        folder = shared_data("dicom", f"abdomen_scan_002_{kind}")
     volume, source = read_series(folder)
     bundle = open_bundle(write_bundle(tmp_path / "b", TinyBundle(channels={"t2w": ("t2w",)}, features=(
         "t2w_original_firstorder_Mean", "t2w_original_shape_MeshVolume"), synthetic=False)))  # fmt: skip
     mask = np.zeros(volume.geometry.shape, np.uint8)
-    mask[14:18, 70:95, 60:90] = 1
-    mask[20, 30:33, 40:44] = 1
+    z, y, x = (size // 2 for size in mask.shape)
+    mask[z - 2 : z + 2, y - 9 : y + 9, x - 7 : x + 8] = 1
+    mask[z + 3, y : y + 3, x : x + 4] = 1
     found = RoleResult(
         "t2w", mask, main_lesion(mask), find_lesions(mask, volume.geometry, "t2w"), {"lesion": 1.0}
     )

@@ -21,8 +21,8 @@ from pydicom.dataset import FileDataset
 
 from scanside.runtime.dicom.header import quiet, read_dataset, with_transfer_syntax
 
-SECONDS = 120.0
-"""How long one file may take. (A multi-frame object of 1000 frames takes 20 s.)"""
+SECONDS, SECONDS_PER_FRAME = 30.0, 0.3
+"""How long one file may take, the start of the child included. (A frame takes 20 ms; GDCM hangs on some streams.)"""
 MEMORY = 4 << 30
 """Bytes of address space that the child may have."""
 _JPEG = "1.2.840.10008.1.2.4."
@@ -43,15 +43,19 @@ class Decoder:
     def __init__(self) -> None:
         self._child: subprocess.Popen[bytes] | None = None
 
-    def decode(self, path: Path) -> npt.NDArray[Any]:
+    def decode(self, path: Path, frames: int = 1) -> npt.NDArray[Any]:
         """The stored values of an image, as pydicom's `pixel_array` gives them.
+
+        Args:
+            path: The file.
+            frames: How many it holds: what time it may take.
 
         Raises:
             DecoderError: If there are none to be had.
         """
         child = self._started()
         assert child.stdin is not None and child.stdout is not None
-        watch = Timer(SECONDS, child.kill)
+        watch = Timer(SECONDS + SECONDS_PER_FRAME * frames, child.kill)
         watch.start()
         try:
             child.stdin.write(json.dumps(str(path.absolute())).encode() + b"\n")

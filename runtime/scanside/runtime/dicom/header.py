@@ -24,7 +24,7 @@ from pydicom.uid import (
 
 from scanside.runtime.errors import ImageReadError
 
-LARGEST_INFLATED = 1 << 29
+LARGEST_INFLATED = 1 << 28
 """Bytes: a deflated object that unpacks to more is refused unread. A file of 4 MB can hold 4 GB of zeros."""
 _META = 4096
 """Bytes of a file in which the name of its transfer syntax stands."""

@@ -104,7 +104,7 @@ def _decode(path: Path, decoder: Decoder) -> tuple[pydicom.FileDataset, npt.NDAr
             dataset = with_transfer_syntax(read_dataset(path))
             sizes = [whole(dataset, key) or 1 for key in ("NumberOfFrames", "Rows", "Columns")]
             _refuse_enormous(sizes[0] * sizes[1] * sizes[2], path)
-            stored = decoder.decode(path) if needs_own_process(dataset) else dataset.pixel_array
+            stored = decoder.decode(path, sizes[0]) if needs_own_process(dataset) else dataset.pixel_array
         except ImageReadError:
             raise
         except Exception as error:  # decoders raise almost anything on damaged bytes

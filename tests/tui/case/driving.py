@@ -1,0 +1,93 @@
+"""Driving the case screen in tests."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+
+from textual.pilot import Pilot
+from textual.screen import Screen
+from textual.widgets import Static
+
+from scanside.runtime.appliance.config import Config
+from scanside.tui.app import ScansideApp
+from scanside.tui.case.draw import CHOSEN, Rgb
+from scanside.tui.case.pane import Pane
+from scanside.tui.case.panels import PANELS
+from scanside.tui.case.screen import CaseScreen
+from tests.tui.case.made import ARRIVED
+
+ACTOR = "user ann"
+NOW = ARRIVED + 100
+
+
+@dataclass
+class Driver:
+    """The terminal with a case open, and a hand on its keys."""
+
+    app: ScansideApp
+    pilot: Pilot[None]
+    case: CaseScreen
+
+    async def until(self, look: Callable[[], object], what: str = "") -> None:
+        """Let the terminal work until something is so."""
+        deadline = monotonic() + 20
+        while not look():
+            assert monotonic() < deadline, what or "what was waited for did not happen"
+            await self.pilot.pause(0.01)
+
+    async def press(self, *keys: str) -> None:
+        await self.pilot.press(*keys)
+        await self.pilot.pause()
+
+    async def opens(self, kind: type[Screen]) -> Screen:
+        """Wait for a screen on top."""
+        await self.until(lambda: isinstance(self.app.screen, kind), f"{kind.__name__} does not open")
+        return self.app.screen
+
+    async def ready(self) -> None:
+        """Wait until the case and its images are on the screen."""
+        viewer = self.case.viewer
+        await self.until(lambda: self.case.data is not None and not viewer.reading, "the case is not read")
+        if viewer.shown:
+            shown = [pane for pane in self.case.query(Pane) if pane.display]
+            await self.until(
+                lambda: all(p.words or p.surface.picture is not None for p in shown), "no picture"
+            )
+        await self.pilot.pause()
+
+    def pane(self, name: str = "first") -> Pane:
+        return self.case.query_one(f"#{name}", Pane)
+
+    def picture(self, name: str = "first") -> Rgb:
+        picture = self.pane(name).surface.picture
+        assert picture is not None, self.pane(name).words
+        return picture
+
+    def outlined(self, name: str = "first") -> int:
+        """Number of pixels of the outline of the lesion that is looked at."""
+        return int((self.picture(name) == CHOSEN).all(axis=2).sum())
+
+    def text(self, selector: str) -> str:
+        """What a line of words says."""
+        return str(self.case.query_one(selector, Static).content)
+
+    def panel(self, name: str) -> str:
+        return self.text(f"#panel-{name} .text")
+
+    def everything(self) -> str:
+        """All words of all panels."""
+        return "\n".join(self.panel(panel.name) for panel in PANELS)
+
+
+@asynccontextmanager
+async def opened(config: Config, case_id: str, size: tuple[int, int] = (200, 60)) -> AsyncIterator[Driver]:
+    """The terminal, with a case on it."""
+    app = ScansideApp(config, actor=ACTOR, clock=lambda: NOW, keys=Path("no keys"))
+    async with app.run_test(size=size, notifications=True) as pilot:
+        case = CaseScreen(case_id)
+        await app.push_screen(case)
+        driver = Driver(app, pilot, case)
+        await driver.ready()
+        yield driver

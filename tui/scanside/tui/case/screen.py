@@ -1,0 +1,364 @@
+"""The case: images, panels, and what a person does about the result."""
+
+from typing import ClassVar
+
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.content import Content
+from textual.message import Message
+from textual.widgets import Static
+
+from scanside.runtime.appliance.store.database import Database
+from scanside.runtime.appliance.store.records import Case
+from scanside.runtime.appliance.store.states import Action, State
+from scanside.runtime.errors import ScansideError
+from scanside.tui import actions
+from scanside.tui.case import looking as look
+from scanside.tui.case.board import Board
+from scanside.tui.case.choose import JobsScreen, SeriesScreen
+from scanside.tui.case.data import CaseData, read_case
+from scanside.tui.case.false_lesion import mark_false
+from scanside.tui.case.graphics import found
+from scanside.tui.case.stack import Spot
+from scanside.tui.case.text import quiet, said, toned
+from scanside.tui.case.viewer import Viewer
+from scanside.tui.estimate import fraction, seconds_left
+from scanside.tui.feed import Snapshot
+from scanside.tui.format import Tone, bar, duration, full_moment, state_words
+from scanside.tui.screen import ScansideScreen
+
+
+class CaseScreen(ScansideScreen):
+    """One study."""
+
+    HELP = """\
+## Case
+
+**Images** are shown as a radiologist looks at them: the patient's right (R) is on the left, front (A) on top. Both
+show the same position of the patient at the same scale; the other one takes its nearest slice. Slices count from the
+feet; *z* is the patient position in mm, S towards the head. The outline lies just outside the lesion: yellow around
+the one that is looked at, blue around others. `▸` marks the image that keys act upon.
+
+**Result** ● ok · ◇ indeterminate: the probability lies where no class is named · ○ no lesion segmented, which is *not*
+a negative finding · ! unsuitable input. A probability always stands with its status and its calibration band (`━`).
+
+**Signature** `┄──┼──┄` is the middle 90 % and the median of the training cohort, `●` the value, `◀ ▶` far outside.
+
+**Review** Accept, reject, mark as false and the rest ask first; who did it and when goes into the audit log (History).
+Accepting sends the result; nothing is final by itself. Research use only.
+"""
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("down,j", "slices(-1)", "Slice", key_display="↑↓", id="case.slice-down"),
+        Binding("up,k", "slices(1)", "Slice towards the head", show=False, id="case.slice-up"),
+        Binding("pagedown", "slices(-5)", "5 slices towards the feet", show=False, id="case.page-down"),
+        Binding("pageup", "slices(5)", "5 slices towards the head", show=False, id="case.page-up"),
+        Binding("home", "slices(100000)", "First slice, at the head", show=False, id="case.first"),
+        Binding("end", "slices(-100000)", "Last slice, at the feet", show=False, id="case.last"),
+        Binding("g", "lesion(1)", "Lesion", id="case.lesion"),
+        Binding("G", "lesion(-1)", "Lesion before", show=False, id="case.lesion-before"),
+        Binding("o", "outline", "Outline", id="case.outline"),
+        Binding("v", "image", "Image", id="case.image"),
+        Binding("plus,equals_sign", "zoom(1)", "Larger", show=False, key_display="+", id="case.larger"),
+        Binding("minus", "zoom(-1)", "Smaller", show=False, key_display="-", id="case.smaller"),
+        Binding("left,H", "shift(0,-1)", "Move left", show=False, id="case.left"),
+        Binding("right,L", "shift(0,1)", "Move right", show=False, id="case.right"),
+        Binding("shift+up,K", "shift(-1,0)", "Move up", show=False, id="case.up"),
+        Binding("shift+down,J", "shift(1,0)", "Move down", show=False, id="case.down"),
+        Binding("b", "window(0,-1)", "Brighter", show=False, id="case.brighter"),
+        Binding("B", "window(0,1)", "Darker", show=False, id="case.darker"),
+        Binding("c", "window(1,0)", "More contrast", show=False, id="case.contrast"),
+        Binding("C", "window(-1,0)", "Less contrast", show=False, id="case.contrast-less"),
+        Binding("z", "anew", "Whole image, own window", show=False, id="case.anew"),
+        Binding("tab", "panel(1)", "Panel", id="case.panel"),
+        Binding("shift+tab", "panel(-1)", "Panel before", show=False, id="case.panel-before"),
+        Binding("d", "text(0.7)", "Scroll the panel down", show=False, id="case.text-down"),
+        Binding("u", "text(-0.7)", "Scroll the panel up", show=False, id="case.text-up"),
+        Binding("a", "act('accept')", "Accept", id="case.accept"),
+        Binding("r", "act('reject')", "Reject", id="case.reject"),
+        Binding("m", "mark_false", "Mark the lesion as false", show=False, id="case.false"),
+        Binding("n", "rerun", "Choose series, run again", show=False, id="case.rerun"),
+        Binding("w", "act('send again')", "Send again", show=False, id="case.send-again"),
+        Binding("x", "act('cancel')", "Cancel", show=False, id="case.cancel"),
+        Binding("t", "act('retry')", "Try again", show=False, id="case.retry"),
+        Binding("e", "jobs", "Earlier jobs", show=False, id="case.jobs"),
+        Binding("escape", "back", "Back", id="case.back"),
+    ]
+    DEFAULT_CSS = """
+    CaseScreen > #caseline { height: 1; padding: 0 1; background: $surface; }
+    CaseScreen > #progress { height: 1; padding: 0 1; background: $surface; display: none; }
+    """
+
+    class Looked(Message):
+        """The case has been read, or the sentence why not."""
+
+        def __init__(self, data: CaseData | None, why: str) -> None:
+            super().__init__()
+            self.data, self.why = data, why
+
+    def __init__(self, case_id: str) -> None:
+        super().__init__()
+        self.case_id = case_id
+        self.data: CaseData | None = None
+        self._job: int | None = None
+        self._lost = ""
+        self._seen: object = None
+        self._now: Case | None = None
+
+    def compose_body(self) -> ComposeResult:
+        """A line about the case, one about what it is doing, images, panels."""
+        yield Static("", id="caseline", markup=False)
+        yield Static("", id="progress", markup=False)
+        yield Board(Viewer(found()))
+
+    def on_mount(self) -> None:
+        """Read the case; keep its clock going."""
+        self._arrange()
+        self._read()
+        self.set_interval(1.0, self._show_progress)
+
+    @property
+    def viewer(self) -> Viewer:
+        """The images."""
+        return self.query_one(Viewer)
+
+    @property
+    def board(self) -> Board:
+        """The panels."""
+        return self.query_one(Board)
+
+    def store_changed(self, snapshot: Snapshot) -> None:
+        """Follow the progress; read the case again when more than that has changed."""
+        for case in snapshot.changed:
+            if case.case_id == self.case_id:
+                self._now = case
+                if (news := _beyond_progress(case)) != self._seen:
+                    self._seen = news
+                    self._read()
+        self._show_progress()
+
+    @work(thread=True, exclusive=True, group="case")
+    def _read(self) -> None:
+        try:
+            with Database(self.terminal.config.database) as database:
+                data = read_case(database, self.terminal.config, self.case_id, self._job)
+            message = self.Looked(data, "")
+        except (ScansideError, OSError) as error:
+            message = self.Looked(None, str(error))
+        self.post_message(message)
+
+    @on(Looked)
+    def _looked(self, message: Looked) -> None:
+        self._lost = message.why
+        if message.data is not None:
+            self._tell_of_another(message.data)
+            self.data = message.data
+            self._show_data(message.data)
+        self._show_line()
+        self._show_progress()
+
+    def _tell_of_another(self, new: CaseData) -> None:
+        """What a person was looking at has become something else: say so."""
+        old = self.data
+        if old is None or old.report is None or self._job is not None:
+            return
+        if (old.case.job, old.case.finished) != (new.case.job, new.case.finished):
+            words = f"Case {self.case_id} is computed anew: what you saw is no longer its latest result."
+            self.notify(words, title="Changed", severity="warning", timeout=10, markup=False)
+
+    def _show_data(self, data: CaseData) -> None:
+        report = data.report
+        self.viewer.show(
+            data.wanted,
+            data.version,
+            [lesion.spot for lesion in report.lesions or ()] if report else [],
+            synthetic=report.synthetic if report else False,
+            nothing=data.no_images,
+        )
+        self.board.show(data, self._spot)
+
+    @property
+    def _spot(self) -> Spot | None:
+        return self.viewer.looking.spot if self.viewer.looking else None
+
+    @on(Viewer.Changed)
+    def _viewer_changed(self) -> None:
+        """The lesion table marks the lesion that is looked at."""
+        if self.data is not None:
+            self.board.show(self.data, self._spot)
+
+    def _show_line(self) -> None:
+        if self.data is None:
+            words = f"✗ {self._lost}" if self._lost else f"Reading case {self.case_id} …"
+            self._write("#caseline", toned(words, Tone.BAD if self._lost else Tone.PLAIN))
+            return
+        data, case = self.data, self.data.case
+        names = self.terminal.config.service.show_names
+        parts = [
+            toned(f"{case.patient.name}  " if names and case.patient.name else "", Tone.PLAIN, bold=True)
+        ]
+        parts += [
+            toned(case.case_id, Tone.PLAIN, bold=True),
+            Content("  "),
+            said(state_words(case), bold=True),
+        ]
+        if len(data.jobs) > 1:
+            which = "latest" if data.is_latest else "NOT THE LATEST"
+            parts.append(
+                toned(
+                    f"  job {case.job}, {which} of {len(data.jobs)}",
+                    Tone.PLAIN if data.is_latest else Tone.WARN,
+                )
+            )
+        if self._lost:
+            parts.append(toned(f"  ✗ {self._lost}", Tone.BAD))
+        parts.append(quiet(f"  from {case.calling}, {full_moment(case.arrived)[:16]}"))
+        self._write("#caseline", Content.assemble(*parts))
+
+    def _show_progress(self) -> None:
+        """What a running case does, how far it is, and how long it still takes."""
+        case = self._now
+        line = self.query_one("#progress", Static)
+        line.display = case is not None and case.state is State.RUNNING
+        if case is None or not line.display:
+            return
+        now = self.terminal.now()
+        done = fraction(case)
+        words = f"▶ {case.stage or 'starting'} "
+        if done is not None:
+            words += f"{bar(done, 20)} {case.done}/{case.total} "
+        if case.started is not None:
+            words += f" {duration(max(0.0, now - case.started))} so far"
+        left = seconds_left(case, self.terminal.feed.typical, now)
+        words += f", about {duration(left)} left" if left is not None else ""
+        self._write("#progress", toned(words, Tone.BUSY))
+
+    def _write(self, where: str, words: Content) -> None:
+        self.query_one(where, Static).update(words)
+
+    def on_resize(self) -> None:
+        """Share the room out anew."""
+        self._arrange()
+
+    def _arrange(self) -> None:
+        self.board.lay_out(self.size)
+        self.call_after_refresh(self.viewer.refresh_panes)
+
+    def action_slices(self, slices: int) -> None:
+        """Through the slices."""
+        self.viewer.scroll_slices(slices)
+
+    def action_lesion(self, steps: int) -> None:
+        """To the next lesion."""
+        if self.data is not None and not (self.data.report and self.data.report.lesions):
+            self._say_no("There is no lesion to go to.")
+        self.viewer.jump(steps)
+
+    def action_outline(self) -> None:
+        """Outlines on or off."""
+        self.viewer.change(look.outlined)
+
+    def action_image(self) -> None:
+        """The next image."""
+        self.viewer.turn()
+
+    def action_zoom(self, steps: int) -> None:
+        """Larger or smaller."""
+        self.viewer.change(lambda now, stack: look.zoomed(now, steps))
+
+    def action_shift(self, down: int, right: int) -> None:
+        """Move the view."""
+        self.viewer.shift(down, right)
+
+    def action_window(self, narrower: int, darker: int) -> None:
+        """Contrast and brightness."""
+        self.viewer.change(lambda now, stack: look.windowed(now, stack, narrower, darker))
+
+    def action_anew(self) -> None:
+        """The view as it was at first."""
+        self.viewer.change(look.anew)
+
+    def action_panel(self, steps: int) -> None:
+        """The next panel."""
+        self.board.turn(steps)
+
+    def action_text(self, pages: float) -> None:
+        """Scroll the panel."""
+        self.board.scroll_panel(pages)
+
+    def action_act(self, name: str) -> None:
+        """Accept, reject, send again, cancel, try again: asked first."""
+        action = Action(name)
+        case = self._actable()
+        if case is None:
+            return
+        if action not in actions.allowed(case):
+            self._say_no(f"Case {case.case_id} is {case.state}, which does not allow '{action}'.")
+            return
+        actions.act(self.terminal, case, action)
+
+    def action_mark_false(self) -> None:
+        """Say that the lesion that is looked at is none: asked first."""
+        case = self._actable()
+        if case is None or self.data is None:
+            return
+        lesions = self.data.report.lesions if self.data.report else None
+        if case.status is None or not lesions:
+            self._say_no("There is no lesion to mark.")
+            return
+        here = next((lesion for lesion in lesions if lesion.spot == self._spot), None)
+        if here is None and len(lesions) > 1:
+            self._say_no("Press g until the lesion is looked at, then m.")
+            return
+        mark_false(self.terminal, case, here or lesions[0])
+
+    @work(group="rerun", exclusive=True)
+    async def action_rerun(self) -> None:
+        """Choose series and compute again: asked first."""
+        case = self._actable()
+        if case is None:
+            return
+        if not actions.may_rerun(case):
+            self._say_no(
+                f"Case {case.case_id} is {case.state}; wait for it, or cancel it (x), then run it again."
+            )
+            return
+        study = self.terminal.config.spool / case.case_id
+        chosen = await self.app.push_screen_wait(SeriesScreen(study, case.case_id, case.series))
+        if chosen is not None:
+            actions.rerun(self.terminal, case, series=chosen or None)
+
+    @work(group="jobs", exclusive=True)
+    async def action_jobs(self) -> None:
+        """Look at another job of the case."""
+        if self.data is None:
+            return
+        job = await self.app.push_screen_wait(JobsScreen(self.data.jobs, self.data.case.job))
+        if job is not None:
+            self._job = None if job == self.data.jobs[0].job else job
+            self._read()
+
+    def action_back(self) -> None:
+        """To where one came from."""
+        self.app.pop_screen()
+
+    def _actable(self) -> Case | None:
+        """The case as it is seen, when it may be judged: only its latest job."""
+        if self.data is None:
+            return None
+        if not self.data.is_latest:
+            self._say_no("This is an earlier job; press e and choose the latest one to act upon it.")
+            return None
+        return self.data.case
+
+    def _say_no(self, words: str) -> None:
+        self.notify(words, title="Not done", severity="warning", timeout=6, markup=False)
+
+
+def _beyond_progress(case: Case) -> object:
+    """All of a case but how far its computation is."""
+    return (
+        case.job, case.state, case.instances, case.finished, case.status, case.verdict, case.verdict_by, case.reason,
+        case.attempts, case.deleted, case.result, tuple(sorted(case.sending.items())), case.priority,
+        case.state is not State.RUNNING and case.tick,
+    )  # fmt: skip

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from scanside.runtime.cli.arguments import Device, NoMirroring, Precision, StepSize, Threads
 from scanside.runtime.cli.main import require_extra
 from scanside.runtime.errors import ExitCode, OutputError, UsageError
 
@@ -13,7 +14,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     no_args_is_help=True,
-    help="Compare nnunetv2 and scanside on this machine.",
+    help="How long studies take on this machine, and how long nnunetv2 takes.",
 )
 PACKAGES = ("torch", "nnunetv2", "onnx", "onnxscript", "psutil")
 
@@ -35,6 +36,122 @@ BundleFolder = Annotated[
 ]
 Table = Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the table, as Markdown.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the files that exist.")]
+
+
+@app.command("run")
+def run_(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle folder.")],
+    out: Out,
+    studies: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="STUDY...", help="As for `scanside run`; default: phantoms of three sizes."),
+    ] = None,
+    sizes: Annotated[
+        str, typer.Option(metavar="LIST", help="Phantoms to measure, of small, typical, large.")
+    ] = "small,typical,large",
+    seed: Annotated[int, typer.Option(metavar="S", min=0, help="Of the phantoms.")] = 2025,
+    device: Device = "auto",
+    precision: Precision = "fp32",
+    no_mirroring: NoMirroring = False,
+    step_size: StepSize = 0.5,
+    folds: Folds = None,
+    threads: Threads = None,
+    repeats: Annotated[int, typer.Option(metavar="N", min=6, help="Fewest repetitions, warm.")] = 10,
+    most: Annotated[
+        int,
+        typer.Option(
+            metavar="N", min=6, help="Most repetitions; it stops when the median is known to ± 3 %."
+        ),
+    ] = 40,
+    cold: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Repetitions of the command; 0 for none.")
+    ] = 6,
+    offline: Annotated[int, typer.Option(metavar="N", min=0, help="Studies back to back; 0 for none.")] = 12,
+    table: Table = None,
+    overwrite: Overwrite = False,
+) -> int:
+    """Measure how long whole studies take here: warm, cold, back to back; by stage; memory, energy, temperature.
+
+    Exit code 1 when the golden cases fail on the device.
+
+    Example: scanside bench run pancreas.bundle -o results/latency.json
+
+      scanside bench run pancreas.bundle study_folder -o results/latency.json --device openvino
+    """
+    require_extra("bench", "psutil")
+    _refuse_existing(overwrite, out, table)
+    import tempfile
+
+    from scanside.benchmarks.latency import LatencyOptions, run_latency
+    from scanside.benchmarks.latency_table import latency_table
+    from scanside.benchmarks.results import write
+    from scanside.benchmarks.studies import SIZES, given_studies, phantom_studies
+    from scanside.runtime.options import Options
+
+    wanted = tuple(size.strip() for size in sizes.split(","))
+    if set(wanted) - set(SIZES):
+        raise UsageError(f"--sizes {sizes} is not of {', '.join(SIZES)}.")
+    choice = LatencyOptions(
+        run=Options(
+            device=device, precision=precision, mirroring=not no_mirroring, step_size=step_size,
+            folds=_list(folds), threads=threads,
+        ),
+        repeats=(repeats, max(repeats, most)),
+        cold=cold,
+        offline=offline,
+    )  # fmt: skip
+    with tempfile.TemporaryDirectory(prefix="scanside-bench-") as folder:
+        chosen = given_studies(studies) if studies else phantom_studies(Path(folder), wanted, seed)
+        report = run_latency(bundle, chosen, choice, sys.argv[1:])
+    write(report, out)
+    _show(latency_table(report), table)
+    return ExitCode.OK if report.selftest.passed else ExitCode.CASE_FAILED
+
+
+@app.command()
+def compare(
+    before: Annotated[Path, typer.Argument(metavar="A.json", help="Results of `scanside bench run`.")],
+    after: Annotated[Path, typer.Argument(metavar="B.json", help="Newer ones, of the same studies.")],
+    fail_if_slower: Annotated[
+        str | None,
+        typer.Option(metavar="X%", help="Exit code 1 when B is slower than A by more, beyond the noise."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
+) -> int:
+    """Compare two runs, study by study and stage by stage, each ratio with its 95 % interval.
+
+    Example: scanside bench compare before.json after.json --fail-if-slower 10%
+    """
+    from scanside.benchmarks.compare import compare_runs, comparison_table, parse_percent
+    from scanside.benchmarks.latency_results import read_latency
+
+    limit = parse_percent(fail_if_slower) if fail_if_slower else None
+    found = compare_runs(read_latency(before), read_latency(after), limit)
+    print(found.model_dump_json(indent=1) if as_json else comparison_table(found))
+    return ExitCode.CASE_FAILED if found.slower else ExitCode.OK
+
+
+@app.command()
+def report(
+    results: Annotated[
+        list[Path], typer.Argument(metavar="RESULTS.json...", help="Of `scanside bench run`.")
+    ],
+    out: Annotated[
+        Path, typer.Option("-o", "--out", metavar="FOLDER", help="For report.html and the plots.")
+    ],
+    overwrite: Overwrite = False,
+) -> None:
+    """Draw results: stages as a waterfall, the distribution of latencies, cost against size; PNG, SVG and HTML.
+
+    Example: scanside bench report results/latency.json -o results/latency
+    """
+    require_extra("bench", "matplotlib")
+    _refuse_existing(overwrite, out / "report.html")
+    from scanside.benchmarks.latency_report import write_report
+    from scanside.benchmarks.latency_results import read_latency
+
+    for path in write_report([read_latency(path) for path in results], out):
+        print(path)
 
 
 @app.command()

@@ -244,8 +244,11 @@ class ParityReport(Record):
     cases: list[ParityCase]
 
 
-def write(report: PeersReport | ParityReport, path: Path) -> None:
+def write(report: BaseModel, path: Path) -> None:
     """Write a results file in one step.
+
+    Args:
+        report: One that names its schema.
 
     Raises:
         OutputError: If it cannot be written.

@@ -31,7 +31,7 @@ def peers_table(report: PeersReport) -> str:
         f"{report.repeats} alternating pair(s), medians; mirroring {mirroring}; folds {', '.join(report.folds)}; "
         f"scanside on {report.device.obtained} {report.device.precision}."
     )
-    lines = [how, *_conditions(report), "", *_aligned(rows), ""]
+    lines = [how, *_conditions(report), "", *aligned(rows), ""]
     for case in report.cases:
         size = " × ".join(map(str, case.shape))
         lines.append(f"- {case.name}: {size} voxels, {case.tiles} tile(s).")
@@ -60,7 +60,7 @@ def parity_table(report: ParityReport) -> str:
         rows.append((f"scanside, {device}", *counts, *(_score(total.dice[n]) for n in names)))
     mirroring = "on" if report.mirroring else "off"
     lines = [f"Mirroring {mirroring}; folds {', '.join(report.folds)}; Dice against the manual labels, mean."]
-    lines += [*_conditions(report), "", *_aligned(rows), ""]
+    lines += [*_conditions(report), "", *aligned(rows), ""]
     for device, total in report.totals.items():
         if total.differing:
             lines.append(
@@ -111,7 +111,8 @@ def _margins(found: Margins) -> str:
     )
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows as a Markdown table, the first one its head, in columns of even width."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = [
         "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"

@@ -6,21 +6,19 @@ a line. Whatever libraries print goes to stderr.
 
 import gc
 import json
-import os
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 
-from scanside.benchmarks.processes import MIB, busy_s, high_water_mark, reset_high_water_mark, tail
+from scanside.benchmarks.child import Child, answering
+from scanside.benchmarks.processes import MIB, busy_s, high_water_mark, reset_high_water_mark
 from scanside.benchmarks.warm import Mask, Setup, open_peer
-from scanside.runtime.errors import CaseError
 
 MEMORY_METHOD = (
     "VmHWM of the peer's own process, reset before each case: the peak of that case, "
@@ -71,19 +69,12 @@ class Worker:
         Raises:
             CaseError: If it does not come up.
         """
-        self._name, self._log, self._mask = name, folder / f"{name}.log", folder / f"{name}.npy"
+        self._mask = folder / f"{name}.npy"
         request = folder / f"{name}.json"
         request.write_text(json.dumps({"peer": name, "setup": asdict(setup)}, default=str))
         start = time.perf_counter()
-        with self._log.open("wb") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "scanside.benchmarks.worker", str(request)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-            )
-        ready = self._answer()
+        self._child = Child(name, "scanside.benchmarks.worker", request, folder / f"{name}.log")
+        ready = self._child.answer()
         self.facts: dict[str, str] = ready["facts"]
         self.opening = {"wall_s": time.perf_counter() - start, "peak_mib": float(ready["peak_mib"])}
 
@@ -93,36 +84,8 @@ class Worker:
         Raises:
             CaseError: If the process fails.
         """
-        assert self._process.stdin is not None
-        request = {"files": [str(file) for file in files], "mask": str(self._mask)}
-        try:
-            print(json.dumps(request), file=self._process.stdin, flush=True)
-        except BrokenPipeError:
-            raise self._failed() from None
-        answer = self._answer()
+        answer = self._child.ask({"files": [str(file) for file in files], "mask": str(self._mask)})
         return WarmRun(mask=np.load(self._mask), **answer)
-
-    def close(self) -> None:
-        """End the process."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        try:
-            self._process.wait(timeout=30)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-
-    def _answer(self) -> dict[str, Any]:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            raise self._failed()
-        answer: dict[str, Any] = json.loads(line)
-        return answer
-
-    def _failed(self) -> CaseError:
-        code = self._process.wait()
-        return CaseError(f"{self._name} failed with exit code {code}: {tail(self._log)}")
 
     def __enter__(self) -> Self:
         return self
@@ -130,15 +93,12 @@ class Worker:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is not None:
-            self._process.kill()
-        self.close()
+        self._child.__exit__(kind, error, trace)
 
 
 def main(request: Path) -> None:
     """The process's own side."""
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
+    answer, requests = answering()
     asked = json.loads(request.read_text())
     raw = asked["setup"]
     setup = Setup(
@@ -146,12 +106,8 @@ def main(request: Path) -> None:
     )
     peer = open_peer(asked["peer"], setup)
 
-    def answer(document: dict[str, Any]) -> None:
-        print(json.dumps(document), file=answers, flush=True)
-
     answer({"facts": peer.facts, "peak_mib": high_water_mark() / MIB})
-    for line in sys.stdin:
-        case = json.loads(line)
+    for case in requests:
         image = peer.load([Path(file) for file in case["files"]])
         gc.collect()
         peer.watch.restart()

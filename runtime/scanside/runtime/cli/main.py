@@ -21,6 +21,11 @@ _BUILT_IN = {
     "selftest": "scanside.runtime.cli.selftest",
     "doctor": "scanside.runtime.cli.doctor",
     "radiomics": "scanside.runtime.cli.radiomics",
+    "serve": "scanside.runtime.cli.serve",
+    "queue": "scanside.runtime.cli.queue",
+    "send": "scanside.runtime.cli.send",
+    "echo": "scanside.runtime.cli.echo",
+    "audit": "scanside.runtime.cli.audit",
 }
 _HELP = """Segment MRI with trained nnU-Net models, without PyTorch. Research use only.
 

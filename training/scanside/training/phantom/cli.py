@@ -26,6 +26,12 @@ def phantom(
     small: Annotated[
         bool, typer.Option("--small", help="Only a small box around the lesion: for trying things out.")
     ] = False,
+    pixel_size: Annotated[
+        float,
+        typer.Option(
+            metavar="X", min=0.25, max=4, help="Factor on the pixel size: to measure what images cost."
+        ),
+    ] = 1.0,
     jobs: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Processes; default: one a core.")
     ] = None,
@@ -38,6 +44,6 @@ def phantom(
 
     if train is None:
         train = round(patients * STUDY_TRAIN / (STUDY_TRAIN + STUDY_TEST))
-    choice = PhantomChoice(patients, train, seed, dicom, jobs or machine.cores(), small)
+    choice = PhantomChoice(patients, train, seed, dicom, jobs or machine.cores(), small, pixel_size)
     write_cohort(out, choice, lambda sentence: print(sentence, file=sys.stderr, flush=True))
     print(out)

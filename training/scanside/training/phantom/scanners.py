@@ -4,7 +4,8 @@ TE, TR, spacing, echo spacing and noise as in the reference collection of abdomi
 and our own assumptions where it is silent. Vendors are imitated in their DICOM habits, and not in their image quality.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,9 @@ class DiffusionProtocol:
         return off_resonance * self.echo_spacing * 1e-3 * self.field_of_view / self.acceleration
 
 
+Protocol = TypeVar("Protocol", SpinEchoProtocol, DiffusionProtocol)
+
+
 @dataclass(frozen=True)
 class Scanner:
     """A virtual scanner.
@@ -102,6 +106,17 @@ class Scanner:
     dwi: DiffusionProtocol
     bias: float
     scale: float
+
+
+def with_pixels(scanner: Scanner, factor: float) -> Scanner:
+    """The same with other pixels in plane over the same field of view, for measuring what images of a size cost."""
+
+    def changed(protocol: Protocol) -> Protocol:
+        (dz, dy, dx), (nz, ny, nx) = protocol.spacing, protocol.shape
+        shape = (nz, round(ny / factor), round(nx / factor))
+        return replace(protocol, spacing=(dz, dy * factor, dx * factor), shape=shape)
+
+    return replace(scanner, t2w=changed(scanner.t2w), dwi=changed(scanner.dwi))
 
 
 SCANNERS: tuple[Scanner, ...] = (

@@ -14,7 +14,7 @@ from scanside.training.phantom.degrade import bias_field, ghost, point_spread, r
 from scanside.training.phantom.lesion import Matter
 from scanside.training.phantom.motion import distort, draw_breath, draw_field
 from scanside.training.phantom.render import Rendered, View, render
-from scanside.training.phantom.scanners import DiffusionProtocol, Scanner, SpinEchoProtocol
+from scanside.training.phantom.scanners import DiffusionProtocol, Scanner, SpinEchoProtocol, with_pixels
 from scanside.training.phantom.shapes import Array
 from scanside.training.phantom.signal import adc, ivim, spin_echo
 from scanside.training.phantom.tissues import Tissue, draw_tissues
@@ -53,6 +53,7 @@ def make_study(
     scanner: Scanner | None = None,
     split: str = "train",
     small: bool = False,
+    pixel_size: float = 1.0,
     noise: float = 1.0,
     roles: Sequence[str] = ("t2w", "dwi"),
 ) -> PhantomStudy:
@@ -66,11 +67,13 @@ def make_study(
         scanner: Another scanner than the one drawn.
         split: train or test.
         small: Only 72 × 96 × 96 mm around the lesion: for tests.
+        pixel_size: Factor on the scanner's pixel size in plane: for measuring what larger images cost.
         noise: Factor on the noise; 0 for none.
         roles: Which acquisitions to make: t2w, dwi (with b0 and adc).
     """
     patient = draw_patient(index, seed, split)
     where = scanner or patient.scanner
+    where = with_pixels(where, pixel_size) if pixel_size != 1 else where
     anatomy = make_anatomy(stream(seed, index, "anatomy"), patient.lesion, where.field_t)
     tissues = draw_tissues(stream(seed, index, "tissues"), where.field_t)
     crop = SMALL_MM if small else None

@@ -46,6 +46,7 @@ class PhantomChoice:
         dicom: Sequences as DICOM series instead of NIfTI files.
         jobs: Processes.
         small: Only a small box around the lesion, for tests.
+        pixel_size: Factor on the scanners' pixel size, for benchmarks.
     """
 
     patients: int
@@ -54,6 +55,7 @@ class PhantomChoice:
     dicom: bool = False
     jobs: int = 1
     small: bool = False
+    pixel_size: float = 1.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.train <= self.patients:
@@ -138,7 +140,8 @@ def _one_thread_each() -> Iterator[None]:
 
 
 def _one(index: int, out: Path, choice: PhantomChoice) -> Patient:
-    study = make_study(index, choice.seed, split=split_of(index, choice.train), small=choice.small)
+    split = split_of(index, choice.train)
+    study = make_study(index, choice.seed, split=split, small=choice.small, pixel_size=choice.pixel_size)
     person = study.patient
     write_patient(out / person.name, study, dicom=choice.dicom)
     return Patient(

@@ -75,12 +75,15 @@ class Answers:
         with self._changed:
             items = self._open.get(transaction_uid, ())
         with Database(self._config.database) as database:
-            known = outbox.answered(database, transaction_uid, committed, failed)
-            if not known:
-                log.info("an answer to a storage commitment that nobody waits for was ignored")
-            for item in items:
-                if item.sop_uid in failed:
-                    _again_later(database, self._config, item, failed[item.sop_uid])
+            lost = [item for item in items if item.sop_uid in failed]
+            tries = max((item.attempts for item in lost), default=0)
+            wait = backoff(self._config.send, tries)
+            known = outbox.answered(database, transaction_uid, committed, failed, wait=wait)
+        if not known:
+            log.info("an answer to a storage commitment that nobody waits for was ignored")
+        for item in lost:
+            about = {"case": item.case_id, "job": item.job}
+            log.warning("%s lost at %s: %s", item.kind, item.destination, failed[item.sop_uid], extra=about)
         with self._changed:
             self._open.pop(transaction_uid, None)
             self._changed.notify_all()
@@ -147,12 +150,3 @@ def _parse(information: "Dataset") -> tuple[str, list[str], dict[str, str]] | No
     }
     committed = [str(one.ReferencedSOPInstanceUID) for one in information.get("ReferencedSOPSequence") or ()]
     return transaction_uid, [uid for uid in committed if uid not in failed], failed
-
-
-def _again_later(database: Database, config: Config, item: Item, reason: str) -> None:
-    log.warning(
-        "case %s: %s lost at %s: %s", item.case_id, item.kind, item.destination, reason,
-        extra={"case": item.case_id, "job": item.job},
-    )  # fmt: skip
-    again = next((one for one in outbox.of_job(database, item.job) if one.item == item.item), item)
-    outbox.postponed(database, again, reason, backoff(config.send, again.attempts))

@@ -164,6 +164,7 @@ def fail(
     *,
     tries: int,
     backoff: float,
+    blameless: bool = False,
     actor: str = WORKER,
     now: float | None = None,
 ) -> State:
@@ -173,6 +174,7 @@ def fail(
         kind: One word, for the metrics: timeout, crash, backend, …
         reason: A sentence without patient data.
         backoff: Seconds before the second try; doubled for each further one.
+        blameless: The study had no part in it (a full disk, a service that was stopped): this try does not count.
 
     Raises:
         NotAllowedError: If the job no longer runs.
@@ -181,12 +183,13 @@ def fail(
     with database.transaction() as write:
         row = write.execute("SELECT attempts FROM jobs WHERE job = ?", (job,)).fetchone()
         attempts = int(row["attempts"]) if row else 0
-        last = attempts >= tries
+        counted = attempts - 1 if blameless else attempts
+        last = counted >= tries
         action = Action.QUARANTINE if last else Action.TRY_AGAIN
-        wait = 0.0 if last else min(backoff * 2 ** (attempts - 1), _MOST_BACKOFF)
+        wait = 0.0 if last else min(backoff * 2 ** max(counted - 1, 0), _MOST_BACKOFF)
         return move(
             write, job, action, actor, at, {"kind": kind, "reason": reason, "attempt": attempts},
-            reason=reason, failure=kind, not_before=at + wait, stage=None, deadline=None,
+            attempts=counted, reason=reason, failure=kind, not_before=at + wait, stage=None, deadline=None,
         )  # fmt: skip
 
 
@@ -200,6 +203,25 @@ def overdue(database: Database, now: float | None = None) -> list[tuple[Job, str
     """Running jobs whose stage has taken too long, with the stage."""
     sql = f"{_JOB} WHERE state = ? AND deadline < ?"
     return [(_job(dict(row)), str(row["stage"])) for row in database.rows(sql, (State.RUNNING, clock(now)))]
+
+
+def let_go(database: Database, job: int) -> None:
+    """The worker no longer computes a job that a person cancelled, or that more images came for."""
+    with database.transaction() as write:
+        write.execute(
+            "UPDATE jobs SET stage = NULL, deadline = NULL WHERE job = ? AND state != ?", (job, State.RUNNING)
+        )
+
+
+def forget_stuck(database: Database, now: float | None = None) -> bool:
+    """Whether a worker still computes a job that no longer runs, and its stage takes too long: it has to be killed."""
+    stuck = "deadline < ? AND state != ?"
+    values = (clock(now), State.RUNNING)
+    if not database.rows(f"SELECT 1 FROM jobs WHERE {stuck}", values):
+        return False
+    with database.transaction() as write:
+        write.execute(f"UPDATE jobs SET stage = NULL, deadline = NULL WHERE {stuck}", values)
+    return True
 
 
 def act(

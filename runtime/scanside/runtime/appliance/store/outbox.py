@@ -87,6 +87,8 @@ def answered(
     transaction_uid: str,
     committed: Sequence[str],
     failed: Mapping[str, str],
+    *,
+    wait: float = 0.0,
     now: float | None = None,
 ) -> int:
     """A peer answers a request for commitment (PS3.4 J.3.3). Objects that it does not have are sent again.
@@ -94,6 +96,7 @@ def answered(
     Args:
         committed: SOP instance UIDs.
         failed: SOP instance UID → reason.
+        wait: Seconds before these are sent again.
 
     Returns:
         Number of objects that the answer was about; 0 for a transaction that is not ours.
@@ -104,7 +107,7 @@ def answered(
     bad = [item for item in items if item.sop_uid in failed]
     _move_all(database, good, Delivery.COMMIT, at, reason=None)
     for item in bad:
-        _move_all(database, [item], Delivery.LOST, at, reason=failed[item.sop_uid])
+        _move_all(database, [item], Delivery.LOST, at, wait=wait, reason=failed[item.sop_uid])
     return len(good) + len(bad)
 
 
@@ -138,6 +141,7 @@ def _move_all(
     at: float,
     *,
     actor: str = SENDER,
+    wait: float = 0.0,
     **columns: str | None,
 ) -> None:
     """Make a transition for every object that it is allowed for; another process may have been faster with some."""
@@ -149,9 +153,10 @@ def _move_all(
             new = DELIVERIES.get((Sending(row["state"]), action))
             if new is None:
                 continue
-            values = {"state": new, "changed": at, "not_before": 0.0, **columns}
+            values = {"state": new, "changed": at, "not_before": at + wait if wait else 0.0, **columns}
             names = ", ".join(f"{name} = ?" for name in values)
-            write.execute(f"UPDATE outbox SET {names} WHERE item = ?", (*values.values(), item.item))
+            tries = ", attempts = attempts + 1" if action is Delivery.LOST else ""
+            write.execute(f"UPDATE outbox SET {names}{tries} WHERE item = ?", (*values.values(), item.item))
             detail = {"destination": item.destination, "object": item.kind, "sop_uid": item.sop_uid}
             append(write, actor, f"object {new}", case_id=item.case_id, job=item.job, detail=detail, now=at)
         for job in sorted({item.job for item in items}):

@@ -117,6 +117,8 @@ _O, _D = Sending, Delivery
 DELIVERIES: dict[tuple[Sending, Delivery], Sending] = {
     (_O.WAITING, _D.STORED): _O.SENT,
     (_O.WAITING, _D.STORED_FOR_GOOD): _O.DELIVERED,
+    (_O.SENT, _D.STORED_FOR_GOOD): _O.DELIVERED,  # commitment is no longer wanted
+    (_O.AWAITING, _D.STORED_FOR_GOOD): _O.DELIVERED,
     (_O.SENT, _D.REQUESTED): _O.AWAITING,
     (_O.AWAITING, _D.COMMIT): _O.COMMITTED,
     (_O.SENT, _D.COMMIT): _O.COMMITTED,  # an answer to an earlier request

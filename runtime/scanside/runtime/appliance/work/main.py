@@ -136,16 +136,21 @@ class Worker:
         """A person has cancelled it, more images came, or it took too long: nothing of it is kept."""
         log.info("no longer to be computed", extra=_about(begun.job))
         shutil.rmtree(begun.out, ignore_errors=True)
-        self._written(lambda: _let_go(self._database, begun.job.job))
+        self._written(lambda: jobs.let_go(self._database, begun.job.job))
 
     def _fail(self, job: Job, fault: Fault, backoff: float | None = None) -> None:
         work = self._config.work
-        tries = job.attempts + 1 if fault.blameless else work.tries
         wait = work.backoff_seconds if backoff is None else backoff
         with suppress(NotAllowedError):  # it was cancelled, or the supervisor has failed it for its time
             state = self._written(
                 lambda: jobs.fail(
-                    self._database, job.job, fault.kind, fault.reason, tries=tries, backoff=wait
+                    self._database,
+                    job.job,
+                    fault.kind,
+                    fault.reason,
+                    tries=work.tries,
+                    backoff=wait,
+                    blameless=fault.blameless,
                 )
             )
             if state is State.QUARANTINED:
@@ -168,14 +173,6 @@ class Worker:
     def close(self) -> None:
         """Free the networks."""
         self._engine.close()
-
-
-def _let_go(database: Database, job: int) -> None:
-    """Tell the supervisor that nothing is computed of a job any more: it would stop the worker at its deadline."""
-    with database.transaction() as write:
-        write.execute(
-            "UPDATE jobs SET stage = NULL, deadline = NULL WHERE job = ? AND state != ?", (job, State.RUNNING)
-        )
 
 
 def _about(job: Job) -> dict[str, object]:

@@ -1,0 +1,100 @@
+"""Percentiles that a sample can carry, and an interval for its median that assumes nothing about its distribution."""
+
+import math
+import random
+import statistics
+from collections.abc import Sequence
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict
+
+CONFIDENCE = 0.95
+FEWEST = 6
+"""Samples below which no order statistics enclose the median with 95 % confidence."""
+_RESAMPLES = 4000
+
+
+class Distribution(BaseModel):
+    """Some samples of one quantity, ms or another unit; null where the sample is too small to say."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    samples: list[float]
+    """In order."""
+    median: float
+    low: float | None
+    """Of the 95 % interval of the median, from order statistics; null below 6 samples."""
+    high: float | None
+    p90: float | None
+    """null below 10 samples."""
+    p99: float | None
+    """null below 100 samples: of fewer, the largest is all that is known."""
+    max: float
+
+    @classmethod
+    def of(cls, samples: Sequence[float]) -> Self:
+        """Describe at least one sample."""
+        interval = median_interval(samples)
+        return cls(
+            samples=[round(value, 4) for value in samples],
+            median=round(statistics.median(samples), 4),
+            low=None if interval is None else round(interval[0], 4),
+            high=None if interval is None else round(interval[1], 4),
+            p90=percentile(samples, 0.9),
+            p99=percentile(samples, 0.99),
+            max=round(max(samples), 4),
+        )
+
+    @property
+    def half_width(self) -> float | None:
+        """Of the interval, as a part of the median."""
+        if self.low is None or self.high is None or self.median == 0:
+            return None
+        return (self.high - self.low) / 2 / self.median
+
+
+def median_interval(samples: Sequence[float], confidence: float = CONFIDENCE) -> tuple[float, float] | None:
+    """Smallest interval between order statistics that holds the true median with at least this confidence.
+
+    The number of samples below the median is binomial (n, 1/2), whatever the distribution.
+
+    Returns:
+        None where even the whole range is not enough.
+    """
+    n = len(samples)
+    tail = 0.0
+    k = 0  # order statistics k and n + 1 - k, counted from 1
+    while True:
+        tail += math.comb(n, k) / 2**n
+        if 2 * tail > 1 - confidence:
+            break
+        k += 1
+    if k == 0:
+        return None
+    ordered = sorted(samples)
+    return ordered[k - 1], ordered[n - k]
+
+
+def percentile(samples: Sequence[float], part: float) -> float | None:
+    """Nearest-rank percentile; None where the sample is too small to hold a sample beyond it."""
+    n = len(samples)
+    if n * (1 - part) < 1 - 1e-9:
+        return None
+    return round(sorted(samples)[math.ceil(part * n) - 1], 4)
+
+
+def ratio_interval(
+    a: Sequence[float], b: Sequence[float], confidence: float = CONFIDENCE, seed: int = 0
+) -> tuple[float, float, float]:
+    """Median of `b` over median of `a`, with a bootstrap interval (percentile method, reproducible).
+
+    Returns:
+        ratio, low, high.
+    """
+    draw = random.Random(seed)
+    ratios = sorted(
+        statistics.median(draw.choices(b, k=len(b))) / statistics.median(draw.choices(a, k=len(a)))
+        for _ in range(_RESAMPLES)
+    )
+    cut = int((1 - confidence) / 2 * _RESAMPLES)
+    return statistics.median(b) / statistics.median(a), ratios[cut], ratios[-1 - cut]

@@ -4,11 +4,17 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 
+from scanside.runtime.dicom.keys import key_of, volumes_named
+from scanside.runtime.dicom.read import read_series
+from scanside.runtime.dicom.study import index_study
 from scanside.runtime.errors import ImageReadError, InputError, UsageError
 from scanside.runtime.study.read import read_study
+from scanside.runtime.study.series_list import list_series
 from tests.runtime.study.tiny_study import DWI_GRID, images, write_image, write_nifti
+from tests.support.dicom_factory import ROOT
 from tests.support.sentences import assert_one_sentence
 from tests.support.shared_data import shared_data
 
@@ -128,6 +134,178 @@ def test_a_given_folder_without_the_sequence_is_refused(dicom_study: Path) -> No
     with pytest.raises(InputError) as caught:
         read_study(folder, ALL, {"adc": folder / "b" / "dwi"})
     assert_one_sentence(str(caught.value), "no ADC map", "is not an ADC map", "--adc")
+
+
+def uid(number: int) -> str:
+    return f"{ROOT}.2.{number}"
+
+
+def test_the_operators_choice_goes_and_is_recorded(dicom_study: Path) -> None:
+    """The localiser-like choice of a person is told as such, with what the rules would have said."""
+    series = {"t2w": uid(5), "dwi": f"{uid(6)}#b800", "adc": uid(7)}
+    study = read_study(dicom_study, ALL, series=series)
+    assert {name: image.how for name, image in study.images.items()} == dict.fromkeys(
+        ALL, "chosen by the operator"
+    )
+    assert study.warnings == ()
+    rows = {row.series: row for row in study.considered}
+    assert rows["6 'ep2d_diff_tra' b=800"].chosen == "dwi"
+    assert rows["6 'ep2d_diff_tra' b=800"].reason == "chosen by the operator"
+    assert rows["1 'localizer'"].chosen is None and "localiser" in rows["1 'localizer'"].reason
+    np.testing.assert_array_equal(study.images["dwi"].volume.data, images()["dwi"].data)
+
+
+@pytest.mark.parametrize("mark", ["#b800", "#B800", "#b804", "#2", ""])
+def test_ways_to_name_a_volume_of_a_series(dicom_study: Path, mark: str) -> None:
+    study = read_study(dicom_study, ALL, series={"dwi": uid(6) + mark})
+    dwi = study.images["dwi"]
+    assert dwi.b == 800 and dwi.how.startswith("chosen by the operator")
+    assert ("b from 800" in dwi.how) == (
+        mark == ""
+    )  # of a whole series the rules take the volume, and say why
+    assert study.images["t2w"].how.startswith("chosen: ") and study.images["adc"].how.startswith("chosen: ")
+
+
+def test_what_the_rules_would_not_have_taken_is_taken_with_a_warning(dicom_study: Path) -> None:
+    study = read_study(dicom_study, ("t2w",), series={"t2w": f"{uid(6)}#b50"})
+    assert study.images["t2w"].how == "chosen by the operator"
+    assert "would not have been taken by the rules: it is diffusion-weighted" in study.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("series", "words"),
+    [
+        ({"dwi": f"{uid(6)}#b50"}, ("has b = 50 s/mm²", "give the high-b image")),
+        ({"b0": f"{uid(6)}#b800"}, ("has b = 800 s/mm²", "give the low-b image")),
+        ({"dwi": uid(7)}, ("is an ADC map", "give the images themselves")),
+        ({"t2w": uid(7)}, ("is an ADC map",)),
+        ({"t2w": f"{uid(6)}#b800"}, ("t2w and dwi are the same images",)),
+        ({"t2w": uid(6)}, ("Series 6 'ep2d_diff_tra' holds no T2-weighted series", "choose one of its volumes")),
+        ({"dwi": "1.2.3"}, ("no series with the UID '1.2.3'", "5 't2_tse_tra_fs'")),
+        ({"dwi": ""}, ("no series with the UID ''",)),
+        ({"dwi": f"{uid(6)}#b400"}, ("has no volume '#b400'", "#b50, #b800")),
+        ({"dwi": f"{uid(6)}#3"}, ("has no volume '#3'",)),
+        ({"dwi": f"{uid(6)}#0"}, ("has no volume '#0'",)),
+        ({"dwi": f"{uid(6)}#²"}, ("has no volume '#²'",)),
+        ({"dwi": f"{uid(6)}#bnan"}, ("has no volume '#bnan'",)),
+        ({"dwi": f"{uid(6)}#{'9' * 5000}"}, ("has no volume",)),
+        ({"t2w": uid(5), "dwi": uid(5)}, ("are the same images",)),
+    ],
+)  # fmt: skip
+def test_choices_that_cannot_be(dicom_study: Path, series: dict[str, str], words: tuple[str, ...]) -> None:
+    with pytest.raises(InputError) as caught:
+        read_study(dicom_study, (*ALL, "b0"), series=series)
+    assert_one_sentence(str(caught.value), *words)
+
+
+def test_overrides_that_make_no_sense(dicom_study: Path) -> None:
+    with pytest.raises(UsageError) as unknown:
+        read_study(dicom_study, ALL, series={"t1w": uid(5)})
+    assert_one_sentence(str(unknown.value), "no sequence 't1w'")
+    with pytest.raises(UsageError) as twice:
+        read_study(dicom_study, ALL, {"t2w": dicom_study / "a" / "t2"}, {"t2w": uid(5)})
+    assert_one_sentence(str(twice.value), "t2w", "name it once")
+
+
+def test_an_ambiguous_study_is_resolved_by_the_operator(dicom_study: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(dicom_study, tmp_path / "study")
+    for file in (folder / "a" / "t2" / "b0").iterdir():
+        other = pydicom.dcmread(file)
+        other.SeriesInstanceUID, other.SeriesNumber = uid(8), 8
+        other.SeriesDescription = "t2_blade_tra_fs"
+        other.SOPInstanceUID = f"{other.SOPInstanceUID}.8"
+        other.save_as(file.with_name(f"blade_{file.name}"))
+    with pytest.raises(InputError) as caught:
+        read_study(folder, ALL)
+    assert_one_sentence(str(caught.value), "fit t2w equally well", "by its series")
+    study = read_study(folder, ALL, series={"t2w": uid(8)})
+    assert study.images["t2w"].series == "8 't2_blade_tra_fs'"
+    rows = {row.key: row for row in list_series(folder)}
+    assert rows[uid(5)].chosen is None and rows[uid(8)].chosen is None  # the rules take neither
+    assert rows[uid(5)].verdicts["t2w"].score == rows[uid(8)].verdicts["t2w"].score
+
+
+def test_a_study_is_listed_by_its_headers(dicom_study: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(dicom_study, tmp_path / "study")
+    colour = pydicom.dcmread(next((folder / "a" / "loc" / "b0").iterdir()))
+    colour.SamplesPerPixel, colour.PhotometricInterpretation = 3, "RGB"
+    colour.SeriesInstanceUID, colour.SeriesNumber, colour.SeriesDescription = uid(9), 9, "screen"
+    colour.save_as(folder / "screen.dcm")
+    for file in folder.rglob("*.dcm"):  # headers alone: there are no pixels to be read
+        header = pydicom.dcmread(file)
+        del header.PixelData
+        header.save_as(file)
+    rows = list_series(folder)
+    assert [(row.name, row.key, row.images, row.b, row.chosen) for row in rows] == [
+        ("1 'localizer'", uid(1), 3, None, None),
+        ("5 't2_tse_tra_fs'", uid(5), 16, None, "t2w"),
+        ("6 'ep2d_diff_tra' b=50", f"{uid(6)}#b50", 15, 50.0, "b0"),
+        ("6 'ep2d_diff_tra' b=800", f"{uid(6)}#b800", 15, 800.0, "dwi"),
+        ("7 'ep2d_diff_tra_ADC'", uid(7), 15, None, "adc"),
+        ("9 'screen'", "", 0, None, None),
+    ]
+    assert rows[0].verdicts["t2w"].score is None and rows[0].verdicts["t2w"].reason == "is a localiser"
+    assert "on the grid of the DWI" in rows[4].verdicts["adc"].reason
+    assert rows[-1].problem is not None and "colour image" in rows[-1].problem
+    assert all(row.problem is None for row in rows[:-1])
+
+
+def test_every_key_names_its_volume(tmp_path: Path) -> None:
+    folder = shared_data("dicom", "prostatex_0000")
+    study = index_study(folder)
+    for volume in study.volumes:
+        assert volumes_named(key_of(volume, study.volumes), study.volumes) == (volume,)
+    assert [row.key.rpartition("#")[2] for row in list_series(folder)][1:4] == ["b50", "b400", "b800"]
+    directions = index_study(shared_data("dicom", "philips_enhanced_fieldmap"))
+    keys = [key_of(volume, directions.volumes) for volume in directions.volumes]
+    assert [key.rpartition("#")[2] for key in keys] == ["1", "2"]
+    assert [volumes_named(key, directions.volumes)[0] for key in keys] == list(directions.volumes)
+
+
+def test_adc_is_fitted_to_all_b_values_of_the_series(tmp_path: Path) -> None:
+    """The real series with b = 50, 400 and 800 against the scanner's own map, which was made of the same."""
+    for name in ("4.000000-t2tsetra-00702", "6.000000-ep2ddifftraDYNDIST-69284"):
+        (tmp_path / name).symlink_to(shared_data("dicom", "prostatex_0000", name))
+    files = [file for link in tmp_path.iterdir() for file in link.resolve().iterdir()]
+    folder = tmp_path / "study"
+    folder.mkdir()
+    for number, file in enumerate(files):
+        (folder / f"{number}.dcm").symlink_to(file)
+    study = read_study(folder, ALL)
+    adc = study.images["adc"]
+    assert "b = 50, 400 and 800 s/mm² (3 points)" in study.warnings[0]
+    assert adc.how == "computed from b = 50, 400 and 800 (6 'ep2d_diff_tra_DYNDIST' b=800)"
+    theirs, _ = read_series(shared_data("dicom", "prostatex_0000", "7.000000-ep2ddifftraDYNDISTADC-48780"))
+    inside = (theirs.data > 300) & (adc.volume.data > 0) & (study.images["dwi"].volume.data > 12)
+    assert inside.mean() > 0.05
+    assert np.median(np.abs(adc.volume.data[inside] / theirs.data[inside] - 1)) < 0.08
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_a_low_b_image_of_another_series_is_brought_to_the_same_scale(
+    dicom_study: Path, tmp_path: Path, told: bool
+) -> None:
+    """Philips scales every series by itself, and says how; without that the ADC comes with a warning."""
+    folder = shutil.copytree(dicom_study, tmp_path / "study")
+    shutil.rmtree(folder / "b" / "adc")
+    for b, number, scale in ((50, 16, 0.5), (800, 6, 0.25)):
+        for file in (folder / "b" / "dwi" / f"b{b}").iterdir():
+            header = pydicom.dcmread(file)
+            header.SeriesInstanceUID, header.SeriesNumber = uid(number), number
+            header.RescaleSlope, header.RescaleIntercept = (2.0, 0.0) if b == 50 else (1.0, 0.0)
+            if told:
+                header.add_new(0x20050010, "LO", "Philips MR Imaging DD 001")
+                header.add_new(0x2005100E, "FL", scale)
+            header.save_as(file)
+    study = read_study(folder, ALL)
+    made = images()
+    # Rescaled values are twice the stored ones at b = 50; 1 / (RS · SS) is 1 there and 4 at b = 800.
+    factor = 2 / 4 if told else 2
+    low = made["b0"].data * factor
+    inside = made["adc"].data > 0
+    expected = np.maximum(np.log(low[inside] / made["dwi"].data[inside]) / 750 * 1e6, 0)
+    np.testing.assert_allclose(study.images["adc"].volume.data[inside], expected, rtol=1e-4, atol=1e-2)
+    assert any("scaled apart" in warning for warning in study.warnings) == (not told)
 
 
 def test_series_in_folders_with_the_sequences_names(dicom_study: Path, tmp_path: Path) -> None:

@@ -65,12 +65,12 @@ def read_study(
     wanted = [name for name in SEQUENCES if name in needed]
     # The DWI goes before its ADC map and low-b image, which are looked for near it.
     images = {name: image for name in wanted if (image := reader.find(name)) is not None}
+    _refuse_twice(images)
     if "adc" in needed and "adc" not in images:
         images["adc"] = reader.computed_adc(images)
     missing = [name for name in wanted if name not in images]
     if missing:
         raise InputError(reader.missing(missing[0]))
-    _refuse_twice(images)
     return StudyInput(
         name=path.resolve().name,
         path=path,

@@ -5,6 +5,7 @@ whose write errors end a thread), believes any length, and waits for ever for th
 for its own; what they override is named in each.
 """
 
+import socket
 import time
 from contextlib import suppress
 from typing import Any
@@ -28,6 +29,7 @@ _PDU_SLACK = 64
 _PILED_UP = 4
 """Requests that may wait: we negotiate one operation at a time, and only who breaks that piles them up."""
 _INVALID_PDU = "Evt19"
+_QUICK_ACK: int | None = getattr(socket, "TCP_QUICKACK", None)
 
 
 class StreamingDimse(DIMSEServiceProvider):  # type: ignore[misc]
@@ -57,10 +59,11 @@ class StreamingDimse(DIMSEServiceProvider):  # type: ignore[misc]
     def _receive(self, primitive: P_DATA) -> None:
         message = self.message or self._expect()
         self._check(primitive)
-        if not message.decode_msg(primitive, self.assoc):
-            return
-        if not isinstance(message, C_STORE_RQ | C_ECHO_RQ):
+        complete = message.decode_msg(primitive, self.assoc)
+        if message.context_id is not None and not isinstance(message, C_STORE_RQ | C_ECHO_RQ):
             raise ValueError("neither C-STORE nor C-ECHO")
+        if not complete:
+            return
         request = message.message_to_primitive()
         self.message, self._incoming = None, None
         self.msg_queue.put((message.context_id, request))
@@ -121,6 +124,7 @@ class BoundedSocket(AssociationSocket):  # type: ignore[misc]
         super().__init__(assoc, client_socket=client_socket)
         self._max_pdu, self._seconds = max_pdu, seconds
         client_socket.settimeout(seconds)
+        client_socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def recv(self, nr_bytes: int) -> bytearray:
         """Read exactly so many bytes; fewer when the peer closes.
@@ -145,6 +149,8 @@ class BoundedSocket(AssociationSocket):  # type: ignore[misc]
         del view
         del found[read:]
         self.socket.settimeout(self._seconds)  # of sending
+        if _QUICK_ACK is not None:  # a sender that waits for it before its next PDU would wait 40 ms
+            self.socket.setsockopt(socket.IPPROTO_TCP, _QUICK_ACK, 1)
         return found
 
     def _most(self) -> int:

@@ -55,6 +55,7 @@ class Spool:
         self.folder = folder
         self._incoming = folder / INCOMING
         self._numbers = itertools.count(1)
+        self._tree = threading.Lock()  # an empty folder is not removed while something is moved into it
         self._locks = tuple(threading.Lock() for _ in range(_LOCKS))
         try:
             self._incoming.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -85,15 +86,9 @@ class Spool:
             OSError: If it cannot be; `part` is where it was.
         """
         target = self.folder / relative
-        for attempt in (1, 2, 3):
-            try:
-                self._make_folders(target.parent)
-                part.replace(target)
-                break
-            except FileNotFoundError:
-                if attempt == 3 or not part.exists():
-                    raise
-                continue  # the sweep has just removed the empty folder
+        with self._tree:
+            self._make_folders(target.parent)
+            part.replace(target)
         sync_folder(target.parent)
 
     def _make_folders(self, folder: Path) -> None:
@@ -128,9 +123,9 @@ class Spool:
                     found.add(relative)
                     if relative not in known:
                         removed += self._remove(path, relative, is_known, older)
-                with suppress(OSError):  # it is not empty
+                with self._tree, suppress(OSError):  # it is not empty
                     series.rmdir()
-            with suppress(OSError):
+            with self._tree, suppress(OSError):
                 (self.folder / case_id).rmdir()
         missing = () if cases is not None else tuple(sorted(set(known) - found))
         return Swept(removed, tuple(one for one in missing if not (self.folder / one).exists()))

@@ -1,0 +1,259 @@
+"""The worklist: what it shows, and that it leaves its user alone."""
+
+import pytest
+
+from scanside.runtime.appliance.store.states import State
+from scanside.tui.worklist.detail import DetailStrip
+from scanside.tui.worklist.screen import WorklistScreen
+from scanside.tui.worklist.table import CaseTable
+from tests.tui.desk import Desk, loaded, seen, terminal, text_of, until
+
+pytestmark = pytest.mark.asyncio
+
+
+async def test_every_state_is_told_in_words_with_a_symbol(desk: Desk) -> None:
+    cases = desk.one_of_each()
+    app = terminal(desk)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await loaded(pilot, app)
+        lines = {line.strip(" ▌")[:11]: line for line in text_of(app).splitlines()}
+        expected = {
+            "done": ("✓ done", "● ok 0.71 (0.58–0.82)", "✓ 2/2"),
+            "indeterminate": ("✓ done", "◇ indeterminate"),
+            "no lesion segmented": ("✓ done", "○ no lesion segmented"),
+            "unsuitable input": ("✓ done", "! unsuitable input"),
+            "rejected": ("⊘ rejected", "⊘ ok, rejected"),
+            "cancelled": ("– cancelled",),
+            "quarantined": ("✗ quarantined",),
+            "tried again": ("↻ try 2 after memory",),
+            "stuck": ("↑ sending", "✗ 0/2"),
+            "review": ("◆ review", "● ok 0.64 (0.51–0.75)", "◆ held"),
+            "paused": ("‖ paused",),
+            "queued": ("◌ queued",),
+            "running": ("▶  32 %",),
+            "receiving": ("↓ receiving",),
+        }
+        assert set(expected) == set(cases)
+        for name, words in expected.items():
+            for word in words:
+                assert word in lines[cases[name]], f"{name}: {lines[cases[name]]}"
+        assert "0.50" not in text_of(app), "an indeterminate result shows no number"
+        assert "RESEARCH USE ONLY" in text_of(app)
+
+
+async def test_a_running_case_tells_how_long_it_still_takes_from_todays_times(desk: Desk) -> None:
+    for number in (1, 2, 3):
+        desk.finish(number, 3600 * number)
+    case_id = desk.run(9, 20)
+    desk.progress(case_id, "t2w: network", 15, 30)
+    app = terminal(desk)
+    async with app.run_test(size=(120, 30)) as pilot:
+        await loaded(pilot, app)
+        # Half of 24 s of the network, then 1 s, 9 s and 0.02 s.
+        assert "22 s" in next(line for line in text_of(app).splitlines() if "▶" in line)
+        await seen(pilot, app, "about 22 s left")
+
+
+async def test_new_arrivals_do_not_steal_the_cursor(desk: Desk) -> None:
+    for number in range(60):
+        desk.receive(number, 10_000 - number)
+    app = terminal(desk)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await loaded(pilot, app)
+        table = app.screen.query_one(CaseTable)
+        await pilot.press("pagedown", "pagedown", "down")
+        cursor, line = table.cursor, _line_of_cursor(app.screen.query_one(CaseTable))
+        for number in range(100, 105):
+            desk.receive(number, 100)
+        await until(pilot, lambda: len(table.shown) == 65, "the new cases")
+        await pilot.pause()
+        assert table.cursor == cursor and _line_of_cursor(table) == line
+        await pilot.press("down")
+        assert table.shown.index(table.cursor or "") == table.shown.index(cursor or "") + 1
+
+
+async def test_at_the_top_new_arrivals_are_seen_and_the_cursor_stays_with_its_case(desk: Desk) -> None:
+    first = desk.receive(1)
+    app = terminal(desk)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await loaded(pilot, app)
+        table = app.screen.query_one(CaseTable)
+        new = desk.receive(2, 5)
+        await until(pilot, lambda: list(table.shown) == [new, first], "the new case")
+        assert table.cursor == first and table.scroll_offset.y == 0
+
+
+def _line_of_cursor(table: CaseTable) -> int:
+    return table.shown.index(table.cursor or "") - table.scroll_offset.y
+
+
+async def test_filters_take_a_key_each_and_tell_how_many(desk: Desk) -> None:
+    cases = desk.one_of_each()
+    app = terminal(desk)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await loaded(pilot, app)
+        table = app.screen.query_one(CaseTable)
+        groups = [
+            ("at work", {"receiving", "queued", "paused", "running", "stuck", "tried again"}),
+            ("review", {"review"}),
+            ("trouble", {"quarantined", "tried again", "stuck"}),
+            ("done", {"done", "indeterminate", "no lesion segmented", "unsuitable input"}),
+            ("set aside", {"rejected", "cancelled"}),
+        ]
+        for group, names in groups:
+            await pilot.press("f")
+            assert {cases[name] for name in names} == set(table.shown), group
+            await seen(pilot, app, f"{group} {len(names)}")
+        await pilot.press("f")
+        assert len(table.shown) == len(cases)
+        await pilot.press("F")
+        assert set(table.shown) == {cases["rejected"], cases["cancelled"]}
+
+
+async def test_search_finds_words_in_all_that_is_shown(desk: Desk) -> None:
+    cases = desk.one_of_each()
+    app = terminal(desk)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await loaded(pilot, app)
+        table = app.screen.query_one(CaseTable)
+        await pilot.press("slash", *"memory", "enter")
+        assert set(table.shown) == {cases["quarantined"], cases["tried again"]}
+        assert app.focused is table
+        await pilot.press("escape")
+        assert len(table.shown) == len(cases)
+        await pilot.press("slash", *cases["review"][:5].lower(), "enter")
+        assert cases["review"] in table.shown
+        assert "Doe" not in text_of(app), "names are shown only where that is configured"
+
+
+async def test_names_are_shown_and_found_only_when_configured(tmp_path: object, desk: Desk) -> None:
+    desk.receive(1)
+    app = terminal(desk)
+    async with app.run_test(size=(120, 30)) as pilot:
+        await loaded(pilot, app)
+        await pilot.press("slash", *"doe")
+        assert not app.screen.query_one(CaseTable).shown
+    named = Desk(desk.config.service.data / "named", names=True)
+    case_id = named.receive(1)
+    app = terminal(named)
+    async with app.run_test(size=(120, 30)) as pilot:
+        await loaded(pilot, app)
+        await seen(pilot, app, "Doe Ann1")
+        await pilot.press("slash", *"doe")
+        assert list(app.screen.query_one(CaseTable).shown) == [case_id]
+
+
+async def test_sorting_by_every_column_and_back(desk: Desk) -> None:
+    desk.one_of_each()
+    app = terminal(desk)
+    async with app.run_test(size=(200, 40)) as pilot:
+        await loaded(pilot, app)
+        screen = app.screen
+        assert isinstance(screen, WorklistScreen)
+        table = screen.table
+        everything = set(table.shown)
+        seen = []
+        for _ in table.columns:
+            await pilot.press("s")
+            order = list(table.shown)
+            assert set(order) == everything
+            seen.append(screen.view.sort)
+            await pilot.press("S")
+            if screen.view.sort == "case":
+                assert list(table.shown) == sorted(everything, reverse=True)
+            await pilot.press("S")
+            assert list(table.shown) == order
+        assert sorted(seen) == sorted(column.key for column in table.columns)
+        while screen.view.sort != "result":
+            await pilot.press("s")
+        chances = [desk.case(case_id) for case_id in table.shown]
+        ok = [case.probability or 0 for case in chances if case.status == "ok"]
+        assert ok == sorted(ok, reverse=True) and chances[0].status == "ok"
+
+
+async def test_a_click_on_a_heading_sorts_and_a_click_on_a_line_moves_then_opens(desk: Desk) -> None:
+    desk.one_of_each()
+    app = terminal(desk)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await loaded(pilot, app)
+        screen = app.screen
+        assert isinstance(screen, WorklistScreen)
+        await pilot.click(CaseTable, offset=(3, 0))
+        assert screen.view.sort == "case" and list(screen.table.shown) == sorted(screen.table.shown)
+        await pilot.click(CaseTable, offset=(3, 4))
+        assert screen.table.cursor == screen.table.shown[3]
+        await pilot.click(CaseTable, offset=(3, 4))
+        case_id = screen.table.cursor
+        await until(pilot, lambda: getattr(app.screen, "case_id", None) == case_id, "the case screen")
+
+
+async def test_enter_opens_the_case(desk: Desk) -> None:
+    case_id = desk.one_of_each()["review"]
+    app = terminal(desk)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await loaded(pilot, app)
+        assert app.screen.query_one(CaseTable).move_to(case_id)
+        await pilot.press("enter")
+        await until(pilot, lambda: getattr(app.screen, "case_id", None) == case_id, "the case screen")
+        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(app.screen, WorklistScreen), "the worklist")
+        assert app.screen.query_one(CaseTable).cursor == case_id
+
+
+async def test_the_line_below_says_what_the_table_has_no_room_for(desk: Desk) -> None:
+    cases = desk.one_of_each()
+    app = terminal(desk)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await loaded(pilot, app)
+        table = app.screen.query_one(CaseTable)
+        for name, words in {
+            "quarantined": "The network ran out of memory; free some.",
+            "rejected": "rejected by user Bob · outline outside the pancreas",
+            "stuck": "PACS: The connection was refused.",
+        }.items():
+            table.move_to(cases[name])
+            await pilot.pause()
+            assert words in str(app.screen.query_one(DetailStrip).render()), name
+
+
+async def test_alarms_say_what_needs_a_person_and_the_key_goes_there(desk: Desk) -> None:
+    cases = desk.one_of_each()
+    app = terminal(desk)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await loaded(pilot, app)
+        await seen(pilot, app, "✗ 1 quarantined")
+        await seen(pilot, app, "✗ 2 object(s) not delivered to PACS, last tried 1 min ago")
+        await pilot.press("f", "f", "exclamation_mark")
+        assert app.screen.query_one(CaseTable).cursor == cases["quarantined"]
+        await pilot.press("exclamation_mark")
+        assert app.screen.query_one(CaseTable).cursor == cases["stuck"]
+
+
+async def test_a_case_is_followed_from_arrival_to_delivery(desk: Desk) -> None:
+    app = terminal(desk)
+    async with app.run_test(size=(120, 30)) as pilot:
+        await loaded(pilot, app)
+        await seen(pilot, app, "No case is shown")
+        case_id = desk.finish(1, 60)
+        await seen(pilot, app, "↑ sending")
+        desk.deliver(case_id)
+        await seen(pilot, app, "✓ done")
+        assert desk.case(case_id).state is State.DONE
+
+
+async def test_resizing_keeps_the_cursor_in_view_and_the_banner_whole(desk: Desk) -> None:
+    for number in range(100):
+        desk.receive(number, 10_000 - number)
+    app = terminal(desk)
+    async with app.run_test(size=(200, 60)) as pilot:
+        await loaded(pilot, app)
+        table = app.screen.query_one(CaseTable)
+        await pilot.press("end")
+        last = table.cursor
+        for size in ((80, 24), (30, 8), (120, 40), (20, 5), (400, 120), (80, 24)):
+            await pilot.resize_terminal(*size)
+            await pilot.pause()
+            assert table.cursor == last
+            if size[1] >= 8:
+                assert "RESEARCH USE ONLY" in text_of(app), size
+                assert (last or "")[:8] in text_of(app), size

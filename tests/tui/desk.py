@@ -59,7 +59,7 @@ class Desk:
                 patient=Patient(f"ID{number}", f"Doe^Ann{number}"), most=100, now=at,
             )  # fmt: skip
         if complete:
-            intake.close_association(self.database, f"a{number}")
+            intake.close_association(self.database, f"a{number}", now=at)
             intake.complete_studies(self.database, quiet_seconds=0, series=None, now=at + 1)
         return next(case.case_id for case in worklist.cases(self.database) if case.study_uid == study)
 

@@ -57,7 +57,7 @@ class Appliance:
         self.receive_port, self.commitment_port = free_port(), free_port()
         document = {
             "service": {"data": self.data, "bundle": bundle, "research_use_only": True},
-            "receive": {"port": self.receive_port, "quiet_seconds": 1, "reserve_gb": 0.05},
+            "receive": {"port": self.receive_port, "quiet_seconds": 2, "reserve_gb": 0.05},
             "work": {"device": "cpu", "threads": 1, "backoff_seconds": 0.2, "tries": 1000, "stage_seconds": 60},
             "send": {
                 "commitment_port": self.commitment_port, "retry_seconds": 0.2, "retry_most_seconds": 2,

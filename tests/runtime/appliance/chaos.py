@@ -4,6 +4,7 @@ What must hold: as many cases as studies, each done; the PACS holds exactly one 
 instance that was acknowledged is in the spool; the audit log is whole.
 """
 
+import copy
 import random
 import shutil
 import threading
@@ -42,7 +43,8 @@ class Senders:
 
     def __init__(self, port: int, numbers: range, threads: int, tally: Tally) -> None:
         self._port, self._tally = port, tally
-        self._left = list(reversed(numbers))
+        self._left, self._studies, self._sent = list(reversed(numbers)), len(numbers), 0
+        self._random = random.Random(len(self._left))
         self._lock, self._stop = threading.Lock(), threading.Event()
         self._threads = [
             threading.Thread(target=self._send_all, args=(i,), daemon=True) for i in range(threads)
@@ -58,7 +60,8 @@ class Senders:
             thread.join(30)
 
     def done(self) -> bool:
-        return not any(thread.is_alive() for thread in self._threads)
+        """Whether every instance of every study has been acknowledged."""
+        return self._sent == self._studies
 
     def _send_all(self, seed: int) -> None:
         patience = random.Random(seed)
@@ -67,8 +70,11 @@ class Senders:
                 if not self._left:
                     return
                 number = self._left.pop()
-            while not self._send(number) and not self._stop.wait(patience.uniform(0.05, 0.3)):
-                pass
+            while not self._send(number):
+                if self._stop.wait(patience.uniform(0.05, 0.3)):
+                    return
+            with self._lock:
+                self._sent += 1
 
     def _send(self, number: int) -> bool:
         from pynetdicom import AE
@@ -83,14 +89,18 @@ class Senders:
             return False
         try:
             with self._lock:  # `small_study` changes one set of objects
-                instances = [instance.copy() for instance in small_study(number)]
-            for instance in instances:
+                instances = [copy.deepcopy(instance) for instance in small_study(number)]
+            broken = self._random.randrange(4 * len(instances))
+            for place, instance in enumerate(instances):
+                if place == broken:  # as scanners do
+                    association.abort()
+                    return False
                 status = association.send_c_store(instance)
                 if "Status" not in status or status.Status != 0:
                     return False
                 self._tally.acknowledged += 1
             return True
-        except (RuntimeError, ValueError):  # the association was lost
+        except Exception:  # whatever pynetdicom makes of an association that was lost
             return False
         finally:
             with suppress(Exception):

@@ -50,7 +50,7 @@ def add(
 
 def queued(db: Database, study: str = "1.2.3", now: float = 1000.0) -> str:
     add(db, instance(1, study), now=now)
-    intake.close_association(db, "a1")
+    intake.close_association(db, "a1", now)
     (case_id,) = intake.complete_studies(db, quiet_seconds=0, series=None, now=now)
     return case_id
 
@@ -71,12 +71,19 @@ def test_a_study_is_complete_when_its_associations_have_closed_and_it_is_quiet(d
     assert add(db, instance(1), now=1000) is Added.NEW
     assert add(db, instance(2), association="a2", now=1010) is Added.NEW
     assert intake.complete_studies(db, quiet_seconds=30, series=None, now=2000) == [], "both are open"
-    intake.close_association(db, "a1")
+    intake.close_association(db, "a1", 1011)
     assert intake.complete_studies(db, quiet_seconds=30, series=None, now=2000) == [], "one is open"
-    intake.close_association(db, "a2")
-    assert intake.complete_studies(db, quiet_seconds=30, series=None, now=1039) == [], "not quiet yet"
-    assert len(intake.complete_studies(db, quiet_seconds=30, series=None, now=1040)) == 1
-    assert intake.complete_studies(db, quiet_seconds=30, series=None, now=1041) == []
+    intake.close_association(db, "a2", 1020)
+    assert intake.complete_studies(db, quiet_seconds=30, series=None, now=1049) == [], "not quiet yet"
+    assert len(intake.complete_studies(db, quiet_seconds=30, series=None, now=1050)) == 1
+    assert intake.complete_studies(db, quiet_seconds=30, series=None, now=1051) == []
+
+
+def test_a_receiver_that_starts_again_gives_senders_time_to_come_back(db: Database) -> None:
+    add(db, instance(1), now=1000)
+    intake.forget_associations(db, 5000)
+    assert intake.complete_studies(db, quiet_seconds=30, series=None, now=5029) == []
+    assert len(intake.complete_studies(db, quiet_seconds=30, series=None, now=5030)) == 1
 
 
 def test_enough_series_complete_a_study(db: Database) -> None:
@@ -404,7 +411,7 @@ class Appliance(RuleBasedStateMachine):
 
     @rule()
     def complete(self) -> None:
-        intake.forget_associations(self.db)
+        intake.forget_associations(self.db, self.tick())
         intake.complete_studies(self.db, quiet_seconds=0, series=None, now=self.tick())
 
     @precondition(lambda self: self.job is None)

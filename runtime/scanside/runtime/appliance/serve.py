@@ -21,8 +21,8 @@ from scanside.runtime.study.report import LIBRARIES
 
 _LOOK_SECONDS = 0.25
 _STOP_SECONDS = 20.0
-_LONGEST_WAIT = 30.0
-_STEADY_SECONDS = 60.0
+_LONGEST_WAIT = 10.0
+_STEADY_SECONDS = 10.0
 """A process that ran so long is started again at once; one that ends sooner waits, twice as long each time."""
 _HOUSEKEEPING_SECONDS = 60.0
 

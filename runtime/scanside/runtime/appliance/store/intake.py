@@ -66,8 +66,8 @@ def add_instance(
             ),
         )  # fmt: skip
         write.execute(
-            "UPDATE studies SET last_received = ?, deleted = NULL WHERE study_uid = ?",
-            (at, instance.study_uid),
+            "UPDATE studies SET last_received = ?, last_active = ?, deleted = NULL WHERE study_uid = ?",
+            (at, at, instance.study_uid),
         )
         _reopen(write, instance.study_uid, case_id, at)
     return Added.NEW
@@ -77,8 +77,8 @@ def _new_case(write: sqlite3.Connection, study_uid: str, calling: str, patient: 
     key = write.execute("SELECT value FROM meta WHERE key = 'site_key'").fetchone()[0]
     case_id = pseudonym(str(key), study_uid)
     write.execute(
-        "INSERT INTO studies VALUES (?, ?, ?, ?, ?, ?, ?, NULL)",
-        (study_uid, case_id, calling, patient.patient_id, patient.name, at, at),
+        "INSERT INTO studies VALUES (?, ?, ?, ?, ?, ?, ?, ?, NULL)",
+        (study_uid, case_id, calling, patient.patient_id, patient.name, at, at, at),
     )
     append(write, RECEIVER, "study arrived", case_id=case_id, detail={"calling": calling}, now=at)
     return case_id
@@ -112,22 +112,31 @@ def _last_id(write: sqlite3.Connection) -> int:
     return int(write.execute("SELECT last_insert_rowid()").fetchone()[0])
 
 
-def close_association(database: Database, association: str) -> None:
-    """An association has ended, in whatever way."""
+def close_association(database: Database, association: str, now: float | None = None) -> None:
+    """An association has ended, in whatever way. If it broke, its sender will want some time to come back."""
     with database.transaction() as write:
+        write.execute(
+            "UPDATE studies SET last_active = ? "
+            "WHERE study_uid IN (SELECT study_uid FROM associations WHERE association = ?)",
+            (clock(now), association),
+        )
         write.execute("DELETE FROM associations WHERE association = ?", (association,))
 
 
-def forget_associations(database: Database) -> None:
-    """None is open: the receiver has just started."""
+def forget_associations(database: Database, now: float | None = None) -> None:
+    """None is open: the receiver has just started. Senders that it could not answer will come back."""
     with database.transaction() as write:
+        write.execute(
+            "UPDATE studies SET last_active = ? WHERE study_uid IN (SELECT study_uid FROM jobs WHERE state = ?)",
+            (clock(now), State.RECEIVING),
+        )
         write.execute("DELETE FROM associations")
 
 
 def complete_studies(
     database: Database, *, quiet_seconds: float, series: int | None, now: float | None = None
 ) -> list[str]:
-    """Queue every study whose associations have closed and that is quiet for long enough, or has enough series.
+    """Queue every study whose associations have closed and that is quiet for long enough since, or has enough series.
 
     Returns:
         Case ids.
@@ -136,7 +145,7 @@ def complete_studies(
     ready = """
         SELECT jobs.job, studies.case_id FROM jobs JOIN studies USING (study_uid)
         WHERE jobs.state = ? AND NOT EXISTS (SELECT 1 FROM associations WHERE associations.study_uid = jobs.study_uid)
-        AND (studies.last_received <= ? OR (SELECT count(DISTINCT series_uid) FROM instances
+        AND (studies.last_active <= ? OR (SELECT count(DISTINCT series_uid) FROM instances
              WHERE instances.study_uid = jobs.study_uid) >= ?)
         ORDER BY jobs.job
     """

@@ -13,6 +13,7 @@ CREATE TABLE studies (
     patient_name  TEXT NOT NULL,
     arrived       REAL NOT NULL,             -- seconds since 1970, as all times here
     last_received REAL NOT NULL,
+    last_active   REAL NOT NULL,             -- the last instance, end of an association, or start of the receiver
     deleted       REAL                       -- when images and results were deleted after retention
 );
 

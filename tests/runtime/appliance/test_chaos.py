@@ -1,0 +1,111 @@
+"""Kills and failures at random instants: N studies in, exactly N sets of results out."""
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scanside.runtime import machine
+from tests.runtime.appliance.chaos import KINDS, Killer, Senders, Tally, check, wait_until_done
+from tests.runtime.study.tiny_study import write_bundle
+from tests.support import peers
+from tests.support.appliance import Appliance, appliance, free_port
+from tests.support.flaky import flaky_proxy
+from tests.support.small_studies import small_study
+
+SOAK = Path(__file__).parents[3] / "results" / "soak"
+
+
+def run_chaos(
+    folder: Path, *, studies: int, every: float, least_kills: int, seconds: float, seed: int = 0
+) -> dict[str, Any]:
+    """Stream studies under fire until enough was killed and all are done; returns what happened.
+
+    Args:
+        every: Mean seconds between two kills.
+        seconds: That it may take.
+    """
+    bundle, commitment, tally = write_bundle(folder / "tiny.bundle"), free_port(), Tally()
+    started = time.monotonic()
+    with (
+        peers.Orthanc(folder / "pacs", modalities={"SCANSIDE": (peers.LOOPBACK, commitment)}) as pacs,
+        flaky_proxy((peers.LOOPBACK, pacs.port), seed) as proxy,
+        appliance(
+            folder,
+            bundle,
+            receive={"quiet_seconds": 6},
+            send={"commitment_port": commitment},
+            destinations=[
+                {
+                    "kind": "dicom", "name": "PACS", "ae_title": "PACS", "host": peers.LOOPBACK, "port": proxy.port,
+                    "commitment_seconds": 8,
+                }
+            ],
+        ) as scanside,
+    ):  # fmt: skip
+        scanside.wait_for_receiver()
+        senders = Senders(scanside.receive_port, range(1, studies + 1), 3, tally)
+        killer = Killer(scanside, proxy, seed, every, tally)
+        senders.start()
+        killer.start()
+        try:
+            _until(lambda: senders.done() and tally.kills.total() >= least_kills, started + seconds, scanside)
+        finally:
+            killer.stop()
+            senders.stop()
+        cases = wait_until_done(scanside, studies, max(60.0, started + seconds - time.monotonic()), _say)
+        found: dict[str, list[str]] = {}
+        for one in pacs.get("/studies?expand"):
+            uid = one["MainDicomTags"]["StudyInstanceUID"]
+            series = [pacs.get(f"/series/{name}") for name in one["Series"]]
+            found[uid] = [s["MainDicomTags"]["Modality"] for s in series for _ in s["Instances"]]
+        check(scanside, cases, studies, sum(1 for _ in small_study(1)), found)
+    return {
+        "studies": studies,
+        "instances_acknowledged": tally.acknowledged,
+        "associations_of_senders": tally.tries,
+        "kills": dict(tally.kills),
+        "kills_in_all": tally.kills.total(),
+        "moods_of_the_pacs": dict(tally.moods),
+        "results_a_study": dict(KINDS),
+        "lost": 0,
+        "duplicated": 0,
+        "seconds": round(time.monotonic() - started, 1),
+    }
+
+
+def _until(done: Any, deadline: float, scanside: Appliance) -> None:
+    while not done():
+        assert time.monotonic() < deadline, f"not done in time:\n{scanside.log()[-3000:]}"
+        time.sleep(0.2)
+
+
+def _say(words: str) -> None:
+    print(words, file=sys.stderr, flush=True)
+
+
+def test_a_few_studies_under_fire(tmp_path: Path) -> None:
+    found = run_chaos(tmp_path, studies=5, every=1.5, least_kills=5, seconds=240)
+    assert found["kills_in_all"] >= 5
+
+
+@pytest.mark.slow
+def test_soak(tmp_path: Path) -> None:
+    """1,000 studies, at least 100 kills; the result is written to results/soak."""
+    found = run_chaos(tmp_path, studies=1000, every=8, least_kills=100, seconds=3 * 3600)
+    SOAK.mkdir(parents=True, exist_ok=True)
+    document = {
+        "schema": "scanside.soak/1",
+        "command": "make soak",
+        "machine": {
+            "processor": machine.processor(),
+            "cores": machine.cores(),
+            "memory_gib": machine.memory_gib(),
+        },
+        "versions": machine.versions(("pynetdicom", "pydicom", "highdicom", "onnxruntime")),
+        **found,
+    }
+    (SOAK / "soak.json").write_text(json.dumps(document, indent=1) + "\n")

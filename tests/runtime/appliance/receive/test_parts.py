@@ -37,7 +37,9 @@ from tests.runtime.appliance.receive.receiving import (
     receiver,
     send,
 )
+from tests.support.appliance import until
 from tests.support.dicom_factory import ROOT, save
+from tests.support.properties import examples
 
 EXPLICIT, IMPLICIT, BIG_ENDIAN, DEFLATED = (
     "1.2.840.10008.1.2.1",
@@ -165,8 +167,6 @@ def test_missing_files_are_told_at_the_start(tmp_path: Path, monkeypatch: pytest
         association.release()
         desk.spooled()[0].unlink()
     with receiver(tmp_path / "data") as desk:
-        from tests.support.appliance import until
-
         (entry,) = until(lambda: desk.audited("files missing"), 10, "the audit entry")
         assert json.loads(entry.detail) == {"count": 1}
         assert entry.case_id == desk.cases[0].case_id
@@ -239,6 +239,7 @@ def test_a_deflated_data_set_that_is_cut_off_or_none_is_refused(tmp_path: Path) 
         identify(path, 0, DEFLATED, 1 << 20)
 
 
+@examples(200)
 @given(st.binary(max_size=400), st.sampled_from([EXPLICIT, IMPLICIT, BIG_ENDIAN]))
 def test_any_bytes_have_an_identity_or_are_refused(data: bytes, syntax: str) -> None:
     try:
@@ -248,6 +249,7 @@ def test_any_bytes_have_an_identity_or_are_refused(data: bytes, syntax: str) -> 
     assert found.study_uid and set(found.study_uid) <= set("0123456789.")
 
 
+@examples(200)
 @given(
     st.lists(
         st.sampled_from([b"\x08\0\x18\0", b"UI", b"UN", b"SQ", b"\x04\0", b"1.2\0", b"\xff\xff\xff\xff",

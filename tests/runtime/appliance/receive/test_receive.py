@@ -32,7 +32,7 @@ from tests.runtime.appliance.receive.receiving import (
 )
 from tests.support.appliance import until
 from tests.support.dicom_factory import ROOT
-from tests.support.peers import dcmsend, echoscu, free_port, need, storescu
+from tests.support.peers import Orthanc, dcmsend, echoscu, free_port, need, storescu
 
 EXPLICIT, IMPLICIT, BIG_ENDIAN, DEFLATED, RLE = transfer_syntaxes()[:5]
 
@@ -62,6 +62,21 @@ def test_a_series_from_dcmtk_is_kept_as_it_was_sent(tmp_path: Path) -> None:
         assert data_set_of(path) == data_set_of(source)
         assert len(path.relative_to(tmp_path / "data" / "spool").parts) == 3 and ROOT not in str(row.path)
     assert not (tmp_path / "data" / PORT_FILE).exists(), "nothing listens any more"
+
+
+def test_an_archive_forwards_a_study(tmp_path: Path) -> None:
+    files = series_files(tmp_path / "files")
+    with (
+        receiver(tmp_path / "data") as desk,
+        Orthanc(tmp_path / "orthanc", modalities={"SCANSIDE": ("127.0.0.1", desk.port)}) as archive,
+    ):
+        assert storescu(archive.port, files, called="PACS").returncode == 0
+        done = archive.post(
+            "/modalities/SCANSIDE/store", {"Resources": archive.get("/studies"), "Synchronous": True}
+        )
+        assert done["FailedInstancesCount"] == 0 and done["InstancesCount"] == 5
+        case = desk.wait_for(State.QUEUED)
+        assert (case.instances, case.calling) == (5, "PACS")
 
 
 def test_echo_is_answered(tmp_path: Path) -> None:

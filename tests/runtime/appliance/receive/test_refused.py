@@ -5,16 +5,20 @@ import socket
 import struct
 import threading
 import time
+from io import BytesIO
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 from pynetdicom.association import Association
+from pynetdicom.dimse_primitives import C_STORE
+from pynetdicom.dsutils import encode
 
 from scanside.runtime.appliance.receive.main import run
 from scanside.runtime.appliance.store.states import State
 from scanside.runtime.errors import UsageError
 from tests.runtime.appliance.receive.receiving import (
+    MR,
     associate,
     configuration,
     mr_slice,
@@ -24,6 +28,7 @@ from tests.runtime.appliance.receive.receiving import (
     wait_until_closed,
 )
 from tests.support.appliance import until
+from tests.support.dicom_factory import ROOT
 from tests.support.peers import echoscu, storescu
 from tests.support.tls_files import TlsFiles, make_tls
 
@@ -238,6 +243,26 @@ def test_messages_that_make_no_sense_end_the_association_and_nothing_else(
         other.release()
         assert desk.wait_for(State.QUEUED).instances == 1
         assert desk.incoming() == []
+
+
+def test_who_does_not_wait_for_answers_gets_them_all_the_same(tmp_path: Path) -> None:
+    with receiver(tmp_path / "data") as desk:
+        association = associate(desk.port)
+        association._reactor_checkpoint.clear()
+        until(lambda: association._is_paused, 10, "the reactor of the sender")
+        for number in range(1, 31):
+            request = C_STORE()
+            request.MessageID, request.Priority = number, 2
+            request.AffectedSOPClassUID, request.AffectedSOPInstanceUID = MR, f"{ROOT}.1.3.{number}"
+            request.DataSet = BytesIO(encode(mr_slice(number), False, True) or b"")
+            association.dimse.send_msg(request, 1)
+        answers = [association.dimse.get_msg(block=True)[1] for _ in range(30)]
+        assert [(one.MessageIDBeingRespondedTo, one.Status) for one in answers] == [
+            (n, 0) for n in range(1, 31)
+        ]
+        association._reactor_checkpoint.set()
+        association.release()
+        assert desk.wait_for(State.QUEUED).instances == 30
 
 
 def test_half_an_instance_leaves_nothing_behind(tmp_path: Path) -> None:

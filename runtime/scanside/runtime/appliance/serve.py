@@ -157,15 +157,14 @@ def _stop_overdue(config: Config, database: Database) -> bool:
 
 
 def _tidy(config: Config, database: Database) -> None:
-    """Delete the images and results of studies whose time has come."""
+    """Delete the results of studies whose time has come; the receiver deletes their images, which it may get again."""
     keep = config.retention
     for study_uid, case_id in worklist.expired(database, days=keep.days, unsent_days=keep.unsent_days):
         if retention.forget(database, study_uid, case_id):
             log.info("case %s: images and results deleted after retention", case_id)
     for case_id in retention.deleted(database):
-        for folder in (config.spool / case_id, config.results / case_id):
-            if folder.exists():
-                shutil.rmtree(folder, ignore_errors=True)
+        if (config.results / case_id).exists():
+            shutil.rmtree(config.results / case_id, ignore_errors=True)
 
 
 def _stop_all(children: dict[str, Child]) -> None:

@@ -25,7 +25,7 @@ from scanside.runtime.appliance.config import (
 from scanside.runtime.appliance.store import audit
 from scanside.runtime.appliance.store.database import Database
 from scanside.runtime.appliance.store.schema import VERSION
-from tests.runtime.study.tiny_study import write_bundle
+from tests.runtime.study.tiny_study import TinyBundle, write_bundle
 from tests.support.peers import free_port
 from tests.support.tls_files import TlsFiles, make_tls
 
@@ -194,6 +194,12 @@ def test_a_bundle_that_was_changed_is_a_fault(config: Config, bundle: Path, tmp_
     target.write_bytes(target.read_bytes()[:-1] + b"x")
     found = fault(with_(config, service=config.service.model_copy(update={"bundle": copy})))
     assert found.what == "bundle" and "sha256" in found.sentence
+
+
+def test_a_bundle_without_a_classifier_is_a_fault(config: Config, tmp_path: Path) -> None:
+    segmenters = write_bundle(tmp_path / "segmenters.bundle", TinyBundle(classifier=False))
+    found = fault(with_(config, service=config.service.model_copy(update={"bundle": segmenters})))
+    assert found.what == "bundle" and "no classifier" in found.sentence
 
 
 @pytest.mark.parametrize(

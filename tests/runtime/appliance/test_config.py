@@ -201,3 +201,14 @@ def test_every_key_of_any_document_has_its_line(entries: list[tuple[int, str]]) 
         line += blank + 1
     tomllib.loads(text)
     assert {key: found for key, found in key_lines(text).items() if len(key) == 1} == expected
+
+
+def test_the_systemd_unit_fits_the_example_and_takes_privileges_away() -> None:
+    lines = EXAMPLE.with_name("example.service").read_text().splitlines()
+    unit = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
+    data = load_config(EXAMPLE).service.data
+    assert unit["ReadWritePaths"] == str(data) == f"/var/lib/{unit['StateDirectory']}"
+    assert unit["ExecStart"].endswith("scanside serve -c /etc/scanside/scanside.toml")
+    assert (unit["NoNewPrivileges"], unit["ProtectSystem"], unit["PrivateTmp"]) == ("yes", "strict", "yes")
+    assert unit["Restart"] == "always" and unit["User"] == "scanside" and unit["CapabilityBoundingSet"] == ""
+    assert unit["StateDirectoryMode"] == "0700" and unit["UMask"] == "0077" and unit["LimitCORE"] == "0"

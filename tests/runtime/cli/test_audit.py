@@ -9,14 +9,8 @@ import pytest
 
 from scanside.runtime.appliance.store import audit
 from scanside.runtime.appliance.store.database import Database
-from scanside.runtime.cli import main
 from tests.runtime.cli.conftest import Command
 from tests.support.sentences import assert_one_sentence
-
-
-@pytest.fixture(autouse=True)
-def registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(main._BUILT_IN, "audit", "scanside.runtime.cli.audit")
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from scanside.runtime.appliance.config import load_config
-from scanside.runtime.cli import main
 from scanside.runtime.cli.echo import own_receiver
 from tests.runtime.cli.conftest import Command
 from tests.runtime.cli.receivers import Receiver, storescp
@@ -21,11 +20,6 @@ SERVICE = '[service]\ndata = "data"\nbundle = "b"\nresearch_use_only = true\n'
 def receiver(tmp_path: Path) -> Iterator[Receiver]:
     with storescp(tmp_path / "received") as running:
         yield running
-
-
-@pytest.fixture(autouse=True)
-def registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(main._BUILT_IN, "echo", "scanside.runtime.cli.echo")
 
 
 def write(folder: Path, ports: dict[str, int], receive: int = 11112, more: str = "") -> Path:
@@ -61,6 +55,16 @@ def test_our_own_receiver_is_asked_as_somebody_who_may(
     config = write(tmp_path, {}, receive=receiver.port, more=more)
     assert scanside("echo", "-c", config, "--self").out.split() == ["ok", "receiver", "It", "answers."]
     assert own_receiver(load_config(config))[1].send.ae_title == "ME"
+
+
+def test_a_port_that_was_chosen_at_the_start_is_found(
+    scanside: Command, tmp_path: Path, receiver: Receiver
+) -> None:
+    config = write(tmp_path, {}, receive=0, more='ae_title = "STORESCP"\n')
+    assert_one_sentence(scanside("echo", "-c", config, "--self").err.strip(), "receive.port is 0")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "receive.port").write_text(f'{{"host": "127.0.0.1", "port": {receiver.port}}}')
+    assert scanside("echo", "-c", config, "--self").code == 0
 
 
 def test_our_own_certificate_says_under_which_name_we_are_called(tmp_path: Path) -> None:

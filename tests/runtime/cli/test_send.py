@@ -12,7 +12,6 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from scanside.runtime.cli import main
 from tests.runtime.cli.conftest import Command
 from tests.runtime.cli.receivers import Receiver, storescp
 from tests.support.dicom_factory import save, stored_values, write_series
@@ -25,11 +24,6 @@ from tests.support.tls_files import make_tls
 def receiver(tmp_path: Path) -> Iterator[Receiver]:
     with storescp(tmp_path / "received") as running:
         yield running
-
-
-@pytest.fixture(autouse=True)
-def registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(main._BUILT_IN, "send", "scanside.runtime.cli.send")
 
 
 @pytest.fixture

@@ -210,10 +210,12 @@ def shown_certificate(tls: Tls, *, as_server: bool) -> Mapping[str, Any]:
 
 def _bundle(config: Config) -> Iterator[Finding]:
     from scanside.runtime.bundle import open_bundle, verify
+    from scanside.runtime.study.pipeline import read_recipe
 
     try:
         opened = open_bundle(config.service.bundle)
         verify(opened)
+        read_recipe(opened)
     except ScansideError as error:
         yield Finding("bundle", False, str(error))
         return

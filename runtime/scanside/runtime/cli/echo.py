@@ -61,15 +61,14 @@ def own_receiver(config: "Config") -> tuple["Destination", "Config"]:
     """Our own receiver as a destination, and the configuration to call it with: as somebody who may.
 
     Raises:
-        UsageError: If it listens on a port that nobody knows.
+        UsageError: If its port is chosen at the start, and it does not run.
     """
     from scanside.runtime.appliance.config import DicomDestination, is_loopback
 
     receive = config.receive
-    if receive.port == 0:
-        raise UsageError(
-            "receive.port is 0, so that nobody knows where the receiver listens; give it a port."
-        )
+    port = receive.port or _announced(config)
+    if not port:
+        raise UsageError("receive.port is 0 and the service does not run; start it, or give it a port.")
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(receive.host, receive.host)
     if receive.tls is not None:
         host = _host_of(receive.tls, host)
@@ -80,11 +79,19 @@ def own_receiver(config: "Config") -> tuple["Destination", "Config"]:
         name="receiver",
         ae_title=receive.ae_title,
         host=host,
-        port=receive.port,
+        port=port,
         tls=receive.tls,
         plaintext=True,
     )
     return destination, config.model_copy(update={"send": caller})
+
+
+def _announced(config: "Config") -> int:
+    """The port that the running receiver says it listens on; 0 where none does."""
+    try:
+        return int(json.loads((config.service.data / "receive.port").read_text())["port"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0
 
 
 def _host_of(tls: "Tls", host: str) -> str:

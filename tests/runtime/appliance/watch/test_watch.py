@@ -1,6 +1,7 @@
 """Metrics, health and heartbeats over a real store, and what they say when it is gone."""
 
 import json
+import re
 import shutil
 import sqlite3
 import threading
@@ -82,7 +83,7 @@ def study(db: Database, number: int, now: float) -> None:
     instance = Instance(f"{uid}.1", uid, f"{uid}.2", "x", "a" * 64, 10)
     patient = Patient(f"PID-{number}", "Doe^Ann")
     intake.add_instance(db, instance, association="a", calling="MR1", patient=patient, most=9, now=now)
-    intake.close_association(db, "a")
+    intake.close_association(db, "a", now=now)
     intake.complete_studies(db, quiet_seconds=0, series=None, now=now)
 
 
@@ -284,3 +285,11 @@ def test_it_serves_until_told_to_stop(config: Config) -> None:
     stop.set()
     thread.join(10)
     assert not thread.is_alive()
+
+
+def test_every_metric_is_in_the_documents(config: Config, db: Database, address: str) -> None:
+    study(db, 1, time.time())
+    finish(config, db, "ok", 1)
+    text = (Path(__file__).parents[4] / "docs" / "appliance.md").read_text()
+    names = set(re.findall(r"^# TYPE (\S+)", get(address, "/metrics")[1], re.MULTILINE))
+    assert len(names) > 15 and not [name for name in names if f"`{name}`" not in text]

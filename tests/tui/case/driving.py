@@ -12,13 +12,16 @@ from textual.widgets import Static
 
 from scanside.runtime.appliance.config import Config
 from scanside.tui.app import ScansideApp
+from scanside.tui.case.board import PanelView
 from scanside.tui.case.draw import CHOSEN, Rgb
 from scanside.tui.case.pane import Pane
-from scanside.tui.case.panels import PANELS
+from scanside.tui.case.panels import Glance
 from scanside.tui.case.screen import CaseScreen
 from tests.tui.case.made import ARRIVED
 
 ACTOR = "user ann"
+LARGE = (200, 60)
+"""All panels are shown."""
 NOW = ARRIVED + 100
 
 
@@ -74,15 +77,24 @@ class Driver:
         return str(self.case.query_one(selector, Static).content)
 
     def panel(self, name: str) -> str:
-        return self.text(f"#panel-{name} .text")
+        """What a panel says, or would say if it were on top, in one line."""
+        view = self.case.query_one(f"#panel-{name}", PanelView)
+        assert self.case.data is not None
+        if not view.display:
+            return one_line(view.panel.build(Glance(self.case.data, self.case._spot, 60)))
+        return one_line(self.text(f"#panel-{name} .text"))
 
-    def everything(self) -> str:
-        """All words of all panels."""
-        return "\n".join(self.panel(panel.name) for panel in PANELS)
+    def rows(self, name: str) -> list[str]:
+        """The lines of a panel that is on the screen."""
+        return self.text(f"#panel-{name} .text").splitlines()
+
+
+def one_line(words: object) -> str:
+    return " ".join(str(words).split())
 
 
 @asynccontextmanager
-async def opened(config: Config, case_id: str, size: tuple[int, int] = (200, 60)) -> AsyncIterator[Driver]:
+async def opened(config: Config, case_id: str, size: tuple[int, int] = (120, 40)) -> AsyncIterator[Driver]:
     """The terminal, with a case on it."""
     app = ScansideApp(config, actor=ACTOR, clock=lambda: NOW, keys=Path("no keys"))
     async with app.run_test(size=size, notifications=True) as pilot:

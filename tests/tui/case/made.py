@@ -55,7 +55,7 @@ def receive(config: Config, study: Path, now: float = ARRIVED, *, complete: bool
                 database, one, association="a", calling="MR1", patient=patient, most=10_000, now=now
             )
         if complete:
-            intake.close_association(database, "a")
+            intake.close_association(database, "a", now)
             assert intake.complete_studies(database, quiet_seconds=0, series=None, now=now + 1) == [case_id]
     return case_id
 

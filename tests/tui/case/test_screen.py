@@ -14,7 +14,7 @@ from scanside.tui.case.draw import OTHER
 from scanside.tui.case.screen import CaseScreen
 from scanside.tui.widgets.help import HelpScreen
 from tests.runtime.study.tiny_study import CENTRE, TinyStudy, write_dicom
-from tests.tui.case.driving import opened
+from tests.tui.case.driving import LARGE, opened
 from tests.tui.case.made import compute, configuration, fixed, receive
 from tests.tui.case.test_images import data_of
 
@@ -137,8 +137,8 @@ async def test_g_goes_from_lesion_to_lesion_and_the_table_follows(
     config = configuration(tmp_path / "data")
     one = receive(config, write_dicom(tmp_path / "study", study))
     compute(config, runner)
-    async with opened(config, one) as driver:
-        marked = driver.panel("lesions").splitlines()
+    async with opened(config, one, LARGE) as driver:
+        marked = driver.rows("lesions")
         assert [line[0] for line in marked[:3]].count("▸") == 1
         places = []
         for _ in range(3):
@@ -147,7 +147,7 @@ async def test_g_goes_from_lesion_to_lesion_and_the_table_follows(
             assert spot is not None
             z = planes(config, T2W_SERIES)[driver.pane().number or 0]
             assert abs(z - spot.centre[2]) <= 3.01
-            line = next(line for line in driver.panel("lesions").splitlines() if line.startswith("▸"))
+            line = next(line for line in driver.rows("lesions") if line.startswith("▸"))
             assert {"t2w": "T2WI", "dwi": "DWI"}[spot.role] in line
             places.append((spot.role, spot.number))
         assert sorted(places) == [("dwi", 1), ("t2w", 1), ("t2w", 2)]
@@ -288,7 +288,7 @@ async def test_a_study_stored_the_other_way_round_looks_the_same(
 async def test_the_screen_shows_what_the_surface_was_given(reviewed: Config) -> None:
     async with opened(reviewed, case_id(reviewed), (80, 24)) as driver:
         svg = driver.app.export_screenshot()
-        assert svg.count("▀") > 100 and "#ffd200" in svg.lower(), "half blocks, and the outline in its colour"
+        assert svg.count("▀") > 100 and "#fcd000" in svg.lower(), "half blocks, and the outline in its colour"
         await driver.press("o")
-        assert "#ffd200" not in driver.app.export_screenshot().lower()
+        assert "#fcd000" not in driver.app.export_screenshot().lower()
         assert "SYNTHETIC" in driver.app.export_screenshot()

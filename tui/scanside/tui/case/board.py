@@ -148,7 +148,7 @@ class Board(Container):
         beside = PANELS[self.current].name in _SIDE
         self.query_one("#side").display = all_shown or beside
         self.query_one("#under").display = all_shown or not beside
-        self.query_one("#tabs", Static).update(self._tabs())
+        self.query_one("#tabs", Static).update(self._tabs(), layout=False)
 
     def scroll_panel(self, pages: float) -> None:
         """Move the text of the panel, by parts of its height."""

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -51,7 +52,8 @@ def probe() -> Terminal:
     A terminal that does not answer costs a few tenths of a second; no terminal costs nothing.
     """
     global _found
-    if sys.__stdout__ is None or not sys.__stdout__.isatty() or os.environ.get("TERM") == "dumb":
+    streams = (sys.__stdin__, sys.__stdout__)
+    if any(stream is None or not stream.isatty() for stream in streams) or os.environ.get("TERM") == "dumb":
         return _found
     few = Console(file=sys.__stdout__).color_system not in ("truecolor", "256", "windows")
     graphics, cell = _ask()
@@ -60,14 +62,27 @@ def probe() -> Terminal:
 
 
 def _ask() -> tuple[Graphics, tuple[int, int]]:
-    """textual-image asks when it is loaded."""
+    """textual-image asks when it is loaded. Whatever goes wrong with that: half blocks need no answer."""
     try:
         from textual_image._terminal import get_cell_size
         from textual_image.renderable import Image, SixelImage, TGPImage
-        from textual_image.widget import SixelImage as _  # noqa: F401 - reads the size of a cell
 
-        cell = get_cell_size()
-    except (ImportError, OSError):
+        ways = {SixelImage: Graphics.SIXEL, TGPImage: Graphics.KITTY}
+        graphics, cell = ways.get(Image, Graphics.HALVES), get_cell_size()
+        if graphics is not Graphics.HALVES:
+            import textual_image.widget  # noqa: F401 - now, as it asks too when it is loaded
+    except Exception:
         return Terminal.graphics, Terminal.cell
-    ways = {SixelImage: Graphics.SIXEL, TGPImage: Graphics.KITTY}
-    return ways.get(Image, Graphics.HALVES), (max(cell.width, 1), max(cell.height, 1))
+    finally:
+        _drop_late_answers()
+    return graphics, (max(cell.width, 1), max(cell.height, 1))
+
+
+def _drop_late_answers() -> None:
+    """An answer that comes after its time would be taken for keys."""
+    if sys.platform == "win32" or sys.__stdin__ is None:
+        return
+    import termios
+
+    with suppress(OSError, ValueError, termios.error):
+        termios.tcflush(sys.__stdin__, termios.TCIFLUSH)

@@ -16,6 +16,8 @@ from textual.strip import Strip
 from scanside.tui.case.draw import Rgb
 
 _SHADES = " ░▒▓█"
+_LEVELS = 0xFC
+"""64 levels of a colour: nobody sees the difference, and styles can be kept."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ def half_blocks(picture: Rgb, marks: Sequence[Mark] = (), few_colours: bool = Fa
 
 
 def _halves(pair: Rgb) -> list[tuple[str, Style]]:
-    upper, lower = pair.tolist()
+    upper, lower = (pair & _LEVELS).tolist()
     return [("▀", _style(tuple(a), tuple(b))) for a, b in zip(upper, lower, strict=True)]
 
 

@@ -119,4 +119,4 @@ class Pane(Vertical):
         return marks
 
     def _write(self, line: str, words: str) -> None:
-        self.query_one(f".{line}", Static).update(Content(words))
+        self.query_one(f".{line}", Static).update(Content(words), layout=False)

@@ -234,7 +234,7 @@ Accepting sends the result; nothing is final by itself. Research use only.
         self._write("#progress", toned(words, Tone.BUSY))
 
     def _write(self, where: str, words: Content) -> None:
-        self.query_one(where, Static).update(words)
+        self.query_one(where, Static).update(words, layout=False)
 
     def on_resize(self) -> None:
         """Share the room out anew."""

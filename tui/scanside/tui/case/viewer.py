@@ -1,7 +1,7 @@
 """The images of a case: one or two side by side at the same position of the patient. Reading happens in a thread."""
 
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from textual import events, on, work
 from textual.app import ComposeResult
@@ -59,6 +59,7 @@ class Viewer(Horizontal):
         self._spots: tuple[Spot, ...] = ()
         self._nothing = "Looking for images …"
         self._beside: str | None = None
+        self._touched = False
         self.synthetic = False
         self.double = False
         self.looking: Looking | None = None
@@ -94,7 +95,7 @@ class Viewer(Horizontal):
         self._version, self._wanted = version, tuple(wanted)
         self.shown, self.failed = {}, {}
         if self.looking is not None and (self.looking.sequence not in self.sequences or not wanted):
-            self.looking = None
+            self.looking, self._touched = None, False
         self.refresh_panes()
         if wanted:
             self._read(self._wanted, version)
@@ -125,10 +126,10 @@ class Viewer(Horizontal):
         self.post_message(self.Changed())
 
     def _first_look(self, sequence: str, stack: Stack) -> None:
-        if self.looking is None:
+        if self.looking is None or (not self._touched and sequence == self.looking.sequence):
             self.looking = look.first_look(sequence, stack, self._spots)
         elif self.looking.spot is not None and self.looking.spot not in self._spots:
-            self.looking = look.jumped(self.looking, self.leader or stack, self._spots, 1)
+            self.looking = replace(self.looking, spot=None)
 
     @property
     def sequences(self) -> tuple[str, ...]:
@@ -151,7 +152,7 @@ class Viewer(Horizontal):
         """Look at something else."""
         if self.looking is None or self.leader is None:
             return
-        before = self.looking.spot
+        before, self._touched = self.looking.spot, True
         self.looking = step(self.looking, self.leader)
         self.refresh_panes()
         if self.looking.spot != before:
@@ -163,9 +164,8 @@ class Viewer(Horizontal):
 
     def shift(self, down: int, right: int) -> None:
         """Move the view by a part of what is shown."""
-        part = (
-            min(pane.mm * side for pane in self._panes() for side in pane.surface.pixels if pane.mm) / _PART
-        )
+        sides = [pane.mm * side for pane in self._panes() for side in pane.surface.pixels if pane.mm]
+        part = min(sides, default=0.0) / _PART
         self.change(lambda now, stack: look.panned(now, stack, down * part, right * part))
 
     def jump(self, steps: int) -> None:
@@ -187,6 +187,7 @@ class Viewer(Horizontal):
     def _turn_to(self, sequence: str) -> None:
         if self.looking is None or sequence == self.looking.sequence:
             return
+        self._touched = True
         self.looking = look.turned_to(self.looking, sequence, self.shown[sequence].stack)
         self.refresh_panes()
 

@@ -160,9 +160,8 @@ def moment(at: float, now: float) -> str:
         return time.strftime("%H:%M", then)
     if 0 <= now - at < 6 * 86400:
         return time.strftime("%a", then)
-    return (
-        f"{then.tm_mday} {time.strftime('%b', then)}" if then.tm_year == today.tm_year else str(then.tm_year)
-    )
+    recent = abs(now - at) < 300 * 86400
+    return f"{then.tm_mday} {time.strftime('%b', then)}" if recent else str(then.tm_year)
 
 
 def full_moment(at: float) -> str:

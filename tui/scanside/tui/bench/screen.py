@@ -1,6 +1,7 @@
 """Measuring this machine, only when no patient waits for it."""
 
 import asyncio
+from pathlib import Path
 from typing import ClassVar
 
 from textual import on
@@ -56,6 +57,7 @@ nnU-Net model folder. Stored results are those in the folder
     def __init__(self) -> None:
         super().__init__()
         self._run: Run | None = None
+        self._paused = False
 
     def compose_body(self) -> ComposeResult:
         """Command, state, output, stored results."""
@@ -81,7 +83,10 @@ nnU-Net model folder. Stored results are those in the folder
     def action_reload(self) -> None:
         """Read the stored results again."""
         folder = results_folder(self.terminal.config)
-        panel = self.query_one("#bench-stored", Static)
+        for panel in self.query("#bench-stored").results(Static):
+            self._show_stored(panel, folder)
+
+    def _show_stored(self, panel: Static, folder: Path) -> None:
         panel.border_title = f"Stored results in {folder}"
         found: list[Content] = []
         for one in stored_results(folder):
@@ -121,23 +126,18 @@ nnU-Net model folder. Stored results are those in the folder
         )
         if answer is None:
             return
-        was_paused = self.terminal.feed.health.paused
         try:
-            if not was_paused:
-                await asyncio.to_thread(self._pause, True)
-        except ScansideError as error:
-            self._say(str(error))
-            return
-        try:
+            await asyncio.to_thread(self._pause)
             busy = busy_with(self.terminal.feed.cases.values())
             if busy is None:
                 await self._follow(arguments)
             else:
                 self._say(busy)
+        except ScansideError as error:
+            self._say(str(error))
         finally:
             self._run = None
-            if not was_paused:
-                self._pause(False)
+            self._resume()
             self.terminal.feed.hurry()
 
     async def _follow(self, arguments: list[str]) -> None:
@@ -150,15 +150,30 @@ nnU-Net model folder. Stored results are those in the folder
         self._say("✓ It has ended: exit code 0." if code == 0 else f"✗ It has ended with exit code {code}.")
         self.action_reload()
 
-    def _pause(self, paused: bool) -> None:
+    def _pause(self) -> None:
+        """Pause the queue, unless somebody else has: then it is theirs to resume."""
         with Database(self.terminal.config.database) as database:
-            jobs.pause_queue(database, paused, self.terminal.actor)
+            if not jobs.is_paused(database):
+                jobs.pause_queue(database, True, self.terminal.actor)
+                self._paused = True
+
+    def _resume(self) -> None:
+        if self._paused:
+            self._paused = False
+            with Database(self.terminal.config.database) as database:
+                jobs.pause_queue(database, False, self.terminal.actor)
 
     def _say(self, words: str) -> None:
-        if self.is_mounted:
-            self.query_one("#bench-state", Static).update(words)
+        for line in self.query("#bench-state").results(Static):  # none any more when the terminal closes
+            line.update(words)
 
     async def action_stop(self) -> None:
         """End what runs."""
         if self._run is not None:
             await self._run.stop()
+
+    async def on_unmount(self) -> None:
+        """Closing the terminal ends the benchmark and lets the queue go on."""
+        if self._run is not None:
+            await self._run.stop()
+        self._resume()

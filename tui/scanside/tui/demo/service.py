@@ -76,23 +76,25 @@ class Demo:
                 child.wait()
 
     def _send_patients(self) -> None:
-        """Make a patient, send the images, and the next one."""
-        for number in range(PATIENTS):
-            images = self.folder / f"patient-{number}"
-            seed = str(SEED + number)
-            made = self._run(
-                "phantom.log", "scanside.runtime.cli.main", "phantom", str(images), "--patients", "1",
-                "--train", "0", "--seed", seed, "--dicom", "--jobs", "1",
-            )  # fmt: skip
-            if made is None or made.wait() != 0 or self._stop.is_set():
+        """Send each patient as soon as the images are complete: when the next one is being made."""
+        cohort = self.folder / "patients"
+        made = self._run(
+            "phantom.log", "scanside.runtime.cli.main", "phantom", str(cohort), "--patients", str(PATIENTS),
+            "--train", "0", "--seed", str(SEED), "--dicom", "--jobs", "1",
+        )  # fmt: skip
+        for number in range(1, PATIENTS + 1):
+            images, following = (cohort / f"phantom-{n:04}" for n in (number, number + 1))
+            while made is not None and made.poll() is None and not following.exists():
+                if self._stop.wait(0.2):
+                    return
+            if self._stop.is_set() or not images.exists():
                 return
             sent = self._run(
                 "send.log", "scanside.runtime.cli.main", "send", "-c", str(self.config),
                 "--calling", "DEMO-MR", str(images),
             )  # fmt: skip
-            if sent is None or sent.wait() != 0 or self._stop.is_set():
+            if sent is None or sent.wait() != 0:
                 return
-            shutil.rmtree(images, ignore_errors=True)
 
     def _run(self, log: str, module: str, *arguments: str) -> "subprocess.Popen[bytes] | None":
         """Start a child, which ends with us whatever becomes of us; None when the demonstration ends."""

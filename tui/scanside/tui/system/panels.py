@@ -122,7 +122,7 @@ def peers_panel(
         }
         if open_:
             on_way = ", ".join(f"{number} {state}" for state, number in sorted(open_.items()))
-            found.append(Fact("", f"on their way: {on_way}", Tone.BUSY))
+            found.append(Fact("", f"not there yet: {on_way}", Tone.BUSY))
     return found or [Fact("", "No destination is configured: results stay here.", Tone.QUIET)]
 
 

@@ -1,7 +1,7 @@
 """A case as one line: which columns there are at which width, and what stands in them. Pure functions."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from scanside.runtime.appliance.store.records import Case
 from scanside.runtime.appliance.store.states import State
@@ -72,7 +72,8 @@ def progress_text(case: Case, scene: Scene, width: int) -> str:
     done = whole_fraction(case, scene.typical)
     left = seconds_left(case, scene.typical, scene.now, scene.stage_seen.get(case.case_id))
     percent = "  ? %" if done is None else f"{100 * done:3.0f} %"
-    time_left = "" if left is None else duration(left)
+    known = case.stage in scene.typical.seconds
+    time_left = "" if left is None else f"{'' if known else '>'}{duration(left)}"  # of this stage alone
     room = width - 2 - len(percent) - 1 - 7
     stage = f" {case.stage or 'starting'}"
     with_bar = max(3, min(16, room - (len(stage) if room - len(stage) >= 8 else 0)))
@@ -138,7 +139,7 @@ def _by_result(case: Case, scene: Scene) -> tuple[object, ...]:
 
 
 _CASE = Column("case", "Case", 0, 11, 0, lambda c, s, w: Cell(c.case_id), lambda c, s: (c.case_id,))
-_NAME = Column("name", "Name", 0, 18, 1, _name, lambda c, s: (c.patient.name.lower(),))
+_NAME = Column("name", "Name", 0, 11, 2, _name, lambda c, s: (c.patient.name.lower(),))
 _REST = (
     Column(
         "arrived", "Came", 0, 6, 0, lambda c, s, w: Cell(moment(c.arrived, s.now), Tone.QUIET),
@@ -146,18 +147,25 @@ _REST = (
     ),
     Column("from", "From", 110, 12, 0, lambda c, s, w: Cell(c.calling, Tone.QUIET), lambda c, s: (c.calling,)),
     Column("series", "Ser", 0, 3, 0, lambda c, s, w: Cell(f"{c.series_count:3}"), lambda c, s: (c.series_count,)),
-    Column("images", "Images", 130, 6, 0, lambda c, s, w: Cell(f"{c.instances:6}"), lambda c, s: (c.instances,)),
+    Column("images", "Images", 150, 6, 0, lambda c, s, w: Cell(f"{c.instances:6}"), lambda c, s: (c.instances,)),
     Column("state", "State", 0, 19, 2, _state, lambda c, s: (_STATE_ORDER[c.state], -c.priority, c.job)),
     Column("result", "Result, probability", 0, 21, 0, _result, _by_result),
     Column("age", "Age", 0, 6, 0, _age, lambda c, s: (-(c.finished or 0.0),)),
     Column("sent", "Sent", 0, 6, 0, _delivery, lambda c, s: (_delivery(c, s, 6).text,)),
-    Column("remark", "Remark", 112, 16, 5, _remark, lambda c, s: (remark(c, s),)),
+    Column("remark", "Remark", 132, 20, 5, _remark, lambda c, s: (remark(c, s),)),
 )  # fmt: skip
 
 
 def columns(show_names: bool) -> tuple[Column, ...]:
-    """Every column, in order."""
-    return (_CASE, _NAME, *_REST) if show_names else (_CASE, *_REST)
+    """Every column, in order. With names everything else wants a wider terminal; a name before the pseudonym."""
+    if not show_names:
+        return (_CASE, *_REST)
+    wider = _CASE.width + 1
+    more = [
+        replace(column, from_width=column.from_width + wider) if column.from_width else column
+        for column in _REST
+    ]
+    return (replace(_CASE, from_width=80 + wider), _NAME, *more)
 
 
 def laid_out(all_columns: tuple[Column, ...], width: int) -> list[tuple[Column, int]]:

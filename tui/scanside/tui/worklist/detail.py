@@ -31,7 +31,8 @@ def facts(case: Case, scene: Scene) -> list[str]:
     if case.state is State.RUNNING:
         left = seconds_left(case, scene.typical, scene.now, scene.stage_seen.get(case.case_id))
         took = f", {duration(scene.now - case.started)} so far" if case.started else ""
-        rest = f", about {duration(left)} left" if left is not None else ", time left not known yet"
+        of = "" if case.stage in scene.typical.seconds else " of this stage"
+        rest = f", about {duration(left)} left{of}" if left is not None else ", time left not known yet"
         found.append(f"{words} {case.stage or 'starting'}{took}{rest}")
     else:
         found.append(str(words))

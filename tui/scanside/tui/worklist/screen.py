@@ -95,6 +95,10 @@ Search: any words that a line shows. Filter: all, at work, review, trouble, done
         self.set_interval(AGE_SECONDS, self._older)
         self.set_interval(1.0, self._tick)
 
+    def on_screen_resume(self) -> None:
+        """Ages went on while another screen was here."""
+        self._older()
+
     @property
     def table(self) -> CaseTable:
         """The table."""

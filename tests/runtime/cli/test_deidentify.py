@@ -8,15 +8,9 @@ import pytest
 from scanside.runtime.appliance.store import audit, intake
 from scanside.runtime.appliance.store.database import Database
 from scanside.runtime.appliance.store.records import Instance, Patient
-from scanside.runtime.cli import main
 from tests.runtime.cli.conftest import Command
 from tests.support.dicom_factory import Grid, save, slice_of, stored_values, write_series
 from tests.support.sentences import assert_one_sentence
-
-
-@pytest.fixture(autouse=True)
-def registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(main._BUILT_IN, "deidentify", "scanside.runtime.cli.deidentify")
 
 
 @pytest.fixture

@@ -26,6 +26,7 @@ _BUILT_IN = {
     "send": "scanside.runtime.cli.send",
     "echo": "scanside.runtime.cli.echo",
     "audit": "scanside.runtime.cli.audit",
+    "deidentify": "scanside.runtime.cli.deidentify",
 }
 _HELP = """Segment MRI with trained nnU-Net models, without PyTorch. Research use only.
 

@@ -80,7 +80,10 @@ def _standard(frame: Frame) -> BValue | None:
     value = _number(frame.get("DiffusionBValue"))
     if value is None:
         return None
-    return BValue(value, value, "MRDiffusionSequence" if frame.groups else "DiffusionBValue (0018,9087)")
+    # UIH's nominal value moves into the standard attribute when a research copy is made; the actual one stays private.
+    united = _uih(frame)
+    actual = united.actual if united is not None and united.nominal == value else value
+    return BValue(value, actual, "MRDiffusionSequence" if frame.groups else "DiffusionBValue (0018,9087)")
 
 
 def _siemens(frame: Frame) -> BValue | None:

@@ -23,6 +23,8 @@ from scanside.runtime.events import CaseFailed, CaseFinished, StageFinished, Sta
 from scanside.runtime.options import Options
 
 if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
     from scanside.runtime.study.records import StudyInput, StudyResult
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -93,7 +95,8 @@ def run(
         def document(final: "StudyResult", outputs: list[Path]) -> dict[str, Any]:
             return run_report(final, opened, options, [study, *given.values()], outputs)
 
-        report = write_result(result, opened, channels, out, document, bars)
+        evidence = _evidence([study, *given.values()]) if result.study is None else ()
+        report = write_result(result, opened, channels, out, document, bars, evidence)
         bars(CaseFailed(name, result.reason or "") if result.exit_code else CaseFinished(name))
     for line in summary(report, files=as_json):
         print(line, file=sys.stderr)
@@ -119,6 +122,13 @@ def _compute(
         return refused(str(error)), channels
     with StudyRunner(bundle, options, lambda words: print(f"{words} …", file=sys.stderr)) as runner:
         return runner.run(study, bars), channels
+
+
+def _evidence(paths: list[Path]) -> "tuple[Dataset, ...]":
+    """What the report of a refused study refers to; none where it is not DICOM."""
+    from scanside.runtime.dicom.evidence import read_evidence
+
+    return read_evidence(paths)
 
 
 def _read(path: Path, needed: tuple[str, ...], given: dict[str, Path], bars: ProgressBars) -> "StudyInput":

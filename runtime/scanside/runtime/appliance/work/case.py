@@ -4,10 +4,10 @@ import json
 import os
 import time
 from collections.abc import Mapping
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from scanside.runtime.appliance.config import Config
 from scanside.runtime.appliance.deliver.rules import sends_to
@@ -19,7 +19,7 @@ from scanside.runtime.appliance.work.faults import Words
 from scanside.runtime.appliance.work.inputs import snapshot
 from scanside.runtime.appliance.work.tell import Teller
 from scanside.runtime.bundle import Bundle
-from scanside.runtime.errors import ImageReadError, InputError
+from scanside.runtime.errors import InputError
 from scanside.runtime.events import StageFinished, StageStarted
 from scanside.runtime.images.files import atomic_write, writing_failed
 from scanside.runtime.pipeline import Clock
@@ -29,9 +29,6 @@ from scanside.runtime.study.read import read_study
 from scanside.runtime.study.records import StudyResult
 from scanside.runtime.study.report import run_report
 from scanside.runtime.study.write import RESULT, write_result
-
-if TYPE_CHECKING:
-    from pydicom.dataset import Dataset
 
 
 @dataclass
@@ -77,8 +74,7 @@ class CaseRun:
                 taken = snapshot(instances, self.config.spool, self.out.parent, tell.check)
                 study = held.enter_context(taken)
             result = self._result(bundle, recipe, study, engine, tell, clock)
-            evidence = _headers(study) if result.study is None else ()
-            report = self._write(result, bundle, recipe, study, evidence, tell)
+            report = self._write(result, bundle, recipe, study, tell)
         self._finish(report)
         return self._outcome(report, clock.ms)
 
@@ -107,13 +103,15 @@ class CaseRun:
         bundle: Bundle,
         recipe: Recipe,
         study: Path,
-        evidence: "tuple[Dataset, ...]",
         tell: Teller,
     ) -> dict[str, Any]:
+        from scanside.runtime.dicom.evidence import read_evidence
+
         def document(final: StudyResult, outputs: list[Path]) -> dict[str, Any]:
             made = run_report(final, bundle, self.config.work.options(), [study], outputs)
             return {**made, "case": self.job.case_id, "job": self.job.job}
 
+        evidence = read_evidence([study]) if result.study is None else ()
         options = ObjectOptions(series_offset=self.config.send.series_number)
         return write_result(result, bundle, recipe.channels, self.out, document, tell, evidence, options)
 
@@ -166,18 +164,6 @@ def begin(config: Config, database: Database, job: Job) -> CaseRun:
         raise InputError(f"The store has no case {job.case_id}; it was changed by another program.")
     since = max(case.last_received, float(rows[0]["created"]))
     return CaseRun(config, job, case, since, float(rows[0]["started"]))
-
-
-def _headers(study: Path) -> "tuple[Dataset, ...]":
-    """Headers of the images of a study that was refused: its report refers to them."""
-    from scanside.runtime.dicom.header import read_instance
-
-    found = []
-    for path in sorted(study.rglob("*")):
-        if path.is_file():
-            with suppress(ImageReadError):
-                found.append(read_instance(path).header)
-    return tuple(found)
 
 
 def _flush(path: Path) -> None:

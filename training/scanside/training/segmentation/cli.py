@@ -55,7 +55,7 @@ def segment(
         typer.Option(metavar="X", help="The first one; default: the trainer's 0.01; compact: 0.002."),
     ] = None,
     epochs: Annotated[
-        int | None, typer.Option(metavar="E", min=1, help="Default: the trainer's 1000; compact: 60.")
+        int | None, typer.Option(metavar="E", min=1, help="Default: the trainer's 1000; compact: 200.")
     ] = None,
     iterations: Annotated[
         int | None,
@@ -142,7 +142,7 @@ def segment(
         trainer=trainer or ("nnUNetTrainerNoMirroring" if small else "nnUNetTrainer"),
         optimizer=optimizer or ("adam" if small else None),
         learning_rate=learning_rate or (0.002 if small else None),
-        epochs=epochs or (60 if small else None),
+        epochs=epochs or (200 if small else None),
         iterations=iterations or (30 if small else None),
         val_iterations=val_iterations or (5 if small else None),
         foreground=foreground if foreground is not None else (0.5 if small else None),

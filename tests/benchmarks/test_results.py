@@ -8,7 +8,7 @@ import pytest
 from scanside.benchmarks import environment, tables
 from scanside.benchmarks.agreement import BOUND, dice, margins
 from scanside.benchmarks.progress import duration
-from scanside.benchmarks.results import Metric, ParityReport, PeersReport, read_parity, schema
+from scanside.benchmarks.results import Metric, PeersReport, read_parity, reports, schema
 from scanside.runtime.errors import InputError
 
 ROOT = Path(__file__).parents[2]
@@ -32,7 +32,7 @@ RECORD: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize(("name", "report"), [("peers", PeersReport), ("parity", ParityReport)])
+@pytest.mark.parametrize(("name", "report"), reports().items())
 def test_the_schema_in_the_documents_is_the_one_of_the_code(name: str, report: Any) -> None:
     written = json.loads((ROOT / "docs" / f"bench-{name}.schema.json").read_text())
     assert written == schema(report), "run: python -m scanside.benchmarks.results docs"

@@ -5,12 +5,14 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from scanside.benchmarks.processes import tail
-from scanside.runtime.errors import CaseError
+from scanside.runtime import errors
+from scanside.runtime.errors import CaseError, ScansideError
 
 
 class Child:
@@ -40,17 +42,26 @@ class Child:
         Raises:
             CaseError: If the process fails.
         """
+        self.tell(request)
+        return self.answer()
+
+    def tell(self, request: dict[str, Any]) -> None:
+        """Ask something; `answer` waits for what it says.
+
+        Raises:
+            CaseError: If the process has ended.
+        """
         assert self._process.stdin is not None
         try:
             print(json.dumps(request), file=self._process.stdin, flush=True)
         except BrokenPipeError:
             raise self._failed() from None
-        return self.answer()
 
     def answer(self) -> dict[str, Any]:
         """Wait for what it says next.
 
         Raises:
+            ScansideError: What it says has happened, as if it had happened here.
             CaseError: If the process fails.
         """
         assert self._process.stdout is not None
@@ -58,16 +69,25 @@ class Child:
         if not line:
             raise self._failed()
         answer: dict[str, Any] = json.loads(line)
+        if "error" in answer:
+            raise getattr(errors, answer["error"])(answer["words"])
         return answer
 
     def _failed(self) -> CaseError:
         code = self._process.wait()
         return CaseError(f"{self._name} failed with exit code {code}: {tail(self._log)}")
 
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        return self._process.pid
+
     def close(self) -> None:
         """End the process."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
+        assert self._process.stdin is not None and self._process.stdout is not None
+        with suppress(BrokenPipeError):
+            self._process.stdin.close()
+        self._process.stdout.close()
         try:
             self._process.wait(timeout=30)
         except subprocess.TimeoutExpired:
@@ -83,6 +103,11 @@ class Child:
         if kind is not None:
             self._process.kill()
         self.close()
+
+
+def told(error: ScansideError) -> dict[str, Any]:
+    """The answer that raises this error in the parent."""
+    return {"error": type(error).__name__, "words": str(error)}
 
 
 def answering() -> tuple[Callable[[dict[str, Any]], None], Iterator[dict[str, Any]]]:

@@ -82,15 +82,15 @@ def run_(
     _refuse_existing(overwrite, out, table)
     import tempfile
 
+    from scanside.benchmarks.environment import environment
     from scanside.benchmarks.latency import LatencyOptions, run_latency
     from scanside.benchmarks.latency_table import latency_table
     from scanside.benchmarks.results import write
-    from scanside.benchmarks.studies import SIZES, given_studies, phantom_studies
+    from scanside.benchmarks.studies import given_studies, phantom_studies
     from scanside.runtime.options import Options
 
-    wanted = tuple(size.strip() for size in sizes.split(","))
-    if set(wanted) - set(SIZES):
-        raise UsageError(f"--sizes {sizes} is not of {', '.join(SIZES)}.")
+    facts = environment(sys.argv[1:])  # first: the load average is that of the machine before this run
+    wanted = _sizes(sizes)
     choice = LatencyOptions(
         run=Options(
             device=device, precision=precision, mirroring=not no_mirroring, step_size=step_size,
@@ -102,15 +102,123 @@ def run_(
     )  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="scanside-bench-") as folder:
         chosen = given_studies(studies) if studies else phantom_studies(Path(folder), wanted, seed)
-        report = run_latency(bundle, chosen, choice, sys.argv[1:])
+        report = run_latency(bundle, chosen, choice, facts)
     write(report, out)
     _show(latency_table(report), table)
     return ExitCode.OK if report.selftest.passed else ExitCode.CASE_FAILED
 
 
 @app.command()
+def appliance(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle folder.")],
+    out: Out,
+    studies: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="STUDY...", help="Folders of DICOM studies; default: phantoms."),
+    ] = None,
+    sizes: Annotated[
+        str, typer.Option(metavar="LIST", help="Phantoms to send, of small, typical, large.")
+    ] = "typical",
+    seed: Annotated[int, typer.Option(metavar="S", min=0, help="Of the phantoms.")] = 2025,
+    device: Device = "auto",
+    precision: Precision = "fp32",
+    no_mirroring: NoMirroring = False,
+    step_size: StepSize = 0.5,
+    folds: Folds = None,
+    threads: Threads = None,
+    repeats: Annotated[
+        int, typer.Option(metavar="N", min=6, help="How often each study, and each round of slices, is sent.")
+    ] = 10,
+    senders: Annotated[
+        str, typer.Option(metavar="LIST", help="Numbers of senders for the rate; empty for none.")
+    ] = "1,3",
+    instances: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Slices of each sender in a round.")
+    ] = 300,
+    matrix: Annotated[
+        int, typer.Option(metavar="N", min=16, max=4096, help="Rows and columns of those slices.")
+    ] = 320,
+    quiet_seconds: Annotated[
+        float, typer.Option(metavar="S", min=0, help="As in scanside.toml; told apart in the results.")
+    ] = 2.0,
+    table: Table = None,
+    overwrite: Overwrite = False,
+) -> int:
+    """Measure a real service here: instances per second, and the time from last instance to report at the PACS.
+
+    It runs `scanside serve`, senders and a peer of its own on loopback, in a temporary folder; a round of slices is
+    kept there until the rate is known, 2.5 GB with the defaults. Exit code 1 when the golden cases fail on the device.
+
+    Example: scanside bench appliance pancreas.bundle -o results/appliance.json
+    """
+    require_extra("bench", "psutil")
+    _refuse_existing(overwrite, out, table)
+    import tempfile
+
+    from scanside.benchmarks.appliance import ApplianceOptions, run_appliance
+    from scanside.benchmarks.appliance_table import appliance_table
+    from scanside.benchmarks.environment import environment
+    from scanside.benchmarks.results import write
+    from scanside.benchmarks.studies import given_studies, phantom_studies
+    from scanside.runtime.options import Options
+
+    facts = environment(sys.argv[1:])
+    wanted = _sizes(sizes)
+    choice = ApplianceOptions(
+        run=Options(
+            device=device, precision=precision, mirroring=not no_mirroring, step_size=step_size,
+            folds=_list(folds), threads=threads,
+        ),
+        repeats=repeats, senders=_numbers(senders), instances=instances, size=matrix, quiet_seconds=quiet_seconds,
+    )  # fmt: skip
+    with tempfile.TemporaryDirectory(prefix="scanside-bench-") as folder:
+        chosen = given_studies(studies) if studies else phantom_studies(Path(folder), wanted, seed)
+        report = run_appliance(bundle, chosen, choice, facts)
+    write(report, out)
+    _show(appliance_table(report), table)
+    return ExitCode.OK if report.selftest.passed else ExitCode.CASE_FAILED
+
+
+@app.command()
+def scale(
+    out: Out,
+    device: Annotated[str, typer.Option(metavar="NAME", help="cpu or openvino.")] = "cpu",
+    threads: Threads = None,
+    repeats: Annotated[int, typer.Option(metavar="N", min=1, help="Of each point.")] = 3,
+    large: Annotated[
+        bool, typer.Option("--large", help="Also 512 × 512 × 400 with 30 classes: minutes and gigabytes.")
+    ] = False,
+    ceiling_mib: Annotated[
+        float, typer.Option(metavar="MIB", min=1, help="Memory that no point may need.")
+    ] = 4096.0,
+    table: Table = None,
+    overwrite: Overwrite = False,
+) -> int:
+    """Measure what voxels, classes, tiles and studies cost, one varied at a time, with a made network.
+
+    Exit code 1 when a point needs more memory than the ceiling.
+
+    Example: scanside bench scale --large -o results/scale.json
+    """
+    require_extra("bench", "psutil", "onnx")
+    _refuse_existing(overwrite, out, table)
+    from scanside.benchmarks.environment import environment
+    from scanside.benchmarks.results import write
+    from scanside.benchmarks.scale import ScaleOptions, run_scale
+    from scanside.benchmarks.scale_table import scale_table
+
+    facts = environment(sys.argv[1:])
+    found = run_scale(ScaleOptions(device, threads, repeats, large, ceiling_mib), facts)
+    write(found, out)
+    _show(scale_table(found), table)
+    return ExitCode.OK if found.within_ceiling else ExitCode.CASE_FAILED
+
+
+@app.command()
 def compare(
-    before: Annotated[Path, typer.Argument(metavar="A.json", help="Results of `scanside bench run`.")],
+    before: Annotated[
+        Path, typer.Argument(metavar="A.json", help="Results of `scanside bench run` or `appliance`.")
+    ],
     after: Annotated[Path, typer.Argument(metavar="B.json", help="Newer ones, of the same studies.")],
     fail_if_slower: Annotated[
         str | None,
@@ -122,11 +230,10 @@ def compare(
 
     Example: scanside bench compare before.json after.json --fail-if-slower 10%
     """
-    from scanside.benchmarks.compare import compare_runs, comparison_table, parse_percent
-    from scanside.benchmarks.latency_results import read_latency
+    from scanside.benchmarks.compare import compare_runs, comparison_table, parse_percent, read_run
 
     limit = parse_percent(fail_if_slower) if fail_if_slower else None
-    found = compare_runs(read_latency(before), read_latency(after), limit)
+    found = compare_runs(read_run(before), read_run(after), limit)
     print(found.model_dump_json(indent=1) if as_json else comparison_table(found))
     return ExitCode.CASE_FAILED if found.slower else ExitCode.OK
 
@@ -134,7 +241,8 @@ def compare(
 @app.command()
 def report(
     results: Annotated[
-        list[Path], typer.Argument(metavar="RESULTS.json...", help="Of `scanside bench run`.")
+        list[Path],
+        typer.Argument(metavar="RESULTS.json...", help="Of `scanside bench run`, `appliance` or `scale`."),
     ],
     out: Annotated[
         Path, typer.Option("-o", "--out", metavar="FOLDER", help="For report.html and the plots.")
@@ -147,10 +255,9 @@ def report(
     """
     require_extra("bench", "matplotlib")
     _refuse_existing(overwrite, out / "report.html")
-    from scanside.benchmarks.latency_report import write_report
-    from scanside.benchmarks.latency_results import read_latency
+    from scanside.benchmarks.report_html import read_any, write_report
 
-    for path in write_report([read_latency(path) for path in results], out):
+    for path in write_report([read_any(path) for path in results], out):
         print(path)
 
 
@@ -272,6 +379,22 @@ def make_model(
 
 def _list(folds: str | None) -> tuple[str, ...] | None:
     return tuple(fold.strip() for fold in folds.split(",")) if folds else None
+
+
+def _sizes(sizes: str) -> tuple[str, ...]:
+    from scanside.benchmarks.studies import SIZES
+
+    wanted = tuple(size.strip() for size in sizes.split(","))
+    if set(wanted) - set(SIZES):
+        raise UsageError(f"--sizes {sizes} is not of {', '.join(SIZES)}.")
+    return wanted
+
+
+def _numbers(senders: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(number) for number in senders.split(",") if number.strip())
+    except ValueError:
+        raise UsageError(f"--senders {senders} is no list of numbers, such as 1,3.") from None
 
 
 def _refuse_existing(overwrite: bool, *files: Path | None) -> None:

@@ -80,7 +80,7 @@ def percentile(samples: Sequence[float], part: float) -> float | None:
     n = len(samples)
     if n * (1 - part) < 1 - 1e-9:
         return None
-    return round(sorted(samples)[math.ceil(part * n) - 1], 4)
+    return round(sorted(samples)[math.ceil(part * n - 1e-9) - 1], 4)
 
 
 def ratio_interval(

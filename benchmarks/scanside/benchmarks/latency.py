@@ -6,25 +6,24 @@ is measured by `scanside bench appliance`.
 """
 
 import json
-import os
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from scanside.benchmarks import conditions
 from scanside.benchmarks.child import Child
 from scanside.benchmarks.distribution import FEWEST, Distribution
-from scanside.benchmarks.environment import environment
+from scanside.benchmarks.gpus import gpu_names
 from scanside.benchmarks.latency_results import (
     LATENCY,
     Cold,
     LatencyReport,
     Offline,
+    Opening,
     SingleStream,
     StudyLatency,
 )
@@ -35,9 +34,6 @@ from scanside.benchmarks.studies import BenchStudy
 from scanside.runtime.bundle import Bundle, open_bundle
 from scanside.runtime.errors import InputError, UsageError
 from scanside.runtime.options import Options
-
-QUIET = 0.05
-"""Part of the processor that other programs may take before a run's headline is refused."""
 
 
 @dataclass(frozen=True)
@@ -67,20 +63,31 @@ class LatencyOptions:
             )
 
 
+@dataclass(frozen=True)
+class _Bench:
+    """What every measurement needs."""
+
+    bundle: Bundle
+    options: LatencyOptions
+    folder: Path
+    stream: Child
+    progress: Progress
+
+
 def run_latency(
-    path: Path, studies: Sequence[BenchStudy], options: LatencyOptions, arguments: Sequence[str]
+    path: Path, studies: Sequence[BenchStudy], options: LatencyOptions, facts: Mapping[str, Any]
 ) -> LatencyReport:
     """Measure every study.
 
     Args:
         path: The bundle.
-        arguments: The command line, for the record.
+        facts: Of `environment`, taken before anything else was done.
 
     Raises:
         BundleError, BackendError: As `scanside run`.
+        InputError: If a study is refused.
         CaseError: If a run fails.
     """
-    facts = environment(arguments)  # first: the load average is that of the machine before this run
     bundle = open_bundle(path)
     progress = Progress(len(studies) * (options.repeats[0] + options.cold + bool(options.offline)))
     with tempfile.TemporaryDirectory(prefix="scanside-bench-") as temporary:
@@ -88,76 +95,99 @@ def run_latency(
         setup = folder / "setup.json"
         setup.write_text(json.dumps({"bundle": str(path.resolve()), "options": asdict(options.run)}))
         progress.say("Opening the networks")
+        if options.run.device == "auto":  # the first time, golden cases run to choose the device
+            with Child("the runtime", "scanside.benchmarks.stream", setup, folder / "stream.log") as first:
+                first.answer()
         with Child("the runtime", "scanside.benchmarks.stream", setup, folder / "stream.log") as stream:
             opened = stream.answer()
-            measured = [_study(stream, bundle, study, options, folder, progress) for study in studies]
+            bench = _Bench(bundle, options, folder, stream, progress)
+            measured, remarks = [], []
+            for study in studies:
+                one, said = _study(bench, study)
+                measured.append(one)
+                remarks += said
         progress.say("Replaying the bundle's golden cases on this device")
-        selftest = _selftest(path, opened["device"]["obtained"], opened["device"]["precision"])
-    remarks = [*facts.pop("remarks"), *_noise(measured)]
-    if not selftest["passed"]:
-        remarks.append("The golden cases failed on this device: its figures are worth nothing.")
+        selftest = conditions.golden_cases(path, opened["device"]["obtained"], opened["device"]["precision"])
+    remarks += conditions.wrong(selftest)
     return LatencyReport.model_validate(
         {
-            **facts,
+            **{name: facts[name] for name in ("created", "command", "machine", "versions", "git")},
             "schema": LATENCY,
+            "gpus": gpu_names(),
             "bundle": bundle.summary(),
             "synthetic": bundle.manifest.synthetic,
             "device": opened["device"],
             "approximations": options.run.approximations,
             "threads": options.run.threads,
-            "opening_s": round(opened["opening_s"], 3),
             "selftest": selftest,
             "headline": not remarks,
             "remarks": remarks,
+            "opening": Opening.model_validate(opened["opening"]),
             "studies": measured,
         }
     )
 
 
-def _study(
-    stream: Child,
-    bundle: Bundle,
-    study: BenchStudy,
-    options: LatencyOptions,
-    folder: Path,
-    progress: Progress,
-) -> StudyLatency:
-    progress.say(f"{study.name}: {options.warm_ups} untimed repetition(s)")
-    request = {"study": str(study.path.resolve()), "out": str(folder / "out")}
+def _study(bench: _Bench, study: BenchStudy) -> tuple[StudyLatency, list[str]]:
+    """Everything about one study, and what speaks against quoting it."""
+    options, request = bench.options, {"study": str(study.path.resolve()), "out": str(bench.folder / "out")}
+    bench.progress.say(f"{study.name}: {options.warm_ups} untimed repetition(s)")
     for _ in range(options.warm_ups):
-        refused = next((r for r in stream.ask(request)["reports"] if r["status"] == "unsuitable input"), None)
-        if refused:
-            raise InputError(
-                f"Study {study.name} is refused, so that there is nothing to measure: {refused['reason']}"
-            )
+        _asked(bench, study, request)
     runs: list[dict[str, Any]] = []
     with Sensors() as sensors:
         while not _enough(runs, options):
-            runs.append(stream.ask(request))
-            progress.step(
-                f"{study.name}: {runs[-1]['wall_s']:.2f} s, {runs[-1]['network_s']:.2f} s in the network"
-            )
-    single = _single(runs, sensors.sensed())
-    report = runs[-1]["reports"][0]
+            runs.append(_asked(bench, study, request))
+            wall, network = runs[-1]["wall_s"], runs[-1]["network_s"]
+            words = f"{study.name}: {wall:.2f} s, {network:.2f} s in the network"
+            if len(runs) <= options.repeats[0]:
+                bench.progress.step(words)
+            else:
+                bench.progress.say(f"{words}; the median is not known well enough yet")
+    single, reports = _single(runs, sensors.sensed()), [run["reports"][0] for run in runs]
+    remarks = conditions.noise(study.name, single.wall_ms, single.other_cpu_ms)
+    remarks += conditions.throttled(study.name, single.sensed)
+    cold = offline = None
+    if options.cold:
+        cold = _cold(bench, study)
+        remarks += conditions.noise(f"{study.name}, cold", cold.wall_ms, cold.other_cpu_ms)
+    if options.offline:
+        offline, more, said = _offline(bench, study, single)
+        reports += more
+        remarks += said
+    remarks += conditions.changed(study.name, reports)
+    report = reports[0]
     images = [
         {key: image[key] for key in ("sequence", "shape", "spacing_mm")} for image in report["sequences"]
     ]
-    return StudyLatency.model_validate(
+    found = StudyLatency.model_validate(
         {
             "name": study.name,
             "origin": study.origin,
             "images": images,
             "voxels": sum(image["shape"][0] * image["shape"][1] * image["shape"][2] for image in images),
-            "status": report["status"],
-            "probability": report["probability"],
-            "objects": report["objects"],
+            **{key: report[key] for key in ("status", "probability", "objects")},
             "single": single,
-            "cold": _cold(bundle, study, options, folder, progress) if options.cold else None,
-            "offline": _offline(stream, study, single, options, folder, progress)
-            if options.offline
-            else None,
+            "cold": cold,
+            "offline": offline,
         }
     )
+    return found, remarks
+
+
+def _asked(bench: _Bench, study: BenchStudy, request: Mapping[str, Any]) -> dict[str, Any]:
+    """One request to the stream.
+
+    Raises:
+        InputError: If the study is refused.
+    """
+    answer = bench.stream.ask(dict(request))
+    refused = next((one for one in answer["reports"] if one["status"] == "unsuitable input"), None)
+    if refused:
+        raise InputError(
+            f"Study {study.name} is refused, so that there is nothing to measure: {refused['reason']}"
+        )
+    return answer
 
 
 def _enough(runs: Sequence[dict[str, Any]], options: LatencyOptions) -> bool:
@@ -186,88 +216,49 @@ def _single(runs: Sequence[dict[str, Any]], sensed: Sensed) -> SingleStream:
         stages_ms={name: Distribution.of(samples) for name, samples in stages.items()},
         peak_mib=round(max(run["peak_mib"] for run in runs), 1),
         sensed=sensed,
-        joules_per_study={source.source: round(source.joules / len(runs), 3) for source in sensed.energy},
+        joules_per_study=_energy(sensed, len(runs)),
     )
 
 
-def _cold(
-    bundle: Bundle, study: BenchStudy, options: LatencyOptions, folder: Path, progress: Progress
-) -> Cold:
-    run = options.run
+def _energy(sensed: Sensed, studies: int) -> dict[str, float]:
+    return {source.source: round(source.joules / studies, 3) for source in sensed.energy}
+
+
+def _cold(bench: _Bench, study: BenchStudy) -> Cold:
     command = [
-        sys.executable, "-m", "scanside.runtime.cli.main", "run", str(bundle.path.resolve()), str(study.path.resolve()),
-        "-o", str(folder / "cold"), "--overwrite", "--device", run.device, "--precision", run.precision,
-        "--step-size", str(run.step_size), *(["--no-mirroring"] if not run.mirroring else []),
-        *(["--folds", ",".join(run.folds)] if run.folds else []),
-        *(["--threads", str(run.threads)] if run.threads else []),
+        sys.executable, "-m", "scanside.runtime.cli.main", "run", str(bench.bundle.path.resolve()),
+        str(study.path.resolve()), "-o", str(bench.folder / "cold"), "--overwrite",
+        *conditions.as_arguments(bench.options.run),
     ]  # fmt: skip
     took = []
-    for _ in range(options.cold):
-        took.append(run_measured(command, folder / "cold.log"))
-        progress.step(f"{study.name}, cold: {took[-1].wall_s:.2f} s")
+    for _ in range(bench.options.cold):
+        took.append(run_measured(command, bench.folder / "cold.log"))
+        bench.progress.step(f"{study.name}, cold: {took[-1].wall_s:.2f} s")
     return Cold(
         wall_ms=Distribution.of([1000 * one.wall_s for one in took]),
+        other_cpu_ms=Distribution.of([1000 * one.other_cpu_s for one in took]),
         peak_mib=round(max(one.peak_mib for one in took), 1),
     )
 
 
 def _offline(
-    stream: Child,
-    study: BenchStudy,
-    single: SingleStream,
-    options: LatencyOptions,
-    folder: Path,
-    progress: Progress,
-) -> Offline:
-    paths = [str(study.path.resolve())] * options.offline
-    start = time.perf_counter()
-    stream.ask({"studies": paths, "out": str(folder / "offline")})
-    seconds = time.perf_counter() - start
-    progress.step(f"{study.name}, offline: {options.offline} studies in {seconds:.1f} s")
-    return Offline(
-        studies=options.offline,
+    bench: _Bench, study: BenchStudy, single: SingleStream
+) -> tuple[Offline, list[dict[str, Any]], list[str]]:
+    """Back to back; also what each study came to, and what speaks against quoting it."""
+    count = bench.options.offline
+    request = {"studies": [str(study.path.resolve())] * count, "out": str(bench.folder / "offline")}
+    with Sensors() as sensors:
+        answer = _asked(bench, study, request)
+    seconds, sensed, name = answer["wall_s"], sensors.sensed(), f"{study.name}, offline"
+    bench.progress.step(f"{name}: {count} studies in {seconds:.1f} s")
+    other = conditions.other_part(answer["other_cpu_s"], seconds)
+    found = Offline(
+        studies=count,
         seconds=round(seconds, 3),
-        studies_per_hour=round(options.offline / seconds * 3600, 1),
-        against_single_stream=round(single.wall_ms.median / 1000 * options.offline / seconds, 3),
+        studies_per_hour=round(count / seconds * 3600, 1),
+        against_single_stream=round(single.wall_ms.median / 1000 * count / seconds, 3),
+        peak_mib=round(answer["peak_mib"], 1),
+        other_cpu_part=round(other, 4),
+        joules_per_study=_energy(sensed, count),
     )
-
-
-def _selftest(bundle: Path, device: str, precision: str) -> dict[str, Any]:
-    """Replay the golden cases of every segmenter and study, as `scanside selftest` does."""
-    command = [
-        sys.executable, "-m", "scanside.runtime.cli.main", "selftest", str(bundle.resolve()),
-        "--device", device, "--precision", precision, "--json",
-    ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
-    if not done.stdout:
-        return {"passed": False, "sentences": [done.stderr.strip().splitlines()[-1]]}
-    document = json.loads(done.stdout)
-    sentences = [
-        f"{row['case']}: {row['differing']} of {row['voxels']} voxels differ" for row in document["cases"]
-    ] + [
-        f"{row['case']}: features differ by at most {row['feature_error']:.1e} of their value, "
-        f"the probability by {row['probability_error']:.1e}"
-        for row in document["studies"]
-    ]
-    return {"passed": document["status"] == "ok", "sentences": sentences}
-
-
-def _noise(studies: Sequence[StudyLatency]) -> list[str]:
-    """What makes the figures unfit to be quoted."""
-    remarks = []
-    cores = os.cpu_count() or 1
-    for study in studies:
-        single = study.single
-        if single is None:
-            continue
-        part = statistics.median(
-            other / (wall * cores)
-            for other, wall in zip(single.other_cpu_ms.samples, single.wall_ms.samples, strict=True)
-        )
-        if part > QUIET:
-            remarks.append(f"{study.name}: other programs took {part:.0%} of the processor meanwhile.")
-        if single.sensed.throttled:
-            remarks.append(f"{study.name}: throttled: {'; '.join(single.sensed.throttled)}.")
-        if single.wall_ms.half_width is None or single.wall_ms.half_width > 0.1:
-            remarks.append(f"{study.name}: the median's 95 % interval is wider than ± 10 %.")
-    return remarks
+    return found, answer["reports"], conditions.crowded(name, other) + conditions.throttled(name, sensed)

@@ -1,23 +1,17 @@
-"""The results file of `scanside bench run` as data."""
+"""The results file of `scanside bench run` as data, and what it shares with that of `scanside bench appliance`."""
 
-from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from scanside.benchmarks.distribution import Distribution
-from scanside.benchmarks.results import BundleId, Device, Git, Machine
+from scanside.benchmarks.results import BundleId, Device, Git, Machine, Part
 from scanside.benchmarks.sensors import Sensed
-from scanside.runtime.errors import InputError
 
 LATENCY = "scanside.bench-run/1"
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-
-class Shape(_Part):
+class Shape(Part):
     """One sequence of a study."""
 
     sequence: str
@@ -27,7 +21,18 @@ class Shape(_Part):
     """(Z, Y, X)."""
 
 
-class SingleStream(_Part):
+class Opening(Part):
+    """A new process until it can take a study, once."""
+
+    imports_ms: float
+    """Interpreter and libraries."""
+    bundle_ms: float
+    """Reading the bundle and checking it."""
+    networks_ms: float
+    """Choosing the device, compiling the networks, opening the classifier."""
+
+
+class SingleStream(Part):
     """One study after the other, each from its files to written results, networks open: MLPerf's single stream."""
 
     wall_ms: Distribution
@@ -49,15 +54,17 @@ class SingleStream(_Part):
     """By source of power."""
 
 
-class Cold(_Part):
+class Cold(Part):
     """`scanside run` as a command: a new process, from start to end."""
 
     wall_ms: Distribution
+    other_cpu_ms: Distribution
+    """Of everything else on the machine meanwhile."""
     peak_mib: float
     """Of the process tree."""
 
 
-class Offline(_Part):
+class Offline(Part):
     """Studies back to back: the next is read and the last one written while the networks compute."""
 
     studies: int
@@ -65,14 +72,19 @@ class Offline(_Part):
     studies_per_hour: float
     against_single_stream: float
     """How many times as many as one after the other."""
+    peak_mib: float
+    """VmHWM of the process: three studies at a time are in it."""
+    other_cpu_part: float
+    """Part of the processor that everything else took."""
+    joules_per_study: dict[str, float]
+    """By source of power."""
 
 
-class StudyLatency(_Part):
+class StudyLatency(Part):
     """One study."""
 
     name: str
-    origin: str
-    """`phantom` or `given`."""
+    origin: Literal["phantom", "given"]
     images: list[Shape]
     voxels: int
     """Of all images."""
@@ -81,28 +93,33 @@ class StudyLatency(_Part):
     """What the study came to; the same in every run, or a remark says so."""
     objects: list[str]
     """DICOM objects that were written, by kind."""
-    single: SingleStream | None
+    single: SingleStream
     cold: Cold | None
+    """null where it was left out."""
     offline: Offline | None
+    """null where it was left out."""
 
 
-class Selftest(_Part):
+class Selftest(Part):
     """The bundle's golden cases on the device that was measured: a fast wrong answer is no result."""
 
     passed: bool
     sentences: list[str]
 
 
-class LatencyReport(_Part):
-    """`scanside bench run`."""
+class RunRecord(Part):
+    """What a results file of whole studies says of its conditions."""
 
-    schema_: Literal["scanside.bench-run/1"] = Field(alias="schema")
     created: str
     """UTC, when the run began."""
     command: list[str]
+    """The command line; absolute paths are cut to their last part."""
     machine: Machine
+    gpus: list[str]
+    """NVIDIA cards with memory and driver, whether they were used or not."""
     versions: dict[str, str]
     git: Git | None
+    """null when the code was not run from a git checkout."""
     bundle: BundleId
     synthetic: bool
     """The bundle was trained on phantoms."""
@@ -110,26 +127,16 @@ class LatencyReport(_Part):
     approximations: list[str]
     """What differs from nnU-Net's defaults; empty when nothing does."""
     threads: int | None
-    opening_s: float
-    """Opening bundle and networks in a new process."""
+    """Of the network; null: one a core."""
     selftest: Selftest
     headline: bool
     """Whether the figures may be quoted: a noisy or throttled run's may not, and `remarks` says why."""
     remarks: list[str]
+
+
+class LatencyReport(RunRecord):
+    """`scanside bench run`."""
+
+    schema_: Literal["scanside.bench-run/1"] = Field(alias="schema")
+    opening: Opening
     studies: list[StudyLatency]
-
-
-def read_latency(path: Path) -> LatencyReport:
-    """Read a results file back.
-
-    Raises:
-        InputError: If it is missing or no such file.
-    """
-    try:
-        return LatencyReport.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be read ({error.strerror}); pass a file of `scanside bench run`."
-        ) from error
-    except ValueError as error:
-        raise InputError(f"{path} is not a results file of `scanside bench run`.") from error

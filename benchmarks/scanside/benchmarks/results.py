@@ -5,7 +5,7 @@ import statistics
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -15,12 +15,16 @@ from scanside.runtime.images.files import atomic_write
 PEERS = "scanside.bench-peers/1"
 PARITY = "scanside.bench-parity/1"
 
+Report = TypeVar("Report", bound=BaseModel)
 
-class _Part(BaseModel):
+
+class Part(BaseModel):
+    """A record of a results file."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
-class Machine(_Part):
+class Machine(Part):
     """Where it ran."""
 
     processor: str
@@ -32,7 +36,7 @@ class Machine(_Part):
     """1, 5 and 15 minutes, before the run."""
 
 
-class Git(_Part):
+class Git(Part):
     """The checkout it ran from."""
 
     commit: str
@@ -40,7 +44,7 @@ class Git(_Part):
     """Whether a tracked file differed from the commit."""
 
 
-class BundleId(_Part):
+class BundleId(Part):
     """Which bundle."""
 
     name: str
@@ -48,7 +52,7 @@ class BundleId(_Part):
     sha256: str
 
 
-class Record(_Part):
+class Record(Part):
     """What every results file says."""
 
     created: str
@@ -67,7 +71,7 @@ class Record(_Part):
     mirroring: bool
 
 
-class Summary(_Part):
+class Summary(Part):
     """Smallest, middle and largest of some samples."""
 
     min: float
@@ -80,7 +84,7 @@ class Summary(_Part):
         return cls(min=min(samples), median=statistics.median(samples), max=max(samples))
 
 
-class Metric(_Part):
+class Metric(Part):
     """One quantity measured on both peers, in alternating pairs."""
 
     mode: Literal["cold", "warm"]
@@ -122,7 +126,7 @@ class Metric(_Part):
         )
 
 
-class Margins(_Part):
+class Margins(Part):
     """nnunetv2's own logit margins at the voxels that differ."""
 
     largest: float
@@ -132,7 +136,7 @@ class Margins(_Part):
     """Differing voxels whose margin is at most the bound."""
 
 
-class Agreement(_Part):
+class Agreement(Part):
     """Two masks of one image compared."""
 
     voxels: int
@@ -143,7 +147,7 @@ class Agreement(_Part):
     """null when no voxel differs."""
 
 
-class PeersCase(_Part):
+class PeersCase(Part):
     """One image."""
 
     name: str
@@ -164,7 +168,7 @@ class PeersCase(_Part):
     """Whether all masks of a peer were the same."""
 
 
-class Device(_Part):
+class Device(Part):
     """The backend."""
 
     asked: str
@@ -191,7 +195,7 @@ class PeersReport(Record):
     cases: list[PeersCase]
 
 
-class ParityDevice(_Part):
+class ParityDevice(Part):
     """One image on one device, against nnunetv2."""
 
     differing: int
@@ -201,7 +205,7 @@ class ParityDevice(_Part):
     seconds: float
 
 
-class ParityCase(_Part):
+class ParityCase(Part):
     """One image."""
 
     name: str
@@ -214,7 +218,7 @@ class ParityCase(_Part):
     devices: dict[str, ParityDevice]
 
 
-class ParityTotals(_Part):
+class ParityTotals(Part):
     """A device over all cases."""
 
     cases: int
@@ -275,17 +279,49 @@ def read_parity(path: Path) -> ParityReport:
         ) from error
 
 
-def schema(report: type[PeersReport] | type[ParityReport]) -> dict[str, Any]:
-    """The JSON schema of a report; docs/bench-peers.schema.json and docs/bench-parity.schema.json hold it."""
+def read_back(report: type[Report], path: Path, command: str) -> Report:
+    """Read a results file back.
+
+    Args:
+        command: What wrote it, for errors.
+
+    Raises:
+        InputError: If it is missing or no such file.
+    """
+    try:
+        return report.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}); pass a file of `{command}`.") from error
+    except ValueError as error:
+        raise InputError(f"{path} is not a results file of `{command}`.") from error
+
+
+def schema(report: type[BaseModel]) -> dict[str, Any]:
+    """The JSON schema of a report; docs/bench-*.schema.json hold them."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **report.model_json_schema(by_alias=True, mode="serialization"),
     }
 
 
+def reports() -> dict[str, type[BaseModel]]:
+    """Every results file that has a schema, by the name of its command."""
+    from scanside.benchmarks.appliance_results import ApplianceReport
+    from scanside.benchmarks.latency_results import LatencyReport
+    from scanside.benchmarks.scale_results import ScaleReport
+
+    return {
+        "peers": PeersReport,
+        "parity": ParityReport,
+        "run": LatencyReport,
+        "appliance": ApplianceReport,
+        "scale": ScaleReport,
+    }
+
+
 def main(folder: Path) -> None:
-    """Write both schemas to docs/."""
-    for name, report in (("peers", PeersReport), ("parity", ParityReport)):
+    """Write all schemas to docs/."""
+    for name, report in reports().items():
         text = json.dumps(schema(report), indent=2, ensure_ascii=False)
         (folder / f"bench-{name}.schema.json").write_text(f"{text}\n", encoding="utf-8")
 

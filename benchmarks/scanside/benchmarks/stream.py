@@ -9,18 +9,19 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from scanside.benchmarks.child import answering
+import psutil
+
+from scanside.benchmarks.child import answering, told
 from scanside.benchmarks.processes import MIB, busy_s, high_water_mark, reset_high_water_mark
 from scanside.benchmarks.warm import Stopwatch
 from scanside.runtime.backends import table
 from scanside.runtime.backends.session import Session
 from scanside.runtime.bundle import open_bundle
-from scanside.runtime.errors import InputError
+from scanside.runtime.errors import InputError, ScansideError
 from scanside.runtime.options import Options
 from scanside.runtime.study.pipeline import StudyRunner, refused
 from scanside.runtime.study.read import read_study
@@ -29,15 +30,13 @@ from scanside.runtime.study.report import run_report
 from scanside.runtime.study.write import write_result
 
 
-@dataclass(frozen=True, eq=False)
-class Done:
-    """A study that was run and written: its report."""
-
-    report: dict[str, Any]
-
-
 class Stream:
-    """A bundle with its networks open, whose time inside the network is measured."""
+    """A bundle with its networks open, whose time inside the network is measured.
+
+    Attributes:
+        watch: Counts that time.
+        opening: What opening took, for an `Opening`.
+    """
 
     def __init__(self, bundle: Path, options: Options) -> None:
         self.watch, self._options = Stopwatch(), options
@@ -47,9 +46,15 @@ class Stream:
             session.run = self.watch.time(session.run)  # type: ignore[method-assign]
             return session
 
+        start = time.perf_counter()
         self._bundle = open_bundle(bundle)
+        opened = time.perf_counter()
         with mock.patch("scanside.runtime.pipeline.open_session", open_timed):
             self.runner = StudyRunner(self._bundle, options)
+        self.opening = {
+            "bundle_ms": round(1000 * (opened - start), 1),
+            "networks_ms": round(1000 * (time.perf_counter() - opened), 1),
+        }
 
     def read(self, path: Path) -> StudyInput | StudyResult:
         """A study; one that is refused is a result."""
@@ -98,49 +103,52 @@ def main(setup: Path) -> None:
     answer, requests = answering()
     asked = json.loads(setup.read_text())
     options = Options(**{**asked["options"], "folds": tuple(asked["options"]["folds"] or ()) or None})
-    start = time.perf_counter()
-    stream = Stream(Path(asked["bundle"]), options)
-    device = stream.runner.device
-    answer(
-        {
-            "opening_s": time.perf_counter() - start,
-            "device": {
-                "asked": device.asked, "obtained": device.obtained, "why": device.why, "precision": device.precision,
-            },
-            "peak_mib": high_water_mark() / MIB,
-        }
-    )  # fmt: skip
-    for request in requests:
-        gc.collect()
-        stream.watch.restart()
-        reset_high_water_mark()
-        busy, cpu, start = busy_s(), time.process_time(), time.perf_counter()
-        out = Path(request["out"])
-        if "study" in request:
-            reports = [stream.one(Path(request["study"]), out)]
-        else:
-            reports = list(stream.many([Path(path) for path in request["studies"]], out))
-        wall, own, total = time.perf_counter() - start, time.process_time() - cpu, busy_s() - busy
+    imported = 1000 * (time.time() - psutil.Process().create_time())
+    try:
+        stream = Stream(Path(asked["bundle"]), options)
+        device = stream.runner.device
         answer(
             {
-                "wall_s": wall,
-                "network_s": stream.watch.seconds,
-                "cpu_s": own,
-                "other_cpu_s": max(0.0, total - own),
-                "peak_mib": high_water_mark() / MIB,
-                "reports": [
-                    {
-                        "status": report["status"],
-                        "reason": report["reason"],
-                        "stages": report["stages"],
-                        "probability": (report["probability"] or {}).get("value"),
-                        "sequences": report["sequences"],
-                        "objects": [made["kind"] for made in report.get("objects", ())],
-                    }
-                    for report in reports
-                ],
+                "opening": {"imports_ms": round(imported, 1), **stream.opening},
+                "device": {
+                    "asked": device.asked, "obtained": device.obtained, "why": device.why,
+                    "precision": device.precision,
+                },
             }
-        )
+        )  # fmt: skip
+        for request in requests:
+            answer(_measured(stream, request))
+    except ScansideError as error:
+        answer(told(error))
+
+
+def _measured(stream: Stream, request: dict[str, Any]) -> dict[str, Any]:
+    """Do what is asked, and say what it took."""
+    gc.collect()
+    stream.watch.restart()
+    reset_high_water_mark()
+    busy, cpu, start = busy_s(), time.process_time(), time.perf_counter()
+    out = Path(request["out"])
+    if "study" in request:
+        reports = [stream.one(Path(request["study"]), out)]
+    else:
+        reports = list(stream.many([Path(path) for path in request["studies"]], out))
+    wall, own, total = time.perf_counter() - start, time.process_time() - cpu, busy_s() - busy
+    return {
+        "wall_s": wall,
+        "network_s": stream.watch.seconds,
+        "cpu_s": own,
+        "other_cpu_s": max(0.0, total - own),
+        "peak_mib": high_water_mark() / MIB,
+        "reports": [
+            {
+                **{key: report[key] for key in ("status", "reason", "stages", "sequences")},
+                "probability": (report["probability"] or {}).get("value"),
+                "objects": [made["kind"] for made in report["objects"]],
+            }
+            for report in reports
+        ],
+    }
 
 
 if __name__ == "__main__":

@@ -1,0 +1,296 @@
+"""`scanside bench appliance`: how fast a real service receives, and how long a study takes from sender to PACS.
+
+A `scanside serve` with a data folder of its own, senders in processes of their own, and a peer in this process that
+stores what comes. Moments are taken from one clock: all of it runs on this machine, over loopback and without TLS.
+"""
+
+import json
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from shutil import rmtree
+from typing import Any
+
+from scanside.benchmarks import conditions
+from scanside.benchmarks.appliance_inputs import renamed_study, write_slices
+from scanside.benchmarks.appliance_peer import TITLE as PEER
+from scanside.benchmarks.appliance_peer import Peer, Stored
+from scanside.benchmarks.appliance_results import APPLIANCE, ApplianceReport, Rate, StudyWay, WholeWay
+from scanside.benchmarks.appliance_service import TITLE, Service, Way, tree_cpu_s
+from scanside.benchmarks.child import Child
+from scanside.benchmarks.distribution import FEWEST, Distribution
+from scanside.benchmarks.gpus import gpu_names
+from scanside.benchmarks.processes import busy_s
+from scanside.benchmarks.progress import Progress
+from scanside.benchmarks.sensors import Sensors
+from scanside.benchmarks.studies import BenchStudy
+from scanside.runtime.bundle import open_bundle
+from scanside.runtime.errors import CaseError, UsageError
+from scanside.runtime.options import Options
+
+_NEVER = 86_400.0
+"""Quiet seconds while only receiving is measured: nothing is computed meanwhile."""
+_PEER_SECONDS = 30.0
+_KINDS = {"SEG": "seg", "SR": "sr", "OT": "sc", "KO": "key"}
+
+
+@dataclass(frozen=True)
+class ApplianceOptions:
+    """Choices of a run.
+
+    Attributes:
+        run: How studies are computed, as for `scanside run`.
+        repeats: How often each study, and each round of slices, is sent.
+        senders: Numbers of senders whose rate is measured; none leaves it out.
+        instances, size: Slices of a round and sender; their rows and columns.
+        quiet_seconds: Of the configuration.
+        study_seconds: A study that takes longer is an error.
+    """
+
+    run: Options = field(default_factory=Options)
+    repeats: int = 10
+    senders: tuple[int, ...] = (1, 3)
+    instances: int = 300
+    size: int = 320
+    quiet_seconds: float = 2.0
+    study_seconds: float = 3600.0
+
+    def __post_init__(self) -> None:
+        if self.repeats < FEWEST:
+            raise UsageError(f"--repeats must be at least {FEWEST}, for an interval of the median.")
+        if any(number < 1 for number in self.senders):
+            raise UsageError("--senders must be numbers from 1, such as 1,3.")
+
+
+@dataclass(frozen=True)
+class _Passage:
+    """One study's way through."""
+
+    sent: Mapping[str, Any]
+    way: Way
+    stored: Sequence[Stored]
+    other_cpu_s: float
+
+    @property
+    def report_at(self) -> float:
+        return next(one.at for one in self.stored if one.modality == "SR")
+
+    @property
+    def last_at(self) -> float:
+        return max(one.at for one in self.stored)
+
+
+def run_appliance(
+    bundle: Path, studies: Sequence[BenchStudy], options: ApplianceOptions, facts: Mapping[str, Any]
+) -> ApplianceReport:
+    """Measure receiving, then every study.
+
+    Args:
+        bundle: Its folder.
+        facts: Of `environment`, taken before anything else was done.
+
+    Raises:
+        BundleError, BackendError: As `scanside serve`.
+        CaseError: If the service does not start, refuses an instance or does not finish a study.
+    """
+    opened, remarks = open_bundle(bundle), list[str]()
+    progress = Progress((options.repeats + 1) * (len(options.senders) + len(studies)))
+    with tempfile.TemporaryDirectory(prefix="scanside-bench-") as temporary, Sensors() as sensors:
+        folder = Path(temporary)
+        rates = [_rate(folder, bundle, options, number, progress) for number in options.senders]
+        measured, device, peak = _ways(folder, bundle, studies, options, progress, remarks)
+    progress.say("Replaying the bundle's golden cases on this device")
+    selftest = conditions.golden_cases(bundle, device["obtained"], device["precision"])
+    sensed = sensors.sensed()
+    for rate in rates:
+        remarks += conditions.noise(f"{rate.senders} sender(s)", rate.wall_ms, rate.other_cpu_ms)
+    for study in measured:
+        remarks += conditions.noise(study.name, study.way.all_ms, study.way.other_cpu_ms)
+    remarks += [*conditions.throttled("The whole run", sensed), *conditions.wrong(selftest)]
+    return ApplianceReport.model_validate(
+        {
+            **{name: facts[name] for name in ("created", "command", "machine", "versions", "git")},
+            "schema": APPLIANCE,
+            "gpus": gpu_names(),
+            "bundle": opened.summary(),
+            "synthetic": opened.manifest.synthetic,
+            "device": device,
+            "approximations": options.run.approximations,
+            "threads": options.run.threads,
+            "selftest": selftest,
+            "headline": not remarks,
+            "remarks": remarks,
+            "quiet_seconds": options.quiet_seconds,
+            "commitment": False,
+            "rates": rates,
+            "studies": measured,
+            "peak_mib": peak,
+            "sensed": sensed,
+        }
+    )
+
+
+@contextmanager
+def _sender(folder: Path, port: int, number: int = 0) -> Iterator[Child]:
+    setup = folder / f"sender-{number}.json"
+    setup.write_text(json.dumps({"port": port, "title": TITLE}))
+    with Child("the sender", "scanside.benchmarks.sender", setup, folder / f"sender-{number}.log") as sender:
+        sender.answer()
+        yield sender
+
+
+def _rate(folder: Path, bundle: Path, options: ApplianceOptions, senders: int, progress: Progress) -> Rate:
+    """Rounds of slices from some senders at once to a fresh appliance; the first round does not count."""
+    place = folder / f"rate-{senders}"
+    # Nothing is computed, so nothing is sent to the peer.
+    service = Service(place, bundle, options.run, quiet_seconds=_NEVER, peer_port=1, title=PEER)
+    rounds, size = list[dict[str, Any]](), 0
+    with service, ExitStack() as opened:
+        them = [opened.enter_context(_sender(place, service.port, number)) for number in range(senders)]
+        for number in range(options.repeats + 1):
+            inputs = [place / f"slices-{index}" for index in range(senders)]
+            for index, one in enumerate(inputs):
+                name = f"{senders} {number} {index} {time.time_ns()}"
+                size = write_slices(one, options.instances, options.size, name)
+            rounds.append(_round(them, inputs))
+            for one in inputs:
+                rmtree(one)
+            progress.step(f"{senders} sender(s): {senders * options.instances} in {rounds[-1]['wall']:.2f} s")
+    rmtree(place)
+    return _summed(rounds[1:], senders, options.instances, size)
+
+
+def _round(senders: Sequence[Child], inputs: Sequence[Path]) -> dict[str, Any]:
+    for sender, one in zip(senders, inputs, strict=True):
+        sender.ask({"folder": str(one)})
+    busy, own = busy_s(), tree_cpu_s()
+    for sender in senders:
+        sender.tell({})
+    said = [sender.answer() for sender in senders]
+    return {
+        "wall": max(one["last"] for one in said) - min(one["first"] for one in said),
+        "other": max(0.0, busy_s() - busy - (tree_cpu_s() - own)),
+        "ms": [ms for one in said for ms in one["ms"]],
+    }
+
+
+def _summed(rounds: Sequence[dict[str, Any]], senders: int, instances: int, size: int) -> Rate:
+    wall = Distribution.of([1000 * one["wall"] for one in rounds])
+    seconds = wall.median / 1000
+    return Rate(
+        senders=senders,
+        instances=instances,
+        megabytes=round(size / 1e6, 3),
+        wall_ms=wall,
+        other_cpu_ms=Distribution.of([1000 * one["other"] for one in rounds]),
+        instances_per_s=round(senders * instances / seconds, 2),
+        megabytes_per_s=round(senders * size / 1e6 / seconds, 2),
+        response_ms=Distribution.of([Distribution.of(one["ms"]).median for one in rounds]),
+        slowest_ms=round(max(max(one["ms"]) for one in rounds), 3),
+    )
+
+
+def _ways(
+    folder: Path,
+    bundle: Path,
+    studies: Sequence[BenchStudy],
+    options: ApplianceOptions,
+    progress: Progress,
+    remarks: list[str],
+) -> tuple[list[StudyWay], dict[str, str], dict[str, float]]:
+    """Every study's way; the device that computed; the service's memory."""
+    place = folder / "whole"
+    with Peer(folder / "peer") as peer:
+        service = Service(
+            place, bundle, options.run, quiet_seconds=options.quiet_seconds, peer_port=peer.port, title=PEER
+        )
+        with service, _sender(place, service.port) as sender:
+            measured = []
+            for study in studies:
+                passages, instances, size = [], 0, 0
+                for number in range(options.repeats + 1):  # the first opens the networks and does not count
+                    source = place / "study"
+                    uid, instances, size = renamed_study(study.path, source, f"{number} {time.time_ns()}")
+                    passages.append(_passage(service, peer, sender, source, uid, options))
+                    rmtree(source)
+                    progress.step(f"{study.name}: {_span(passages[-1]):.2f} s from last instance to SR")
+                measured.append(_study_way(study, passages[1:], options.quiet_seconds, instances, size))
+                results = [_result(one) for one in passages]
+                remarks += conditions.changed(study.name, results)
+            device = passages[-1].way.result["device"]
+            return measured, device, service.peak_mib()
+
+
+def _passage(
+    service: Service, peer: Peer, sender: Child, source: Path, uid: str, options: ApplianceOptions
+) -> _Passage:
+    sender.ask({"folder": str(source)})
+    busy, own = busy_s(), tree_cpu_s()
+    sent = sender.ask({})
+    way = service.way(uid, options.quiet_seconds + options.study_seconds)
+    stored = peer.wait(uid, way.objects, _PEER_SECONDS)
+    other = max(0.0, busy_s() - busy - (tree_cpu_s() - own))
+    if len(stored) != way.objects or not any(one.modality == "SR" for one in stored):
+        raise CaseError(
+            f"The peer got {len(stored)} of {way.objects} objects of a study whose status is "
+            f"'{way.result['status']}', and needs a structured report among them."
+        )
+    return _Passage(sent, way, stored, other)
+
+
+def _span(passage: _Passage) -> float:
+    return passage.report_at - float(passage.sent["last"])
+
+
+def _result(passage: _Passage) -> dict[str, Any]:
+    return {
+        "status": passage.way.result["status"],
+        "probability": (passage.way.result["probability"] or {}).get("value"),
+        "objects": sorted(_KINDS.get(one.modality, one.modality) for one in passage.stored),
+    }
+
+
+def _study_way(
+    study: BenchStudy, passages: Sequence[_Passage], quiet: float, instances: int, size: int
+) -> StudyWay:
+    return StudyWay.model_validate(
+        {
+            "name": study.name,
+            "origin": study.origin,
+            "instances": instances,
+            "megabytes": round(size / 1e6, 3),
+            "send_ms": Distribution.of([1000 * (one.sent["last"] - one.sent["first"]) for one in passages]),
+            **_result(passages[0]),
+            "way": _way(passages, quiet),
+        }
+    )
+
+
+def _way(passages: Sequence[_Passage], quiet: float) -> WholeWay:
+    spans: dict[str, list[float]] = {}
+    stages: dict[str, list[float]] = {}
+    for one in passages:
+        last, way = float(one.sent["last"]), one.way
+        whole, inference = one.report_at - last, way.inference_ms / 1000
+        for name, seconds in {
+            "whole_ms": whole,
+            "added_ms": whole - quiet - inference,
+            "inference_ms": inference,
+            "completeness_ms": way.queued - last,
+            "queue_ms": way.claimed - way.queued,
+            "compute_ms": way.finished - way.claimed,
+            "deliver_ms": one.report_at - way.finished,
+            "all_stored_ms": one.last_at - last,
+            "other_cpu_ms": one.other_cpu_s,
+            "all_ms": one.last_at - float(one.sent["first"]),
+        }.items():
+            spans.setdefault(name, []).append(1000 * seconds)
+        for stage, ms in way.stages_ms.items():
+            stages.setdefault(stage, []).append(ms)
+    return WholeWay(
+        **{name: Distribution.of(samples) for name, samples in spans.items()},
+        stages_ms={name: Distribution.of(samples) for name, samples in stages.items()},
+    )

@@ -1,0 +1,96 @@
+"""What makes figures fit or unfit to be quoted: other programs, throttling, a median not known, a wrong answer."""
+
+import json
+import statistics
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from scanside.benchmarks.distribution import Distribution
+from scanside.benchmarks.sensors import Sensed
+from scanside.runtime import machine
+from scanside.runtime.options import Options
+
+QUIET = 0.05
+"""Part of the processor that other programs may take before a run's headline is refused."""
+WIDEST = 0.1
+"""Half width of the median's interval, as a part of the median, beyond which the headline is refused."""
+
+
+def noise(name: str, wall_ms: Distribution, other_cpu_ms: Distribution | None) -> list[str]:
+    """Why samples are not to be quoted, in sentences; empty where nothing speaks against it.
+
+    Args:
+        name: What was measured.
+        other_cpu_ms: CPU time of everything else, sample by sample with `wall_ms`.
+    """
+    remarks = []
+    if other_cpu_ms is not None:
+        pairs = zip(other_cpu_ms.samples, wall_ms.samples, strict=True)
+        remarks += crowded(name, statistics.median(other_part(other, wall) for other, wall in pairs))
+    if wall_ms.half_width is None or wall_ms.half_width > WIDEST:
+        remarks.append(f"{name}: the median's 95 % interval is wider than ± {WIDEST:.0%}.")
+    return remarks
+
+
+def crowded(name: str, part: float) -> list[str]:
+    """A sentence where other programs took too much of the processor."""
+    return [f"{name}: other programs took {part:.0%} of the processor meanwhile."] if part > QUIET else []
+
+
+def other_part(other_cpu: float, wall: float) -> float:
+    """CPU time of other programs as a part of all that the cores had to give."""
+    return other_cpu / (wall * machine.cores()) if wall > 0 else 0.0
+
+
+def throttled(name: str, sensed: Sensed) -> list[str]:
+    """A sentence where clocks were held down."""
+    return [f"{name}: throttled: {'; '.join(sensed.throttled)}."] if sensed.throttled else []
+
+
+def changed(name: str, reports: Sequence[dict[str, Any]]) -> list[str]:
+    """A sentence where the same study did not come to the same in every run."""
+    found = {(report["status"], report["probability"], tuple(report["objects"])) for report in reports}
+    return [f"{name}: THE RESULT CHANGES from run to run."] if len(found) > 1 else []
+
+
+def golden_cases(bundle: Path, device: str, precision: str) -> dict[str, Any]:
+    """Replay the golden cases of every segmenter and study, as `scanside selftest` does; for a `Selftest`."""
+    command = [
+        sys.executable, "-m", "scanside.runtime.cli.main", "selftest", str(bundle.resolve()),
+        "--device", device, "--precision", precision, "--json",
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    try:
+        document = json.loads(done.stdout)
+    except ValueError:
+        words = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        return {"passed": False, "sentences": [words[-1].replace(str(bundle.resolve()), bundle.name)]}
+    sentences = [
+        f"{row['case']}: {row['differing']} of {row['voxels']} voxels differ" for row in document["cases"]
+    ] + [
+        f"{row['case']}: features differ by at most {row['feature_error']:.1e} of their value, "
+        f"the probability by {row['probability_error']:.1e}"
+        for row in document["studies"]
+    ]
+    return {"passed": document["status"] == "ok", "sentences": sentences}
+
+
+def wrong(selftest: dict[str, Any]) -> list[str]:
+    """A sentence where the golden cases did not pass."""
+    if selftest["passed"]:
+        return []
+    why = "; ".join(selftest["sentences"])
+    return [f"The golden cases did not pass on this device ({why}): its figures are worth nothing."]
+
+
+def as_arguments(options: Options) -> list[str]:
+    """The choices of a run as arguments of `scanside run`."""
+    return [
+        "--device", options.device, "--precision", options.precision, "--step-size", str(options.step_size),
+        *(["--no-mirroring"] if not options.mirroring else []),
+        *(["--folds", ",".join(options.folds)] if options.folds else []),
+        *(["--threads", str(options.threads)] if options.threads else []),
+    ]  # fmt: skip

@@ -1,0 +1,206 @@
+"""`scanside bench scale`: what voxels, classes, tiles and studies cost in time and memory, one varied at a time."""
+
+import json
+import math
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scanside.benchmarks import conditions
+from scanside.benchmarks.child import Child
+from scanside.benchmarks.distribution import Distribution
+from scanside.benchmarks.gpus import gpu_names
+from scanside.benchmarks.made import IMAGE_SPACING, NETWORK, SPACING, write_bundle
+from scanside.benchmarks.progress import Progress
+from scanside.benchmarks.scale_results import SCALE, Axis, Growth, Point, ScaleReport
+from scanside.runtime.errors import CaseError, UsageError
+from scanside.runtime.stages.resample import resampled_shape
+from scanside.runtime.stages.slide import tiling
+
+Shape = tuple[int, int, int]
+LARGEST: Shape = (400, 512, 512)
+MOST_CLASSES = 30
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """A point to measure."""
+
+    axis: Axis
+    value: int
+    shape: Shape
+    classes: int
+    step_size: float = 0.5
+    studies: int = 1
+    patch: Shape = (96, 96, 96)
+
+
+@dataclass(frozen=True)
+class ScaleOptions:
+    """Choices of a run.
+
+    Attributes:
+        device: A backend's name.
+        threads: Of the network; None for one a core.
+        repeats: Of each point.
+        large: Also 512 × 512 × 400 with 30 classes, once.
+        ceiling_mib: What no point may need.
+        base: (Z, Y, X) of the image where other things than voxels are varied.
+        patch: (z, y, x) voxels of a tile.
+    """
+
+    device: str = "cpu"
+    threads: int | None = None
+    repeats: int = 3
+    large: bool = False
+    ceiling_mib: float = 4096.0
+    base: Shape = (128, 256, 256)
+    patch: Shape = (96, 96, 96)
+
+    def __post_init__(self) -> None:
+        if self.repeats < 1 or self.ceiling_mib <= 0:
+            raise UsageError("--repeats must be at least 1 and --ceiling-mib above 0.")
+
+
+def run_scale(options: ScaleOptions, facts: Mapping[str, Any]) -> ScaleReport:
+    """Measure all points.
+
+    Args:
+        facts: Of `environment`, taken before anything else was done.
+
+    Raises:
+        BackendError: If the device does not open.
+        CaseError: If a point fails, such as for lack of memory.
+    """
+    todo, remarks = points(options), list[str]()
+    progress, measured = Progress(len(todo)), list[Point]()
+    with tempfile.TemporaryDirectory(prefix="scanside-bench-") as temporary:
+        folder = Path(temporary)
+        for plan in todo:
+            point = _point(folder, plan, options)
+            measured.append(point)
+            name = f"{plan.axis} {plan.value}"
+            progress.step(f"{name}: {point.wall_ms.median / 1000:.2f} s, {point.peak_mib:.0f} MiB")
+            remarks += conditions.crowded(name, point.other_cpu_part)
+    over = [point for point in measured if point.peak_mib > options.ceiling_mib]
+    remarks += [
+        f"{point.axis} {point.value} needs {point.peak_mib:.0f} MiB, more than {options.ceiling_mib:.0f}."
+        for point in over
+    ]
+    return ScaleReport.model_validate(
+        {
+            **{name: facts[name] for name in ("created", "command", "machine", "versions", "git")},
+            "schema": SCALE,
+            "gpus": gpu_names(),
+            "network": NETWORK,
+            "device": {
+                "asked": options.device, "obtained": options.device, "why": "asked for", "precision": "fp32",
+            },
+            "ceiling_mib": options.ceiling_mib,
+            "within_ceiling": not over,
+            "headline": not remarks,
+            "remarks": remarks,
+            "points": measured,
+            "growth": growth(measured),
+        }
+    )  # fmt: skip
+
+
+def points(options: ScaleOptions) -> list[_Plan]:
+    """What to measure, in order; the longest last."""
+    base = options.base
+    patch, small = options.patch, _scaled(base, 0.5)
+    half = (patch[0] // 2, patch[1] // 2, patch[2] // 2)
+    shapes = [_scaled(base, factor) for factor in (0.5, 0.63, 0.79, 1.0, 1.26)]
+    todo = [_Plan("voxels", math.prod(shape), shape, 3, patch=patch) for shape in shapes]
+    todo += [
+        _Plan("classes", classes, base, classes, patch=patch) for classes in (2, 5, 10, 20, MOST_CLASSES)
+    ]
+    todo += [
+        _Plan("tiles", tiles(base, half, step), base, 3, step_size=step, patch=half)
+        for step in (1.0, 0.75, 0.5, 0.35)
+    ]
+    todo += [
+        _Plan("studies", studies, small, 3, studies=studies, patch=patch) for studies in (1, 2, 4, 8, 16)
+    ]
+    if options.large:
+        todo.append(_Plan("voxels", math.prod(LARGEST), LARGEST, MOST_CLASSES, patch=patch))
+    return todo
+
+
+def tiles(shape: Shape, patch: Shape, step: float) -> int:
+    """Tiles of a made image on the network's grid; cropping the air may leave out some."""
+    return tiling(resampled_shape(shape, IMAGE_SPACING, SPACING), patch, step).count
+
+
+def _scaled(shape: Shape, factor: float) -> Shape:
+    z, y, x = (max(8, round(size * factor)) for size in shape)
+    return z, y, x
+
+
+def _point(folder: Path, plan: _Plan, options: ScaleOptions) -> Point:
+    bundle = folder / f"{plan.classes}-{plan.patch[0]}.bundle"
+    if not bundle.exists():
+        write_bundle(bundle, plan.classes, plan.patch)
+    large = plan.shape == LARGEST
+    setup = folder / "setup.json"
+    setup.write_text(
+        json.dumps(
+            {
+                "bundle": str(bundle), "device": options.device, "threads": options.threads, "shape": plan.shape,
+                "step_size": plan.step_size, "studies": plan.studies, "repeats": 1 if large else options.repeats,
+            }
+        )
+    )  # fmt: skip
+    name = f"{plan.axis} {plan.value}"
+    try:
+        with Child(name, "scanside.benchmarks.scale_point", setup, folder / "point.log") as child:
+            found = child.answer()
+    except CaseError as error:
+        if "exit code -9" in str(error):
+            raise CaseError(
+                f"{name} was killed, most likely for lack of memory; leave --large out."
+            ) from error
+        raise
+    return Point(
+        axis=plan.axis,
+        value=plan.value,
+        shape=list(plan.shape),
+        classes=plan.classes,
+        tiles=tiles(plan.shape, plan.patch, plan.step_size),
+        studies=plan.studies,
+        wall_ms=Distribution.of(found["wall_ms"]),
+        network_ms=Distribution.of(found["network_ms"]),
+        stages_ms=found["stages_ms"],
+        baseline_mib=found["baseline_mib"],
+        peak_mib=found["peak_mib"],
+        other_cpu_part=round(conditions.other_part(found["other_cpu_s"], found["seconds"]), 4),
+    )
+
+
+def growth(measured: Sequence[Point]) -> list[Growth]:
+    """Exponents by axis; the largest image, which has more classes, is not among its points."""
+    found = []
+    for axis in dict.fromkeys(point.axis for point in measured):
+        along = [p for p in measured if p.axis == axis and tuple(p.shape) != LARGEST]
+        values = [p.value for p in along]
+        if len(set(values)) > 1:
+            found.append(
+                Growth(
+                    axis=axis,
+                    wall=_exponent(values, [p.wall_ms.median for p in along]),
+                    rest=_exponent(values, [p.wall_ms.median - p.network_ms.median for p in along]),
+                    memory=_exponent(values, [p.peak_mib - p.baseline_mib for p in along]),
+                )
+            )
+    return found
+
+
+def _exponent(values: Sequence[float], costs: Sequence[float]) -> float:
+    """Slope of log cost over log value."""
+    x, y = np.log(np.asarray(values, float)), np.log(np.maximum(np.asarray(costs, float), 1e-3))
+    return round(float(np.polyfit(x, y, 1)[0]), 3)

@@ -1,0 +1,74 @@
+"""The results file of `scanside bench scale` as data."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from scanside.benchmarks.distribution import Distribution
+from scanside.benchmarks.results import Device, Git, Machine, Part
+
+SCALE = "scanside.bench-scale/1"
+Axis = Literal["voxels", "classes", "tiles", "studies"]
+
+
+class Point(Part):
+    """One image and network, in a process of its own."""
+
+    axis: Axis
+    """What is varied."""
+    value: int
+    """Of it."""
+    shape: list[int]
+    """(Z, Y, X) voxels of the image."""
+    classes: int
+    """With background."""
+    tiles: int
+    studies: int
+    """Images one after the other in the process; wall_ms is of all of them."""
+    wall_ms: Distribution
+    network_ms: Distribution
+    """Inside the network's call."""
+    stages_ms: dict[str, float]
+    """Medians over every image."""
+    baseline_mib: float
+    """RSS of the process with the network open and the image in memory."""
+    peak_mib: float
+    """VmHWM: libraries, network and image included."""
+    other_cpu_part: float
+    """Part of the processor that everything else took meanwhile."""
+
+
+class Growth(Part):
+    """How a cost grows along an axis: cost ∝ value ^ exponent, least squares on logarithms."""
+
+    axis: Axis
+    wall: float
+    rest: float
+    """Of the time outside the network."""
+    memory: float
+    """Of the peak above what the process has before it begins."""
+
+
+class ScaleReport(Part):
+    """`scanside bench scale`."""
+
+    schema_: Literal["scanside.bench-scale/1"] = Field(alias="schema")
+    created: str
+    """UTC, when the run began."""
+    command: list[str]
+    """The command line; absolute paths are cut to their last part."""
+    machine: Machine
+    gpus: list[str]
+    versions: dict[str, str]
+    git: Git | None
+    network: str
+    """What the made network is: its masks mean nothing."""
+    device: Device
+    ceiling_mib: float
+    """Stated before the run."""
+    within_ceiling: bool
+    """Whether every point stayed below it."""
+    headline: bool
+    remarks: list[str]
+    points: list[Point]
+    growth: list[Growth]

@@ -1,0 +1,187 @@
+"""`bench run` on a real bundle and a real DICOM study, with as few repetitions as there may be."""
+
+import json
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from scanside.benchmarks import conditions
+from scanside.benchmarks.latency import LatencyOptions
+from scanside.benchmarks.latency_results import LatencyReport
+from scanside.benchmarks.latency_table import latency_table
+from scanside.benchmarks.studies import given_studies
+from scanside.runtime.cli.main import run
+from scanside.runtime.errors import InputError, UsageError
+from scanside.runtime.options import Options
+from tests.benchmarks.golden import write_golden_bundle
+from tests.benchmarks.samples import SENSED, latency, study, times
+from tests.runtime.study.tiny_study import TinyStudy, write_bundle, write_nifti
+from tests.support.small_studies import write_study
+
+ROOT = Path(__file__).parents[2]
+FEW = ["--device", "cpu", "--threads", "1", "--repeats", "6", "--most", "6", "--cold", "1", "--offline", "2"]
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[int, dict[str, Any], Path]:
+    """Exit code, results, folder."""
+    folder = tmp_path_factory.mktemp("latency")
+    bundle, study = write_golden_bundle(folder / "tiny.bundle"), write_study(1, folder / "small")
+    out = folder / "run.json"
+    code = run(
+        ["bench", "run", str(bundle), str(study), "-o", str(out), "--table", str(folder / "run.md"), *FEW]
+    )
+    return code, json.loads(out.read_text()), folder
+
+
+def test_every_mode_is_measured(measured: tuple[int, dict[str, Any], Path]) -> None:
+    code, document, _ = measured
+    assert code == 0 and document["schema"] == "scanside.bench-run/1"
+    (study,) = document["studies"]
+    single, cold, offline = study["single"], study["cold"], study["offline"]
+    assert len(single["wall_ms"]["samples"]) == 6 and single["wall_ms"]["low"] is not None
+    for wall, network, rest in zip(
+        *(single[name]["samples"] for name in ("wall_ms", "network_ms", "rest_ms")), strict=True
+    ):
+        assert 0 < network < wall and rest == pytest.approx(wall - network, abs=0.001)
+    assert 0 < single["rest_part"] < 1 and single["peak_mib"] > 50
+    assert len(cold["wall_ms"]["samples"]) == 1 and cold["wall_ms"]["low"] is None
+    assert cold["wall_ms"]["median"] > single["wall_ms"]["median"]
+    assert offline["studies"] == 2 and offline["studies_per_hour"] == pytest.approx(
+        7200 / offline["seconds"], rel=1e-3
+    )
+    assert all(ms > 0 for ms in document["opening"].values())
+
+
+def test_stages_are_those_of_the_pipeline_and_add_up(measured: tuple[int, dict[str, Any], Path]) -> None:
+    single = measured[1]["studies"][0]["single"]
+    stages = single["stages_ms"]
+    for name in (
+        "read",
+        "check",
+        "t2w: slide",
+        "dwi: label",
+        "t2w: lesions",
+        "radiomics",
+        "classify",
+        "write",
+    ):
+        assert len(stages[name]["samples"]) == 6, name
+    for number, wall in enumerate(single["wall_ms"]["samples"]):
+        assert sum(stage["samples"][number] for stage in stages.values()) < wall
+
+
+def test_the_study_came_to_something_and_was_written(measured: tuple[int, dict[str, Any], Path]) -> None:
+    study = measured[1]["studies"][0]
+    assert study["status"] in ("ok", "indeterminate") and study["origin"] == "given"
+    assert sorted(study["objects"]) == ["key", "sc", "seg", "seg", "sr"]
+    assert [image["sequence"] for image in study["images"]] == ["t2w", "dwi", "adc"]
+    assert study["voxels"] == 8 * 32 * 32 + 2 * 8 * 28 * 28
+
+
+def test_golden_cases_are_in_the_same_report(measured: tuple[int, dict[str, Any], Path]) -> None:
+    _, document, folder = measured
+    assert document["selftest"]["passed"] and len(document["selftest"]["sentences"]) == 2
+    assert "Golden cases: passed." in (folder / "run.md").read_text()
+    assert document["headline"] == (not document["remarks"])
+    assert not any("RESULT CHANGES" in remark for remark in document["remarks"])
+
+
+def test_the_file_is_valid_and_names_no_folder(measured: tuple[int, dict[str, Any], Path]) -> None:
+    _, document, folder = measured
+    schema = json.loads((ROOT / "docs" / "bench-run.schema.json").read_text())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate(document, schema)
+    assert LatencyReport.model_validate(document).model_dump(mode="json", by_alias=True) == document
+    assert str(folder.parent) not in json.dumps(document)
+
+
+def test_a_refused_study_is_an_error_and_no_figure(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle = write_bundle(tmp_path / "tiny.bundle")
+    study = write_nifti(tmp_path / "P1", names=("t2w",))
+    code = run(["bench", "run", str(bundle), str(study), "-o", str(tmp_path / "o.json"), *FEW])
+    assert code == 5 and not (tmp_path / "o.json").exists()
+    assert "Study P1 is refused, so that there is nothing to measure" in capsys.readouterr().err
+
+
+def test_a_bundle_without_a_classifier_is_refused_in_its_own_words(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = write_nifti(tmp_path / "P1", TinyStudy())
+    code = run(["bench", "run", str(bundle), str(study), "-o", str(tmp_path / "o.json"), *FEW])
+    assert code == 3 and "use `scanside segment`" in capsys.readouterr().err
+
+
+def test_golden_cases_that_do_not_pass_take_the_headline(tmp_path: Path) -> None:
+    found = conditions.golden_cases(write_bundle(tmp_path / "none.bundle"), "cpu", "fp32")
+    assert found["passed"] is False and "has no golden cases" in found["sentences"][0]
+    assert str(tmp_path) not in found["sentences"][0]
+    assert "worth nothing" in conditions.wrong(found)[0]
+    assert conditions.wrong({"passed": True, "sentences": []}) == []
+
+
+def test_noise_is_told_and_quiet_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conditions.machine, "cores", lambda: 2)
+    wall = times(1000, 0)
+    assert conditions.noise("x", wall, times(60, 1)) == []
+    (busy,) = conditions.noise("x", wall, times(400, 1))
+    assert busy == "x: other programs took 20% of the processor meanwhile."
+    wide = times(1000, 0, 6).model_copy(update={"low": 700.0, "high": 1000.0})
+    assert "wider than ± 10%" in conditions.noise("x", wide, None)[0].replace(" %", "%")
+    assert conditions.noise("x", times(1000, 0, 3), None), "three samples have no interval"
+
+
+def test_throttling_is_told() -> None:
+    sensed = latency(study()).studies[0].single.sensed
+    assert conditions.throttled("x", sensed) == []
+    hot = sensed.model_copy(update={"throttled": ["cpu0: too hot (2×)"]})
+    assert conditions.throttled("x", hot) == ["x: throttled: cpu0: too hot (2×)."]
+
+
+def test_a_result_that_changes_is_told() -> None:
+    one = {"status": "ok", "probability": 0.7, "objects": ["seg"]}
+    assert conditions.changed("x", [one, dict(one)]) == []
+    assert "RESULT CHANGES" in conditions.changed("x", [one, {**one, "probability": 0.71}])[0]
+
+
+def test_every_choice_of_a_run_reaches_the_cold_command() -> None:
+    plain, other = Options(), Options("cpu", "bf16", False, 0.25, ("0", "1"), "t2w", 2)
+    assert conditions.as_arguments(plain) == ["--device", "auto", "--precision", "fp32", "--step-size", "0.5"]
+    words = " ".join(conditions.as_arguments(other))
+    for expected in (
+        "--device cpu",
+        "bf16",
+        "--no-mirroring",
+        "--step-size 0.25",
+        "--folds 0,1",
+        "--threads 2",
+    ):
+        assert expected in words
+    known = {"device", "precision", "mirroring", "step_size", "folds", "threads", "role"}
+    assert {field.name for field in fields(Options)} == known, "add the new choice to as_arguments"
+
+
+def test_the_table_warns_and_leaves_unknown_percentiles_open() -> None:
+    words = latency_table(latency(remarks=["small: throttled: too hot."], headline=False, gpus=["A card"]))
+    assert "NOT TO BE QUOTED: small: throttled: too hot." in words and "A card" in words
+    assert "Energy a study: 30.0 J (package-0 (RAPL))" in words and "Hottest 61 °C" in words
+    (cold,) = [line for line in words.splitlines() if "cold command" in line]
+    assert cold.count("–") == 2, "six samples carry neither p90 nor p99"
+    assert SENSED["absent"] == [] and "Not told" not in words
+
+
+def test_wrong_choices_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="at least 6"):
+        LatencyOptions(repeats=(5, 9))
+    with pytest.raises(InputError, match="There is no study"):
+        given_studies([tmp_path / "absent"])
+    for name in ("a", "b"):
+        (tmp_path / name / "same").mkdir(parents=True)
+    with pytest.raises(InputError, match="Two studies are called same"):
+        given_studies([tmp_path / "a" / "same", tmp_path / "b" / "same"])
+    assert run(["bench", "run", "x", "-o", str(tmp_path / "o.json"), "--sizes", "huge"]) == 2

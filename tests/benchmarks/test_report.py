@@ -1,0 +1,106 @@
+"""`bench report`: plots and a page that needs nothing else, the same for the same results."""
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from scanside.benchmarks.environment import environment
+from scanside.benchmarks.results import write
+from scanside.benchmarks.scale_results import ScaleReport
+from scanside.runtime.cli.main import run
+from tests.benchmarks.samples import RECORD, appliance, latency, study, times
+
+
+def scale() -> ScaleReport:
+    point = {
+        "shape": [8, 16, 16], "tiles": 4, "studies": 1, "stages_ms": {"slide": 50.0}, "baseline_mib": 100.0,
+        "other_cpu_part": 0.0,
+    }  # fmt: skip
+    points = [
+        {
+            **point, "axis": axis, "value": value, "classes": 3, "wall_ms": times(100 * value, value, 3),
+            "network_ms": times(60 * value, value, 3), "peak_mib": 100.0 + 10 * value,
+        }
+        for axis in ("voxels", "classes")
+        for value in (2, 4, 8)
+    ]  # fmt: skip
+    record = {name: RECORD[name] for name in ("machine", "gpus", "versions", "git", "device")}
+    return ScaleReport.model_validate(
+        {
+            **record, "schema": "scanside.bench-scale/1", "created": "now", "command": ["scanside"], "network": "made",
+            "ceiling_mib": 4096.0, "within_ceiling": True, "headline": True, "remarks": [], "points": points,
+            "growth": [{"axis": "voxels", "wall": 1.0, "rest": 1.0, "memory": 1.0}],
+        }
+    )  # fmt: skip
+
+
+class Page(HTMLParser):
+    """What a page refers to."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.sources: list[str] = []
+        self.tags: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.sources += [value or "" for name, value in attributes if name in ("src", "href")]
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("results")
+    reports = {
+        "run": latency(study(), study(name="a <b>/c", voxels=9000, seed=30), remarks=["noisy & hot"], headline=False),
+        "appliance": appliance(),
+        "scale": scale(),
+    }  # fmt: skip
+    for name, report in reports.items():
+        write(report, folder / f"{name}.json")
+    return [folder / f"{name}.json" for name in reports]
+
+
+def test_the_page_needs_nothing_else(
+    results: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["bench", "report", *map(str, results), "-o", str(tmp_path / "out")]) == 0
+    made = [Path(line) for line in capsys.readouterr().out.splitlines()]
+    assert made[0].name == "report.html" and all(path.stat().st_size > 1000 for path in made)
+    assert {path.name for path in made[1:]} == {
+        f"{name}.{ending}"
+        for name in (
+            "1-stages-small", "1-stages-a_b_c", "1-latency", "1-size", "2-parts-phantom-typical", "2-way",
+            "3-scale-voxels", "3-scale-classes",
+        )
+        for ending in ("png", "svg")
+    }  # fmt: skip
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {path.name for path in made}
+    text = made[0].read_text()
+    page = Page(text)
+    assert page.sources and all(source.startswith("data:image/png;base64,") for source in page.sources)
+    assert "script" not in page.tags and not re.search(r"https?://", text)
+    assert page.tags.count("h2") == 3
+    assert "Not to be quoted: noisy &amp; hot" in text and "a &lt;b&gt;/c" in text and "<b>" not in text
+
+
+def test_the_same_results_give_the_same_files(results: list[Path], tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        assert run(["bench", "report", *map(str, results), "-o", str(tmp_path / name)]) == 0
+    for path in (tmp_path / "first").iterdir():
+        assert path.read_bytes() == (tmp_path / "second" / path.name).read_bytes(), path.name
+
+
+def test_an_existing_page_is_not_replaced_unasked(
+    results: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "report.html").write_text("mine")
+    assert run(["bench", "report", str(results[0]), "-o", str(tmp_path)]) != 0
+    assert "exists already" in capsys.readouterr().err and (tmp_path / "report.html").read_text() == "mine"
+
+
+def test_facts_of_a_record_name_no_folder(tmp_path: Path) -> None:
+    found = environment(["bench", "run", str(tmp_path / "x.bundle"), "-o", "latency.json"])
+    assert found["command"] == ["scanside", "bench", "run", "x.bundle", "-o", "latency.json"]

@@ -22,7 +22,7 @@ async def test_every_state_is_told_in_words_with_a_symbol(desk: Desk) -> None:
             "indeterminate": ("✓ done", "◇ indeterminate"),
             "no lesion segmented": ("✓ done", "○ no lesion segmented"),
             "unsuitable input": ("✓ done", "! unsuitable input"),
-            "rejected": ("⊘ rejected", "⊘ ok, rejected"),
+            "rejected": ("⊘ rejected", "⊘ rejected"),
             "cancelled": ("– cancelled",),
             "quarantined": ("✗ quarantined",),
             "tried again": ("↻ try 2 after memory",),
@@ -222,7 +222,7 @@ async def test_alarms_say_what_needs_a_person_and_the_key_goes_there(desk: Desk)
     async with app.run_test(size=(120, 40)) as pilot:
         await loaded(pilot, app)
         await seen(pilot, app, "✗ 1 quarantined")
-        await seen(pilot, app, "✗ 2 object(s) not delivered to PACS, last tried 1 min ago")
+        await seen(pilot, app, "✗ 2 not delivered to PACS (tried 1 min ago)")
         await pilot.press("f", "f", "exclamation_mark")
         assert app.screen.query_one(CaseTable).cursor == cases["quarantined"]
         await pilot.press("exclamation_mark")

@@ -41,7 +41,7 @@ def alarms(cases: Iterable[Case], health: Health, config: Config, now: float) ->
     found.extend(_undelivered(health, now))
     if health.paused:
         found.append(Alarm("‖ queue paused", False))
-    return tuple(found)
+    return tuple(sorted(found, key=lambda alarm: not alarm.grave))
 
 
 def _silent(health: Health) -> list[Alarm]:
@@ -67,5 +67,5 @@ def _undelivered(health: Health, now: float) -> list[Alarm]:
     count = sum(stuck.count for stuck in health.stuck.values())
     where = sorted({stuck.destination for stuck in health.stuck.values()})
     case_id, oldest = min(health.stuck.items(), key=lambda pair: pair[1].since)
-    words = f"✗ {count} object(s) not delivered to {', '.join(where)}, last tried {ago(now - oldest.since)}"
+    words = f"✗ {count} not delivered to {', '.join(where)} (tried {ago(now - oldest.since)})"
     return [Alarm(words, True, case_id)]

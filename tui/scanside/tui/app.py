@@ -17,19 +17,29 @@ from scanside.runtime.appliance.config import Config
 from scanside.runtime.appliance.store.audit import person
 from scanside.tui import actions
 from scanside.tui.alarms import Alarm, alarms
-from scanside.tui.bench.screen import BenchScreen
 from scanside.tui.feed import Feed, Snapshot
-from scanside.tui.keys import keys_file, load_keys, names_of
-from scanside.tui.system.screen import SystemScreen
+from scanside.tui.keys import all_bindings, keys_file, load_keys
 from scanside.tui.themes import THEMES
 from scanside.tui.widgets.confirm import ConfirmScreen
-from scanside.tui.widgets.help import HelpScreen
 from scanside.tui.worklist.screen import WorklistScreen
 
-MODES: dict[str, type[Screen[None]]] = {
+
+def _system() -> Screen[None]:
+    from scanside.tui.system.screen import SystemScreen  # imported when it is looked at: opening is quick
+
+    return SystemScreen()
+
+
+def _bench() -> Screen[None]:
+    from scanside.tui.bench.screen import BenchScreen
+
+    return BenchScreen()
+
+
+MODES: dict[str, Callable[[], Screen[None]]] = {
     "worklist": WorklistScreen,
-    "system": SystemScreen,
-    "bench": BenchScreen,
+    "system": _system,
+    "bench": _bench,
 }
 
 
@@ -92,7 +102,7 @@ class ScansideApp(App[None]):
         for known in THEMES.values():
             self.register_theme(known)
         self.theme = theme
-        self.set_keymap(dict(load_keys(keys or keys_file(), binding_names())))
+        self.set_keymap(dict(load_keys(keys or keys_file(), all_bindings)))
 
     def on_mount(self) -> None:
         """Begin to look."""
@@ -134,6 +144,8 @@ class ScansideApp(App[None]):
 
     def action_show_help(self) -> None:
         """Tell what this screen is and which keys it has."""
+        from scanside.tui.widgets.help import HelpScreen
+
         if not isinstance(self.screen, HelpScreen | ConfirmScreen):
             self.push_screen(HelpScreen(self.screen))
 
@@ -159,11 +171,3 @@ class ScansideApp(App[None]):
         )
         yield SystemCommand("Help", "What this screen is, and its keys", self.action_show_help)
         yield SystemCommand("Quit", "The service goes on", self.exit)
-
-
-def binding_names() -> list[str]:
-    """Every binding that a user may move to another key."""
-    from scanside.tui.worklist.table import CaseTable
-
-    owners: list[Any] = [ScansideApp, *MODES.values(), CaseTable]
-    return [name for owner in owners for name in names_of(owner.BINDINGS)]

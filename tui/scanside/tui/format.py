@@ -94,7 +94,7 @@ def result_words(case: Case) -> Words:
         return Words("⊘", "marked false lesion", Tone.QUIET)
     words = _RESULTS.get(case.status, Words("?", case.status, Tone.WARN))
     if case.state in (State.REJECTED, State.CANCELLED, State.QUARANTINED):
-        return Words("⊘", f"{case.status}, {case.state}", Tone.QUIET)
+        return Words("⊘", str(case.state), Tone.QUIET)
     if case.status != "ok" or case.probability is None:
         return words
     return Words(words.symbol, f"{words.text} {probability(case)}", words.tone)

@@ -4,7 +4,6 @@ import contextlib
 import ctypes
 import importlib.util
 import json
-import os
 import shutil
 import signal
 import socket
@@ -18,9 +17,9 @@ from pathlib import Path
 from scanside.runtime.errors import UsageError
 from scanside.tui.demo.peer import AE_TITLE
 
-PATIENTS = 6
-SEED = 2025
-"""Of the first patient; the others follow."""
+PATIENTS = 8
+SEED = 5
+"""Of the synthetic cohort."""
 _STOP_SECONDS = 15.0
 _PR_SET_PDEATHSIG = 1
 
@@ -197,4 +196,3 @@ def _leave(number: int, frame: object) -> None:
 def _end_with_parent() -> None:
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    os.nice(5)  # the terminal stays quick

@@ -1,5 +1,6 @@
 """A survey as text, panel by panel. Pure functions."""
 
+import json
 from collections.abc import Mapping
 
 from scanside.runtime.appliance.config import Config, DicomDestination
@@ -129,8 +130,18 @@ def peers_panel(
 def entry_line(entry: Entry) -> str:
     """One line of the log."""
     about = f" {entry.case_id}" if entry.case_id else ""
-    detail = "" if entry.detail == "{}" else f" {entry.detail}"
-    return f"{full_moment(entry.at)} {entry.actor}: {entry.action}{about}{detail}"
+    return f"{full_moment(entry.at)} {entry.actor}: {entry.action}{about}{_detail(entry.detail)}"
+
+
+def _detail(text: str) -> str:
+    """The detail of an entry, which is JSON, as words."""
+    try:
+        values = json.loads(text)
+        return "".join(
+            f"{', ' if n else ': '}{name} {value}" for n, (name, value) in enumerate(values.items())
+        )
+    except (ValueError, AttributeError):
+        return f": {text}"
 
 
 def log_lines(survey: Survey, words: str) -> list[str]:

@@ -9,7 +9,7 @@ from typing import ClassVar
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Grid, Vertical, VerticalScroll
+from textual.containers import Container, Vertical, VerticalScroll
 from textual.message import Message
 from textual.widgets import Input, Static
 from textual.worker import get_current_worker
@@ -30,13 +30,10 @@ from scanside.tui.system.survey import (
 )
 from scanside.tui.widgets.facts import Facts
 
-PANELS = {
-    "machine": "Machine",
-    "service": "Service",
-    "times": "Times of today",
-    "bundle": "Bundle",
-    "peers": "Peers",
-}
+COLUMNS = (
+    {"service": "Service", "times": "Times of today"},
+    {"machine": "Machine", "bundle": "Bundle", "peers": "Peers"},
+)
 LOOK_SECONDS = 2.0
 ECHO_SECONDS = 180.0
 
@@ -95,9 +92,11 @@ writes its own log to the place where it was started. Research use only.
     def compose_body(self) -> ComposeResult:
         """Panels, then the log."""
         with VerticalScroll(id="system"):
-            with Grid(id="panels"):
-                for name, title in PANELS.items():
-                    yield Facts(id=name, title=title)
+            with Container(id="panels"):
+                for column in COLUMNS:
+                    with Vertical(classes="column"):
+                        for name, title in column.items():
+                            yield Facts(id=name, title=title)
             with Vertical(id="log", classes="panel"):
                 yield Input(placeholder="words that log lines must have", id="log-filter")
                 yield VerticalScroll(Static(id="log-lines", markup=False), id="log-scroll")

@@ -10,6 +10,8 @@ from textual.containers import Horizontal, Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Static
 
+from scanside.tui.format import RESEARCH
+
 
 @dataclass(frozen=True)
 class Question:
@@ -46,7 +48,8 @@ class ConfirmScreen(ModalScreen[Answer | None]):
 
     def compose(self) -> ComposeResult:
         """Title, text, reason, two buttons."""
-        with Vertical(id="question"):
+        with Vertical(id="question") as window:
+            window.border_title = RESEARCH
             yield Static(self.question.title, id="title", markup=False)
             yield Static(self.question.text, id="text", markup=False)
             if self.question.reason != "none":

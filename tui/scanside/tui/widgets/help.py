@@ -9,6 +9,8 @@ from textual.containers import VerticalScroll
 from textual.screen import ModalScreen, Screen
 from textual.widgets import Static
 
+from scanside.tui.format import RESEARCH
+
 
 class HelpScreen(ModalScreen[None]):
     """The help of the screen below it."""
@@ -21,30 +23,31 @@ class HelpScreen(ModalScreen[None]):
         super().__init__()
         self._text = of.HELP or ""
         self._keys = [
-            (active.binding.description, self._key(active.binding), active.binding.id or "")
+            active.binding
             for active in of.active_bindings.values()
-            if active.binding.description and not active.binding.system
+            if active.binding.id and not active.binding.system
         ]
 
     def compose(self) -> ComposeResult:
         """Text, then keys."""
         from textual.widgets import Markdown  # takes as long to import as all the rest of a screen
 
-        with VerticalScroll(id="help"):
+        with VerticalScroll(id="help") as window:
+            window.border_title = RESEARCH
             yield Markdown(self._text)
             table = Table(box=None, pad_edge=False)
             for title in ("key", "does", "name for keys.toml"):
                 table.add_column(title)
-            seen: set[str] = set()
-            for description, key, name in self._keys:
-                if f"{key}{description}" not in seen:
-                    seen.add(f"{key}{description}")
-                    table.add_row(key, description, name)
+            keys: dict[str, list[str]] = {}
+            for binding in self._keys:
+                keys.setdefault(f"{binding.id} {binding.description}", []).append(
+                    self.app.get_key_display(binding)
+                )
+            for named, all_keys in keys.items():
+                name, _, description = named.partition(" ")
+                table.add_row(" ".join(dict.fromkeys(all_keys)), description, name)
             yield Static(table)
 
     def on_mount(self) -> None:
         """Arrow keys scroll at once."""
         self.query_one("#help").focus()
-
-    def _key(self, binding: Binding) -> str:
-        return self.app.get_key_display(binding)

@@ -115,6 +115,9 @@ def _name(case: Case, scene: Scene, width: int) -> Cell:
 def remark(case: Case, scene: Scene) -> str:
     """Why something is as it is, in one line."""
     stuck = scene.health.stuck.get(case.case_id)
+    if case.state is State.RUNNING:
+        tiles = f" {case.done}/{case.total}" if case.total else ""
+        return f"{case.stage or 'starting'}{tiles}"
     said = [f"{case.verdict} by {case.verdict_by}"] if case.verdict else []
     if case.state in (State.QUARANTINED, State.QUEUED, State.REJECTED) or case.status != "ok":
         said += [case.reason] if case.reason else []
@@ -152,7 +155,7 @@ _REST = (
     Column("result", "Result, probability", 0, 21, 0, _result, _by_result),
     Column("age", "Age", 0, 6, 0, _age, lambda c, s: (-(c.finished or 0.0),)),
     Column("sent", "Sent", 0, 6, 0, _delivery, lambda c, s: (_delivery(c, s, 6).text,)),
-    Column("remark", "Remark", 132, 20, 5, _remark, lambda c, s: (remark(c, s),)),
+    Column("remark", "Remark", 118, 20, 5, _remark, lambda c, s: (remark(c, s),)),
 )  # fmt: skip
 
 

@@ -37,7 +37,9 @@ def facts(case: Case, scene: Scene) -> list[str]:
     else:
         found.append(str(words))
     result = result_words(case)
-    if result.text:
+    if case.status is not None and result.text == case.state:
+        found.append(f"its result was {case.status}")
+    elif result.text:
         found.append(f"result {result.text}")
     if case.finished is not None and case.started is not None:
         found.append(f"took {duration(case.finished - case.started)}")

@@ -20,6 +20,8 @@ from scanside.tui.worklist.detail import DetailStrip
 from scanside.tui.worklist.table import CaseTable
 from scanside.tui.worklist.view import GROUPS, View, chosen, counts
 
+URGENT = ("review", "trouble")
+"""Groups that want a person, when they are not empty."""
 AGE_SECONDS = 10.0
 """How often ages are drawn anew when nothing else happens."""
 
@@ -76,6 +78,7 @@ Search: any words that a line shows. Filter: all, at work, review, trouble, done
         super().__init__()
         self.view = View()
         self._stages: dict[str, tuple[str | None, float]] = {}
+        self._beyond: dict[str, Case] = {}
         self._allowed: frozenset[Action] | None = None
         self._alarm = 0
 
@@ -115,10 +118,29 @@ Search: any words that a line shows. Filter: all, at work, review, trouble, done
         stuck = self.scene.health.stuck
         self._renew_scene()
         self.set_class(self.scene.health.lost_since is not None, "lost")
-        if snapshot.changed or snapshot.complete or stuck != self.scene.health.stuck:
+        if snapshot.complete or stuck != self.scene.health.stuck:
+            self._show()
+        elif not snapshot.changed:
+            self._show_groups(len(self.table.shown))
+        elif self._beyond_progress(snapshot):
             self._show([case.case_id for case in snapshot.changed])
         else:
-            self._show_groups(len(self.table.shown))
+            self._show_progress([case.case_id for case in snapshot.changed])
+
+    def _beyond_progress(self, snapshot: Snapshot) -> bool:
+        """Whether more is new than how far a running case is: then lines may come, go or move."""
+        more = self.view.sort == "remark" or bool(self.view.words)  # these look at the stage
+        for case in snapshot.changed:
+            beyond = replace(case, stage=None, done=0, total=0, tick=0)
+            more |= self._beyond.get(case.case_id) != beyond
+            self._beyond[case.case_id] = beyond
+        return more
+
+    def _show_progress(self, changed: list[str]) -> None:
+        """Draw some lines anew; their order is as before."""
+        self.table.show_cases(self.terminal.feed.cases, self.table.shown, changed)
+        if self.table.cursor in changed:
+            self._show_detail()
 
     def _renew_scene(self) -> None:
         feed = self.terminal.feed
@@ -141,8 +163,9 @@ Search: any words that a line shows. Filter: all, at work, review, trouble, done
         number = counts(self.terminal.feed.cases.values(), self.scene)
         line = Text(no_wrap=True, overflow="ellipsis")
         for group in GROUPS:
-            here = group == self.view.group
-            line.append(f" {group} {number[group]} ", "bold reverse" if here else "")
+            style = "bold reverse" if group == self.view.group else ""
+            style += " bold" if group in URGENT and number[group] else ""
+            line.append(f" {group} {number[group]} ", style)
         if self.view.words:
             line.append(f"  “{self.view.words}”: {shown}", "bold")
         if not self.terminal.feed.loaded and self.terminal.feed.health.lost_since is None:
@@ -167,7 +190,7 @@ Search: any words that a line shows. Filter: all, at work, review, trouble, done
         """Time left counts down between two events."""
         if self.is_current and self._stages:
             self._renew_scene()
-            self._show(list(self._stages))
+            self._show_progress(list(self._stages))
 
     @property
     def case(self) -> Case | None:

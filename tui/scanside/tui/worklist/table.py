@@ -63,7 +63,7 @@ class CaseTable(ScrollView, can_focus=True):
         self.scene = scene
         self.sort: tuple[str, bool] = ("arrived", False)
         self._cases: dict[str, Case] = {}
-        self._shown: list[str] = []
+        self._shown: Sequence[str] = []
         self._index: dict[str, int] = {}
         self._cursor: str | None = None
 
@@ -78,14 +78,14 @@ class CaseTable(ScrollView, can_focus=True):
         return self._shown
 
     def show_cases(
-        self, cases: dict[str, Case], shown: list[str], changed: Sequence[str] | None = None
+        self, cases: dict[str, Case], shown: Sequence[str], changed: Sequence[str] | None = None
     ) -> None:
         """Show other cases, or others of their lines.
 
         Args:
             changed: Only these lines may look different, where the order is as before; None for all.
         """
-        same_order = shown == self._shown
+        same_order = shown is self._shown or shown == self._shown
         line = self._line()
         self._cases = cases
         if same_order:

@@ -69,7 +69,9 @@ def tui(
         config = _prepare(Path(name), studies)
         with _heartbeats(config):
             _say(f"opening it {openings} times …")
-            document["opening_s"] = _summary([_opening(config) for _ in range(openings)])
+            opened = [_opening(config) for _ in range(openings)]
+            document["opening_s"] = _summary([wall for wall, _ in opened])
+            document["opening_cpu_s"] = _summary([cpu for _, cpu in opened])
             document.update(_measure(config, keys, seconds))
     with atomic_write(out) as temporary:
         temporary.write_text(json.dumps(document, indent=1) + "\n")
@@ -198,11 +200,12 @@ class Terminal:
         os.close(self._master)
 
 
-def _opening(config: Path) -> float:
-    """Seconds from starting the command to the first screen with cases on it."""
+def _opening(config: Path) -> tuple[float, float]:
+    """Seconds from starting the command to the first screen with cases on it; and the processor time till then."""
     with Terminal(config) as terminal:
         terminal.wait(b"RESEARCH USE ONLY")
-        return terminal.wait("✓ done".encode()) - terminal.began
+        wall = terminal.wait("✓ done".encode()) - terminal.began
+        return wall, terminal.cpu_seconds()
 
 
 def _presses(terminal: Terminal, count: int) -> list[float]:

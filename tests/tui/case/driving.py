@@ -35,7 +35,7 @@ class Driver:
 
     async def until(self, look: Callable[[], object], what: str = "") -> None:
         """Let the terminal work until something is so."""
-        deadline = monotonic() + 20
+        deadline = monotonic() + 60
         while not look():
             assert monotonic() < deadline, what or "what was waited for did not happen"
             await self.pilot.pause(0.01)
@@ -94,7 +94,7 @@ def one_line(words: object) -> str:
 
 
 @asynccontextmanager
-async def opened(config: Config, case_id: str, size: tuple[int, int] = (120, 40)) -> AsyncIterator[Driver]:
+async def opened(config: Config, case_id: str, size: tuple[int, int] = (100, 34)) -> AsyncIterator[Driver]:
     """The terminal, with a case on it."""
     app = ScansideApp(config, actor=ACTOR, clock=lambda: NOW, keys=Path("no keys"))
     async with app.run_test(size=size, notifications=True) as pilot:

@@ -105,22 +105,30 @@ def test_anew_is_the_whole_slice_with_its_own_window() -> None:
     assert number(back, stack) == number(first, stack) + 2 and not back.outline, "these stay"
 
 
+def jumped(now: Looking, stack: Stack, spots: list[Spot], steps: int) -> Looking:
+    spot = look.next_spot(now, stack, spots, steps)
+    assert spot is not None
+    return look.jumped_to(now, stack, spot)
+
+
 def test_lesions_are_gone_through_in_a_circle() -> None:
     stack = made(T2W)
     now = look.first_look("t2w", stack, SPOTS)
     seen = []
     for _ in range(4):
-        now = look.jumped(now, stack, SPOTS, 1)
+        now = jumped(now, stack, SPOTS, 1)
         seen.append((now.spot, number(now, stack)))
-    assert seen == [(SPOTS[1], 13), (SPOTS[2], 8), (SPOTS[0], 8), (SPOTS[1], 13)] or seen[1][1] == 7
-    assert look.jumped(now, stack, SPOTS, -1).spot == SPOTS[0]
-    assert look.jumped(now, stack, [], 1) is now
+    assert [spot for spot, _ in seen] == [SPOTS[1], SPOTS[2], SPOTS[0], SPOTS[1]]
+    assert [at for _, at in seen] == [13, 8, 8, 13], "40 mm is 13.3, 5 mm 7.5, 6 mm 7.7 slices above -40 mm"
+    assert jumped(now, stack, SPOTS, -1).spot == SPOTS[0]
+    assert look.next_spot(now, stack, [], 1) is None
+    assert look.next_spot(Looking("t2w", stack.middle), stack, SPOTS, -1) == SPOTS[2]
 
 
 def test_enlarged_a_jump_goes_to_the_middle_of_the_lesion_and_shows_its_outline() -> None:
     stack = made(T2W)
     now = look.zoomed(look.outlined(look.first_look("t2w", stack, SPOTS), stack), 3)
-    there = look.jumped(now, stack, SPOTS, 1)
+    there = jumped(now, stack, SPOTS, 1)
     assert there.outline and np.allclose(there.place[:2], SPOTS[1].centre[:2])
     assert there.place == pytest.approx(position(T2W, (13, *index_of(T2W, SPOTS[1].centre)[1:])))
 
@@ -129,5 +137,5 @@ def test_a_lesion_beyond_the_image_is_passed_over() -> None:
     stack = made(T2W)
     far = Spot("dwi", 9, (0.0, 0.0, 500.0))
     now = look.first_look("t2w", stack, SPOTS)
-    assert look.jumped(now, stack, [SPOTS[0], far, SPOTS[1]], 1).spot == SPOTS[1]
+    assert look.next_spot(now, stack, [SPOTS[0], far, SPOTS[1]], 1) == SPOTS[1]
     assert look.jumped_to(now, stack, far) is now

@@ -1,7 +1,6 @@
 """What a person does about a result: asked first, in the store, in the audit log with who and when, on the screen."""
 
 import json
-from collections.abc import Callable
 
 import pytest
 from textual.widgets import Input, OptionList, Static
@@ -219,7 +218,7 @@ async def test_earlier_jobs_are_looked_at_and_not_acted_upon(own: Config, runner
         await driver.until(lambda: "of PDAC" in driver.panel("result"))
         assert "rejected by user bob" in driver.panel("result")
         await driver.ready()
-        assert driver.outlined() > 20
+        assert driver.outlined() > 12
         for key in ("a", "m", "n", "x"):
             await driver.press(key)
             assert driver.app.screen is driver.case
@@ -228,29 +227,21 @@ async def test_earlier_jobs_are_looked_at_and_not_acted_upon(own: Config, runner
         await shows(driver, "job 2, latest of 2")
 
 
-@pytest.mark.parametrize(
-    ("key", "done"),
-    [
-        ("a", lambda config: compute_anew(config)),
-        ("m", lambda config: compute_anew(config)),
-    ],
-)
-async def test_nobody_judges_a_result_that_they_have_not_seen(
-    own: Config, runner: StudyRunner, key: str, done: Callable[[Config], None]
-) -> None:
+@pytest.mark.parametrize("key", ["a", "m"])
+async def test_nobody_judges_a_result_that_they_have_not_seen(own: Config, key: str) -> None:
     """While the question is open the study is computed anew: the answer is refused."""
     case_id = data_of(own).case.case_id
     async with opened(own, case_id) as driver:
         await driver.press(key)
         await driver.opens(ConfirmScreen)
-        done(own)
+        computed_anew(own)
         await confirm(driver, "seen" if key == "m" else None)
         await driver.until(lambda: "changed since you looked" in notes(driver))
         assert not by_person(own, case_id) and latest(own, case_id).state is State.REVIEW
         assert latest(own, case_id).verdict is None
 
 
-def compute_anew(config: Config) -> None:
+def computed_anew(config: Config) -> None:
     """Another result of the same job, as after more images have come."""
     with Database(config.database) as database, database.transaction() as write:
         write.execute("UPDATE jobs SET finished = finished + 60, tick = tick + 1000")

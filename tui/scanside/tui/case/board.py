@@ -19,7 +19,7 @@ class PanelView(Vertical):
 
     DEFAULT_CSS = """
     PanelView { height: 1fr; }
-    PanelView > .title { height: 1; padding: 0 1; background: $panel; color: $foreground; }
+    PanelView > .title { height: 1; padding: 0 1; background: $panel; color: $foreground; text-style: bold underline; }
     PanelView.current > .title { background: $cursor; text-style: bold; }
     PanelView > VerticalScroll { scrollbar-size-vertical: 1; scrollbar-gutter: stable; padding: 0 0 0 1; }
     """

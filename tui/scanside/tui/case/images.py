@@ -18,7 +18,8 @@ from scanside.tui.case.stack import Spot, Stack, stack_of
 if TYPE_CHECKING:
     from scanside.runtime.dicom.study import SeriesVolume
 
-TITLES = {"t2w": "T2WI", "dwi": "DWI", "b0": "low b", "adc": "ADC"}
+TITLES = {"t2w": "T2WI", "dwi": "DWI", "adc": "ADC", "b0": "low b"}
+"""Sequence → what a person calls it, in the order in which they are looked at."""
 ROOM = 512 << 20
 """Bytes of images that are kept at most; the one that is looked at is always kept."""
 _ON_DWI = ("b0", "adc")
@@ -91,20 +92,15 @@ def wanted_by_rules(instances: tuple[Instance, ...], spool: Path, case_id: str) 
     """
     from scanside.runtime.study.series_list import list_series
 
-    note = "by the rules; nothing has been computed from it"
+    rows = {row.chosen: row for row in list_series(spool / case_id)}
     return tuple(
         Wanted(
-            row.chosen,
-            row.series_uid,
-            row.name,
-            row.b,
-            None,
-            _files(instances, row.series_uid, spool),
-            note=note,
+            sequence, row.series_uid, row.name, row.b, None, _files(instances, row.series_uid, spool),
+            note="by the rules",
         )
-        for row in list_series(spool / case_id)
-        if row.chosen is not None
-    )
+        for sequence in TITLES
+        if (row := rows.get(sequence)) is not None
+    )  # fmt: skip
 
 
 def _files(instances: Sequence[Instance], series_uid: str, spool: Path) -> tuple[Path, ...]:

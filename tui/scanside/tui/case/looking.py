@@ -96,23 +96,18 @@ def anew(looking: Looking, stack: Stack) -> Looking:
     return replace(looking, zoom=1.0, windows=windows, place=on_slice(stack.geometry, number, stack.middle))
 
 
-def jumped(looking: Looking, stack: Stack, spots: Sequence[Spot], steps: int) -> Looking:
-    """To the next lesion of the report, or one before; where the view is enlarged, to its middle.
-
-    A lesion beyond the image is passed over.
-    """
+def next_spot(looking: Looking, stack: Stack, spots: Sequence[Spot], steps: int) -> Spot | None:
+    """The next lesion of the report, or one before; one beyond the image is passed over, None when none is left."""
     reached = [spot for spot in spots if slice_at(stack.geometry, spot.centre) is not None]
     if not reached:
-        return looking
+        return None
     if looking.spot in reached:
-        spot = reached[(reached.index(looking.spot) + steps) % len(reached)]
-    else:
-        spot = reached[0 if steps > 0 else -1]
-    return jumped_to(looking, stack, spot)
+        return reached[(reached.index(looking.spot) + steps) % len(reached)]
+    return reached[0 if steps > 0 else -1]
 
 
 def jumped_to(looking: Looking, stack: Stack, spot: Spot) -> Looking:
-    """To a lesion, shown with its outline."""
+    """To a lesion, shown with its outline; where the view is enlarged, to its middle."""
     place = spot.centre if looking.zoom > 1 else looking.place
     number = slice_at(stack.geometry, spot.centre)
     if number is None:

@@ -70,14 +70,9 @@ class Panel:
 def result_panel(glance: Glance) -> Content:
     """Status, why, probability with band, warnings, verdict."""
     data, width = glance.data, glance.width
-    report = data.report
+    report, found = data.report, _verdict(data.case)
     if report is None:
-        return lines(_no_result(data, width))
-    found: list[Content] = []
-    if data.case.verdict is not None:
-        found.append(
-            entry("verdict", toned(f"{data.case.verdict} by {data.case.verdict_by}", Tone.WARN, bold=True))
-        )
+        return lines([*found, *_no_result(data, width)])
     words, tone = _TOLD.get(report.status, (report.status, Tone.WARN))
     found.append(toned(words, tone, bold=True))
     if report.reason:
@@ -95,6 +90,13 @@ def result_panel(glance: Glance) -> Content:
         found.append(entry("distance", f"{report.distance:.2f} from training cohort"))
     found += [Content(""), *_checks(report, width)]
     return lines(found)
+
+
+def _verdict(case: Case) -> list[Content]:
+    """What a person said of the result."""
+    if case.verdict is None:
+        return []
+    return [entry("verdict", toned(f"{case.verdict} by {case.verdict_by}", Tone.WARN, bold=True))]
 
 
 def _chance(report: Report, width: int) -> list[Line]:

@@ -169,11 +169,12 @@ class Viewer(Horizontal):
         self.change(lambda now, stack: look.panned(now, stack, down * part, right * part))
 
     def jump(self, steps: int) -> None:
-        """To the next lesion, or the one before."""
-        self.change(lambda now, stack: look.jumped(now, stack, self._spots, steps))
-
-    def jump_to(self, spot: Spot) -> None:
-        """To a lesion, in the image in which it was found where there is one."""
+        """To the next lesion of the report, or the one before, in the image in which it was found."""
+        if self.looking is None or self.leader is None:
+            return
+        spot = look.next_spot(self.looking, self.leader, self._spots, steps)
+        if spot is None:
+            return
         if spot.role in self.shown:
             self._turn_to(spot.role)
         self.change(lambda now, stack: look.jumped_to(now, stack, spot))

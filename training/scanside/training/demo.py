@@ -24,7 +24,7 @@ def demo(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for everything it makes.")] = Path(
         "demo-out"
     ),
-    seed: Annotated[int, typer.Option(metavar="S", min=0, help="Another number, another patient.")] = 2025,
+    seed: Annotated[int, typer.Option(metavar="S", min=0, help="Another number, another patient.")] = 2026,
 ) -> None:
     """Make a synthetic patient's study as DICOM, run the main job on it, and compare with the truth.
 

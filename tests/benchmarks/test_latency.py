@@ -12,10 +12,12 @@ from scanside.benchmarks import conditions
 from scanside.benchmarks.latency import LatencyOptions
 from scanside.benchmarks.latency_results import LatencyReport
 from scanside.benchmarks.latency_table import latency_table
-from scanside.benchmarks.studies import given_studies
+from scanside.benchmarks.studies import given_studies, phantom_studies
 from scanside.runtime.cli.main import run
 from scanside.runtime.errors import InputError, UsageError
 from scanside.runtime.options import Options
+from scanside.runtime.study.read import read_study
+from scanside.training.phantom.cohort import draw_patient
 from tests.benchmarks.golden import write_golden_bundle
 from tests.benchmarks.samples import SENSED, latency, study, times
 from tests.runtime.study.tiny_study import TinyStudy, write_bundle, write_nifti
@@ -185,3 +187,15 @@ def test_wrong_choices_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="Two studies are called same"):
         given_studies([tmp_path / "a" / "same", tmp_path / "b" / "same"])
     assert run(["bench", "run", "x", "-o", str(tmp_path / "o.json"), "--sizes", "huge"]) == 2
+
+
+def test_phantom_studies_are_dicom_of_the_wanted_size(tmp_path: Path) -> None:
+    (made,) = phantom_studies(tmp_path, ("small",), seed=2025)
+    assert (made.name, made.origin) == ("phantom-small", "phantom")
+    study = read_study(made.path, ("t2w", "dwi", "b0", "adc"))
+    plain = draw_patient(0, 2025, "test").scanner
+    for name, protocol in (("t2w", plain.t2w), ("dwi", plain.dwi)):
+        geometry = study.images[name].volume.geometry
+        z, y, x = protocol.shape
+        assert geometry.shape == (z, round(y / 2), round(x / 2)), name
+    assert study.images["dwi"].source is not None

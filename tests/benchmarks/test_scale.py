@@ -7,14 +7,17 @@ from pathlib import Path
 import jsonschema
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from scipy import ndimage
 
 from scanside.benchmarks.environment import environment
 from scanside.benchmarks.made import make_image, write_bundle
+from scanside.benchmarks.models import KINDS
 from scanside.benchmarks.results import write
 from scanside.benchmarks.scale import LARGEST, MOST_CLASSES, ScaleOptions, _exponent, points, run_scale, tiles
 from scanside.benchmarks.scale_table import scale_table
 from scanside.runtime.bundle import open_bundle
+from scanside.runtime.cli.main import run
 from scanside.runtime.errors import UsageError
 from scanside.runtime.options import Options
 from scanside.runtime.pipeline import Obtained, Segmenter
@@ -102,3 +105,17 @@ def test_a_ceiling_that_is_passed_is_told(monkeypatch: pytest.MonkeyPatch) -> No
 def test_wrong_choices_are_refused() -> None:
     with pytest.raises(UsageError):
         ScaleOptions(repeats=0)
+
+
+def test_a_made_image_can_be_written(tmp_path: Path) -> None:
+    out = tmp_path / "made_0000.nii.gz"
+    assert run(["bench", "make-image", str(out), "--shape", "8,24,16"]) == 0
+    image = sitk.ReadImage(str(out))
+    assert image.GetSize() == (16, 24, 8) and image.GetSpacing() == pytest.approx((0.75, 0.75, 1.0))
+    assert np.array_equal(sitk.GetArrayFromImage(image), make_image((8, 24, 16)).data[0])
+    assert run(["bench", "make-image", str(out), "--shape", "8,24,16"]) != 0, "it exists"
+    assert run(["bench", "make-image", str(tmp_path / "x.nii.gz"), "--shape", "8,24"]) == 2
+
+
+def test_a_kind_of_model_has_as_many_classes_as_the_largest_point() -> None:
+    assert len(KINDS["classes-30"].labels) + 1 == MOST_CLASSES

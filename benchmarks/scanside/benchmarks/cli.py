@@ -169,7 +169,8 @@ def appliance(
             device=device, precision=precision, mirroring=not no_mirroring, step_size=step_size,
             folds=_list(folds), threads=threads,
         ),
-        repeats=repeats, senders=_numbers(senders), instances=instances, size=matrix, quiet_seconds=quiet_seconds,
+        repeats=repeats, senders=_numbers(senders, "--senders", "1,3"), instances=instances, size=matrix,
+        quiet_seconds=quiet_seconds,
     )  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="scanside-bench-") as folder:
         chosen = given_studies(studies) if studies else phantom_studies(Path(folder), wanted, seed)
@@ -361,7 +362,9 @@ def parity(
 @app.command()
 def make_model(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Results folder to make.")],
-    kind: Annotated[str, typer.Option(metavar="NAME", help="abdomen-31m or tiny.")] = "abdomen-31m",
+    kind: Annotated[
+        str, typer.Option(metavar="NAME", help="abdomen-31m, classes-30 or tiny.")
+    ] = "abdomen-31m",
     seed: Annotated[int, typer.Option(metavar="N", help="Of the random weights.")] = 0,
 ) -> None:
     """Write an nnU-Net results folder with UNTRAINED weights: for timing, never for accuracy.
@@ -377,6 +380,25 @@ def make_model(
     print(out)
 
 
+@app.command()
+def make_image(
+    out: Annotated[Path, typer.Argument(metavar="OUT.nii.gz", help="File to write.")],
+    shape: Annotated[str, typer.Option(metavar="Z,Y,X", help="Voxels.")] = "400,512,512",
+    overwrite: Overwrite = False,
+) -> None:
+    """Write a made image, a body of smooth structures in air, for measuring what size costs. No patient's.
+
+    Example: scanside bench make-image made_0000.nii.gz --shape 400,512,512
+    """
+    _refuse_existing(overwrite, out)
+    from scanside.benchmarks.made import write_image
+
+    sizes = _numbers(shape, "--shape", "400,512,512")
+    if len(sizes) != 3 or min(sizes) < 8:
+        raise UsageError(f"--shape {shape} is not three numbers from 8, such as 400,512,512.")
+    print(write_image(out, (sizes[0], sizes[1], sizes[2])))
+
+
 def _list(folds: str | None) -> tuple[str, ...] | None:
     return tuple(fold.strip() for fold in folds.split(",")) if folds else None
 
@@ -390,11 +412,11 @@ def _sizes(sizes: str) -> tuple[str, ...]:
     return wanted
 
 
-def _numbers(senders: str) -> tuple[int, ...]:
+def _numbers(words: str, option: str, example: str) -> tuple[int, ...]:
     try:
-        return tuple(int(number) for number in senders.split(",") if number.strip())
+        return tuple(int(number) for number in words.split(",") if number.strip())
     except ValueError:
-        raise UsageError(f"--senders {senders} is no list of numbers, such as 1,3.") from None
+        raise UsageError(f"{option} {words} is no list of numbers, such as {example}.") from None
 
 
 def _refuse_existing(overwrite: bool, *files: Path | None) -> None:

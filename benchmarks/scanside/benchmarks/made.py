@@ -94,6 +94,24 @@ def make_image(shape: tuple[int, int, int], spacing: tuple[float, float, float] 
     return Volume(data, Geometry(shape, spacing, (0.0, 0.0, 0.0)))
 
 
+def write_image(out: Path, shape: tuple[int, int, int]) -> Path:
+    """Write `make_image` as a file, 16 bit.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    import SimpleITK as sitk
+
+    from scanside.runtime.images.files import atomic_write
+
+    made = make_image(shape)
+    image = sitk.GetImageFromArray(made.data[0].astype(np.int16))
+    image.SetSpacing(made.geometry.spacing[::-1])
+    with atomic_write(out) as temporary:
+        sitk.WriteImage(image, str(temporary))
+    return out
+
+
 def _inside(axis: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """-1 … 1 within the body, which leaves 5 % of air on each side."""
     middle = (axis[0] + axis[-1]) / 2

@@ -55,6 +55,17 @@ KINDS = {
         spacing=(5.0, 1.1875, 1.1875),
         what="nnU-Net's default 3-D network, 31 M parameters, for abdominal T2",
     ),
+    # As whole-body segmenters are used: a coarse isotropic grid, many labels. Memory is what it is for.
+    "classes-30": Kind(
+        features=(8, 16, 32),
+        kernels=((3, 3, 3), (3, 3, 3), (3, 3, 3)),
+        strides=((1, 1, 1), (2, 2, 2), (2, 2, 2)),
+        patch=(96, 96, 96),
+        spacing=(1.5, 1.5, 1.5),
+        labels=tuple(f"structure {number}" for number in range(1, 30)),
+        foreground=0.02,
+        what="three small stages and 30 classes, for the memory of many classes",
+    ),
     "tiny": Kind(
         features=(4, 8),
         kernels=((3, 3, 3), (3, 3, 3)),

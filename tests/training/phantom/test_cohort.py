@@ -71,3 +71,30 @@ def test_refusals(made: Path) -> None:
     assert_one_sentence(str(caught.value))
     with pytest.raises(UsageError):
         PhantomChoice(3, 4, seed=0)
+
+
+def test_the_command_takes_a_pixel_size(tmp_path: Path) -> None:
+    sizes = {}
+    for factor in ("1", "2"):
+        out = tmp_path / factor
+        arguments = [
+            str(out),
+            "--patients",
+            "1",
+            "--seed",
+            "2",
+            "--small",
+            "--jobs",
+            "1",
+            "--pixel-size",
+            factor,
+        ]
+        result = CliRunner().invoke(app, arguments)
+        assert result.exit_code == 0, result.output
+        (image,) = out.glob("*/t2w.nii.gz")
+        sizes[factor] = sitk.ReadImage(str(image))
+    (x, y, z), (coarse_x, coarse_y, coarse_z) = sizes["1"].GetSize(), sizes["2"].GetSize()
+    assert (coarse_z, abs(2 * coarse_y - y) <= 2, abs(2 * coarse_x - x) <= 2) == (z, True, True)
+    assert sizes["2"].GetSpacing()[:2] == pytest.approx([2 * mm for mm in sizes["1"].GetSpacing()[:2]])
+    refused = CliRunner().invoke(app, [str(tmp_path / "x"), "--patients", "1", "--pixel-size", "9"])
+    assert refused.exit_code == 2 and not (tmp_path / "x").exists()

@@ -110,3 +110,26 @@ def test_a_whole_study_has_the_protocols_grid() -> None:
     assert {LABELS.index(name) for name in ("pancreas", "liver", "spleen", "muscle")} <= labels
     air = study.images["t2w"].data[0, :, :10, :10]
     assert air.mean() < 0.3 * study.images["t2w"].data[study.images["t2w"].data > 0].mean()
+
+
+def test_other_pixels_are_the_same_field_of_view() -> None:
+    """What `--pixel-size` gives: as many slices, other pixels, the same anatomy at the same places."""
+    plain = make_study(0, 11, roles=("t2w",))
+    coarse = make_study(0, 11, roles=("t2w",), pixel_size=2.0)
+    before, after = plain.images["t2w"].geometry, coarse.images["t2w"].geometry
+    assert after.shape == (before.shape[0], round(before.shape[1] / 2), round(before.shape[2] / 2))
+    assert after.spacing == pytest.approx((before.spacing[0], 2 * before.spacing[1], 2 * before.spacing[2]))
+    assert coarse.patient == plain.patient
+    volume = {s: s.masks["t2w"].sum() * s.images["t2w"].geometry.voxel_volume_ml for s in (plain, coarse)}
+    assert volume[coarse] == pytest.approx(volume[plain], rel=0.4)
+    centres = []
+    for study in (plain, coarse):
+        geometry = study.images["t2w"].geometry
+        z, y, x = np.array(np.nonzero(study.masks["t2w"])).mean(axis=1) * geometry.spacing
+        centres.append(np.array([x, y, z]) + geometry.origin)
+    assert np.abs(centres[0] - centres[1]).max() < 5
+
+
+def test_the_scanners_own_pixels_are_the_default() -> None:
+    one = make_study(0, 11, small=True, roles=("t2w",), pixel_size=1.0)
+    assert np.array_equal(one.images["t2w"].data, small(0).images["t2w"].data)

@@ -127,7 +127,10 @@ def appliance(
     folds: Folds = None,
     threads: Threads = None,
     repeats: Annotated[
-        int, typer.Option(metavar="N", min=6, help="How often each study, and each round of slices, is sent.")
+        int,
+        typer.Option(
+            metavar="N", min=1, help="How often each study and each round is sent; no headline below 6."
+        ),
     ] = 10,
     senders: Annotated[
         str, typer.Option(metavar="LIST", help="Numbers of senders for the rate; empty for none.")

@@ -136,8 +136,12 @@ def _growth(report: ScaleReport, axis: str) -> Any:
     """Time and memory along an axis, both from zero."""
     from matplotlib.figure import Figure
 
-    points = sorted((p for p in report.points if p.axis == axis), key=lambda p: p.value)
-    values = [point.value / (1e6 if axis == "voxels" else 1) for point in points]
+    along = sorted((p for p in report.points if p.axis == axis), key=lambda p: p.value)
+    # The largest image has more classes: it is no point of the line.
+    points = [p for p in along if axis == "classes" or p.classes == along[0].classes]
+    apart = [p for p in along if p not in points]
+    unit = 1e6 if axis == "voxels" else 1
+    values = [point.value / unit for point in points]
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     time, memory = figure.subplots(1, 2)
     for title, color, costs in (
@@ -147,12 +151,17 @@ def _growth(report: ScaleReport, axis: str) -> Any:
         time.plot(values, costs, marker="o", label=title, color=color)
     memory.plot(values, [p.peak_mib for p in points], marker="o", label="peak", color="#222222")
     memory.plot(values, [p.baseline_mib for p in points], marker="o", label="before", color="#2a6ab5")
+    for p in apart:
+        time.plot(
+            p.value / unit, p.wall_ms.median / 1000, "*", color="#222222", label=f"whole, {p.classes} classes"
+        )
+        memory.plot(p.value / unit, p.peak_mib, "*", color="#222222", label=f"peak, {p.classes} classes")
     memory.axhline(report.ceiling_mib, color="#b5432a", linestyle="--", label="ceiling")
-    for axes, unit in ((time, "s"), (memory, "MiB")):
+    for axes, word in ((time, "s"), (memory, "MiB")):
         axes.set_xlim(left=0)
         axes.set_ylim(bottom=0)
         axes.set_xlabel("million voxels" if axis == "voxels" else axis)
-        axes.set_ylabel(unit)
+        axes.set_ylabel(word)
         axes.legend()
     return figure
 

@@ -86,7 +86,7 @@ def write_cohort(out: Path, choice: PhantomChoice, say: Say) -> None:
         synthetic=True,
         description=DESCRIPTION,
         provenance={"generator": "scanside phantom", "phantom_version": VERSION, "seed": choice.seed,
-                    "patients": choice.patients, "train": choice.train},
+                    "patients": choice.patients, "train": choice.train, "pixel_size": choice.pixel_size},
     )  # fmt: skip
 
 

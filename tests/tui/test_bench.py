@@ -49,7 +49,7 @@ def test_stored_results_are_read_as_what_they_are(tmp_path: Path) -> None:
     assert (
         f"{wall['median']['scanside']:.1f} s against {wall['median']['nnunetv2']:.1f} s of nnunetv2" in line
     )
-    assert "none of whole cases" in benchmark_words(tmp_path)
+    assert "none of whole studies" in benchmark_words(tmp_path)
 
 
 def test_a_result_of_whole_studies_is_what_today_is_held_against(tmp_path: Path) -> None:

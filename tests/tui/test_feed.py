@@ -61,7 +61,7 @@ def test_an_idle_store_sends_nothing(desk: Desk) -> None:
     desk.receive(1)
     listener = Listener(desk)
     reader = listener.feed._reader
-    found = [len(reader.look()) for _ in range(40)]
+    found = [len(list(reader.look())) for _ in range(40)]
     assert found[0] == 2 and sum(found[1:]) == 0
     reader.close()
 

@@ -7,7 +7,7 @@ that changed. It outlives the store: when that is gone it says since when, and t
 import shutil
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -25,6 +25,8 @@ LOOK_SECONDS = 0.2
 HEALTH_SECONDS = 1.0
 FIRST_PAGE = 200
 """Cases that are read at once when the terminal opens; the rest follows."""
+PAINT_SECONDS = 0.1
+"""The rest waits so long, so that the first page is on the screen before the interpreter is busy with it."""
 
 
 @dataclass(frozen=True)
@@ -161,13 +163,13 @@ class _Reader:
         self._health_due = 0.0
         self._quiet: Mapping[str, Stuck] = MappingProxyType({})
 
-    def look(self) -> list[Snapshot]:
-        """What is new; usually nothing."""
+    def look(self) -> Iterator[Snapshot]:
+        """What is new, as soon as it is known; usually nothing."""
         try:
-            return self._read()
+            yield from self._read()
         except (ScansideError, OSError) as error:
             self.close()
-            return self._lost(str(error))
+            yield from self._lost(str(error))
 
     def close(self) -> None:
         """Close the connection; the next look opens another one."""
@@ -176,17 +178,17 @@ class _Reader:
         self._database = None
         self._version = -1
 
-    def _read(self) -> list[Snapshot]:
+    def _read(self) -> Iterator[Snapshot]:
         fresh = self._open()
         assert self._database is not None
         version = self._database.data_version()
         news = version != self._version
-        found: list[Snapshot] = []
         if fresh:
             first = worklist.cases(self._database, limit=FIRST_PAGE)
             self._typical = typical(worklist.timings(self._database, midnight(self._clock())))
             self._health = self._check()
-            found.append(self._snapshot(tuple(first), complete=False))
+            yield self._snapshot(tuple(first), complete=False)
+            time.sleep(PAINT_SECONDS)
             self._tick = -1
         if news:
             tick = worklist.tick(self._database)
@@ -195,14 +197,13 @@ class _Reader:
             if any(case.finished is not None for case in changed):
                 self._typical = typical(worklist.timings(self._database, midnight(self._clock())))
             if changed or complete:
-                found.append(self._snapshot(tuple(changed), complete=complete))
+                yield self._snapshot(tuple(changed), complete=complete)
         if time.monotonic() >= self._health_due:
             self._health_due = time.monotonic() + HEALTH_SECONDS
             health = self._check()
             if health != self._health:
                 self._health = health
-                found.append(self._snapshot(()))
-        return found
+                yield self._snapshot(())
 
     def _open(self) -> bool:
         """See that the connection is to the file that is there now; True when it is a new one."""

@@ -53,7 +53,7 @@ def benchmark_words(folder: Path) -> str:
     """What today's times of whole cases can be held against: the newest result of `scanside bench run`."""
     stored = [one for one in stored_results(folder) if one.schema == LATENCY]
     if not stored:
-        return f"none of whole cases in {folder}: `scanside bench run` makes one (screen 3)"
+        return f"none of whole studies in {folder.name}/ of the data folder: `scanside bench run` makes one (screen 3)"
     newest = stored[0]
     return f"{newest.created[:10]}, {newest.machine}: " + "; ".join((*newest.headline, *newest.remarks))
 

@@ -136,12 +136,15 @@ def entry_line(entry: Entry) -> str:
 def _detail(text: str) -> str:
     """The detail of an entry, which is JSON, as words."""
     try:
-        values = json.loads(text)
-        return "".join(
-            f"{', ' if n else ': '}{name} {value}" for n, (name, value) in enumerate(values.items())
-        )
+        words = [f"{name} {_short(str(value))}" for name, value in json.loads(text).items()]
     except (ValueError, AttributeError):
         return f": {text}"
+    return f": {', '.join(words)}" if words else ""
+
+
+def _short(value: str) -> str:
+    """UIDs are told apart by their ends, and nobody reads the middle."""
+    return value if len(value) < 32 or not value.replace(".", "").isdigit() else f"{value[:8]}…{value[-8:]}"
 
 
 def log_lines(survey: Survey, words: str) -> list[str]:

@@ -177,7 +177,9 @@ def laid_out(all_columns: tuple[Column, ...], width: int) -> list[tuple[Column, 
     left = width - 1 - sum(column.width + 1 for column in shown) + 1  # no gap behind the last
     shares = sum(column.grow for column in shown)
     extra = {column.key: max(0, left) * column.grow // max(1, shares) for column in shown}
-    extra["state"] = min(extra.get("state", 0), 34)
+    for key, most in (("name", 13), ("state", 34)):
+        if key in extra:
+            extra[key] = min(extra[key], most)
     if any(column.key == "remark" for column in shown):
         extra["remark"] = max(0, left - sum(cells for key, cells in extra.items() if key != "remark"))
     return [(column, column.width + extra[column.key]) for column in shown]

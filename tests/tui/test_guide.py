@@ -1,0 +1,39 @@
+"""docs/terminal.md tells what the program does."""
+
+import json
+import re
+from pathlib import Path
+
+from scanside.tui.keys import all_bindings
+
+ROOT = Path(__file__).parents[2]
+GUIDE = (ROOT / "docs" / "terminal.md").read_text()
+NAMED = {"+": "plus", "-": "minus"}
+
+
+def test_every_key_of_the_guides_table_is_one_of_the_worklist() -> None:
+    table = GUIDE.split("| key | on the worklist |")[1].split("\n\n")[0]
+    keys = {NAMED.get(key, key) for key in re.findall(r"`(.)`", table)}
+    known = {key for name, keys in all_bindings().items() if name[:4] in ("work", "app.") for key in keys.split(",")}
+    assert keys and keys <= known
+
+
+def test_the_bindings_of_the_guides_example_exist() -> None:
+    example = GUIDE.split("```toml")[1].split("```")[0]
+    assert set(re.findall(r'^"([^"]+)"', example, re.MULTILINE)) <= set(all_bindings())
+
+
+def test_the_guides_figures_are_those_of_the_results_file() -> None:
+    found = json.loads((ROOT / "benchmarks" / "results" / "tui.json").read_text())
+    row = re.findall(r"^\| (.+?) \| (.+?) \|", GUIDE.split("## What it takes")[1], re.MULTILINE)[2:]
+    figures = {
+        "opening, median of": f"{found['opening_s']['p50']:.2f} s",
+        "key to paint, p95": f"{1000 * found['key_to_paint_s']['p95']:.0f} ms",
+        "idle, part of a core": f"{100 * found['idle_cpu_part']:.1f} %",
+        "key to paint under 50 events a second, p95": f"{1000 * found['events']['key_to_paint_s']['p95']:.0f} ms",
+        "memory": f"{found['memory_mib']:.0f} MiB",
+    }
+    assert len(row) == len(figures)
+    for (name, value), (known, figure) in zip(row, figures.items(), strict=True):
+        assert name.startswith(known) and value == figure, (name, value, figure)
+    assert all(remark.split(":")[0] in GUIDE for remark in found["remarks"])

@@ -26,6 +26,7 @@ from typing import Annotated, Any
 import typer
 
 from scanside.benchmarks.environment import environment
+from scanside.runtime import machine
 from scanside.runtime.appliance.config import load_config
 from scanside.runtime.appliance.process import NAMES
 from scanside.runtime.appliance.store import jobs
@@ -64,7 +65,10 @@ def tui(
     """
     if out.exists() and not overwrite:
         raise OutputError(f"{out} exists already; add --overwrite or choose another name.")
-    document = {"schema": SCHEMA, **environment(sys.argv[1:]), "studies": studies, "size": list(SIZE)}
+    options = [word for word in sys.argv[1:] if word not in ("bench", "tui")]
+    document = {"schema": SCHEMA, **environment(["bench", "tui", *options])}
+    document["versions"] |= machine.versions(("textual",))
+    document |= {"studies": studies, "images": studies * _IMAGES, "size": list(SIZE)}
     with tempfile.TemporaryDirectory(prefix="scanside-bench-tui-") as name:
         config = _prepare(Path(name), studies)
         with _heartbeats(config):

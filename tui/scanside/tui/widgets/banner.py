@@ -34,7 +34,7 @@ class Banner(Static):
             left = left[: max(0, len(left) + room)]
             room = 0
         line = Text(left).append(" " * (room // 2)).append(middle, "bold reverse")
-        self.update(line.append(" " * (room - room // 2 + 1)).append(f"{clock} "))
+        self.update(line.append(" " * (room - room // 2 + 1)).append(f"{clock} "), layout=False)
 
 
 class AlarmLine(Static):
@@ -51,4 +51,6 @@ class AlarmLine(Static):
         alarms = app.alarms
         self.display = bool(alarms)
         self.set_class(any(alarm.grave for alarm in alarms), "grave")
-        self.update(Text("  ".join(alarm.words for alarm in alarms), no_wrap=True, overflow="ellipsis"))
+        self.update(
+            Text("  ".join(alarm.words for alarm in alarms), no_wrap=True, overflow="ellipsis"), layout=False
+        )

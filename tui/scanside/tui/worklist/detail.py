@@ -20,7 +20,10 @@ class DetailStrip(Static):
                 "No case is shown: nothing was received yet, or no case fits the filter (Escape shows all)."
             )
             return
-        self.update(Text("\n").join([Text(" · ".join(facts(case, scene))), Text(remark(case, scene))]))
+        lines = [Text(" · ".join(facts(case, scene))), Text(remark(case, scene))]
+        self.update(
+            Text("\n").join(lines), layout=False
+        )  # its height is fixed: no need to arrange the screen anew
 
 
 def facts(case: Case, scene: Scene) -> list[str]:

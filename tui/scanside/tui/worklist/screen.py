@@ -170,7 +170,7 @@ Search: any words that a line shows. Filter: all, at work, review, trouble, done
             line.append(f"  “{self.view.words}”: {shown}", "bold")
         if not self.terminal.feed.loaded and self.terminal.feed.health.lost_since is None:
             line.append("  reading …")
-        self.query_one("#groups", Static).update(line)
+        self.query_one("#groups", Static).update(line, layout=False)
 
     def _show_detail(self) -> None:
         case = self.case

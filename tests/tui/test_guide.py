@@ -14,7 +14,12 @@ NAMED = {"+": "plus", "-": "minus"}
 def test_every_key_of_the_guides_table_is_one_of_the_worklist() -> None:
     table = GUIDE.split("| key | on the worklist |")[1].split("\n\n")[0]
     keys = {NAMED.get(key, key) for key in re.findall(r"`(.)`", table)}
-    known = {key for name, keys in all_bindings().items() if name[:4] in ("work", "app.") for key in keys.split(",")}
+    known = {
+        key
+        for name, keys in all_bindings().items()
+        if name[:4] in ("work", "app.")
+        for key in keys.split(",")
+    }
     assert keys and keys <= known
 
 

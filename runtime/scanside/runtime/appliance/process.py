@@ -19,9 +19,11 @@ from pathlib import Path
 from scanside.runtime.appliance.config import Config, load_config
 from scanside.runtime.appliance.watch.heartbeat import beat
 from scanside.runtime.appliance.watch.log import start_log
-from scanside.runtime.errors import ScansideError, UsageError
+from scanside.runtime.errors import OutputError, ScansideError, UsageError
 
 NAMES = ("receive", "work", "deliver")
+SUPERVISOR = "SCANSIDE_SUPERVISOR"
+"""Environment variable in which a supervisor tells its processes its own number."""
 
 _PR_SET_PDEATHSIG = 1
 _LOCK_SECONDS = 30.0
@@ -55,9 +57,14 @@ def only_one(config: Config, name: str, seconds: float = _LOCK_SECONDS) -> Itera
 
     Raises:
         UsageError: If another one goes on holding it.
+        OutputError: If the file of the lock cannot be made.
     """
     path = config.service.data / f"{name}.lock"
-    with path.open("a") as file:
+    try:
+        opened = path.open("a")
+    except OSError as error:
+        raise OutputError(f"{path} cannot be made ({error.strerror}); check service.data.") from error
+    with opened as file:
         deadline = time.monotonic() + seconds
         while True:
             try:
@@ -74,10 +81,10 @@ def only_one(config: Config, name: str, seconds: float = _LOCK_SECONDS) -> Itera
 
 def _end_with_parent() -> None:
     """A supervisor that was killed must leave nobody behind: the next one starts its own."""
-    parent = os.getppid()
+    parent = os.environ.get(SUPERVISOR)
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it died in between
+    if parent is not None and parent != str(os.getppid()):  # it died before this was said
         os._exit(0)
 
 

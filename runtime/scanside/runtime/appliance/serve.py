@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from scanside.runtime.appliance.config import Config
-from scanside.runtime.appliance.process import NAMES, only_one
+from scanside.runtime.appliance.process import NAMES, SUPERVISOR, only_one
 from scanside.runtime.appliance.store import audit, jobs, retention, worklist
 from scanside.runtime.appliance.store.database import Database
 from scanside.runtime.appliance.store.jobs import NotAllowedError
@@ -25,6 +25,9 @@ _LONGEST_WAIT = 10.0
 _STEADY_SECONDS = 10.0
 """A process that ran so long is started again at once; one that ends sooner waits, twice as long each time."""
 _HOUSEKEEPING_SECONDS = 60.0
+_LEAST_ROOM = 4 << 20
+"""Bytes: with less on the disk the store may not open, and that is no reason to give up."""
+_ROOM_SECONDS = 1.0
 
 log = logging.getLogger("scanside.serve")
 
@@ -41,21 +44,29 @@ class Child:
     def look(self, now: float) -> str | None:
         """Start it if it does not run and it is time; returns what happened, in words."""
         if self._process is None:
-            if now >= self._next:
-                self._start(now)
-            return None
+            return self._start(now) if now >= self._next else None
         code = self._process.poll()
         if code is None:
             return None
         self._process = None
-        self._wait = 0.5 if now - self._started > _STEADY_SECONDS else min(self._wait * 2, _LONGEST_WAIT)
-        self._next = now + self._wait
+        self._again(now)
         return f"ended with {'signal ' + str(-code) if code < 0 else 'code ' + str(code)}"
 
-    def _start(self, now: float) -> None:
+    def _start(self, now: float) -> str | None:
         command = [sys.executable, "-m", "scanside.runtime.appliance.process", self.name, str(self._path)]
-        self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+        environment = {**os.environ, SUPERVISOR: str(os.getpid())}
         self._started = now
+        try:
+            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, env=environment)
+        except OSError as error:  # no memory, too many processes: this passes
+            self._again(now)
+            return f"could not be started ({error.strerror})"
+        return None
+
+    def _again(self, now: float) -> None:
+        """Set the time of the next start."""
+        self._wait = 0.5 if now - self._started > _STEADY_SECONDS else min(self._wait * 2, _LONGEST_WAIT)
+        self._next = now + self._wait
 
     def send(self, number: signal.Signals) -> None:
         """Send it a signal, if it runs."""
@@ -69,6 +80,7 @@ class Child:
         try:
             self._process.wait(max(0.0, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
+            log.warning("process %s did not end in time and is killed", self.name)
             self._process.kill()
             self._process.wait()
 
@@ -88,16 +100,40 @@ def serve(config: Config, path: Path, stop: threading.Event) -> None:
     make_folders(config)
     with ExitStack() as held:
         held.enter_context(only_one(config, "serve", seconds=2))
-        database = held.enter_context(Database(config.database, create=True))
-        audit.record(database, "supervisor", "service started", detail={"versions": _versions()})
-        _log_anchor(database)
         threading.Thread(target=serve_watch, args=(config, stop), daemon=True).start()
+        begun = _begin(config, stop)
+        if begun is None:
+            return
+        database = held.enter_context(begun)
+        _log_anchor(database)
         children = {name: Child(name, path) for name in NAMES}
         try:
             _supervise(config, database, children, stop)
         finally:
             _stop_all(children)
         audit.record(database, "supervisor", "service stopped", detail={})
+
+
+def _begin(config: Config, stop: threading.Event) -> Database | None:
+    """Open the store and say that the service starts, as soon as the disk has room. None if it is stopped before.
+
+    Raises:
+        InputError: If the store is damaged.
+        OutputError: If it cannot be written, and the disk has room.
+    """
+    while True:
+        try:
+            with ExitStack() as opened:
+                database = opened.enter_context(Database(config.database, create=True))
+                audit.record(database, "supervisor", "service started", detail={"versions": _versions()})
+                opened.pop_all()
+            return database
+        except ScansideError as error:
+            if _has_room(config):
+                raise
+            log.error("%s; the service starts when the disk has room", str(error).rstrip("."))
+        if stop.wait(_ROOM_SECONDS):
+            return None
 
 
 def make_folders(config: Config) -> None:
@@ -117,16 +153,15 @@ def make_folders(config: Config) -> None:
 
 
 def _supervise(config: Config, database: Database, children: dict[str, Child], stop: threading.Event) -> None:
-    tidied = anchored = time.monotonic()
-    _tidy(config, database)
+    tidied, anchored = -_HOUSEKEEPING_SECONDS, time.monotonic()
     while not stop.wait(_LOOK_SECONDS):
         now = time.monotonic()
+        happened = {name: words for name, child in children.items() if (words := child.look(now))}
+        for name, words in happened.items():
+            log.warning("process %s %s; it is started again", name, words)
         try:
-            for name, child in children.items():
-                happened = child.look(now)
-                if happened:
-                    log.warning("process %s %s; it is started again", name, happened)
-                    audit.record(database, "supervisor", f"process {name} ended", detail={"how": happened})
+            for name, words in happened.items():
+                audit.record(database, "supervisor", f"process {name} ended", detail={"how": words})
             if _stop_overdue(config, database):
                 children["work"].send(signal.SIGKILL)
             if now - tidied > _HOUSEKEEPING_SECONDS:
@@ -140,7 +175,11 @@ def _supervise(config: Config, database: Database, children: dict[str, Child], s
 
 
 def _stop_overdue(config: Config, database: Database) -> bool:
-    """Fail jobs whose stage takes too long. Returns whether the worker has to be killed."""
+    """Fail jobs whose stage takes too long. Returns whether the worker has to be killed.
+
+    It has to be, too, when the store cannot be written although the disk has room: a worker that hangs may hold the
+    lock. The next worker finds the job running, and fails it.
+    """
     found = False
     for job, stage in jobs.overdue(database):
         reason = f"Stage '{stage}' took longer than {config.work.stage_seconds:g} s and was stopped."
@@ -149,11 +188,18 @@ def _stop_overdue(config: Config, database: Database) -> bool:
                 database, job.job, "timeout", reason, tries=config.work.tries, backoff=config.work.backoff_seconds,
                 actor="supervisor",
             )  # fmt: skip
-            log.error("case %s: %s", job.case_id, reason)
         except NotAllowedError:
             continue  # it has ended just now
+        except OutputError as error:
+            log.error("%s", error)
+            return _has_room(config)
+        log.error("case %s: %s", job.case_id, reason, extra={"case": job.case_id, "job": job.job})
         found = True
     return jobs.forget_stuck(database) or found
+
+
+def _has_room(config: Config) -> bool:
+    return shutil.disk_usage(config.service.data).free >= _LEAST_ROOM
 
 
 def _tidy(config: Config, database: Database) -> None:

@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TypeVar
@@ -92,6 +93,9 @@ class Worker:
             return False
         if job is None:
             return False
+        with suppress(OutputError):  # from now on the supervisor sees when it hangs, whatever it does next
+            deadline = time.time() + self._config.work.stage_seconds
+            jobs.progress(self._database, job.job, "start", 0, 0, deadline)
         log.info("computing, try %d", job.attempts, extra=_about(job))
         begun = begin(self._config, self._database, job)
         outcome: Outcome | Fault | None = None

@@ -56,6 +56,12 @@ class Screen:
             time.sleep(0.1)
         return text
 
+    def wait_until_gone(self, words: str, seconds: float = 30) -> None:
+        deadline = time.monotonic() + seconds
+        while words in (text := self.text()):
+            assert time.monotonic() < deadline, f"{words!r} is still on the screen:\n{text}"
+            time.sleep(0.1)
+
     def close(self) -> None:
         with suppress(subprocess.SubprocessError):
             self._tmux("kill-server")
@@ -113,8 +119,10 @@ def test_the_demonstration_goes_from_received_images_to_an_accepted_result(
     screen.keys("a")
     screen.wait("Accept the result of")
     screen.keys("Enter")
+    screen.wait_until_gone("Accept the result of")
     screen.keys("Escape")
-    screen.keys("Escape")
+    screen.wait("Result, probability")
+    screen.keys("Escape")  # all cases again
     screen.wait("✓ done", 60)
     screen.keys("2")
     screen.wait("archive          ✓ answered", 60)

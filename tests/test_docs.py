@@ -44,6 +44,7 @@ def test_every_relative_link_exists(document: Path) -> None:
         "tui",
         "bench run",
         "bench appliance",
+        "bench tui",
         "bench scale",
         "bench make-image",
         "bench make-model",

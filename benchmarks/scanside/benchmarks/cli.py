@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from scanside.benchmarks.tui import tui
 from scanside.runtime.cli.arguments import Device, NoMirroring, Precision, StepSize, Threads
 from scanside.runtime.cli.main import require_extra
 from scanside.runtime.errors import ExitCode, OutputError, UsageError
@@ -16,6 +17,7 @@ app = typer.Typer(
     no_args_is_help=True,
     help="How long studies take on this machine, and how long nnunetv2 takes.",
 )
+app.command()(tui)
 PACKAGES = ("torch", "nnunetv2", "onnx", "onnxscript", "psutil")
 
 Model = Annotated[

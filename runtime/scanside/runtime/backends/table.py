@@ -1,10 +1,12 @@
 """The backends, by device name, in the order in which `auto` tries them (fastest first, as measured)."""
 
 import importlib
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
-from scanside.runtime.backends.session import Session
 from scanside.runtime.errors import BackendError, UsageError
+
+if TYPE_CHECKING:  # numpy would come along, which the terminal and the queue do without
+    from scanside.runtime.backends.session import Session
 
 MODULES = {
     "openvino": "scanside.runtime.backends.openvino",
@@ -27,7 +29,7 @@ class Backend(Protocol):
     def version(self) -> str:
         """Library and version."""
 
-    def open_session(self, model: bytes, precision: str, threads: int | None = None) -> Session:
+    def open_session(self, model: bytes, precision: str, threads: int | None = None) -> "Session":
         """Open a network; the session's `spec` says what was obtained."""
 
 
@@ -42,7 +44,7 @@ def backend(device: str) -> Backend:
     return cast(Backend, importlib.import_module(MODULES[device]))
 
 
-def open_session(device: str, model: bytes, precision: str, threads: int | None = None) -> Session:
+def open_session(device: str, model: bytes, precision: str, threads: int | None = None) -> "Session":
     """Open a network on exactly the device and in exactly the precision asked for.
 
     Raises:

@@ -13,6 +13,7 @@ import signal
 import socket
 import ssl
 import subprocess
+import sys
 import threading
 import time
 import urllib.error
@@ -34,7 +35,9 @@ _START_SECONDS = 60.0
 
 def need(program: str) -> str:
     """Path of an installed program; skips (or, with CI_REQUIRE_PEERS=1, fails) without it."""
-    found = shutil.which(program) or shutil.which(program, path="/usr/sbin:/usr/local/sbin")
+    # Not from an activated environment: pynetdicom brings scripts of the same names as dcmtk's programs.
+    places = [place for place in os.get_exec_path() if Path(place) != Path(sys.prefix) / "bin"]
+    found = shutil.which(program, path=os.pathsep.join([*places, "/usr/sbin", "/usr/local/sbin"]))
     if found is None:
         missing(f"there is no {program}; apt-get install orthanc orthanc-dicomweb dcmtk")
     return str(found)

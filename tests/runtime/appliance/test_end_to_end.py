@@ -54,6 +54,8 @@ IBSI = {
     "firstorder_Median": "Y12H",
     "firstorder_10Percentile": "QG58",
     "firstorder_Skewness": "KE2A",
+    "firstorder_RobustMeanAbsoluteDeviation": "1128",
+    "firstorder_Energy": "N8CA",
     "firstorder_Entropy": "TLU2",
     "shape_MeshVolume": "RNU0",
     "shape_Elongation": "Q3CK",
@@ -116,7 +118,7 @@ def phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("phantom") / "cohort"
     command = [sys.executable, "-m", "scanside.runtime.cli.main", "phantom", str(out)]
     subprocess.run(
-        [*command, "--patients", "1", "--seed", "3", "--dicom", "--jobs", "1"],
+        [*command, "--patients", "1", "--seed", "2026", "--dicom", "--jobs", "1"],
         check=True,
         capture_output=True,
     )

@@ -232,6 +232,8 @@ def test_watch_tells_each_change_once_until_ctrl_c(config: Path, db: Database) -
     process = subprocess.Popen(
         [sys.executable, "-c", code, "queue", "watch"], cwd=ROOT, env=environment, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE, text=True,
+        # Whoever starts the tests in the background has Ctrl-C ignored, in all that they start.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     try:
         assert process.stdout is not None

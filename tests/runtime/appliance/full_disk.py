@@ -83,7 +83,8 @@ class Sender:
         from pynetdicom.sop_class import MRImageStorage
 
         entity = AE("MR1")
-        entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = 40
+        # Short: on a busy machine pynetdicom's own sender loses an answer now and then, and would wait for it.
+        entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = 8
         entity.add_requested_context(MRImageStorage, "1.2.840.10008.1.2.1")
         association = entity.associate(peers.LOOPBACK, self.port, ae_title="SCANSIDE")
         if not association.is_established:

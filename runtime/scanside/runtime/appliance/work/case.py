@@ -93,7 +93,7 @@ class CaseRun:
             with clock.stage("open"):
                 runner = engine.runner(bundle, lambda words: tell(StageStarted(case_id, "golden cases")))
             result = runner.run(study, tell)
-        reason = None if result.reason is None else self.words.clean(result.reason)
+        reason = None if result.reason is None else self.words.advised(result.reason)
         warnings = tuple(self.words.relative(warning) for warning in result.warnings)
         return replace(result, reason=reason, warnings=warnings)
 

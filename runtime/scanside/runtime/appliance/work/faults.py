@@ -34,6 +34,8 @@ _FEW_BYTES = 16 << 20
 _LEAST_NAME = 3
 _PASSING = re.compile(r"(?<![\w.])\.(?:input-|\d+\.)\w+/")
 """Folders of a snapshot and of a result that is being written."""
+_OPTION = re.compile(r"name (?:it|another folder|a folder with it) with --(\w+)(?: PATH)?")
+_RERUN = r"name a series with `scanside queue rerun --series \1=UID`"
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,10 @@ class Words:
         for name in self._names():
             text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", "…", text, flags=re.IGNORECASE)
         return text
+
+    def advised(self, text: str) -> str:
+        """The text `clean`, with what to do in a queue in place of the options of `scanside run`."""
+        return _OPTION.sub(_RERUN, self.clean(text))
 
     def _names(self) -> list[str]:
         parts = re.split(r"[\^=,\s]+", self.patient.name)

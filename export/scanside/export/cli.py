@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from scanside.export.precisions import parse_precisions
 from scanside.runtime.cli.main import require_extra
-from scanside.runtime.errors import UsageError
 
 app = typer.Typer(
     add_completion=False,
@@ -18,7 +18,6 @@ app = typer.Typer(
 )
 PACKAGES = ("torch", "nnunetv2", "onnx", "onnxscript")
 STUDY_PACKAGES = ("sklearn", "skl2onnx")
-PRECISIONS = ("fp32", "mixed")
 
 
 @app.callback()
@@ -79,12 +78,7 @@ def nnunet(
     Example: scanside export nnunet nnUNetTrainer__nnUNetPlans__3d_fullres -o hippocampus.bundle
     """
     require_extra("export", *PACKAGES)
-    precisions = tuple(part.strip() for part in precision.split(","))
-    unknown = set(precisions) - set(PRECISIONS)
-    if unknown:
-        raise UsageError(
-            f"There is no precision '{unknown.pop()}' to export; choose from {', '.join(PRECISIONS)}."
-        )
+    precisions = parse_precisions(precision)
     from scanside.export.nnunet import ExportOptions, export_nnunet
 
     options = ExportOptions(

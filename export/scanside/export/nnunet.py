@@ -12,15 +12,15 @@ import numpy as np
 from torch import nn
 
 from scanside.export import parity
-from scanside.export.accurate_norm import accurate_norms
 from scanside.export.cases import Candidate, given_cases, synthetic_cases
-from scanside.export.mixed import to_mixed
+from scanside.export.convert import in_precisions
 from scanside.export.model_folder import ModelFolder, postprocessing_file, read_model_folder
 from scanside.export.network import build_network, load_weights
 from scanside.export.onnx_graph import to_onnx
 from scanside.export.plan import to_plan
 from scanside.export.reference import Prediction, Reference
 from scanside.export.writer import BundleWriter
+from scanside.runtime.backends.table import FilePrecision
 from scanside.runtime.bundle import open_bundle
 from scanside.runtime.errors import InputError
 from scanside.runtime.golden import GoldenCase
@@ -46,7 +46,7 @@ class ExportOptions:
 
     folds: tuple[str, ...] | None = None
     checkpoint: str = "checkpoint_final.pth"
-    precisions: tuple[str, ...] = ("fp32", "mixed")
+    precisions: tuple[FilePrecision, ...] = ("fp32", "mixed")
     golden: tuple[Path, ...] = ()
     previous: Path | None = None
     postprocessing: str = "auto"
@@ -170,12 +170,11 @@ def _write_networks(stage: _Stage, writer: BundleWriter, options: ExportOptions,
         say(f"Exporting {stage.role}, fold {fold}, to ONNX")
         load_weights(stage.network, checkpoint.weights, fold)
         model = to_onnx(stage.network, stage.plan.input_channels, stage.plan.patch_size)
-        files = {"fp32": f"segmenters/{stage.role}/{fold}.onnx"}
-        if "mixed" in options.precisions:
-            files["mixed"] = f"segmenters/{stage.role}/{fold}.mixed.onnx"
-            writer.add(files["mixed"], to_mixed(model).SerializeToString())
-        accurate_norms(model)
-        writer.add(files["fp32"], model.SerializeToString())
+        files: dict[FilePrecision, str] = {}
+        for precision, converted in in_precisions(model, options.precisions).items():
+            ending = "onnx" if precision == "fp32" else f"{precision}.onnx"
+            files[precision] = f"segmenters/{stage.role}/{fold}.{ending}"
+            writer.add(files[precision], converted.SerializeToString())
         networks.append(Network(fold=fold, files=files))
     return Segmenter(plan=stage.plan, networks=tuple(networks))
 

@@ -58,7 +58,7 @@ def targets(precisions: Sequence[str]) -> list[tuple[str, str]]:
         (device, precision)
         for device in DEVICES
         for precision in precisions
-        if backend(device).missing() is None and precision in backend(device).PRECISIONS
+        if backend(device).missing() is None and precision in backend(device).FILES
     ]
     unchecked = sorted(set(precisions) - {precision for _, precision in pairs})
     if unchecked:

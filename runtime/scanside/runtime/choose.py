@@ -71,7 +71,7 @@ def _unusable(module: Backend, precision: str) -> str | None:
     absent = module.missing()
     if absent:
         return absent[0]
-    if precision not in module.PRECISIONS:
+    if precision not in module.FILES:
         return f"it has no precision {precision}"
     return None
 

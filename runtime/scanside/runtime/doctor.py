@@ -48,7 +48,7 @@ def _backend(name: str) -> Finding:
         return Finding(
             name, module.TITLE, "backend", False, reason, f"pip install --force-reinstall {package}"
         )
-    return Finding(name, module.TITLE, "backend", True, module.version(), None, module.PRECISIONS)
+    return Finding(name, module.TITLE, "backend", True, module.version(), None, tuple(module.FILES))
 
 
 def _extra(name: str) -> Finding:

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
+from scanside.runtime.backends.table import FilePrecision
 from scanside.runtime.plan import Plan, Record
 
 SCHEMA = 1
@@ -38,7 +39,7 @@ class Network(Record):
     """One fold's network, in each precision that was exported."""
 
     fold: str
-    files: dict[Literal["fp32", "mixed"], RelativePath]
+    files: dict[FilePrecision, RelativePath]
 
 
 class Segmenter(Record):

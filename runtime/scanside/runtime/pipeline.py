@@ -11,15 +11,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Literal, Self
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
 from scanside.runtime.backends.session import Session
-from scanside.runtime.backends.table import open_session
+from scanside.runtime.backends.table import backend, open_session
 from scanside.runtime.bundle import Bundle
-from scanside.runtime.errors import BundleError, InputError, UsageError
+from scanside.runtime.errors import BackendError, BundleError, InputError, UsageError
 from scanside.runtime.events import Listener, StageFinished, StageProgress, StageStarted, ignore
 from scanside.runtime.images.orient import reorient, restore_orientation
 from scanside.runtime.options import Options
@@ -286,8 +286,9 @@ def _open_stage(bundle: Bundle, role: str, options: Options, device: str) -> _St
         raise UsageError(
             f"Segmenter '{role}' has no fold {', '.join(unknown) or '(none given)'}; it has {', '.join(networks)}."
         )
-    # bf16 is the fp32 network run in bfloat16; mixed is a network of its own.
-    file_precision: Literal["fp32", "mixed"] = "mixed" if options.precision == "mixed" else "fp32"
+    file_precision = backend(device).FILES.get(options.precision)
+    if file_precision is None:
+        raise BackendError(f"Device '{device}' has no precision '{options.precision}'.")
     sessions: list[Session] = []
     try:
         for fold in chosen:

@@ -34,7 +34,7 @@ def test_every_device_has_the_names_of_a_backend() -> None:
     for device in table.DEVICES:
         module = table.backend(device)
         assert device == module.NAME and module.TITLE
-        assert "fp32" in module.PRECISIONS and set(module.PRECISIONS) <= set(table.PRECISIONS)
+        assert module.FILES["fp32"] == "fp32" and set(module.FILES) <= set(table.PRECISIONS)
         assert module.missing() is None
         assert any(digit.isdigit() for digit in module.version())
 

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 
 from scanside.runtime.backends.session import Closing, Float, Session, SessionSpec
+from scanside.runtime.backends.table import FilePrecision
 from scanside.runtime.errors import BackendError, ProviderMismatchError
 
 NAME = "openvino"
 TITLE = "OpenVINO, CPU"
-PRECISIONS = ("fp32", "bf16")
+FILES: dict[str, FilePrecision] = {"fp32": "fp32", "bf16": "fp32"}
 _HINTS = {"fp32": "f32", "bf16": "bf16"}
 
 

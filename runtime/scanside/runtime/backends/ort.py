@@ -6,11 +6,12 @@ from importlib.metadata import version as installed
 from typing import Any
 
 from scanside.runtime.backends.session import Closing, Float, Session, SessionSpec
+from scanside.runtime.backends.table import FilePrecision
 from scanside.runtime.errors import BackendError, ProviderMismatchError
 
 NAME = "cpu"
 TITLE = "ONNX Runtime, CPU"
-PRECISIONS = ("fp32", "mixed")
+FILES: dict[str, FilePrecision] = {"fp32": "fp32", "mixed": "mixed"}
 PROVIDER = "CPUExecutionProvider"
 
 

@@ -1,7 +1,8 @@
 """The backends, by device name, in the order in which `auto` tries them (fastest first, as measured)."""
 
 import importlib
-from typing import TYPE_CHECKING, Protocol, cast
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Literal, Protocol, cast
 
 from scanside.runtime.errors import BackendError, UsageError
 
@@ -13,15 +14,20 @@ MODULES = {
     "cpu": "scanside.runtime.backends.ort",
 }
 DEVICES = tuple(MODULES)
-PRECISIONS = ("fp32", "mixed", "bf16")
+FilePrecision = Literal["fp32", "mixed", "bf16", "int8"]
+PRECISIONS = ("fp32", "mixed", "bf16", "int8")
 
 
 class Backend(Protocol):
-    """The names a backend module has."""
+    """The names a backend module has.
+
+    Attributes:
+        FILES: Each precision it can run → the precision of the bundle's file that it runs it from.
+    """
 
     NAME: str
     TITLE: str
-    PRECISIONS: tuple[str, ...]
+    FILES: Mapping[str, FilePrecision]
 
     def missing(self) -> tuple[str, str] | None:
         """Why it cannot be used here and how to mend it, or None."""
@@ -54,9 +60,9 @@ def open_session(device: str, model: bytes, precision: str, threads: int | None 
     absent = module.missing()
     if absent:
         raise BackendError(f"Device '{device}' is not available: {absent[0]}; {absent[1]}.")
-    if precision not in module.PRECISIONS:
-        able = [name for name in DEVICES if precision in backend(name).PRECISIONS]
-        hint = f"use --device {' or '.join(able)}" if able else f"use one of {', '.join(module.PRECISIONS)}"
+    if precision not in module.FILES:
+        able = [name for name in DEVICES if precision in backend(name).FILES]
+        hint = f"use --device {' or '.join(able)}" if able else f"use one of {', '.join(module.FILES)}"
         raise BackendError(f"Device '{device}' has no precision '{precision}'; {hint}.")
     session = module.open_session(model, precision, threads)
     if (session.spec.device, session.spec.precision) != (device, precision):

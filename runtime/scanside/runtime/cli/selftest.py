@@ -81,7 +81,7 @@ def _verdict(row: dict[str, Any]) -> str:
 
 
 def _usable(name: str, precision: str) -> bool:
-    return backend(name).missing() is None and precision in backend(name).PRECISIONS
+    return backend(name).missing() is None and precision in backend(name).FILES
 
 
 def _replay(bundle: Bundle, options: Options) -> list[dict[str, Any]]:

@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
+from scanside.export.precisions import parse_precisions
 from scanside.runtime.cli.main import require_extra
-from scanside.runtime.errors import BackendError, UsageError
+from scanside.runtime.errors import BackendError
 
 PACKAGES = ("torch", "nnunetv2", "onnx", "onnxscript")
-PRECISIONS = ("fp32", "mixed")
 
 
 def segment(
@@ -129,9 +129,7 @@ def segment(
     from scanside.training.segmentation.settings import COMPACT, Settings
     from scanside.training.segmentation.train import train_segmenter
 
-    precisions = tuple(part.strip() for part in precision.split(","))
-    if "fp32" not in precisions or set(precisions) - set(PRECISIONS):
-        raise UsageError(f"--precision {precision} is none of: fp32; fp32,mixed.")
+    precisions = parse_precisions(precision)
     small = plans == COMPACT
     settings = Settings(
         role=role,

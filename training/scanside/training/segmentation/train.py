@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from scanside.runtime.backends.table import FilePrecision
 from scanside.runtime.errors import CaseError, OutputError, UsageError
 from scanside.training.cohort.table import Cohort
 from scanside.training.experiment import Experiment, write_json
@@ -25,7 +26,7 @@ def train_segmenter(
     settings: Settings,
     *,
     resume: bool = False,
-    precisions: tuple[str, ...] = ("fp32",),
+    precisions: tuple[FilePrecision, ...] = ("fp32",),
     resubstitution: bool = True,
 ) -> Path:
     """Train a role's segmenter, export it, and write every patient's automatic mask.
@@ -145,7 +146,7 @@ def _export(
     settings: Settings,
     model: Path,
     bundle: Path,
-    precisions: tuple[str, ...],
+    precisions: tuple[FilePrecision, ...],
     *,
     postprocessing: str,
 ) -> None:

@@ -1,4 +1,5 @@
-"""Choosing the device: `auto` takes the fastest backend that passes the golden cases on this very machine.
+"""Choosing the device: `auto` takes the fastest backend that passes the golden cases on this very machine, and one that
+compiles its kernels here has to pass them whoever asked for it.
 
 The outcome is kept in the user's cache, keyed by everything it depends on, so that the golden cases run once a
 bundle and machine, not once a call.
@@ -11,7 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from scanside.runtime import machine
-from scanside.runtime.backends.table import DEVICES, Backend, backend
+from scanside.runtime.backends.engines import announcing
+from scanside.runtime.backends.table import DEVICES, ON_TRIAL, Backend, backend
 from scanside.runtime.bundle import Bundle
 from scanside.runtime.errors import BackendError, CaseError
 from scanside.runtime.golden import replay_all
@@ -43,70 +45,133 @@ def choose_device(
 ) -> Obtained:
     """The device that the options ask for: of `auto`, the first that passes the golden cases of all `roles`.
 
+    A device asked for by name has to pass them too where its kernels are compiled for this very machine (`ON_TRIAL`),
+    or where `on_rejection` says what is to happen otherwise.
+
     Raises:
-        BackendError: If none passes.
+        BackendError: If the device asked for is not available or is rejected, or none passes.
     """
-    if options.device != "auto":
-        return Obtained(options.device, options.device, "asked for", options.precision)
-    reasons: list[str] = []
-    for device in DEVICES:
+    asked = options.device
+    if asked != "auto" and asked not in ON_TRIAL and options.on_rejection is None:
+        return Obtained(asked, asked, "asked for", options.precision)
+    following = asked == "auto" or options.on_rejection == "next"
+    policy = options.on_rejection or ("next" if asked == "auto" else "fail")
+    first = 0 if asked == "auto" else DEVICES.index(asked)
+    reasons: dict[str, list[str]] = {}
+    for device in DEVICES[first:] if following else (asked,):
         module = backend(device)
-        problem = _unusable(module, options.precision)
-        for role in roles:
-            problem = problem or _golden_problem(bundle, replace(options, role=role), module, say)
+        unusable = _unusable(module, options.precision)
+        if unusable and device == asked:
+            raise BackendError(f"Device '{device}' is not available: {'; '.join(unusable)}.")
+        problem, engines = unusable[0].split("; ")[0] if unusable else None, frozenset[str]()
         if problem is None:
-            why = "first in order of speed that passes the golden cases on this machine"
-            if not bundle.manifest.golden:
-                why = "first in order of speed; the bundle has no golden cases to test it with"
-            if reasons:
-                why += f" ({'; '.join(reasons)})"
-            return Obtained("auto", device, why, options.precision)
-        reasons.append(f"not {device}: {problem}")
+            problem, engines = _on_trial(bundle, options, roles, module, say)
+            if problem and policy == "fail":
+                raise BackendError(
+                    f"Device '{device}' is rejected: {problem}; use another device or --on-rejection next."
+                )
+        if problem is None:
+            return Obtained(asked, device, _why(bundle, asked, device, reasons), options.precision, engines)
+        if not unusable:
+            say(f"Device {device} is not used: {problem}")
+        reasons.setdefault(problem, []).append(device)
     raise BackendError(
-        f"No device can run bundle {bundle.path} here: {'; '.join(reasons)}; see `scanside doctor`."
+        f"No device can run bundle {bundle.path} here: {_words(reasons)}; see `scanside doctor`."
     )
 
 
-def _unusable(module: Backend, precision: str) -> str | None:
-    absent = module.missing()
-    if absent:
-        return absent[0]
+def _unusable(module: Backend, precision: str) -> tuple[str, str] | None:
+    """Why a backend cannot be used at all, and what mends it, or None."""
     if precision not in module.FILES:
-        return f"it has no precision {precision}"
-    return None
+        return f"it has no precision {precision}", f"it has {', '.join(module.FILES)}"
+    return module.missing()
+
+
+def _why(bundle: Bundle, asked: str, device: str, reasons: dict[str, list[str]]) -> str:
+    if device == asked:
+        return "asked for; it passes the golden cases on this machine"
+    why = "first in order of speed that passes the golden cases on this machine"
+    if not bundle.manifest.golden:
+        why = "first in order of speed; the bundle has no golden cases to test it with"
+    return f"{why} ({_words(reasons)})" if reasons else why
+
+
+def _words(reasons: dict[str, list[str]]) -> str:
+    return "; ".join(f"not {', '.join(devices)}: {reason}" for reason, devices in reasons.items())
+
+
+def _on_trial(
+    bundle: Bundle, options: Options, roles: Sequence[str], module: Backend, say: Callable[[str], None]
+) -> tuple[str | None, frozenset[str]]:
+    """Why the golden cases of the roles reject this backend, or None; and the engines that passed."""
+    passed: frozenset[str] = frozenset()
+    for role in roles:
+        problem, engines = _golden_problem(bundle, replace(options, role=role), module, say)
+        if problem is not None:
+            return problem, passed
+        passed |= engines
+    return None, passed
 
 
 def _golden_problem(
     bundle: Bundle, options: Options, module: Backend, say: Callable[[str], None]
-) -> str | None:
-    """Why the golden cases reject this backend, or None; from the cache where it is known."""
-    record = _cache_file(bundle, options, module)
-    try:
-        known = json.loads(record.read_text())
-        if isinstance(known, dict) and (known.get("problem") is None or isinstance(known["problem"], str)):
-            return known.get("problem")
-    except (OSError, ValueError):
-        pass
+) -> tuple[str | None, frozenset[str]]:
+    """The same for one role; from the cache where it is known for exactly these engines."""
+    kept = _kept_engines(bundle, options, module)
+    if kept is not None:
+        try:
+            known = json.loads(_cache_file(bundle, options, module, kept).read_text())
+            if isinstance(known, dict) and (
+                known.get("problem") is None or isinstance(known["problem"], str)
+            ):
+                return known.get("problem"), kept
+        except (OSError, ValueError):
+            pass
     if bundle.manifest.golden:
         say(f"First use of this bundle on {module.NAME} here: running its golden cases")
-    problem = None
+    try:
+        with announcing(say):
+            problem, engines = _replay(bundle, options, module)
+    except (BackendError, CaseError) as error:
+        return str(error).rstrip("."), frozenset()
+    _remember(_cache_file(bundle, options, module, engines), problem)
+    return problem, engines
+
+
+def _replay(bundle: Bundle, options: Options, module: Backend) -> tuple[str | None, frozenset[str]]:
+    engines: frozenset[str] = frozenset()
     # Golden results are those of the exact recipe: all folds, nnU-Net's step and mirroring.
     exact = replace(options, step_size=0.5, mirroring=True, folds=None)
-    try:
-        obtained = Obtained("auto", module.NAME, "golden cases", options.precision)
-        for role in bundle.manifest.chain(bundle.role(options.role)):
-            with Segmenter(bundle, replace(exact, role=role), obtained) as segmenter:
-                failed = [result for result in replay_all(segmenter) if result.problem]
-            if failed:
-                problem = f"golden case {failed[0].case}: {failed[0].problem}"
-                break
-    except (BackendError, CaseError) as error:
-        return str(error).rstrip(".")
-    _remember(record, problem)
-    return problem
+    trial = Obtained("auto", module.NAME, "golden cases", options.precision)
+    for role in bundle.manifest.chain(bundle.role(options.role)):
+        with Segmenter(bundle, replace(exact, role=role), trial) as segmenter:
+            engines |= segmenter.engines
+            results = replay_all(segmenter)
+        if module.NAME in ON_TRIAL and not results:
+            return f"the bundle has no golden case of '{role}' to prove it with", engines
+        for result in results:
+            if result.problem:
+                return f"golden case {result.case}: {result.problem}", engines
+    return None, engines
 
 
-def _cache_file(bundle: Bundle, options: Options, module: Backend) -> Path:
+def _kept_engines(bundle: Bundle, options: Options, module: Backend) -> frozenset[str] | None:
+    """The engines that opening the bundle would take from this machine's cache; None where it would build one."""
+    kept: Callable[[str, str], str | None] | None = getattr(module, "kept", None)
+    if kept is None:
+        return frozenset()
+    found: set[str] = set()
+    for role in bundle.manifest.chain(bundle.role(options.role)):
+        for network in bundle.manifest.segmenters[role].networks:
+            path = network.files.get(module.FILES[options.precision])
+            engine = kept(bundle.manifest.files[path].sha256, options.precision) if path else None
+            if engine is None:
+                return None
+            found.add(engine)
+    return frozenset(found)
+
+
+def _cache_file(bundle: Bundle, options: Options, module: Backend, engines: frozenset[str]) -> Path:
     from platformdirs import user_cache_path
 
     facts = (
@@ -119,6 +184,7 @@ def _cache_file(bundle: Bundle, options: Options, module: Backend) -> Path:
         machine.processor(),
         str(machine.cores()),
         json.dumps(machine.versions(), sort_keys=True),
+        *sorted(engines),
     )
     key = hashlib.sha256("\n".join(facts).encode()).hexdigest()
     return user_cache_path("scanside") / "golden" / f"{key}.json"

@@ -5,7 +5,8 @@ ScansideError                exit 1
 │   └── ExtraMissingError    exit 2   a command's optional packages are not installed
 ├── BundleError              exit 3   bundle missing, truncated, tampered, too new, without parity
 ├── BackendError             exit 4   no such backend, it does not load, it fails on the network
-│   └── ProviderMismatchError         the provider obtained is not the one asked for
+│   ├── ProviderMismatchError         the provider obtained is not the one asked for
+│   └── DeviceMemoryError             the device has not enough memory for a batch
 ├── InputError               exit 5   the study or image is refused
 │   ├── GeometryError                 spacing, direction, slices or shapes are not a geometry
 │   └── ImageReadError                the file is not readable as an image
@@ -65,6 +66,10 @@ class BackendError(ScansideError, RuntimeError):
 
 class ProviderMismatchError(BackendError):
     """The provider obtained differs from the one asked for; nothing falls back in silence."""
+
+
+class DeviceMemoryError(BackendError):
+    """The device has not enough memory for this batch; a smaller one may fit."""
 
 
 class InputError(ScansideError, ValueError):

@@ -1,6 +1,7 @@
 """How a segmentation is to be computed. The defaults are exact; everything else is named in the report."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from scanside.runtime.backends.table import DEVICES, PRECISIONS
 from scanside.runtime.errors import UsageError
@@ -12,12 +13,14 @@ class Options:
 
     Attributes:
         device: A backend's name, or `auto` for the fastest that passes the golden cases on this machine.
-        precision: `fp32` (exact), `mixed` or `bf16` (approximations).
+        precision: `fp32` (exact), `mixed`, `bf16` or `int8` (approximations).
         mirroring: Average over mirror variants where the training allows it, as nnU-Net does.
         step_size: Tile step as a part of the tile; 0.5 is nnU-Net's.
         folds: Names of the folds to average, or None for all in the bundle.
         role: Which segmenter, where a bundle holds several.
         threads: Threads of the network; None for one a core.
+        on_rejection: What happens when the golden cases reject a device: `fail`, or `next` in the order of `auto`.
+            None is `next` for `auto` and `fail` for a device asked for by name.
     """
 
     device: str = "auto"
@@ -27,6 +30,7 @@ class Options:
     folds: tuple[str, ...] | None = None
     role: str | None = None
     threads: int | None = None
+    on_rejection: Literal["fail", "next"] | None = None
 
     def __post_init__(self) -> None:
         if self.device != "auto" and self.device not in DEVICES:
@@ -35,6 +39,8 @@ class Options:
             raise UsageError(
                 f"There is no precision '{self.precision}'; choose one of {', '.join(PRECISIONS)}."
             )
+        if self.on_rejection not in (None, "fail", "next"):
+            raise UsageError(f"There is no --on-rejection '{self.on_rejection}'; choose fail or next.")
         if not 0 < self.step_size <= 1:
             raise UsageError(f"--step-size must be above 0 and at most 1, not {self.step_size:g}.")
         if self.threads is not None and self.threads < 1:

@@ -67,12 +67,17 @@ class _Stage:
 
 @dataclass(frozen=True)
 class Obtained:
-    """The device asked for, the one obtained, and why."""
+    """The device asked for, the one obtained, and why.
+
+    Attributes:
+        engines: sha256 of the compiled engines that passed the golden cases; None while they are being tried.
+    """
 
     asked: str
     obtained: str
     why: str
     precision: str
+    engines: frozenset[str] | None = None
 
 
 class Segmenter:
@@ -94,9 +99,19 @@ class Segmenter:
         try:
             for role in bundle.manifest.chain(self.role):
                 self._stages.append(_open_stage(bundle, role, options, device.obtained))
+            if device.engines is not None and not self.engines <= device.engines:
+                raise BackendError(
+                    f"An engine of {device.obtained} changed after the golden cases had passed; run again."
+                )
         except BaseException:
             self.close()
             raise
+
+    @property
+    def engines(self) -> frozenset[str]:
+        """sha256 of the compiled engines that run, where the device compiles."""
+        specs = [session.spec for stage in self._stages for session in stage.sessions]
+        return frozenset(spec.engine for spec in specs if spec.engine)
 
     @property
     def plan(self) -> Plan:

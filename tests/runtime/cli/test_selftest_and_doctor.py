@@ -7,6 +7,7 @@ import pytest
 
 from scanside.runtime import choose
 from scanside.runtime.backends import openvino, ort
+from scanside.runtime.backends.table import DEVICES
 from scanside.runtime.errors import BackendError
 from tests.runtime.cli.conftest import Command
 from tests.support.sentences import assert_one_sentence
@@ -85,7 +86,7 @@ def test_doctor_names_what_is_missing_and_how_to_get_it(
     assert done.code == 0
     document = done.json
     jsonschema.validate(document, schema("doctor"))
-    assert [backend["name"] for backend in document["backends"]] == ["openvino", "cpu"]
+    assert [backend["name"] for backend in document["backends"]] == list(DEVICES)
     assert all({"available", "reason", "fix"} <= set(backend) for backend in document["backends"])
     for module in (openvino, ort):
         monkeypatch.setattr(module, "missing", lambda: ("it is not installed", "pip install 'scanside[cpu]'"))

@@ -20,13 +20,17 @@ class SessionSpec:
         input_shape: (C, *patch), without the batch axis.
         heads: Output channels K.
         device: The backend obtained, verified after opening.
-        precision: The precision obtained: `fp32`, `mixed` or `bf16`.
+        precision: The precision obtained: `fp32`, `mixed`, `bf16` or `int8`.
+        batch: How many tiles one run takes to advantage; more are run in parts.
+        engine: sha256 of the compiled engine that runs, where there is one.
     """
 
     input_shape: tuple[int, ...]
     heads: int
     device: str
     precision: str
+    batch: int = 1
+    engine: str | None = None
 
 
 class Session(Protocol):
@@ -45,6 +49,7 @@ class Session(Protocol):
 
         Raises:
             BackendError: If the shape is wrong or the backend fails.
+            DeviceMemoryError: If the device has not enough memory for so many tiles at once.
         """
         ...
 

@@ -62,7 +62,8 @@ def build(
     Args:
         network: ONNX, every axis fixed but the first of its inputs.
         flavour: `tensorrt` or `tensorrt-rtx`.
-        batch: Largest size of the first axis; the plan takes 1 to `batch` and is tuned for `batch`.
+        batch: Largest size of the first axis; the plan takes 1 to `batch` and is tuned for 1, which a 3-D patch
+            fills a GPU with, and which needs the least memory to tune.
         capability: Compute capability to build for, such as `8.9` (TensorRT-RTX); None for the GPU that is here.
         workspace: Bytes of scratch memory.
         progress: Told the part that is done, 0 to 1, never falling.
@@ -125,7 +126,7 @@ def _profile(builder: Any, config: Any, definition: Any, batch: int) -> None:
             raise BackendError(f"The network's input '{tensor.name}' has no fixed shape; re-export it.")
         if first == -1:
             free = True
-            profile.set_shape(tensor.name, (1, *rest), (batch, *rest), (batch, *rest))
+            profile.set_shape(tensor.name, (1, *rest), (1, *rest), (batch, *rest))
     if free and config.add_optimization_profile(profile) < 0:
         raise BackendError(f"The library refuses a batch of 1 to {batch}; re-export the network.")
 
@@ -194,3 +195,12 @@ def _monitor(lib: Any, progress: Callable[[float], None]) -> Any:
                 progress(part)
 
     return Monitor()
+
+
+def deserialise(plan: bytes, flavour: str) -> Any:
+    """The engine of a plan of this very machine, or None where the library does not take it.
+
+    Only for plans out of `engines.obtain`: a plan is native code.
+    """
+    lib = library(flavour)
+    return lib.Runtime(_log(flavour)).deserialize_cuda_engine(plan)

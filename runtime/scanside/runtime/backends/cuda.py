@@ -1,0 +1,185 @@
+"""ONNX Runtime on an NVIDIA GPU: the same networks as on the CPU, without building anything. Never yet run on a GPU."""
+
+import importlib.util
+import platform
+from importlib.metadata import PackageNotFoundError, distribution
+from importlib.metadata import version as installed
+from typing import Any
+
+import numpy as np
+
+from scanside.runtime.backends import gpu
+from scanside.runtime.backends.session import Closing, Float, Session, SessionSpec
+from scanside.runtime.backends.table import FilePrecision
+from scanside.runtime.errors import BackendError, DeviceMemoryError, ProviderMismatchError
+
+NAME = "cuda"
+TITLE = "ONNX Runtime, NVIDIA GPU"
+FILES: dict[str, FilePrecision] = {"fp32": "fp32", "mixed": "mixed"}
+PROVIDER = "CUDAExecutionProvider"
+SETTINGS = {
+    "device_id": "0",
+    "cudnn_conv_algo_search": "EXHAUSTIVE",  # one shape, thousands of runs: trying every algorithm pays
+    "cudnn_conv_use_max_workspace": "1",
+    "arena_extend_strategy": "kSameAsRequested",
+    "use_tf32": "0",  # on by default: ten bits of mantissa are not float32
+}
+_INSTALL = "pip uninstall onnxruntime onnxruntime-gpu; pip install 'scanside[gpu]'"
+_WHEELS = {
+    "x86_64": ("7.5", "8.0", "8.6", "8.9", "9.0", "12.0"),
+    "aarch64": ("8.9", "9.0", "12.0", "12.1"),
+}
+"""GPUs that the wheels of onnxruntime-gpu 1.31 hold code for, read off the wheels: there is no PTX for others."""
+_OUT_OF_MEMORY = ("out of memory", "failed to allocate memory", "alloc_failed", "cudaerrormemoryallocation")
+
+
+def missing() -> tuple[str, str] | None:
+    """Everything that is missing, driver and GPU first, and how to get each."""
+    found = [problem for problem in (gpu.missing(), _package(), _cudnn()) if problem]
+    if found:
+        return "; ".join(reason for reason, _ in found), "; ".join(fix for _, fix in found)
+    return _foreign_gpu()
+
+
+def version() -> str:
+    """Version of ONNX Runtime and the GPU it runs on."""
+    return f"onnxruntime-gpu {installed('onnxruntime-gpu')} on {gpu.gpu()}"
+
+
+def open_session(model: bytes, precision: str, threads: int | None = None) -> Session:
+    """Open an ONNX model with every node on the GPU.
+
+    Args:
+        model: The ONNX file's bytes, already verified.
+        precision: `fp32` or `mixed`; for `mixed` the model itself holds the float16 parts.
+        threads: Not used: the network runs on the GPU.
+    """
+    import onnxruntime as ort
+
+    ort.preload_dlls()
+    session = create(ort, model, [(PROVIDER, SETTINGS)])
+    if session.get_providers()[0] != PROVIDER:
+        raise ProviderMismatchError(
+            f"Asked ONNX Runtime for {PROVIDER}, obtained {', '.join(session.get_providers())}: one of its CUDA "
+            "libraries did not load; see `scanside doctor`."
+        )
+    shape = tuple(session.get_inputs()[0].shape[1:])
+    return BoundSession(ort, session, NAME, precision, gpu.first_batch(shape, gpu.gpu().memory))
+
+
+def create(ort: Any, model: bytes, providers: list[Any]) -> Any:
+    """An InferenceSession that fails where a node would fall back to the CPU.
+
+    Raises:
+        BackendError: If it does not open.
+    """
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    if providers != ["CPUExecutionProvider"]:
+        options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+    try:
+        return ort.InferenceSession(model, options, providers=providers)
+    except Exception as error:
+        raise _error("cannot load the network", error) from error
+
+
+class BoundSession(Closing):
+    """A network in ONNX Runtime whose input and output stay in memory of the device, allocated once a batch size."""
+
+    def __init__(
+        self, ort: Any, session: Any, device: str, precision: str, batch: int, memory: str = "cuda"
+    ) -> None:
+        """Wrap an InferenceSession.
+
+        Args:
+            memory: Where input and output are kept: ONNX Runtime's name of the device.
+        """
+        self._ort, self._session, self._memory = ort, session, memory
+        source, target = session.get_inputs()[0], session.get_outputs()[0]
+        self._input, self._output = source.name, target.name
+        self.spec = SessionSpec(tuple(source.shape[1:]), int(target.shape[1]), device, precision, batch)
+        self._size = 0
+        self._bound: Any = None
+        self._source: Any = None
+        self._target: Any = None
+
+    def run(self, tiles: Float) -> Float:
+        """See `Session.run`."""
+        if self._session is None:
+            raise BackendError("The session is closed; open the bundle again.")
+        self.check(tiles)
+        try:
+            if len(tiles) != self._size:
+                self._bind(len(tiles))
+            self._source.update_inplace(np.ascontiguousarray(tiles))
+            self._session.run_with_iobinding(self._bound)
+            return np.array(self._target.numpy())  # a copy: on a CPU the buffer itself would be returned
+        except Exception as error:
+            self._release()
+            raise _error(f"failed while running {len(tiles)} tile(s)", error) from error
+
+    def close(self) -> None:
+        """Free the network and its buffers."""
+        self._release()
+        self._session = None
+
+    def _bind(self, batch: int) -> None:
+        self._release()
+        heads, patch = self.spec.heads, self.spec.input_shape[1:]
+        new = self._ort.OrtValue.ortvalue_from_shape_and_type
+        self._source = new([batch, *self.spec.input_shape], np.float32, self._memory, 0)
+        self._target = new([batch, heads, *patch], np.float32, self._memory, 0)
+        self._bound = self._session.io_binding()
+        self._bound.bind_ortvalue_input(self._input, self._source)
+        self._bound.bind_ortvalue_output(self._output, self._target)
+        self._size = batch
+
+    def _release(self) -> None:
+        self._size, self._bound, self._source, self._target = 0, None, None, None
+
+
+def _error(what: str, error: Exception) -> BackendError:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    words = lines[0][:300].rstrip(". ")
+    if any(sign in str(error).lower() for sign in _OUT_OF_MEMORY):
+        return DeviceMemoryError(f"ONNX Runtime is out of device memory: it {what} ({words}).")
+    return BackendError(f"ONNX Runtime {what} ({words}); see `scanside doctor`.")
+
+
+def _package() -> tuple[str, str] | None:
+    if importlib.util.find_spec("onnxruntime") is None:
+        return "onnxruntime-gpu is not installed", "pip install 'scanside[gpu]'"
+    if not _has("onnxruntime-gpu"):
+        return "onnxruntime-gpu is not installed, only onnxruntime for CPUs, which it replaces", _INSTALL
+    if _has("onnxruntime"):
+        return "onnxruntime and onnxruntime-gpu are both installed and overwrite each other's files", _INSTALL
+    return None
+
+
+def _cudnn() -> tuple[str, str] | None:
+    if importlib.util.find_spec("nvidia") and importlib.util.find_spec("nvidia.cudnn"):
+        return None
+    import ctypes.util
+
+    if ctypes.util.find_library("cudnn"):
+        return None
+    return "cuDNN 9 is not installed", "pip install nvidia-cudnn-cu13 (Jetson: apt install libcudnn9-cuda-13)"
+
+
+def _foreign_gpu() -> tuple[str, str] | None:
+    here, able = gpu.gpu(), _WHEELS.get(platform.machine(), ())
+    from_registry = "manylinux" in (distribution("onnxruntime-gpu").read_text("WHEEL") or "")
+    if here.capability in able or not from_registry:  # a build of somebody's own holds what it holds
+        return None
+    return (
+        f"the wheel of onnxruntime-gpu for {platform.machine()} holds no code for {here.name} (compute capability "
+        f"{here.capability}; it holds {', '.join(able) or 'none'})",
+        "use --device tensorrt (on a Jetson JetPack brings it), or build onnxruntime for this GPU",
+    )
+
+
+def _has(package: str) -> bool:
+    try:
+        return bool(installed(package))
+    except PackageNotFoundError:
+        return False

@@ -1,0 +1,249 @@
+"""Engines that this machine built for itself, kept in a folder that only its user can write.
+
+A TensorRT plan is native code: reading one from anywhere else is running a stranger's program. So none is ever taken
+from a bundle, a copy or another machine. Beside each plan lies a sidecar with the plan's sha256 and every fact that it
+depends on; both are compared before the library sees one byte, and what does not agree is built anew and said.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import platform
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from scanside.runtime.errors import BackendError
+
+SCHEMA = "scanside.engine/1"
+ENDINGS = (".plan", ".engine", ".trt")
+"""Files of compiled engines; a bundle that holds one is refused."""
+_say: ContextVar[Callable[[str], None]] = ContextVar(
+    "say", default=logging.getLogger("scanside.engines").warning
+)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """All that an engine depends on. Where one differs, it is another engine.
+
+    Attributes:
+        network: sha256 of the ONNX file.
+        library: Flavour and version, such as `tensorrt-rtx 1.7.1.116`.
+        memory: Of the GPU, bytes.
+        driver, cuda: Version of the driver, and the newest CUDA it runs.
+        profile: Batch range and workspace.
+    """
+
+    network: str
+    library: str
+    gpu: str
+    capability: str
+    memory: int
+    driver: str
+    cuda: str
+    precision: str
+    profile: str
+    system: str = field(default_factory=lambda: f"{platform.system()} {platform.machine()}")
+
+    @property
+    def key(self) -> str:
+        """Name of the sidecar in the cache."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A plan that may be deserialised here.
+
+    Attributes:
+        sha256: Of the plan: what golden results are remembered by.
+    """
+
+    plan: bytes
+    sha256: str
+
+
+@contextmanager
+def announcing(say: Callable[[str], None]) -> Iterator[None]:
+    """Inside the block, `say` is told what happens to engines; elsewhere the logger `scanside.engines` is."""
+    token = _say.set(say)
+    try:
+        yield
+    finally:
+        _say.reset(token)
+
+
+def announce(sentence: str) -> None:
+    """Say what happens to an engine."""
+    _say.get()(sentence)
+
+
+def folder() -> Path:
+    """The cache, made where it does not exist.
+
+    Raises:
+        BackendError: If others own it or can write to it.
+    """
+    from platformdirs import user_cache_path
+
+    path = user_cache_path("scanside") / "engines"
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        status = path.lstat()
+    except OSError as error:
+        raise BackendError(
+            f"The engine cache {path} cannot be made ({error.strerror}); give this user a home to write to."
+        ) from error
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
+        raise BackendError(
+            f"The engine cache {path} does not belong to this user, so its engines could be anybody's code; remove it."
+        )
+    if status.st_mode & 0o077:
+        raise BackendError(
+            f"The engine cache {path} is open to other users, so its engines could be anybody's code; "
+            "remove it, it is made again with mode 0700."
+        )
+    return path
+
+
+def obtain(facts: Facts, build: Callable[[], bytes]) -> Engine:
+    """The engine of these facts: from the cache where it is there and untouched, else built and kept.
+
+    Raises:
+        BackendError: If the cache is open to others, or the build fails.
+    """
+    cache = folder()
+    try:
+        return _load(facts, cache)
+    except FileNotFoundError:
+        announce(
+            f"Building a {facts.library} engine for {facts.gpu} in {facts.precision}{_what_changed(facts, cache)}"
+        )
+    except ValueError as why:
+        announce(f"The kept {facts.library} engine is refused: {why}; building it anew")
+    plan = build()
+    engine = Engine(plan, hashlib.sha256(plan).hexdigest())
+    try:
+        _store(engine, facts, cache)
+    except OSError as error:
+        announce(f"The engine cannot be kept in {cache} ({error.strerror}); the next start builds it again")
+    return engine
+
+
+def kept(facts: Facts) -> str | None:
+    """sha256 of the engine that `obtain` would take from the cache, or None where it would build."""
+    try:
+        return _load(facts, folder()).sha256
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def discard(facts: Facts) -> None:
+    """Forget an engine that the library does not take."""
+    sidecar = folder() / f"{facts.key}.json"
+    sidecar.unlink(missing_ok=True)
+
+
+def _load(facts: Facts, cache: Path) -> Engine:
+    """Read and compare.
+
+    Raises:
+        FileNotFoundError: If there is none.
+        ValueError: Saying what does not agree.
+    """
+    try:
+        sidecar: Any = json.loads(_read(cache / f"{facts.key}.json"))
+        recorded, digest, size = sidecar["facts"], sidecar["plan"]["sha256"], sidecar["plan"]["bytes"]
+        schema = sidecar["schema"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError("its sidecar is damaged") from error
+    if schema != SCHEMA:
+        raise ValueError(f"its sidecar is of another version ({schema})")
+    differing = _differing(recorded, facts)
+    if differing:
+        raise ValueError(f"it was built for other facts ({differing})")
+    try:
+        plan = _read(cache / _plan_name(digest))
+    except FileNotFoundError as error:
+        raise ValueError("its plan is gone") from error
+    if len(plan) != size:
+        raise ValueError(f"its plan is truncated ({len(plan)} of {size} bytes)")
+    if hashlib.sha256(plan).hexdigest() != digest:
+        raise ValueError("its plan was changed (its sha256 differs)")
+    return Engine(plan, digest)
+
+
+def _read(path: Path) -> bytes:
+    """Bytes of a file of this user that is no link.
+
+    Raises:
+        FileNotFoundError: If there is none.
+        ValueError: If it is a link, or another user's, or others can write to it.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise ValueError(f"{path.name} cannot be read ({error.strerror})") from error
+    with os.fdopen(descriptor, "rb") as stream:
+        status = os.fstat(descriptor)
+        if status.st_uid != os.getuid() or status.st_mode & 0o022:
+            raise ValueError(f"{path.name} belongs to, or can be written by, another user")
+        return stream.read()
+
+
+def _store(engine: Engine, facts: Facts, cache: Path) -> None:
+    """The plan under its own hash, then the sidecar that names it: whole or not at all, whoever else is building."""
+    sidecar = {
+        "schema": SCHEMA,
+        "facts": asdict(facts),
+        "plan": {"sha256": engine.sha256, "bytes": len(engine.plan)},
+    }
+    for name, data in (
+        (_plan_name(engine.sha256), engine.plan),
+        (f"{facts.key}.json", json.dumps(sidecar, indent=1).encode()),
+    ):
+        temporary = cache / f".{name}.{os.getpid()}"
+        temporary.unlink(missing_ok=True)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(descriptor)
+        temporary.replace(cache / name)
+
+
+def _plan_name(digest: object) -> str:
+    if not isinstance(digest, str) or len(digest) != 64 or not digest.isalnum():
+        raise ValueError("its sidecar is damaged")
+    return f"{digest}.plan"
+
+
+def _differing(recorded: object, facts: Facts) -> str:
+    if not isinstance(recorded, dict):
+        return "none recorded"
+    return ", ".join(
+        f"{name} {recorded.get(name)} there, {value} here"
+        for name, value in asdict(facts).items()
+        if recorded.get(name) != value
+    )
+
+
+def _what_changed(facts: Facts, cache: Path) -> str:
+    """Why the engine that was used until now is not, in words; empty for a first one."""
+    for sidecar in sorted(cache.glob("*.json"), key=lambda path: path.stat().st_mtime, reverse=True):
+        try:
+            recorded = json.loads(_read(sidecar))["facts"]
+            same = recorded["network"] == facts.network and recorded["precision"] == facts.precision
+            if same and recorded["library"].split()[0] == facts.library.split()[0]:
+                return f" (the one kept here was built for other facts: {_differing(recorded, facts)})"
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            continue
+    return ""

@@ -1,0 +1,130 @@
+"""The NVIDIA GPU of this machine, asked of the driver itself: no package is needed to know what is there."""
+
+import ctypes
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from scanside.runtime.errors import BackendError
+
+DRIVER = "libcuda.so.1"
+_MAJOR, _MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, _MINOR
+_BYTES_A_VOXEL = 1250
+"""What a U-Net of nnU-Net's default widths keeps at once, bytes a voxel of the patch in float32: 2.5 GB for 128³,
+measured with ONNX Runtime on a CPU. An upper estimate for a GPU, where it only chooses the first batch to try."""
+LARGEST_BATCH = 8
+"""The mirror variants of one three-dimensional tile."""
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """The first GPU.
+
+    Attributes:
+        capability: Compute capability, such as `8.9`.
+        memory: Bytes.
+        driver: Version of the driver, or of L4T on a Jetson.
+        cuda: Newest CUDA that the driver runs, such as `13.0`.
+    """
+
+    name: str
+    capability: str
+    memory: int
+    driver: str
+    cuda: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.name} (compute capability {self.capability}, {self.memory / 2**30:.1f} GiB, "
+            f"driver {self.driver}, CUDA {self.cuda})"
+        )
+
+
+def missing() -> tuple[str, str] | None:
+    """Why there is no GPU to use and how to mend it, or None."""
+    found = _find()
+    return None if isinstance(found, Gpu) else found
+
+
+def gpu() -> Gpu:
+    """The first GPU.
+
+    Raises:
+        BackendError: If there is none.
+    """
+    found = _find()
+    if isinstance(found, Gpu):
+        return found
+    raise BackendError(f"There is no GPU to use: {found[0]}; {found[1]}.")
+
+
+def first_batch(input_shape: tuple[int, ...], memory: int) -> int:
+    """How many tiles to try at once: as many as half of the memory is sure to hold, at most `LARGEST_BATCH`.
+
+    Args:
+        input_shape: (C, *patch).
+        memory: Of the GPU, bytes.
+    """
+    voxels = 1
+    for size in input_shape[1:]:
+        voxels *= size
+    return max(1, min(LARGEST_BATCH, memory // 2 // (voxels * _BYTES_A_VOXEL)))
+
+
+@cache
+def _find() -> Gpu | tuple[str, str]:
+    return examine(DRIVER)
+
+
+def examine(driver: str) -> Gpu | tuple[str, str]:
+    """Ask a driver library for its first GPU; what is missing and how to mend it where there is none."""
+    try:
+        cuda = ctypes.CDLL(driver)
+    except OSError:
+        return (
+            f"the NVIDIA driver is not installed ({DRIVER} is not found)",
+            "install the NVIDIA driver (Ubuntu: apt install nvidia-driver-580-open; Jetson: it is part of JetPack; "
+            "a container needs --gpus all or --runtime nvidia)",
+        )
+    code = cuda.cuInit(0)
+    count = ctypes.c_int()
+    if code == 0:
+        code = cuda.cuDeviceGetCount(ctypes.byref(count))
+    if code or not count.value:
+        return (
+            f"the NVIDIA driver finds no GPU (CUDA error {code})",
+            "see what `nvidia-smi` says; a container needs --gpus all or --runtime nvidia",
+        )
+    device, name, version = ctypes.c_int(), ctypes.create_string_buffer(256), ctypes.c_int()
+    memory, major, minor = ctypes.c_size_t(), ctypes.c_int(), ctypes.c_int()
+    calls = (
+        cuda.cuDeviceGet(ctypes.byref(device), 0),
+        cuda.cuDeviceGetName(name, len(name), device),
+        cuda.cuDeviceTotalMem_v2(ctypes.byref(memory), device),
+        cuda.cuDeviceGetAttribute(ctypes.byref(major), _MAJOR, device),
+        cuda.cuDeviceGetAttribute(ctypes.byref(minor), _MINOR, device),
+        cuda.cuDriverGetVersion(ctypes.byref(version)),
+    )
+    if any(calls):
+        return f"the NVIDIA driver does not describe its GPU (CUDA error {max(calls)})", "reboot the machine"
+    return Gpu(
+        name.value.decode(errors="replace"),
+        f"{major.value}.{minor.value}",
+        memory.value,
+        _driver_version(),
+        f"{version.value // 1000}.{version.value % 1000 // 10}",
+    )
+
+
+def _driver_version() -> str:
+    """From the kernel module; a Jetson tells its L4T release instead."""
+    for file, marker in (("/proc/driver/nvidia/version", "Module"), ("/etc/nv_tegra_release", "REVISION:")):
+        try:
+            words = Path(file).read_text().split()
+        except OSError:
+            continue
+        if file.endswith("tegra_release"):
+            return f"L4T {' '.join(words[1:5]).rstrip(',')}"
+        after = words[words.index(marker) :] if marker in words else words
+        return next((word for word in after if word[0].isdigit() and "." in word), "unknown")
+    return "unknown"

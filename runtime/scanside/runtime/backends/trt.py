@@ -1,0 +1,120 @@
+"""The devices `tensorrt` (Jetson, servers) and `tensorrt-rtx` (RTX workstations): engines built and kept here."""
+
+import hashlib
+import importlib.util
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from scanside.runtime.backends import engines, gpu, trt_build
+from scanside.runtime.backends.session import Session
+from scanside.runtime.backends.table import FilePrecision
+from scanside.runtime.errors import BackendError
+
+_PRECISIONS: dict[str, FilePrecision] = {"fp32": "fp32", "mixed": "mixed", "bf16": "bf16", "int8": "int8"}
+
+
+@dataclass
+class TensorRt:
+    """One flavour of TensorRT as a backend; see `table.Backend`.
+
+    Attributes:
+        install: How a person gets the library.
+    """
+
+    NAME: str
+    TITLE: str
+    install: str
+    FILES: Mapping[str, FilePrecision]
+
+    def missing(self) -> tuple[str, str] | None:
+        """Everything that is missing, driver and GPU first, and how to get each."""
+        found = [problem for problem in (gpu.missing(), self._library(), _cuda_python()) if problem]
+        if found:
+            return "; ".join(reason for reason, _ in found), "; ".join(fix for _, fix in found)
+        return self._foreign_gpu()
+
+    def version(self) -> str:
+        """Flavour, version and the GPU it runs on."""
+        return f"{self.library()} on {gpu.gpu()}"
+
+    def library(self) -> str:
+        """Flavour and version."""
+        return f"{self.NAME} {trt_build.library(self.NAME).__version__}"
+
+    def open_session(self, model: bytes, precision: str, threads: int | None = None) -> Session:
+        """Open a network, building its engine where none of this machine is kept.
+
+        Args:
+            threads: Not used: the network runs on the GPU.
+        """
+        import cuda.bindings.runtime as cuda
+
+        from scanside.runtime.backends.trt_session import TensorRtSession
+
+        facts = self.facts(hashlib.sha256(model).hexdigest(), precision)
+        for _ in range(2):
+            engine = engines.obtain(facts, lambda: self._build(model))
+            ready = trt_build.deserialise(engine.plan, self.NAME)
+            if ready is not None:
+                return TensorRtSession(
+                    trt_build.library(self.NAME), ready, self.NAME, precision, engine.sha256, cuda
+                )
+            engines.announce(f"{self.NAME} does not take the kept engine; building it anew")
+            engines.discard(facts)
+        raise BackendError(f"{self.NAME} does not take the engine it has just built; run `scanside doctor`.")
+
+    def kept(self, network: str, precision: str) -> str | None:
+        """sha256 of the engine that is kept here for a network (its ONNX file's sha256), or None."""
+        return engines.kept(self.facts(network, precision))
+
+    def facts(self, network: str, precision: str) -> engines.Facts:
+        """What an engine of a network (its ONNX file's sha256) depends on here."""
+        here = gpu.gpu()
+        return engines.Facts(
+            network=network,
+            library=self.library(),
+            gpu=here.name,
+            capability=here.capability,
+            memory=here.memory,
+            driver=here.driver,
+            cuda=here.cuda,
+            precision=precision,
+            profile=f"batch 1 to {gpu.LARGEST_BATCH}, workspace {trt_build.WORKSPACE}",
+        )
+
+    def _build(self, model: bytes) -> bytes:
+        target = gpu.gpu().capability if trt_build.capabilities(self.NAME) else None
+        cache = engines.folder() / f"{self.NAME}.timing"
+        return trt_build.build(
+            model, self.NAME, batch=gpu.LARGEST_BATCH, capability=target, timing_cache=cache
+        )
+
+    def _library(self) -> tuple[str, str] | None:
+        if trt_build.installed(self.NAME):
+            return None
+        return f"{self.NAME} is not installed", self.install
+
+    def _foreign_gpu(self) -> tuple[str, str] | None:
+        able, here = trt_build.capabilities(self.NAME), gpu.gpu()
+        if not able or here.capability in able:
+            return None
+        return (
+            f"{self.NAME} does not target {here.name} (compute capability {here.capability}; "
+            f"it targets {', '.join(able)})",
+            "use --device tensorrt on a Jetson or a data-centre GPU",
+        )
+
+
+def _cuda_python() -> tuple[str, str] | None:
+    if importlib.util.find_spec("cuda") and importlib.util.find_spec("cuda.bindings"):
+        return None
+    return "cuda-python is not installed", "pip install cuda-bindings (of the CUDA version of the driver)"
+
+
+RTX = TensorRt("tensorrt-rtx", "TensorRT-RTX, NVIDIA GPU", "pip install 'scanside[rtx]'", _PRECISIONS)
+FULL = TensorRt(
+    "tensorrt",
+    "TensorRT, NVIDIA GPU",
+    "Jetson: apt install python3-libnvinfer (JetPack); else pip install tensorrt (from pypi.nvidia.com)",
+    _PRECISIONS,
+)

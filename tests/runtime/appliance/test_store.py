@@ -181,6 +181,13 @@ def test_a_stage_that_takes_too_long_shows(db: Database) -> None:
     assert (case.stage, case.done, case.total) == ("t2w: network", 3, 8)
 
 
+def test_a_worker_that_hangs_before_its_first_stage_shows(db: Database) -> None:
+    queued(db)
+    job = jobs.claim(db, "w1", 1001, seconds=60)
+    assert job is not None and jobs.overdue(db, 1060.0) == []
+    assert [(late.job, stage) for late, stage in jobs.overdue(db, 1062.0)] == [(job.job, "start")]
+
+
 def test_jobs_of_a_dead_worker_are_found(db: Database) -> None:
     queued(db)
     job = claimed(db)
@@ -197,6 +204,26 @@ def test_results_wait_for_a_person(db: Database) -> None:
     assert len(outbox.due(db, "PACS")) == 1
     (case,) = worklist.cases(db)
     assert (case.verdict, case.verdict_by) == ("accepted", "user ann")
+
+
+def test_who_judges_has_seen_the_result_that_is_there(db: Database) -> None:
+    """More images come while a person looks at a result: what they say of it is not said of the next one."""
+    queued(db)
+    job = claimed(db).job
+    jobs.succeed(db, job, outcome("PACS"), hold=True, now=1002)
+    (seen,) = worklist.cases(db)
+    assert add(db, instance(2), association="a2", now=1003) is Added.NEW
+    intake.close_association(db, "a2", 1003)
+    intake.complete_studies(db, quiet_seconds=30, series=None, now=2000)
+    jobs.succeed(db, claimed(db, 2001).job, outcome("PACS", uid="7.2"), hold=True, now=2002)
+    for action in (Action.ACCEPT, Action.REJECT):
+        with pytest.raises(NotAllowedError, match="no longer has the result"):
+            jobs.act(db, job, action, "user ann", "seen", finished=seen.finished)
+    with pytest.raises(NotAllowedError, match="no longer has the result"):
+        jobs.mark(db, job, "false lesion", "seen", "user ann", finished=seen.finished)
+    (case,) = worklist.cases(db)
+    assert (case.state, case.verdict) == (State.REVIEW, None)
+    assert jobs.act(db, job, Action.ACCEPT, "user ann", finished=case.finished) is State.SENDING
 
 
 def test_a_rejection_wants_a_reason_and_nothing_is_sent(db: Database) -> None:

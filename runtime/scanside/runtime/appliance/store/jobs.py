@@ -72,9 +72,16 @@ def move(
     return new
 
 
-def claim(database: Database, worker: str, now: float | None = None) -> Job | None:
-    """Take the next job: highest priority first, then the oldest. None when nothing is due, or the queue is paused."""
+def claim(
+    database: Database, worker: str, now: float | None = None, *, seconds: float | None = None
+) -> Job | None:
+    """Take the next job: highest priority first, then the oldest. None when nothing is due, or the queue is paused.
+
+    Args:
+        seconds: That may pass before the worker tells of a stage, so that one that hangs at once is seen; None: any.
+    """
     at = clock(now)
+    deadline = None if seconds is None else at + seconds
     due = f"{_JOB} WHERE state = ? AND not_before <= ? ORDER BY priority DESC, job LIMIT 1"
     if not database.rows(due, (State.QUEUED, at)) or is_paused(database):
         return None
@@ -85,8 +92,8 @@ def claim(database: Database, worker: str, now: float | None = None) -> Job | No
         attempts = int(row["attempts"]) + 1
         move(
             write, row["job"], Action.CLAIM, WORKER, at, {"attempt": attempts},
-            attempts=attempts, worker=worker, started=at, stage=None, done=0, total=0, deadline=None, reason=None,
-            failure=None,
+            attempts=attempts, worker=worker, started=at, stage="start", done=0, total=0, deadline=deadline,
+            reason=None, failure=None,
         )  # fmt: skip
     return _job({**dict(row), "state": State.RUNNING, "attempts": attempts})
 
@@ -231,11 +238,16 @@ def act(
     actor: str,
     reason: str | None = None,
     now: float | None = None,
+    *,
+    finished: float | None = None,
 ) -> State:
     """What a person does to a job. A rejection wants a reason.
 
+    Args:
+        finished: Which result the person has seen (`Case.finished`); None when it is not about a result.
+
     Raises:
-        NotAllowedError: If its state does not allow it.
+        NotAllowedError: If its state does not allow it, or another result has taken the place of that one.
         UsageError: If it is no action of a person, or lacks its reason.
     """
     if action not in BY_PERSON:
@@ -252,6 +264,7 @@ def act(
         if reason:
             columns["reason"] = reason
     with database.transaction() as write:
+        _see_same(write, job, finished)
         state = move(write, job, action, actor, at, detail, **columns)
         if action is Action.SEND_AGAIN:
             _deliver_again(write, job, at)
@@ -273,10 +286,34 @@ def _deliver_again(write: sqlite3.Connection, job: int, at: float) -> None:
     )
 
 
-def mark(database: Database, job: int, verdict: str, reason: str | None, actor: str) -> None:
-    """Keep what a person says of a result that has been sent already, such as `false lesion`."""
+def _see_same(write: sqlite3.Connection, job: int, finished: float | None) -> None:
+    row = write.execute(f"{_JOB} WHERE job = ?", (job,)).fetchone()
+    if finished is not None and row is not None and row["finished"] != finished:
+        raise NotAllowedError(
+            f"Case {row['case_id']} no longer has the result that was looked at; look at what it has now."
+        )
+
+
+def mark(
+    database: Database,
+    job: int,
+    verdict: str,
+    reason: str | None,
+    actor: str,
+    *,
+    finished: float | None = None,
+) -> None:
+    """Keep what a person says of a result that has been sent already, such as `false lesion`.
+
+    Args:
+        finished: As in `act`.
+
+    Raises:
+        NotAllowedError: If it has no result, or another one than that.
+    """
     at = clock(None)
     with database.transaction() as write:
+        _see_same(write, job, finished)
         row = write.execute(f"{_JOB} WHERE job = ?", (job,)).fetchone()
         if row is None or row["status"] is None:
             raise NotAllowedError(f"Job {job} has no result to judge.")

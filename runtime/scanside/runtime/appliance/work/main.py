@@ -6,7 +6,6 @@ import os
 import shutil
 import socket
 import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TypeVar
@@ -86,16 +85,13 @@ class Worker:
     def step(self) -> bool:
         """Take the next job and compute it. Returns whether there was one."""
         try:
-            job = jobs.claim(self._database, self._name)
+            job = jobs.claim(self._database, self._name, seconds=self._config.work.stage_seconds)
         except OutputError as error:
             log.error("%s", error)
             self._stop.wait(_FULL_SECONDS)
             return False
         if job is None:
             return False
-        with suppress(OutputError):  # from now on the supervisor sees when it hangs, whatever it does next
-            deadline = time.time() + self._config.work.stage_seconds
-            jobs.progress(self._database, job.job, "start", 0, 0, deadline)
         log.info("computing, try %d", job.attempts, extra=_about(job))
         begun = begin(self._config, self._database, job)
         outcome: Outcome | Fault | None = None

@@ -39,8 +39,6 @@ class Options:
             raise UsageError(
                 f"There is no precision '{self.precision}'; choose one of {', '.join(PRECISIONS)}."
             )
-        if self.on_rejection not in (None, "fail", "next"):
-            raise UsageError(f"There is no --on-rejection '{self.on_rejection}'; choose fail or next.")
         if not 0 < self.step_size <= 1:
             raise UsageError(f"--step-size must be above 0 and at most 1, not {self.step_size:g}.")
         if self.threads is not None and self.threads < 1:

@@ -175,7 +175,7 @@ class Receive(Record):
 
 
 class Work(Record):
-    """How a study is computed. The first six are those of `scanside run`.
+    """How a study is computed. The first seven are those of `scanside run`.
 
     Attributes:
         stage_seconds: A stage that takes longer is stopped, and the study tried again.
@@ -189,6 +189,7 @@ class Work(Record):
     step_size: Annotated[float, Field(gt=0, le=1)] = 0.5
     folds: tuple[str, ...] | None = None
     threads: Annotated[int, Field(ge=1)] | None = None
+    on_rejection: Literal["fail", "next"] | None = None
     stage_seconds: Seconds = 900
     tries: Annotated[int, Field(ge=1)] = 3
     backoff_seconds: Annotated[float, Field(ge=0)] = 20
@@ -202,6 +203,7 @@ class Work(Record):
             step_size=self.step_size,
             folds=self.folds,
             threads=self.threads,
+            on_rejection=self.on_rejection,
         )
 
 

@@ -1,14 +1,27 @@
 """Options that several commands share."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal, cast
 
 import typer
 
+from scanside.runtime.backends.table import DEVICES
 from scanside.runtime.errors import UsageError
 
-Device = Annotated[str, typer.Option(metavar="NAME", help="auto, openvino or cpu (ONNX Runtime).")]
-Precision = Annotated[str, typer.Option(metavar="NAME", help="fp32 (exact), mixed or bf16 (approximations).")]
+Device = Annotated[
+    str,
+    typer.Option(metavar="NAME", help=f"auto, {', '.join(DEVICES)}; cpu and cuda are ONNX Runtime."),
+]
+Precision = Annotated[
+    str, typer.Option(metavar="NAME", help="fp32 (exact); mixed, bf16 or int8 (approximations).")
+]
+OnRejection = Annotated[
+    str | None,
+    typer.Option(
+        metavar="WHAT",
+        help="If the golden cases reject a device: fail, or next in the order of auto; default next for auto, else fail.",
+    ),
+]
 NoMirroring = Annotated[
     bool, typer.Option("--no-mirroring", help="Skip mirror variants: faster, an approximation.")
 ]
@@ -24,6 +37,17 @@ Threads = Annotated[int | None, typer.Option(metavar="N", help="Threads of the n
 def names(listed: str | None) -> tuple[str, ...] | None:
     """The names of a LIST, or None where the option is not given."""
     return tuple(name.strip() for name in listed.split(",")) if listed is not None else None
+
+
+def rejection(given: str | None) -> Literal["fail", "next"] | None:
+    """The value of `--on-rejection`.
+
+    Raises:
+        UsageError: If it is neither.
+    """
+    if given in (None, "fail", "next"):
+        return cast(Literal["fail", "next"] | None, given)
+    raise UsageError(f"There is no --on-rejection '{given}'; choose fail or next.")
 
 
 ConfigFile = Annotated[

@@ -12,10 +12,12 @@ from scanside.runtime.cli.arguments import (
     Device,
     Folds,
     NoMirroring,
+    OnRejection,
     Precision,
     StepSize,
     Threads,
     names,
+    rejection,
 )
 from scanside.runtime.cli.progress import ProgressBars
 from scanside.runtime.errors import InputError
@@ -52,6 +54,7 @@ def run(
     ] = None,
     device: Device = "auto",
     precision: Precision = "fp32",
+    on_rejection: OnRejection = None,
     no_mirroring: NoMirroring = False,
     step_size: StepSize = 0.5,
     folds: Folds = None,
@@ -81,6 +84,7 @@ def run(
         step_size=step_size,
         folds=names(folds),
         threads=threads,
+        on_rejection=rejection(on_rejection),
     )
     given = {name: path for name, path in (("t2w", t2w), ("dwi", dwi), ("adc", adc)) if path is not None}
     for path in (study, *given.values()):

@@ -13,10 +13,12 @@ from scanside.runtime.cli.arguments import (
     Device,
     Folds,
     NoMirroring,
+    OnRejection,
     Precision,
     StepSize,
     Threads,
     names,
+    rejection,
 )
 from scanside.runtime.cli.progress import ProgressBars
 from scanside.runtime.errors import InputError, OutputError, UsageError
@@ -48,6 +50,7 @@ def segment(
     ],
     device: Device = "auto",
     precision: Precision = "fp32",
+    on_rejection: OnRejection = None,
     no_mirroring: NoMirroring = False,
     step_size: StepSize = 0.5,
     folds: Folds = None,
@@ -85,6 +88,7 @@ def segment(
         folds=names(folds),
         role=role,
         threads=threads,
+        on_rejection=rejection(on_rejection),
     )
     opened = open_bundle(bundle)
     tasks = _tasks(opened, options, inputs, out, ending, save_probabilities)

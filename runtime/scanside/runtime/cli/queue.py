@@ -279,12 +279,17 @@ def watch(
     Example: scanside queue watch
     """
     with open_store(config or context.obj) as here:
-        print(RESEARCH, file=sys.stderr)
-        try:
-            for line in _changes(here, stages=stages):
-                print(line, flush=True)
-        except KeyboardInterrupt:
-            return
+        tell_changes(here, stages=stages)
+
+
+def tell_changes(here: OpenStore, *, stages: bool = False) -> None:
+    """Print a line for every change of a store, until Ctrl-C."""
+    print(RESEARCH, file=sys.stderr)
+    try:
+        for line in _changes(here, stages=stages):
+            print(line, flush=True)
+    except KeyboardInterrupt:
+        return
 
 
 def _changes(here: OpenStore, *, stages: bool) -> Iterator[str]:

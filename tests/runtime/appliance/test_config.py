@@ -19,7 +19,8 @@ from tests.support.sentences import assert_one_sentence
 EXAMPLE = Path(config_module.__file__).with_name("example.toml")
 MINIMAL = '[service]\ndata = "data"\nbundle = "b"\nresearch_use_only = true\n'
 NOT_DEFAULTS = {
-    "receive.complete_series", "work.folds", "work.threads", "destinations.1.authority", "destinations.1.token",
+    "receive.complete_series", "work.folds", "work.on_rejection", "work.threads",
+    "destinations.1.authority", "destinations.1.token",
     "send.ae_title",
 }  # fmt: skip
 """What the example shows of a value other than the default, since the default is nothing."""

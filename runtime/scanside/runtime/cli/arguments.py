@@ -19,7 +19,7 @@ OnRejection = Annotated[
     str | None,
     typer.Option(
         metavar="WHAT",
-        help="If the golden cases reject a device: fail, or next in the order of auto; default next for auto, else fail.",
+        help="If golden cases reject a device: fail, or next in the order of auto; default: next for auto, else fail.",
     ),
 ]
 NoMirroring = Annotated[

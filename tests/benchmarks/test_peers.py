@@ -6,53 +6,129 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from scanside.benchmarks.kinds import file_precisions, parse_kinds
+from scanside.benchmarks.naive_loop import Loop
 from scanside.benchmarks.peers import PeersOptions, run_peers
-from scanside.benchmarks.results import PeersReport, schema
+from scanside.benchmarks.peers_results import PeersReport
+from scanside.benchmarks.peers_table import peers_table
+from scanside.benchmarks.results import schema
 from scanside.benchmarks.source import find_source
 from scanside.benchmarks.staging import stage
 from scanside.benchmarks.warm import Setup
 from scanside.benchmarks.worker import Worker
 from scanside.runtime.bundle import open_bundle
+from scanside.runtime.choose import open_segmenter
 from scanside.runtime.cli.main import run
-from scanside.runtime.errors import BundleError, CaseError, ExitCode, UsageError
+from scanside.runtime.errors import BackendError, BundleError, CaseError, ExitCode, UsageError
+from scanside.runtime.golden import lowest_dice
 from scanside.runtime.images.read import read_image
+from scanside.runtime.options import Options
 from tests.benchmarks.conftest import SHAPE, write_image
+from tests.support.phantoms import volume
+
+BACKENDS = "cpu:fp32,openvino:bf16,onnx-loop"
+PEERS = ["nnunetv2", "cpu:fp32", "openvino:bf16", "onnx-loop"]
 
 
-def test_both_peers_run_cold_and_warm(
+def test_peers_run_cold_warm_and_together(
     model: Path, bundle: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    if not _has_bf16(bundle):
+        pytest.skip("this processor has no bfloat16")
     out, table = tmp_path / "peers.json", tmp_path / "peers.md"
     words = ["bench", "peers", str(model), str(images / "first_0000.nii.gz"), "-o", str(out)]
-    options = ["--bundle", str(bundle), "--repeats", "1", "--warm-ups", "0", "--device", "cpu"]
-    assert run([*words, *options, "--table", str(table)]) == ExitCode.OK
+    options = [
+        "--bundle",
+        str(bundle),
+        "--repeats",
+        "1",
+        "--warm-ups",
+        "0",
+        "--backends",
+        BACKENDS,
+        "--together",
+    ]
+    assert run([*words, *options, "--no-cold", "--table", str(table)]) == ExitCode.OK
     printed = capsys.readouterr()
-    assert "cold command" in printed.out and table.read_text() == printed.out
-    assert "[4/4] warm scanside" in printed.err
+    assert "one command for all cases" in printed.out and table.read_text() == printed.out
+    assert "openvino:bf16 is an approximation" in printed.out and "[8/8] warm onnx-loop" in printed.err
 
     document = json.loads(out.read_text())
     jsonschema.validate(document, schema(PeersReport))
-    assert next(iter(document)) == "schema" and document["device"]["obtained"] == "cpu"
-    assert document["commands"]["nnunetv2"][-1] == "--disable_tta"
-    assert document["commands"]["scanside"][-1] == "--no-mirroring"
+    assert next(iter(document)) == "schema" and list(document["peers"]) == PEERS
+    assert document["peers"]["cpu:fp32"]["device"]["obtained"] == "cpu"
+    assert document["peers"]["openvino:bf16"]["approximation"] == "precision bf16"
+    assert document["peers"]["nnunetv2"]["command"][-1] == "--disable_tta"
+    assert document["peers"]["cpu:fp32"]["command"][-1] == "--no-mirroring"
     (case,) = document["cases"]
     assert case["shape"] == list(SHAPE) and not case["converted"]
-    assert case["network_runs"] == {"nnunetv2": case["tiles"], "scanside": case["tiles"]}
-    assert {name: found["differing"] for name, found in case["labels"].items()} == {"cold": 0, "warm": 0}
-    found = {(metric["mode"], metric["name"]): metric for metric in case["metrics"]}
-    for peer in ("nnunetv2", "scanside"):
-        values = {name: metric["median"][peer] for name, metric in found.items()}
-        assert values["warm", "wall"] == pytest.approx(
-            values["warm", "network"] + values["warm", "outside"], abs=1e-3
-        )
-        assert values["warm", "outside"] > 0 and values["cold", "wall"] > 0
-        assert values["warm", "peak_memory"] > 50 and values["cold", "peak_memory"] > 50
-    assert found["cold", "processes"]["median"]["nnunetv2"] > found["cold", "processes"]["median"]["scanside"]
+    assert case["network_runs"] == dict.fromkeys(PEERS, case["tiles"])
+    for mode in ("together", "warm"):
+        assert case["labels"][mode]["cpu:fp32"]["differing"] == 0
+        # The loop adds in float32 where nnU-Net rounds to float16: voxels at the corners fall the other way.
+        assert min(case["labels"][mode]["onnx-loop"]["dice"].values()) > 0.99
+    warm = {metric["name"]: metric for metric in case["metrics"]}
+    for peer in PEERS:
+        values = {name: metric["median"][peer] for name, metric in warm.items()}
+        assert values["wall"] == pytest.approx(values["network"] + values["outside"], abs=1e-3)
+        assert values["outside"] > 0 and values["peak_memory"] > 50
+    together = {metric["name"]: metric for metric in document["together"]["metrics"]}
+    assert set(together["wall"]["ratio"]) == set(PEERS[1:])
+    assert together["processes"]["median"]["nnunetv2"] > together["processes"]["median"]["cpu:fp32"]
     # The lean runtime's memory is measured without the peer's libraries.
-    assert found["warm", "peak_memory"]["ratio"]["median"] > 1
+    assert together["peak_memory"]["ratio"]["cpu:fp32"]["median"] > 1
 
     assert run([*words, *options]) != ExitCode.OK
     assert "exists already; add --overwrite" in capsys.readouterr().err
+
+
+def test_a_peer_that_needs_too_much_memory_is_ended_and_told(
+    model: Path, bundle: Path, images: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = PeersOptions(bundle=bundle, backends=("cpu",), repeats=2, warm=False, ceiling_mib=250)
+    report = run_peers(model, [images / "first_0000.nii.gz"], options, [])
+    (end,) = report.ended
+    assert (end.peer, end.mode, end.case) == ("nnunetv2", "cold", "first") and end.held_mib > 250
+    (case,) = report.cases
+    assert set(case.metrics[0].samples) == {"cpu:fp32"} and not case.metrics[0].ratio and not case.labels
+    text = peers_table(report)
+    assert "nnunetv2 was ended by memory (cold, first)" in text and "more than the ceiling of 0.2 GiB" in text
+    assert (
+        "Labels are not compared" in text and "nnunetv2, first: nnUNetv2_predict" in capsys.readouterr().err
+    )
+
+
+def test_backends_are_named_once_and_known() -> None:
+    kinds = parse_kinds(["openvino:bf16", "cpu", "onnx-loop"])
+    assert [kind.name for kind in kinds] == ["openvino:bf16", "cpu:fp32", "onnx-loop"]
+    assert [kind.approximation for kind in kinds] == ["precision bf16", None, None]
+    assert file_precisions(kinds) == ("fp32",) and file_precisions(parse_kinds(["cpu:mixed"])) == (
+        "fp32",
+        "mixed",
+    )
+    with pytest.raises(UsageError, match="no backend 'gpu:fp32'; give onnx-loop, or one of auto, "):
+        parse_kinds(["gpu:fp32"])
+    with pytest.raises(UsageError, match="each of them once"):
+        parse_kinds(["cpu", "cpu:fp32"])
+
+
+@pytest.mark.parametrize("mirroring", [False, True])
+def test_the_naive_loop_is_no_straw_man(model: Path, bundle: Path, images: Path, mirroring: bool) -> None:
+    """Its labels are those of the runtime but for ties, on a coarse anisotropic image too."""
+    with open_segmenter(open_bundle(bundle), Options(device="cpu", mirroring=mirroring)) as segmenter:
+        loop = Loop(bundle, ["0"], mirroring=mirroring)
+        for spacing in ((2.5, 1.0, 1.0), (4.0, 0.9, 0.8)):
+            image = volume(SHAPE, spacing, seed=5)
+            expected = segmenter.segment(image).mask
+            assert lowest_dice(loop.segment(image.data, spacing), expected) > 0.99
+
+
+def _has_bf16(bundle: Path) -> bool:
+    try:
+        open_segmenter(open_bundle(bundle), Options(device="openvino", precision="bf16")).close()
+    except BackendError:
+        return False
+    return True
 
 
 def test_a_bundle_of_another_model_is_refused(
@@ -81,9 +157,9 @@ def test_images_of_other_formats_are_converted_and_keep_their_grid(bundle: Path,
 
 
 def test_a_peer_that_dies_is_told_with_its_last_words(model: Path, tmp_path: Path) -> None:
-    setup = Setup(model, tmp_path / "no.bundle", ("0",), "cpu", mirroring=False)
-    with pytest.raises(CaseError, match=r"scanside failed with exit code 1: .*is not a bundle"):
-        Worker("scanside", setup, tmp_path)
+    setup = Setup(model, tmp_path / "no.bundle", ("0",), mirroring=False)
+    with pytest.raises(CaseError, match=r"cpu:fp32 failed with exit code 1: .*is not a bundle"):
+        Worker(parse_kinds(["cpu"])[0], setup, tmp_path)
 
 
 def test_there_must_be_something_to_measure(model: Path, capsys: pytest.CaptureFixture[str]) -> None:

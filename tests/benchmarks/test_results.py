@@ -5,10 +5,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from scanside.benchmarks import environment, tables
+from scanside.benchmarks import environment
 from scanside.benchmarks.agreement import BOUND, dice, margins
+from scanside.benchmarks.peers_results import Metric, PeersReport
+from scanside.benchmarks.peers_table import peers_table
 from scanside.benchmarks.progress import duration
-from scanside.benchmarks.results import Metric, PeersReport, read_parity, reports, schema
+from scanside.benchmarks.results import read_parity, reports, schema
 from scanside.runtime.errors import InputError
 
 ROOT = Path(__file__).parents[2]
@@ -38,12 +40,16 @@ def test_the_schema_in_the_documents_is_the_one_of_the_code(name: str, report: A
     assert written == schema(report), "run: python -m scanside.benchmarks.results docs"
 
 
-def test_ratios_are_taken_pair_by_pair() -> None:
-    metric = Metric.of("cold", "wall", "s", [10, 30, 20], [1, 2, 4])
-    assert metric.median == {"nnunetv2": 20, "scanside": 2}
-    assert metric.ratio is not None
-    assert (metric.ratio.min, metric.ratio.median, metric.ratio.max) == (5, 10, 15)
-    assert Metric.of("cold", "other_cpu", "s", [1], [0]).ratio is None
+def test_ratios_are_taken_round_by_round() -> None:
+    metric = Metric.of(
+        "cold", "wall", "s", {"nnunetv2": [10, 30, 20], "cpu:fp32": [1, 2, 4], "idle": [0, 1, 1]}
+    )
+    assert metric.median == {"nnunetv2": 20, "cpu:fp32": 2, "idle": 1} and set(metric.ratio) == {"cpu:fp32"}
+    ratio = metric.ratio["cpu:fp32"]
+    assert (ratio.min, ratio.median, ratio.max, ratio.low) == (5, 10, 15, None)
+    many = Metric.of("cold", "wall", "s", {"nnunetv2": [2, 4, 6, 8, 10, 12], "cpu:fp32": [1] * 6}).ratio
+    assert (many["cpu:fp32"].low, many["cpu:fp32"].high) == (2, 12)
+    assert Metric.of("cold", "wall", "s", {"cpu:fp32": [1]}).ratio == {}
 
 
 def test_dice_of_labels_regions_and_absent_ones() -> None:
@@ -63,49 +69,47 @@ def test_margins_tell_ties_from_errors() -> None:
 
 def test_the_peers_table_tells_conditions_values_and_labels() -> None:
     case = {
-        "name": "scan",
-        "shape": [2, 3, 4],
-        "spacing_mm": [1.0, 1.0, 1.0],
-        "converted": False,
-        "tiles": 36,
-        "network_runs": None,
+        "name": "scan", "shape": [2, 3, 4], "spacing_mm": [1.0, 1.0, 1.0], "converted": False, "tiles": 36,
+        "network_runs": {}, "stages_ms": {}, "repeatable": {"nnunetv2": True, "auto:fp32": False},
         "metrics": [
-            Metric.of("cold", "wall", "s", [110.0, 100.0], [50.0, 40.0]),
-            Metric.of("cold", "processes", "processes", [4], [1]),
+            Metric.of("cold", "wall", "s", {"nnunetv2": [110.0, 100.0], "auto:fp32": [50.0, 40.0]}),
+            Metric.of("cold", "processes", "processes", {"nnunetv2": [4], "auto:fp32": [1]}),
         ],
-        "stages_ms": None,
         "labels": {
             "cold": {
-                "voxels": 24,
-                "differing": 1,
-                "dice": {"lesion": 0.5, "other": None},
-                "margins": {"largest": 0.002, "smallest": 0.002, "bound": 0.05, "explained": 1},
+                "auto:fp32": {
+                    "voxels": 24, "differing": 1, "dice": {"lesion": 0.5, "other": None},
+                    "margins": {"largest": 0.2, "smallest": 0.2, "bound": 0.05, "explained": 0},
+                    "problem": "a differing voxel had a margin of 0.2, above 0.05",
+                }
             }
         },
-        "repeatable": {"nnunetv2": True, "scanside": False},
-    }
+    }  # fmt: skip
+    peers = {
+        "nnunetv2": {"program": "nnunetv2", "device": None, "approximation": None, "command": []},
+        "auto:fp32": {
+            "program": "scanside", "approximation": None, "command": [],
+            "device": {"asked": "auto", "obtained": "cpu", "why": "passes", "precision": "fp32"},
+        },
+    }  # fmt: skip
     report = PeersReport.model_validate(
         {
-            **RECORD,
-            "schema": "scanside.bench-peers/1",
-            "device": {"asked": "auto", "obtained": "cpu", "why": "asked for", "precision": "fp32"},
-            "step_size": 0.5,
-            "repeats": 2,
-            "warm_ups": 0,
-            "memory_method": {"cold": "", "warm": ""},
-            "commands": None,
-            "opening": None,
-            "cases": [case],
+            **RECORD, "schema": "scanside.bench-peers/2", "peers": peers, "step_size": 0.5, "repeats": 2, "warm_ups": 0,
+            "memory_method": {"command": "", "warm": ""}, "memory_ceiling_mib": 1000.0, "opening": {}, "ended": [],
+            "cases": [case], "together": None,
         }
-    )
-    text = tables.peers_table(report)
+    )  # fmt: skip
+    text = peers_table(report)
     assert "Busy machine: beware." in text and "A processor, 2 core(s)" in text and "mirroring off" in text
-    assert "| scan | cold command | 105 s    | 45.0 s   | 2.35 × (2.20 … 2.50) |" in text
-    assert "processes" not in text
-    assert (
-        "1 of 24 voxels differ; Dice lesion 0.5000, other –; 1 of them explained by a margin ≤ 0.05" in text
-    )
-    assert "scanside gave different masks in different runs" in text and "36 tile(s)" in text
+    assert "| scan | cold command | nnunetv2  | 105 s  |" in text
+    assert "| scan | cold command | auto:fp32 | 45.0 s | 2.35 × (2.20 … 2.50) |" in text
+    assert "processes" not in text and "auto:fp32 ran on cpu." in text
+    assert "| 1 of 24 " in text and "lesion 0.5000, other –" in text and "rejected: a differing voxel" in text
+    assert "auto:fp32 gave different masks in different runs" in text and "36 tile(s)" in text
+    many = report.model_copy(update={"cases": [report.cases[0].model_copy(update={"metrics": []})] * 5})
+    summary = peers_table(many)
+    assert "| 5 cases | cold | auto:fp32 | 5 of 120" in summary and "lowest: lesion 0.5000" in summary
+    assert "5 of 5 rejected" in summary and "36 tile(s)" not in summary
 
 
 def test_a_file_to_resume_must_be_one(tmp_path: Path) -> None:

@@ -39,15 +39,21 @@ def test_stored_results_are_read_as_what_they_are(tmp_path: Path) -> None:
     (tmp_path / "broken.json").write_text("{")
     (tmp_path / "other.json").write_text('{"schema": "something.else/1"}')
     (tmp_path / "newer.json").write_text('{"schema": "scanside.bench-run/9", "created": "2027"}')
+    metric = {
+        "mode": "warm", "name": "wall", "median": {"nnunetv2": 110.0, "cpu:fp32": 50.0},
+        "ratio": {"cpu:fp32": {"median": 2.2, "min": 2.1, "max": 2.3}},
+    }  # fmt: skip
+    peers = {
+        "schema": "scanside.bench-peers/2",
+        "together": None,
+        "cases": [{"name": "scan", "metrics": [metric]}],
+    }
+    (tmp_path / "peers.json").write_text(json.dumps(peers))
     found = {one.path.name: one for one in stored_results(tmp_path)}
-    assert set(found) == {file.name for file in RESULTS.glob("p*.json")} | {"newer.json"}
+    assert set(found) == {file.name for file in RESULTS.glob("p*.json")} | {"newer.json", "peers.json"}
     assert found["newer.json"].headline == ("this screen has no reader for it yet",)
-    document = json.loads((RESULTS / "peers-abdomen.json").read_text())
-    (case,) = document["cases"]
-    wall = next(one for one in case["metrics"] if one["name"] == "wall" and one["mode"] == "warm")
-    line = next(words for words in found["peers-abdomen.json"].headline if "warm" in words)
-    assert (
-        f"{wall['median']['scanside']:.1f} s against {wall['median']['nnunetv2']:.1f} s of nnunetv2" in line
+    assert found["peers.json"].headline == (
+        "scan, warm: cpu:fp32 50.0 s against 110.0 s of nnunetv2, 2.20× (2.10–2.30)",
     )
     assert "none of whole studies" in benchmark_words(tmp_path)
 

@@ -5,9 +5,8 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from scanside.benchmarks.results import Agreement, Margins
+from scanside.benchmarks.results import Margins
 from scanside.runtime.golden import EXACT
-from scanside.runtime.plan import Plan
 
 Mask = npt.NDArray[np.unsignedinteger]
 BOUND = EXACT.margin
@@ -27,11 +26,14 @@ def dice(mask: Mask, reference: Mask, names: Mapping[str, int | tuple[int, ...]]
     return scores
 
 
-def margins(mask: Mask, reference: Mask, margin: npt.NDArray[np.float16]) -> Margins | None:
+def margins(
+    mask: Mask, reference: Mask, margin: npt.NDArray[np.float16], bound: float = BOUND
+) -> Margins | None:
     """The reference's margins where the masks differ; None when they do not.
 
     Args:
         margin: (Z, Y, X): how far the reference's decision was from another label, logits.
+        bound: Up to which a difference counts as explained.
     """
     values = margin[mask != reference].astype(np.float64)
     if not values.size:
@@ -41,16 +43,6 @@ def margins(mask: Mask, reference: Mask, margin: npt.NDArray[np.float16]) -> Mar
     return Margins(
         largest=float(values.max()),
         smallest=float(values.min()),
-        bound=BOUND,
-        explained=int((values <= BOUND).sum()),
-    )
-
-
-def agreement(mask: Mask, reference: Mask, plan: Plan, explained: Margins | None = None) -> Agreement:
-    """Compare a mask with the reference's."""
-    return Agreement(
-        voxels=int(mask.size),
-        differing=int((mask != reference).sum()),
-        dice=dice(mask, reference, plan.labels.names),
-        margins=explained,
+        bound=bound,
+        explained=int((values <= bound).sum()),
     )

@@ -278,37 +278,61 @@ def peers(
     ],
     out: Out,
     bundle: BundleFolder = None,
-    repeats: Annotated[int, typer.Option(metavar="N", min=1, help="Alternating pairs to measure.")] = 3,
+    backends: Annotated[
+        str,
+        typer.Option(
+            metavar="LIST",
+            help="Beside nnunetv2: scanside's devices, each with its precision, and onnx-loop, a plain ONNX Runtime "
+            "loop: openvino:fp32,openvino:bf16,cpu:fp32,onnx-loop.",
+        ),
+    ] = "auto:fp32",
+    repeats: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Rounds, every peer once in each; 6 for an interval.")
+    ] = 3,
     warm_ups: Annotated[int, typer.Option(metavar="N", min=0, help="Untimed warm runs before them.")] = 1,
-    device: Annotated[str, typer.Option(metavar="NAME", help="Of scanside: openvino, cpu or auto.")] = "auto",
     folds: Folds = None,
     mirroring: Annotated[bool, typer.Option("--mirroring/--no-mirroring", help="For both alike.")] = False,
-    cold: Annotated[bool, typer.Option("--cold/--no-cold", help="Measure the commands.")] = True,
+    cold: Annotated[
+        bool, typer.Option("--cold/--no-cold", help="Measure the commands, image by image.")
+    ] = True,
     warm: Annotated[bool, typer.Option("--warm/--no-warm", help="Measure opened networks.")] = True,
+    together: Annotated[
+        bool, typer.Option("--together", help="Measure one command for all images, too.")
+    ] = False,
+    ceiling_gib: Annotated[
+        float | None,
+        typer.Option(
+            metavar="GIB", min=0.1, help="End commands that need more memory; default: 90 % of what is free."
+        ),
+    ] = None,
     table: Table = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Run nnunetv2 and scanside in alternating pairs on the same images: time, memory, labels.
+    """Run nnunetv2 and its peers in alternating rounds on the same images: time, memory, labels.
 
     Example: scanside bench peers nnUNetTrainer__nnUNetPlans__3d_fullres scan.nii.gz -o results/peers.json
+
+      scanside bench peers MODEL_FOLDER imagesTr --together --no-cold --no-warm --mirroring -o results/folder.json
     """
     require_extra("bench", *PACKAGES)
-    if not (cold or warm):
+    if not (cold or warm or together):
         raise UsageError("With --no-cold and --no-warm nothing is left to measure; leave one out.")
     _refuse_existing(overwrite, out, table)
     from scanside.benchmarks.peers import PeersOptions, run_peers
+    from scanside.benchmarks.peers_table import peers_table
     from scanside.benchmarks.results import write
-    from scanside.benchmarks.tables import peers_table
 
     options = PeersOptions(
         bundle=bundle,
         repeats=repeats,
         warm_ups=warm_ups,
-        device=device,
+        backends=tuple(word.strip() for word in backends.split(",")),
         mirroring=mirroring,
         cold=cold,
         warm=warm,
+        together=together,
         folds=_list(folds),
+        ceiling_mib=None if ceiling_gib is None else 1024 * ceiling_gib,
     )
     report = run_peers(model, images, options, sys.argv[1:])
     write(report, out)

@@ -1,92 +1,112 @@
-"""The peers as commands: what a user waits for who types one."""
+"""The peers as commands: what a user waits for who types one, for one case or a folder of them."""
 
 import shutil
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from scanside.benchmarks.kinds import PeerKind
 from scanside.benchmarks.processes import Finished, run_measured
-from scanside.benchmarks.staging import StagedCase
-from scanside.benchmarks.warm import NAMES, Mask, Setup
+from scanside.benchmarks.warm import Mask, Setup
 from scanside.runtime.errors import CaseError, ExtraMissingError
 from scanside.runtime.images.read import read_image
 
-NNUNET = "nnUNetv2_predict_from_modelfolder"
-_HELP = {"nnunetv2": ["-h"], "scanside": ["segment", "--help"]}
+_PROGRAMS = {
+    "nnunetv2": ("nnUNetv2_predict_from_modelfolder",),
+    "scanside": ("scanside", "segment"),
+    "onnx-loop": ("python", "-m", "scanside.benchmarks.naive_loop"),
+}
 
 
 @dataclass(frozen=True, eq=False)
 class ColdRun:
-    """One command on one image."""
+    """One command on a folder of images.
+
+    Attributes:
+        masks: By the name of the case.
+    """
 
     took: Finished
-    mask: Mask
+    masks: dict[str, Mask]
 
 
 class ColdPeers:
-    """Runs the two commands on staged cases."""
+    """Runs the commands on folders of `<case>_0000<ending>` images."""
 
-    def __init__(self, setup: Setup, ending: str, folder: Path) -> None:
-        """Find the commands.
-
+    def __init__(self, setup: Setup, ending: str, folder: Path, ceiling_mib: float) -> None:
+        """
         Args:
             ending: Of the masks that nnunetv2 writes.
             folder: For masks and logs.
+            ceiling_mib: Memory at which a command is ended.
+        """
+        self._setup, self._ending, self._folder, self._ceiling = setup, ending, folder, ceiling_mib
+
+    def warm_files(self, kinds: Sequence[PeerKind]) -> None:
+        """Run each for its help, or its imports: libraries then come from the file cache, as on any second day."""
+        for program in dict.fromkeys(kind.program for kind in kinds):
+            words = {"onnx-loop": ["python", "-c", "import scanside.benchmarks.naive_loop, onnxruntime"]}
+            command = words.get(program, [*_PROGRAMS[program], "--help" if program == "scanside" else "-h"])
+            run_measured([str(_program(command[0])), *command[1:]], self._folder / f"{program}-help.log")
+
+    def run(self, kind: PeerKind, images: Path, cases: Sequence[str]) -> ColdRun:
+        """Run one command on a folder.
+
+        Args:
+            cases: Names of the cases in it.
 
         Raises:
-            ExtraMissingError: If a command is not installed.
+            EndedByMemory: If it needs more memory than the ceiling.
+            CaseError: If the command fails or a mask is missing.
         """
-        self._setup, self._ending, self._folder = setup, ending, folder
-        self._programs = {"nnunetv2": _program(NNUNET), "scanside": _program("scanside")}
-
-    def warm_files(self) -> None:
-        """Run both for their help: libraries then come from the file cache for both, as they do on any second day."""
-        for name in NAMES:
-            run_measured([str(self._programs[name]), *_HELP[name]], self._folder / f"{name}-help.log")
-
-    def run(self, name: str, case: StagedCase) -> ColdRun:
-        """Run one command on one case.
-
-        Raises:
-            CaseError: If the command fails or writes no mask.
-        """
-        out = self._folder / f"{name}-{case.name}"
+        name = kind.name.replace(":", "-")
+        out = self._folder / f"{name}-masks"
         shutil.rmtree(out, ignore_errors=True)
-        out.mkdir(parents=True)
-        mask = out / f"{case.name}{self._ending}"
-        words = _words(name, self._setup)
-        files = [str(file) for file in case.files]
-        places = {"MODEL_FOLDER": str(self._setup.model), "BUNDLE": str(self._setup.bundle)}
-        places |= {"IMAGES": str(case.folder), "OUT": str(out), "MASK": str(mask)}
-        command = [str(self._programs[name])]
-        for word in words:
-            command += files if word == "IMAGE" else [places.get(word, word)]
-        took = run_measured(command, self._folder / f"{name}.log")
-        if not mask.is_file():
-            raise CaseError(f"{command[0]} ended well but wrote no {mask.name}.")
-        return ColdRun(took, read_image(mask).data[0].astype(np.uint16))
+        out.mkdir()
+        places = {
+            "MODEL_FOLDER": self._setup.model,
+            "BUNDLE": self._setup.bundle,
+            "IMAGES": images,
+            "OUT": out,
+        }
+        program, *words = self.command(kind)
+        command = [str(_program(program)), *(str(places.get(word, word)) for word in words)]
+        took = run_measured(command, self._folder / f"{name}.log", ceiling_mib=self._ceiling)
+        masks = {case: out / f"{case}{self._ending}" for case in cases}
+        for mask in masks.values():
+            if not mask.is_file():
+                raise CaseError(f"{kind.name} ended well but wrote no {mask.name}.")
+        return ColdRun(
+            took, {case: read_image(mask).data[0].astype(np.uint16) for case, mask in masks.items()}
+        )
 
-    def commands(self) -> dict[str, list[str]]:
-        """Both command lines, with names in place of paths."""
-        programs = {"nnunetv2": NNUNET, "scanside": "scanside"}
-        return {name: [programs[name], *_words(name, self._setup)] for name in NAMES}
-
-
-def _words(name: str, setup: Setup) -> list[str]:
-    """The arguments of a command; words in capitals stand for paths."""
-    if name == "nnunetv2":
-        words = ["-i", "IMAGES", "-o", "OUT", "-m", "MODEL_FOLDER", "-f", *setup.folds]
-        words += ["-device", "cpu", "-npp", "1", "-nps", "1"]
-        return words if setup.mirroring else [*words, "--disable_tta"]
-    words = ["segment", "BUNDLE", "IMAGE", "-o", "MASK", "--device", setup.device]
-    words += ["--folds", ",".join(setup.folds)]
-    return words if setup.mirroring else [*words, "--no-mirroring"]
+    def command(self, kind: PeerKind) -> list[str]:
+        """The command line; words in capitals stand for paths."""
+        setup, folds = self._setup, ",".join(self._setup.folds)
+        start = list(_PROGRAMS[kind.program])
+        if kind.program == "nnunetv2":
+            words = ["-i", "IMAGES", "-o", "OUT", "-m", "MODEL_FOLDER", "-f", *setup.folds]
+            words += ["-device", "cpu", "-npp", "1", "-nps", "1"]
+            return [*start, *words, *([] if setup.mirroring else ["--disable_tta"])]
+        if kind.program == "onnx-loop":
+            mirroring = "mirroring" if setup.mirroring else "no-mirroring"
+            return [*start, "BUNDLE", "IMAGES", "OUT", folds, mirroring]
+        words = ["BUNDLE", "IMAGES", "-o", "OUT", "--device", kind.device, "--precision", kind.precision]
+        words += ["--folds", folds]
+        return [*start, *words, *([] if setup.mirroring else ["--no-mirroring"])]
 
 
 def _program(name: str) -> Path:
-    """The command of this environment, before one that happens to be on the path."""
+    """The command of this environment, before one that happens to be on the path.
+
+    Raises:
+        ExtraMissingError: If it is not installed.
+    """
+    if name == "python":
+        return Path(sys.executable)
     beside = Path(sys.executable).with_name(name)
     found = str(beside) if beside.is_file() else shutil.which(name)
     if found is None:

@@ -1,22 +1,38 @@
-"""`scanside bench peers`: nnunetv2 and scanside in alternating pairs on the same images. Read this file first."""
+"""`scanside bench peers`: nnunetv2 and its peers in alternating rounds on the same images. Read this file first."""
 
 import statistics
 import tempfile
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
+
+import psutil
 
 from scanside.benchmarks import processes, worker
-from scanside.benchmarks.agreement import agreement, margins
-from scanside.benchmarks.cold import ColdPeers, ColdRun
+from scanside.benchmarks.cold import ColdPeers
 from scanside.benchmarks.environment import environment
+from scanside.benchmarks.judge import Judge
+from scanside.benchmarks.kinds import NNUNET, PeerKind, file_precisions, parse_kinds
+from scanside.benchmarks.peers_results import (
+    PEERS,
+    Ended,
+    Metric,
+    Mode,
+    PeerFacts,
+    PeersCase,
+    PeersReport,
+    Together,
+)
+from scanside.benchmarks.processes import MIB, EndedByMemory
 from scanside.benchmarks.progress import Progress
-from scanside.benchmarks.results import PEERS, Agreement, Device, Metric, PeersCase, PeersReport
+from scanside.benchmarks.results import Device
 from scanside.benchmarks.source import Source, find_source
-from scanside.benchmarks.staging import StagedCase, stage
-from scanside.benchmarks.warm import NAMES, Mask, Setup
-from scanside.benchmarks.worker import WarmRun, Worker
+from scanside.benchmarks.staging import StagedCase, all_together, stage
+from scanside.benchmarks.warm import Mask, Setup
+from scanside.benchmarks.worker import Worker
 from scanside.runtime import machine
 from scanside.runtime.images.load import load_case
 from scanside.runtime.images.orient import reorient
@@ -26,11 +42,12 @@ from scanside.runtime.stages.resample import resampled_shape, target_spacing
 from scanside.runtime.stages.slide import tiling
 from scanside.runtime.volume import Volume
 
-Mode = Literal["cold", "warm"]
 _STEP = 0.5
 _QUIET = 0.05
 """Part of the processor that other programs may take before a report says so."""
-_COLD = (
+_CEILING = 0.9
+"""Part of the free memory that a command may take, unless told otherwise."""
+_COMMAND = (
     ("wall", "s", lambda run: run.took.wall_s),
     ("cpu", "s", lambda run: run.took.cpu_s),
     ("other_cpu", "s", lambda run: run.took.other_cpu_s),
@@ -54,38 +71,70 @@ class PeersOptions:
 
     Attributes:
         bundle: None to export the model to a temporary one.
-        repeats: Pairs a mode and case.
+        backends: Beside nnunetv2, as in `kinds.parse_kinds`.
+        repeats: Rounds a mode and case; in each, every peer runs once.
         warm_ups: Untimed warm runs before them, a case and peer.
-        device: Of the runtime: openvino, cpu or auto.
+        cold, warm: A command a case; an opened network a case.
+        together: One command for all cases.
         folds: None for all that the bundle has.
+        ceiling_mib: Memory at which a command is ended; None for nine tenths of what is free.
     """
 
     bundle: Path | None = None
+    backends: tuple[str, ...] = ("auto",)
     repeats: int = 3
     warm_ups: int = 1
-    device: str = "auto"
     mirroring: bool = False
     cold: bool = True
     warm: bool = True
+    together: bool = False
     folds: tuple[str, ...] | None = None
+    ceiling_mib: float | None = None
 
 
 @dataclass(eq=False)
-class _Samples:
-    """All runs of one case."""
+class _Taken:
+    """Everything that was measured; a case of None stands for all of them together.
 
-    cold: dict[str, list[ColdRun]] = field(default_factory=lambda: {name: [] for name in NAMES})
-    warm: dict[str, list[WarmRun]] = field(default_factory=lambda: {name: [] for name in NAMES})
+    Attributes:
+        runs: By mode, case and peer, in order of the rounds.
+        masks: The different ones that a peer gave, by mode, case and peer.
+    """
 
-    def masks(self, mode: Mode, name: str) -> list[Mask]:
-        runs: Sequence[ColdRun | WarmRun] = self.cold[name] if mode == "cold" else self.warm[name]
-        return [run.mask for run in runs]
+    runs: dict[tuple[Mode, str | None, str], list[Any]] = field(default_factory=lambda: defaultdict(list))
+    masks: dict[tuple[Mode, str, str], list[Mask]] = field(default_factory=lambda: defaultdict(list))
+    ended: list[Ended] = field(default_factory=list)
+    opening: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    def keep(self, mode: Mode, case: str, peer: str, mask: Mask) -> None:
+        """Keep a mask unless it is known."""
+        known = self.masks[mode, case, peer]
+        if not any((mask == other).all() for other in known):
+            known.append(mask)
+
+    def has_ended(self, mode: Mode, case: str | None, peer: str) -> bool:
+        return any((end.mode, end.case, end.peer) == (mode, case, peer) for end in self.ended)
+
+
+@dataclass(frozen=True)
+class _Bench:
+    """What every measurement needs."""
+
+    source: Source
+    cases: list[StagedCase]
+    kinds: tuple[PeerKind, ...]
+    setup: Setup
+    options: PeersOptions
+    ceiling_mib: float
+    folder: Path
+    taken: _Taken
+    progress: Progress
 
 
 def run_peers(
     model: Path, images: Sequence[Path], options: PeersOptions, arguments: Sequence[str]
 ) -> PeersReport:
-    """Measure both peers.
+    """Measure all peers.
 
     Args:
         model: nnU-Net v2 results folder.
@@ -93,104 +142,164 @@ def run_peers(
         arguments: The command line, for the record.
 
     Raises:
+        UsageError: If a backend is unknown.
         InputError: If an image or the model is unsuitable.
         CaseError: If a peer fails.
     """
     facts = environment(arguments)  # first: the load average is that of the machine before this run
+    kinds = (NNUNET, *parse_kinds(options.backends))
     with tempfile.TemporaryDirectory(prefix="scanside-bench-") as temporary:
         folder = Path(temporary)
-        source = find_source(model, options.bundle, options.folds, folder)
+        source = find_source(model, options.bundle, options.folds, folder, file_precisions(kinds))
         cases = stage(images, source.plan, source.ending, folder / "images")
-        setup = Setup(
-            source.model, source.bundle.path, source.folds, options.device, mirroring=options.mirroring
+        setup = Setup(source.model, source.bundle.path, source.folds, mirroring=options.mirroring)
+        ceiling = options.ceiling_mib or _CEILING * psutil.virtual_memory().available / MIB
+        rounds = len(cases) * (
+            options.repeats * options.cold + (options.repeats + options.warm_ups) * options.warm
         )
-        steps = 2 * len(cases) * options.repeats * (options.cold + options.warm)
-        progress = Progress(steps + 2 * len(cases) * options.warm_ups * options.warm)
-        samples = {case.name: _Samples() for case in cases}
-        progress.say("Opening the bundle once, so that `auto` has chosen its device before anything is timed")
-        with Worker("scanside", setup, folder) as probe:
-            device = Device.model_validate(probe.facts)
-        commands = None
+        progress = Progress(len(kinds) * (rounds + options.repeats * options.together))
+        bench = _Bench(source, cases, kinds, setup, options, ceiling, folder, _Taken(), progress)
+        devices = _probe(bench)
+        commands = ColdPeers(setup, source.ending, folder, ceiling)
+        if options.cold or options.together:
+            progress.say("Bringing all programs' files into the file cache")
+            commands.warm_files(kinds)
+        if options.together:
+            _run_together(bench, commands)
         if options.cold:
-            commands = _run_cold(ColdPeers(setup, source.ending, folder), cases, samples, options, progress)
-        opening = _run_warm(setup, cases, samples, options, progress, folder) if options.warm else None
-        measured = [_case(case, samples[case.name], source, options) for case in cases]
+            _run_cold(bench, commands)
+        if options.warm:
+            _run_warm(bench)
+        judge = Judge(source, mirroring=options.mirroring)
+        measured = [_case(bench, case, judge) for case in cases]
+        together = _metrics(bench, "together", None, _COMMAND) if options.together else []
     return PeersReport.model_validate(
         {
             **facts,
-            "remarks": [*facts["remarks"], *_noise(measured)],
+            "remarks": [
+                *facts["remarks"],
+                *_noise([*together, *(m for case in measured for m in case.metrics)]),
+            ],
             "schema": PEERS,
             "bundle": source.bundle.summary(),
             "checkpoints": source.checkpoints,
             "mirroring": options.mirroring,
-            "device": device,
+            "peers": {
+                kind.name: PeerFacts(
+                    program=kind.program,
+                    device=devices.get(kind.name),
+                    approximation=kind.approximation,
+                    command=commands.command(kind),
+                )
+                for kind in kinds
+            },
             "folds": source.folds,
             "step_size": _STEP,
             "repeats": options.repeats,
             "warm_ups": options.warm_ups if options.warm else 0,
-            "memory_method": {"cold": processes.MEMORY_METHOD, "warm": worker.MEMORY_METHOD},
-            "commands": commands,
-            "opening": opening,
+            "memory_method": {"command": processes.MEMORY_METHOD, "warm": worker.MEMORY_METHOD},
+            "memory_ceiling_mib": round(ceiling, 1),
+            "opening": bench.taken.opening,
+            "ended": bench.taken.ended,
             "cases": measured,
+            "together": Together(cases=len(cases), metrics=together) if options.together else None,
         }
     )
 
 
-def _run_cold(
-    peers: ColdPeers,
-    cases: Sequence[StagedCase],
-    samples: dict[str, _Samples],
-    options: PeersOptions,
-    progress: Progress,
-) -> dict[str, list[str]]:
-    progress.say("Bringing both programs' files into the file cache")
-    peers.warm_files()
-    for case in cases:
-        for _ in range(options.repeats):
-            for name in NAMES:
-                run = peers.run(name, case)
-                samples[case.name].cold[name].append(run)
-                progress.step(
-                    f"cold {name}, {case.name}: {run.took.wall_s:.2f} s, {run.took.peak_mib:.0f} MiB"
-                )
-    return peers.commands()
+def _probe(bench: _Bench) -> dict[str, Device]:
+    """Open each backend once: what it obtained; `auto` then has chosen before anything is timed."""
+    bench.progress.say("Opening each backend once")
+    devices = {}
+    for kind in bench.kinds:
+        if kind.program == "scanside":
+            with Worker(kind, bench.setup, bench.folder) as probe:
+                devices[kind.name] = Device.model_validate(probe.facts)
+    return devices
 
 
-def _run_warm(
-    setup: Setup,
+def _round(bench: _Bench, index: int) -> tuple[PeerKind, ...]:
+    """The peers in turn: each round begins with another, so that none always follows the same one."""
+    start = max(index, 0) % len(bench.kinds)
+    return bench.kinds[start:] + bench.kinds[:start]
+
+
+def _run_cold(bench: _Bench, commands: ColdPeers) -> None:
+    for case in bench.cases:
+        _run_commands(bench, commands, "cold", case.name, case.folder, [case])
+
+
+def _run_together(bench: _Bench, commands: ColdPeers) -> None:
+    images = all_together(bench.cases, bench.folder / "together")
+    _run_commands(bench, commands, "together", None, images, bench.cases)
+
+
+def _run_commands(
+    bench: _Bench,
+    commands: ColdPeers,
+    mode: Mode,
+    name: str | None,
+    images: Path,
     cases: Sequence[StagedCase],
-    samples: dict[str, _Samples],
-    options: PeersOptions,
-    progress: Progress,
-    folder: Path,
-) -> dict[str, dict[str, float]]:
-    progress.say("Opening both in processes of their own")
-    with Worker("nnunetv2", setup, folder) as first, Worker("scanside", setup, folder) as second:
-        workers = dict(zip(NAMES, (first, second), strict=True))
-        for case in cases:
-            for index in range(-options.warm_ups, options.repeats):
-                for name, peer in workers.items():
-                    run = peer.segment(case.files)
-                    untimed = " (warm-up)" if index < 0 else ""
-                    if index >= 0:
-                        samples[case.name].warm[name].append(run)
-                    progress.step(
-                        f"warm {name}, {case.name}: {run.wall_s:.2f} s, {run.outside_s:.2f} s of it outside "
-                        f"the network, {run.peak_mib:.0f} MiB{untimed}"
+) -> None:
+    """A command on a folder of images, in rounds; a peer that the ceiling ended does not try again."""
+    taken, title = bench.taken, name or f"{len(cases)} cases"
+    for index in range(bench.options.repeats):
+        for kind in _round(bench, index):
+            if taken.has_ended(mode, name, kind.name):
+                continue
+            try:
+                run = commands.run(kind, images, [case.name for case in cases])
+            except EndedByMemory as end:
+                taken.ended.append(
+                    Ended(
+                        peer=kind.name, mode=mode, case=name, after_s=round(end.after_s, 1),
+                        held_mib=round(end.peak_mib, 1),
                     )
-        return {name: peer.opening for name, peer in workers.items()}
+                )  # fmt: skip
+                bench.progress.step(f"{mode} {kind.name}, {title}: {end}")
+                continue
+            for case, mask in run.masks.items():
+                taken.keep(mode, case, kind.name, mask)
+            taken.runs[mode, name, kind.name].append(run)
+            bench.progress.step(
+                f"{mode} {kind.name}, {title}: {run.took.wall_s:.2f} s, {run.took.peak_mib:.0f} MiB"
+            )
 
 
-def _case(case: StagedCase, samples: _Samples, source: Source, options: PeersOptions) -> PeersCase:
+def _run_warm(bench: _Bench) -> None:
+    bench.progress.say("Opening all in processes of their own")
+    options, taken = bench.options, bench.taken
+    with ExitStack() as opened:
+        workers = {
+            kind.name: opened.enter_context(Worker(kind, bench.setup, bench.folder)) for kind in bench.kinds
+        }
+        for case in bench.cases:
+            for index in range(-options.warm_ups, options.repeats):
+                for kind in _round(bench, index):
+                    run = workers[kind.name].segment(case.files)
+                    if index >= 0:
+                        taken.runs["warm", case.name, kind.name].append(run)
+                        taken.keep("warm", case.name, kind.name, run.mask)
+                    bench.progress.step(
+                        f"warm {kind.name}, {case.name}: {run.wall_s:.2f} s, {run.outside_s:.2f} s of it outside "
+                        f"the network, {run.peak_mib:.0f} MiB{' (warm-up)' if index < 0 else ''}"
+                    )
+        taken.opening.update({name: peer.opening for name, peer in workers.items()})
+
+
+def _case(bench: _Bench, case: StagedCase, judge: Judge) -> PeersCase:
+    taken, source = bench.taken, bench.source
     volume = load_case(case.case, len(source.plan.channels)).volume
-    metrics, labels = [], {}
-    if options.cold:
-        metrics += _metrics("cold", _COLD, samples.cold)
-        labels["cold"] = _labels("cold", case, samples, source, options)
-    if options.warm:
-        metrics += _metrics("warm", _WARM, samples.warm)
-        labels["warm"] = _labels("warm", case, samples, source, options)
-    everything = {name: samples.masks("cold", name) + samples.masks("warm", name) for name in NAMES}
+    modes: list[Mode] = ["together", "cold", "warm"]
+    labels: dict[Mode, Any] = {}
+    for mode in modes:
+        masks = {kind: taken.masks.get((mode, case.name, kind.name)) for kind in bench.kinds}
+        found = judge.compare(case, volume, {kind: some for kind, some in masks.items() if some})
+        if found:
+            labels[mode] = found
+    warm = {kind.name: taken.runs["warm", case.name, kind.name] for kind in bench.kinds}
+    metrics = _metrics(bench, "cold", case.name, _COMMAND) + _metrics(bench, "warm", case.name, _WARM)
     return PeersCase.model_validate(
         {
             "name": case.name,
@@ -198,55 +307,48 @@ def _case(case: StagedCase, samples: _Samples, source: Source, options: PeersOpt
             "spacing_mm": volume.geometry.spacing,
             "converted": case.converted,
             "tiles": tiles(volume, source.plan),
-            "network_runs": {n: samples.warm[n][0].network_runs for n in NAMES} if options.warm else None,
+            "network_runs": {name: runs[0].network_runs for name, runs in warm.items() if runs},
             "metrics": metrics,
-            "stages_ms": _stages(samples.warm["scanside"]) if options.warm else None,
+            "stages_ms": {name: _stages(runs) for name, runs in warm.items() if runs and runs[0].stages_ms},
             "labels": labels,
             "repeatable": {
-                name: all((mask == masks[0]).all() for mask in masks) for name, masks in everything.items()
+                kind.name: all(len(taken.masks.get((mode, case.name, kind.name), [])) < 2 for mode in modes)
+                for kind in bench.kinds
             },
         }
     )
 
 
-def _metrics(mode: Mode, quantities: Any, runs: dict[str, Any]) -> list[Metric]:
+def _metrics(
+    bench: _Bench, mode: Mode, case: str | None, quantities: Sequence[tuple[str, str, Callable[[Any], float]]]
+) -> list[Metric]:
+    """Of all peers that have a sample in every round."""
+    found = {kind.name: bench.taken.runs[mode, case, kind.name] for kind in bench.kinds}
+    whole = {name: runs for name, runs in found.items() if runs and len(runs) == bench.options.repeats}
+    if not whole:
+        return []
     return [
-        Metric.of(mode, name, unit, *([value(run) for run in runs[peer]] for peer in NAMES))
+        Metric.of(mode, name, unit, {peer: [value(run) for run in runs] for peer, runs in whole.items()})
         for name, unit, value in quantities
     ]
 
 
-def _labels(
-    mode: Mode, case: StagedCase, samples: _Samples, source: Source, options: PeersOptions
-) -> Agreement:
-    """The pair of masks that differ most."""
-    pairs = list(zip(samples.masks(mode, "scanside"), samples.masks(mode, "nnunetv2"), strict=True))
-    mask, reference = max(pairs, key=lambda pair: int((pair[0] != pair[1]).sum()))
-    if (mask == reference).all():
-        return agreement(mask, reference, source.plan)
-    from scanside.benchmarks.reference import FromFolder  # torch: only now, and only where labels differ
-
-    _, found, _ = FromFolder(source, mirroring=options.mirroring).predict(case.case)
-    return agreement(mask, reference, source.plan, margins(mask, reference, found.margin))
-
-
-def _noise(cases: Sequence[PeersCase]) -> list[str]:
+def _noise(metrics: Sequence[Metric]) -> list[str]:
     """Whether something else was using the processor while the runs were timed."""
-    metrics = [metric for case in cases for metric in case.metrics]
     other, wall = (
-        sum(sum(metric.nnunetv2 + metric.scanside) for metric in metrics if metric.name == name)
+        sum(sum(sum(own) for own in metric.samples.values()) for metric in metrics if metric.name == name)
         for name in ("other_cpu", "wall")
     )
-    share = other / (wall * machine.cores())
+    share = other / (wall * machine.cores()) if wall else 0.0
     if share <= _QUIET:
         return []
     return [
         f"Other programs took {share:.0%} of the processor while the runs were timed; "
-        "ratios of pairs are more reliable than times."
+        "ratios of rounds are more reliable than times."
     ]
 
 
-def _stages(runs: Sequence[WarmRun]) -> dict[str, float]:
+def _stages(runs: Sequence[Any]) -> dict[str, float]:
     return {
         name: round(statistics.median(run.stages_ms[name] for run in runs), 3) for name in runs[0].stages_ms
     }

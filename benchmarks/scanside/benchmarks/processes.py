@@ -1,10 +1,12 @@
 """A command with its wall time, CPU time and the memory of its whole process tree."""
 
+import math
 import os
 import subprocess
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,14 +46,38 @@ class Finished:
     processes: int
 
 
-def run_measured(command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None) -> Finished:
+class EndedByMemory(CaseError):
+    """A command was ended since it needed more memory than it was allowed.
+
+    Attributes:
+        after_s: How long it had run, s.
+        peak_mib: What it held when it was ended, by `MEMORY_METHOD`.
+    """
+
+    def __init__(self, command: str, after_s: float, peak_mib: float, ceiling_mib: float) -> None:
+        self.after_s, self.peak_mib = after_s, peak_mib
+        super().__init__(
+            f"{command} was ended after {after_s:.0f} s: it held {peak_mib / 1024:.1f} GiB, more than the ceiling of "
+            f"{ceiling_mib / 1024:.1f} GiB; give it a machine with more memory, or a higher ceiling."
+        )
+
+
+def run_measured(
+    command: Sequence[str],
+    log: Path,
+    environment: Mapping[str, str] | None = None,
+    ceiling_mib: float | None = None,
+) -> Finished:
     """Run a command to its end.
 
     Args:
         log: Receives its stdout and stderr.
         environment: Added to this process's environment.
+        ceiling_mib: Memory at which the process tree is killed, so that it does not take the machine down; None for
+            no limit.
 
     Raises:
+        EndedByMemory: If it reached the ceiling.
         CaseError: If it fails; the message holds the end of the log.
     """
     busy, start = busy_s(), time.perf_counter()
@@ -63,7 +89,7 @@ def run_measured(command: Sequence[str], log: Path, environment: Mapping[str, st
             stderr=subprocess.STDOUT,
             env={**os.environ, **(environment or {})},
         )
-        watch = _Watch(process.pid)
+        watch = _Watch(process.pid, ceiling_mib)
         watch.start()
         try:
             _, status, usage = os.wait4(process.pid, 0)
@@ -75,6 +101,8 @@ def run_measured(command: Sequence[str], log: Path, environment: Mapping[str, st
             wall = time.perf_counter() - start
             watch.stop()
     process.returncode = os.waitstatus_to_exitcode(status)
+    if watch.ended_it and ceiling_mib is not None:
+        raise EndedByMemory(Path(command[0]).name, wall, watch.peak / MIB, ceiling_mib)
     if process.returncode != 0:
         raise CaseError(f"{Path(command[0]).name} failed with exit code {process.returncode}: {tail(log)}")
     cpu = usage.ru_utime + usage.ru_stime
@@ -121,13 +149,15 @@ def reset_high_water_mark() -> bool:
 
 
 class _Watch(threading.Thread):
-    """Samples the memory of a process and all its descendants."""
+    """Samples the memory of a process and all its descendants; kills them all beyond a ceiling."""
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int, ceiling_mib: float | None) -> None:
         super().__init__(name="memory", daemon=True)
         self.peak = self.peak_rss = self.high_water = self.processes = 0
         self.cpu_s = 0.0
+        self.ended_it = False
         self._pid, self._ended = pid, threading.Event()
+        self._ceiling = math.inf if ceiling_mib is None else ceiling_mib * MIB
 
     def run(self) -> None:
         tree: list[psutil.Process] = []
@@ -136,6 +166,9 @@ class _Watch(threading.Thread):
             if sample % _CHILDREN_EVERY == 0:
                 tree = _tree(self._pid)
             self._sample(tree)
+            if self.peak > self._ceiling and not self.ended_it:
+                self.ended_it = True
+                _kill(self._pid)
             sample += 1
             self._ended.wait(INTERVAL_S)
         self.cpu_s = time.thread_time()
@@ -162,6 +195,13 @@ class _Watch(threading.Thread):
         self.peak = max(self.peak, private + shared)
         self.peak_rss = max(self.peak_rss, rss)
         self.processes = max(self.processes, alive)
+
+
+def _kill(pid: int) -> None:
+    """End a process and its descendants, the parents first: nobody then starts another."""
+    for process in _tree(pid):
+        with suppress(psutil.Error):
+            process.kill()
 
 
 def _tree(pid: int) -> list[psutil.Process]:

@@ -12,7 +12,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from scanside.runtime.errors import InputError
 from scanside.runtime.images.files import atomic_write
 
-PEERS = "scanside.bench-peers/1"
 PARITY = "scanside.bench-parity/1"
 
 Report = TypeVar("Report", bound=BaseModel)
@@ -84,48 +83,6 @@ class Summary(Part):
         return cls(min=min(samples), median=statistics.median(samples), max=max(samples))
 
 
-class Metric(Part):
-    """One quantity measured on both peers, in alternating pairs."""
-
-    mode: Literal["cold", "warm"]
-    name: str
-    """wall, cpu, other_cpu, network, outside, peak_memory, peak_rss, processes."""
-    unit: str
-    nnunetv2: list[float]
-    """All samples, in order."""
-    scanside: list[float]
-    """All samples, in order: the n-th was taken right after the n-th of nnunetv2."""
-    median: dict[Literal["nnunetv2", "scanside"], float]
-    ratio: Summary | None
-    """nnunetv2 / scanside, pair by pair: above 1 scanside needs less. null where a sample of scanside is 0."""
-
-    @classmethod
-    def of(
-        cls,
-        mode: Literal["cold", "warm"],
-        name: str,
-        unit: str,
-        nnunetv2: Sequence[float],
-        scanside: Sequence[float],
-    ) -> Self:
-        """Build from the samples of both."""
-        ratio = None
-        if all(value > 0 for value in scanside):
-            ratio = Summary.of([a / b for a, b in zip(nnunetv2, scanside, strict=True)])
-        return cls(
-            mode=mode,
-            name=name,
-            unit=unit,
-            nnunetv2=[round(value, 4) for value in nnunetv2],
-            scanside=[round(value, 4) for value in scanside],
-            median={
-                "nnunetv2": round(statistics.median(nnunetv2), 4),
-                "scanside": round(statistics.median(scanside), 4),
-            },
-            ratio=ratio,
-        )
-
-
 class Margins(Part):
     """nnunetv2's own logit margins at the voxels that differ."""
 
@@ -136,38 +93,6 @@ class Margins(Part):
     """Differing voxels whose margin is at most the bound."""
 
 
-class Agreement(Part):
-    """Two masks of one image compared."""
-
-    voxels: int
-    differing: int
-    dice: dict[str, float | None]
-    """Label → Dice between the two masks; null where neither has the label."""
-    margins: Margins | None
-    """null when no voxel differs."""
-
-
-class PeersCase(Part):
-    """One image."""
-
-    name: str
-    shape: list[int]
-    """(Z, Y, X) voxels."""
-    spacing_mm: list[float]
-    """(Z, Y, X)."""
-    converted: bool
-    """Whether the files both peers read were written from DICOM or another format."""
-    tiles: int
-    network_runs: dict[Literal["nnunetv2", "scanside"], int] | None
-    """Forward passes of a case: tiles × mirror variants × folds. null without warm runs."""
-    metrics: list[Metric]
-    stages_ms: dict[str, float] | None
-    """Stage of scanside's pipeline → median over the warm runs; null without them."""
-    labels: dict[Literal["cold", "warm"], Agreement]
-    repeatable: dict[Literal["nnunetv2", "scanside"], bool]
-    """Whether all masks of a peer were the same."""
-
-
 class Device(Part):
     """The backend."""
 
@@ -175,24 +100,6 @@ class Device(Part):
     obtained: str
     why: str
     precision: str
-
-
-class PeersReport(Record):
-    """`scanside bench peers`."""
-
-    schema_: Literal["scanside.bench-peers/1"] = Field(alias="schema")
-    device: Device
-    folds: list[str]
-    step_size: float
-    repeats: int
-    warm_ups: int
-    """Untimed runs before the warm ones."""
-    memory_method: dict[Literal["cold", "warm"], str]
-    commands: dict[Literal["nnunetv2", "scanside"], list[str]] | None
-    """The cold commands, with names in place of paths; null without cold runs."""
-    opening: dict[Literal["nnunetv2", "scanside"], dict[Literal["wall_s", "peak_mib"], float]] | None
-    """Importing the libraries and opening the networks, before the warm runs, in each peer's own process."""
-    cases: list[PeersCase]
 
 
 class ParityDevice(Part):
@@ -308,6 +215,7 @@ def reports() -> dict[str, type[BaseModel]]:
     """Every results file that has a schema, by the name of its command."""
     from scanside.benchmarks.appliance_results import ApplianceReport
     from scanside.benchmarks.latency_results import LatencyReport
+    from scanside.benchmarks.peers_results import PeersReport
     from scanside.benchmarks.scale_results import ScaleReport
 
     return {

@@ -2,6 +2,7 @@
 
 import hashlib
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,18 +36,25 @@ class Source:
         return self.bundle.manifest.file_ending
 
 
-def find_source(model: Path, bundle: Path | None, folds: tuple[str, ...] | None, folder: Path) -> Source:
+def find_source(
+    model: Path,
+    bundle: Path | None,
+    folds: tuple[str, ...] | None,
+    folder: Path,
+    precisions: Sequence[str] = ("fp32",),
+) -> Source:
     """Open the model in both forms; exports it to `folder` when no bundle is given.
 
     Args:
         folds: None for all that the bundle has.
+        precisions: To export, fp32 among them.
 
     Raises:
         InputError: If the model is a cascade: nnunetv2 runs each of its stages by a command of its own.
         BundleError: If the bundle was not made of these checkpoints, or postprocesses, which nnunetv2's prediction
             does not.
     """
-    opened = open_bundle(bundle or _export(model, folds, folder))
+    opened = open_bundle(bundle or _export(model, folds, folder, precisions))
     role = opened.role(None)
     segmenter = opened.manifest.segmenters[role]
     if segmenter.plan.previous_stage is not None:
@@ -72,12 +80,12 @@ def find_source(model: Path, bundle: Path | None, folds: tuple[str, ...] | None,
     return Source(model, opened, segmenter.plan, role, chosen, checkpoints)
 
 
-def _export(model: Path, folds: tuple[str, ...] | None, folder: Path) -> Path:
+def _export(model: Path, folds: tuple[str, ...] | None, folder: Path, precisions: Sequence[str]) -> Path:
     """Export in a process of its own, so that this one stays small."""
     print(f"Exporting {model.name} to a temporary bundle …", file=sys.stderr, flush=True)
     out = folder / "model.bundle"
     program = [sys.executable, "-m", "scanside.runtime.cli.main", "export", "nnunet", str(model)]
-    options = ["-o", str(out), "--precision", "fp32", "--postprocessing", "none"]
+    options = ["-o", str(out), "--precision", ",".join(precisions), "--postprocessing", "none"]
     if folds:
         options += ["--folds", ",".join(folds)]
     run_measured([*program, *options], folder / "export.log")

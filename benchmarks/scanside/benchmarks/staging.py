@@ -76,3 +76,12 @@ def _write(volume: Volume, channel: int, file: Path) -> None:
     image.SetOrigin(geometry.origin)
     image.SetDirection(geometry.direction)
     sitk.WriteImage(image, str(file), True)
+
+
+def all_together(cases: Sequence[StagedCase], folder: Path) -> Path:
+    """All cases' files in one folder, as links."""
+    folder.mkdir(parents=True)
+    for case in cases:
+        for file in case.files:
+            (folder / file.name).symlink_to(file)
+    return folder

@@ -20,9 +20,10 @@ from unittest import mock
 import numpy as np
 import numpy.typing as npt
 
+from scanside.benchmarks.kinds import PeerKind
+
 Mask = npt.NDArray[np.unsignedinteger]
 Result = TypeVar("Result")
-NAMES = ("nnunetv2", "scanside")
 
 
 @dataclass
@@ -58,7 +59,7 @@ class Segmented:
 
 
 class Peer(Protocol):
-    """One of the two, with its networks open."""
+    """A program with its networks open."""
 
     watch: Stopwatch
     facts: dict[str, str]
@@ -79,19 +80,19 @@ class Setup:
         model: nnU-Net results folder.
         bundle: The same model as a bundle.
         folds: Names, the same for both.
-        device: Of the runtime; nnunetv2 runs on the CPU.
     """
 
     model: Path
     bundle: Path
     folds: tuple[str, ...]
-    device: str
     mirroring: bool
 
 
-def open_peer(name: str, setup: Setup) -> Peer:
-    """Open `nnunetv2` or `scanside`; nothing of the other is imported."""
-    return _NnUNet(setup) if name == NAMES[0] else _Scanside(setup)
+def open_peer(kind: PeerKind, setup: Setup) -> Peer:
+    """Open a peer; nothing of the others is imported."""
+    if kind.program == "nnunetv2":
+        return _NnUNet(setup)
+    return _NaiveLoop(setup) if kind.program == "onnx-loop" else _Scanside(kind, setup)
 
 
 class _NnUNet:
@@ -127,7 +128,7 @@ class _NnUNet:
 class _Scanside:
     """An opened `Segmenter`."""
 
-    def __init__(self, setup: Setup) -> None:
+    def __init__(self, kind: PeerKind, setup: Setup) -> None:
         from scanside.runtime.backends import table
         from scanside.runtime.backends.session import Session
         from scanside.runtime.bundle import open_bundle
@@ -143,7 +144,7 @@ class _Scanside:
 
         bundle = open_bundle(setup.bundle)
         options = Options(
-            device=setup.device, mirroring=setup.mirroring, folds=None if not setup.folds else setup.folds
+            device=kind.device, precision=kind.precision, mirroring=setup.mirroring, folds=setup.folds or None
         )
         with mock.patch("scanside.runtime.pipeline.open_session", open_timed):
             self._segmenter = open_segmenter(bundle, options)
@@ -164,6 +165,27 @@ class _Scanside:
     def segment(self, image: Any) -> Segmented:
         result = self._segmenter.segment(image)
         return Segmented(result.mask, result.stages)
+
+
+class _NaiveLoop:
+    """`naive_loop.Loop`."""
+
+    def __init__(self, setup: Setup) -> None:
+        from scanside.benchmarks.naive_loop import Loop
+
+        self.watch = Stopwatch()
+        self._loop = Loop(setup.bundle, setup.folds, mirroring=setup.mirroring)
+        self._loop.network = self.watch.time(self._loop.network)  # type: ignore[method-assign]
+        self.facts: dict[str, str] = {}
+
+    def load(self, files: Sequence[Path]) -> Any:
+        from scanside.benchmarks.naive_loop import read
+
+        return read(files)
+
+    def segment(self, image: Any) -> Segmented:
+        data, first = image
+        return Segmented(self._loop.segment(data, first.GetSpacing()[::-1]))
 
 
 @contextlib.contextmanager

@@ -17,6 +17,7 @@ from typing import Self
 import numpy as np
 
 from scanside.benchmarks.child import Child, answering
+from scanside.benchmarks.kinds import PeerKind
 from scanside.benchmarks.processes import MIB, busy_s, high_water_mark, reset_high_water_mark
 from scanside.benchmarks.warm import Mask, Setup, open_peer
 
@@ -60,7 +61,7 @@ class Worker:
         opening: Seconds (`wall_s`) and memory (`peak_mib`) of importing and opening.
     """
 
-    def __init__(self, name: str, setup: Setup, folder: Path) -> None:
+    def __init__(self, kind: PeerKind, setup: Setup, folder: Path) -> None:
         """Start the process and wait until its networks are open.
 
         Args:
@@ -69,11 +70,12 @@ class Worker:
         Raises:
             CaseError: If it does not come up.
         """
+        name = kind.name.replace(":", "-")
         self._mask = folder / f"{name}.npy"
         request = folder / f"{name}.json"
-        request.write_text(json.dumps({"peer": name, "setup": asdict(setup)}, default=str))
+        request.write_text(json.dumps({"peer": asdict(kind), "setup": asdict(setup)}, default=str))
         start = time.perf_counter()
-        self._child = Child(name, "scanside.benchmarks.worker", request, folder / f"{name}.log")
+        self._child = Child(kind.name, "scanside.benchmarks.worker", request, folder / f"{name}.log")
         ready = self._child.answer()
         self.facts: dict[str, str] = ready["facts"]
         self.opening = {"wall_s": time.perf_counter() - start, "peak_mib": float(ready["peak_mib"])}
@@ -101,10 +103,8 @@ def main(request: Path) -> None:
     answer, requests = answering()
     asked = json.loads(request.read_text())
     raw = asked["setup"]
-    setup = Setup(
-        Path(raw["model"]), Path(raw["bundle"]), tuple(raw["folds"]), raw["device"], raw["mirroring"]
-    )
-    peer = open_peer(asked["peer"], setup)
+    setup = Setup(Path(raw["model"]), Path(raw["bundle"]), tuple(raw["folds"]), raw["mirroring"])
+    peer = open_peer(PeerKind(**asked["peer"]), setup)
 
     answer({"facts": peer.facts, "peak_mib": high_water_mark() / MIB})
     for case in requests:

@@ -9,7 +9,7 @@ from typing import Any
 from scanside.runtime.appliance.config import Config
 from scanside.tui.format import duration
 
-LATENCY, PEERS, PARITY = "scanside.bench-run/1", "scanside.bench-peers/1", "scanside.bench-parity/1"
+LATENCY, PEERS, PARITY = "scanside.bench-run/1", "scanside.bench-peers/2", "scanside.bench-parity/1"
 FOLDER = "benchmarks"
 
 
@@ -86,16 +86,19 @@ def _latency(document: Mapping[str, Any]) -> list[str]:
 
 
 def _peers(document: Mapping[str, Any]) -> list[str]:
-    """Wall time of both peers, case by case, with the ratio and its range over the pairs."""
-    found = []
-    for case in document["cases"]:
-        for metric in case["metrics"]:
-            if metric["name"] == "wall":
-                ratio = metric["ratio"]
-                times = f"{metric['median']['scanside']:.1f} s against {metric['median']['nnunetv2']:.1f} s of nnunetv2"
-                range_ = f", {ratio['median']:.2f}× ({ratio['min']:.2f}–{ratio['max']:.2f})" if ratio else ""
-                found.append(f"{case['name']}, {metric['mode']}: {times}{range_}")
-    return found
+    """Wall time of every peer, case by case, with its ratio to nnunetv2 and the range over the rounds."""
+    parts = [(case["name"], case["metrics"]) for case in document["cases"]]
+    if document["together"] is not None:
+        parts.append((f"{document['together']['cases']} cases", document["together"]["metrics"]))
+    return [
+        f"{name}, {metric['mode']}: {peer} {metric['median'][peer]:.1f} s against "
+        f"{metric['median']['nnunetv2']:.1f} s of nnunetv2, "
+        f"{ratio['median']:.2f}× ({ratio['min']:.2f}–{ratio['max']:.2f})"
+        for name, metrics in parts
+        for metric in metrics
+        if metric["name"] == "wall"
+        for peer, ratio in metric["ratio"].items()
+    ]
 
 
 def _parity(document: Mapping[str, Any]) -> list[str]:

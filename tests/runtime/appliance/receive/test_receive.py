@@ -6,6 +6,7 @@ import logging
 import shutil
 import subprocess
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pydicom
@@ -15,7 +16,7 @@ from pydicom.encaps import encapsulate
 from pydicom.uid import UID
 
 from scanside.runtime.appliance.receive.classes import STORED, transfer_syntaxes
-from scanside.runtime.appliance.receive.main import PORT_FILE, run
+from scanside.runtime.appliance.receive.main import PORT_FILE, _Service, run
 from scanside.runtime.appliance.store.states import State
 from scanside.runtime.errors import UsageError
 from tests.runtime.appliance.receive.receiving import (
@@ -341,7 +342,9 @@ def test_with_too_little_room_instances_are_refused_before_they_are_written(tmp_
         assert desk.spooled() == [] and desk.incoming() == [] and desk.cases == []
 
 
-def test_on_a_disk_that_fills_up_nothing_is_acknowledged_that_is_not_there(tmp_path: Path) -> None:
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 3 MB."""
     disk = tmp_path / "disk"
     disk.mkdir()
     mount = shutil.which("mount")
@@ -349,27 +352,65 @@ def test_on_a_disk_that_fills_up_nothing_is_acknowledged_that_is_not_there(tmp_p
     if mount is None or subprocess.run(command, capture_output=True).returncode:
         pytest.skip("NOT TESTED: a small file system cannot be mounted here; run as root")
     try:
-        with receiver(disk / "data", quiet_seconds=3600) as desk:
-            association = associate(desk.port)
-
-            def big(dataset: Dataset) -> None:
-                dataset.Rows, dataset.Columns = 300, 500
-                dataset.PixelData = bytes(300_000)
-
-            statuses = [send(association, mr_slice(n, big)) for n in range(12)]
-            assert set(statuses) == {0, 0xA700}, [hex(one) for one in statuses]
-            assert len(desk.instances()) == len(desk.spooled()) == statuses.count(0)
-            assert all(path.stat().st_size > 300_000 for path in desk.spooled())
-            subprocess.run([str(mount), "-o", "remount,size=40m", str(disk)], check=True)
-            (entry,) = until(lambda: desk.audited("disk has room"), 10, "that there is room again")
-            assert json.loads(entry.detail)["refused"] == statuses.count(0xA700)
-            again = [send(association, mr_slice(n, big)) for n in range(12)]
-            assert set(again) == {0}
-            association.release()
-            assert len(desk.instances()) == len(desk.spooled()) == 12
-            assert desk.incoming() == []
+        yield disk
     finally:
         subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def enlarge(disk: Path) -> None:
+    subprocess.run(["mount", "-o", "remount,size=40m", str(disk)], check=True)
+
+
+def big(dataset: Dataset) -> None:
+    dataset.Rows, dataset.Columns = 300, 500
+    dataset.PixelData = bytes(300_000)
+
+
+def test_on_a_disk_that_fills_up_nothing_is_acknowledged_that_is_not_there(small_disk: Path) -> None:
+    with receiver(small_disk / "data", quiet_seconds=3600) as desk:
+        association = associate(desk.port)
+        statuses = [send(association, mr_slice(n, big)) for n in range(12)]
+        assert set(statuses) == {0, 0xA700}, [hex(one) for one in statuses]
+        assert len(desk.instances()) == len(desk.spooled()) == statuses.count(0)
+        assert all(path.stat().st_size > 300_000 for path in desk.spooled())
+        enlarge(small_disk)
+        (entry,) = until(lambda: desk.audited("disk has room"), 10, "that there is room again")
+        assert json.loads(entry.detail)["refused"] == statuses.count(0xA700)
+        again = [send(association, mr_slice(n, big)) for n in range(12)]
+        assert set(again) == {0}
+        association.release()
+        assert len(desk.instances()) == len(desk.spooled()) == 12
+        assert desk.incoming() == []
+
+
+@pytest.mark.parametrize("rule", [{}, {"complete_series": 1}], ids=["quiet", "series"])
+def test_a_study_is_not_complete_while_its_instances_are_refused(
+    small_disk: Path, monkeypatch: pytest.MonkeyPatch, rule: dict[str, int]
+) -> None:
+    """Half a study must not be computed: its sender gets the quiet time from when there is room again."""
+    ticks, tick = [0], _Service._tick
+
+    def count(service: _Service) -> None:
+        tick(service)
+        ticks[0] += 1
+
+    monkeypatch.setattr(_Service, "_tick", count)
+    with receiver(small_disk / "data", quiet_seconds=0.3, **rule) as desk:
+        association = associate(desk.port)
+        statuses = [send(association, mr_slice(n, big)) for n in range(12)]
+        association.release()
+        assert {*statuses} == {0, 0xA700}
+        until(lambda: desk.open_associations == 0, 10, "the association is closed")
+        before = ticks[0]
+        until(lambda: ticks[0] > before + 8, 20, "a second")  # a tick takes 0.1 s
+        assert [case.state for case in desk.cases] == [State.RECEIVING]
+        enlarge(small_disk)
+        (room,) = until(lambda: desk.audited("disk has room"), 10, "that there is room again")
+        association = associate(desk.port)
+        assert {send(association, mr_slice(n, big)) for n in range(12)} == {0}
+        association.release()
+        until(lambda: [one.instances for one in desk.cases if one.state is State.QUEUED] == [12], 20, "all")
+        assert desk.audited("complete")[0].at >= room.at + 0.25
 
 
 def test_running_associations_may_finish_and_no_new_ones_begin_when_it_stops(tmp_path: Path) -> None:

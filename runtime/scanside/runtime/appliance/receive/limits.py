@@ -128,6 +128,11 @@ class Room:
             self._refused += 1
             return self._refused == 1
 
+    def refuses(self) -> bool:
+        """Whether instances are refused, or would be: an episode lasts, or there is too little room for the next."""
+        with self._lock:
+            return self._refused > 0 or not self.enough()
+
     def recovered(self) -> int:
         """How many instances were refused in an episode that has ended just now; 0 if none has."""
         with self._lock:

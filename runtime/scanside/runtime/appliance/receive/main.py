@@ -91,6 +91,7 @@ class _Service:
         self._swept = self._swept_all = -_FULL_SWEEP_SECONDS
         self._sweeper: threading.Thread | None = None
         self._failing = False
+        self._held_until = 0.0
 
     def serve(self, announcement: Path, stop: threading.Event) -> None:
         accepting = threading.Thread(target=self._server.serve_forever, args=(0.1,), daemon=True)
@@ -126,18 +127,30 @@ class _Service:
     def _tick(self) -> None:
         try:
             self._close_ended()
-            receive = self._config.receive
-            for case_id in self._ledger.complete(receive.quiet_seconds, receive.complete_series):
-                log.info("case %s: complete", case_id, extra={"case": case_id})
             refused = self._conditions.room.recovered()
             if refused:
                 self._ledger.note("disk has room", {"refused": refused})
+            if refused or self._conditions.room.refuses():
+                self._hold()
+            self._complete()
             self._sweep_now_and_then()
             self._failing = False
         except (ScansideError, OSError) as error:  # a full disk: go on, and try again
+            self._hold()
             if not self._failing:
                 log.error("%s", error if isinstance(error, ScansideError) else error.strerror)
             self._failing = True
+
+    def _hold(self) -> None:
+        """What is refused is missing in a study, however quiet it is: its sender gets time to come back."""
+        self._held_until = time.monotonic() + self._config.receive.quiet_seconds
+
+    def _complete(self) -> None:
+        if time.monotonic() < self._held_until or self._conditions.room.refuses():
+            return
+        receive = self._config.receive
+        for case_id in self._ledger.complete(receive.quiet_seconds, receive.complete_series):
+            log.info("case %s: complete", case_id, extra={"case": case_id})
 
     def _close_ended(self) -> None:
         self._to_close += self._server.ended()

@@ -12,7 +12,7 @@ from scanside.runtime.stages.crop import crop
 from scanside.runtime.stages.normalise import normalise
 from scanside.runtime.stages.previous import one_hot
 from scanside.runtime.stages.resample import resample_image, resampled_shape, target_spacing
-from scanside.runtime.stages.slide import cut_tile, tiling
+from scanside.runtime.stages.slide import cut, tiling
 from scanside.runtime.volume import Volume
 
 
@@ -40,4 +40,4 @@ def tiles(
         )
     layout = tiling(image.shape[1:], plan.patch_size, 0.5)
     for start in itertools.product(*layout.starts):
-        yield cut_tile(image, layout, start).reshape(1, -1, *plan.patch_size)
+        yield cut(image, layout, start).reshape(1, -1, *plan.patch_size)

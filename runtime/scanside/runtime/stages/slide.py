@@ -110,7 +110,7 @@ def slide(
     for z in tiles.starts[0]:
         rows.advance(z)
         for y, x in itertools.product(*tiles.starts[1:]):
-            tile = cut_tile(data, tiles, (z, y, x))
+            tile = cut(data, tiles, (z, y, x))
             if plan.dimension == 2:
                 tile = tile[:, :, 0]
             prediction = _predict(network, tile, axes).reshape(-1, *tiles.patch)
@@ -216,7 +216,7 @@ def _tile_starts(size: int, tile: int, step: float) -> tuple[int, ...]:
     return tuple(int(np.round(actual * index)) for index in range(count))
 
 
-def cut_tile(data: Float, tiles: Tiling, start: tuple[int, int, int]) -> Float:
+def cut(data: Float, tiles: Tiling, start: tuple[int, int, int]) -> Float:
     """One (1, C, *patch) tile, zero where it reaches over the image's edge."""
     tile = np.zeros((1, data.shape[0], *tiles.patch), dtype=np.float32)
     source, target = [slice(None)], [slice(None)]

@@ -9,6 +9,7 @@ import typer
 
 from scanside.export.precisions import parse_precisions
 from scanside.runtime.cli.main import require_extra
+from scanside.runtime.errors import ExitCode, UsageError
 
 app = typer.Typer(
     add_completion=False,
@@ -158,6 +159,59 @@ def bundle(
         file=sys.stderr,
     )
     print(out)
+
+
+@app.command()
+def engine(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle folder.")],
+    device: Annotated[
+        str | None, typer.Option(metavar="NAME", help="tensorrt or tensorrt-rtx; default: the one installed.")
+    ] = None,
+    precision: Annotated[str, typer.Option(metavar="NAME", help="fp32, mixed, bf16 or int8.")] = "fp32",
+    capability: Annotated[
+        str | None,
+        typer.Option(
+            "--compute-capability",
+            metavar="X.Y",
+            help="Only see whether engines for this GPU build, such as 8.9, which needs none; nothing is run.",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", metavar="DIR", help="Keep what --compute-capability built, to look at."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
+) -> int:
+    """Build the TensorRT engines of a bundle for this machine's GPU and prove them on the golden cases. Needs no torch.
+
+    The runtime does the same at the first use; here it is done ahead of the first patient. Exit code 4 when an engine
+    does not build or is rejected.
+
+    Examples:
+
+      scanside export engine pancreas.bundle --precision mixed
+
+      scanside export engine pancreas.bundle --compute-capability 8.9
+    """
+    from scanside.export.engine import build_for, build_here
+    from scanside.runtime.cli.progress import ProgressBars
+
+    if capability is None and out is not None:
+        raise UsageError("-o goes with --compute-capability; engines of this machine stay in its cache.")
+    if capability is None:
+        report = build_here(
+            bundle, device, precision, lambda sentence: print(f"{sentence} …", file=sys.stderr)
+        )
+    else:
+        with ProgressBars(1) as bars:
+            report = build_for(bundle, device, precision, capability, out, bars)
+    if as_json:
+        print(json.dumps(report, indent=1))
+    else:
+        for row in report["engines"]:
+            print(f"{row['network']}: engine {row['sha256']}")
+        print(report["verdict"], file=sys.stderr)
+    return ExitCode.OK
 
 
 def _line(row: dict[str, Any]) -> str:

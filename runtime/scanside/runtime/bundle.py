@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from scanside.runtime.backends.engines import ENDINGS
 from scanside.runtime.errors import BundleError, UsageError
 from scanside.runtime.manifest import SCHEMA, Manifest
 from scanside.runtime.plan import first_fault
@@ -71,7 +72,7 @@ def open_bundle(path: str | Path) -> Bundle:
     File contents are verified when they are read; `verify` reads them all.
 
     Raises:
-        BundleError: If this is no bundle, a newer schema, or incomplete.
+        BundleError: If this is no bundle, a newer schema, or incomplete, or holds a compiled engine.
     """
     folder = Path(path)
     try:
@@ -84,6 +85,11 @@ def open_bundle(path: str | Path) -> Bundle:
     manifest = _parse(text, folder)
     for relative, entry in manifest.files.items():
         file = folder / relative
+        if file.suffix.lower() in ENDINGS:
+            raise BundleError(
+                f"Bundle {folder} holds the compiled engine {relative}, which is native code from another machine; "
+                "export the bundle again, engines are built where they run."
+            )
         if not file.is_file():
             raise BundleError(f"Bundle {folder} is incomplete: {relative} is missing; copy the bundle again.")
         if file.stat().st_size != entry.bytes:

@@ -1,14 +1,19 @@
 """What this machine can run, what is missing and how to get it."""
 
+import importlib
 import importlib.util
 from dataclasses import dataclass
 
-from scanside.runtime.backends.table import DEVICES, backend
+from scanside.runtime.backends.table import DEVICES, ON_TRIAL, backend
+from scanside.runtime.backends.trt_build import LIBRARIES
 
 _EXTRAS = {
     "export": ("torch", "nnunetv2", "onnx", "onnxscript"),
     "bench": ("psutil", "matplotlib", "nnunetv2"),
 }
+_MODULES = {"cpu": "onnxruntime", "cuda": "onnxruntime", **LIBRARIES}
+"""Device → the Python module that it needs, where that is not its own name."""
+UNPROVEN = "the project has never run this device on a GPU: its golden cases decide on this machine"
 
 
 @dataclass(frozen=True)
@@ -19,6 +24,7 @@ class Finding:
         available: Whether it can be used here; for a backend, whether a network really opened and ran.
         reason: Version when available, else what is missing.
         fix: The command that mends it, or None.
+        note: What a person should know before relying on it, or None.
     """
 
     name: str
@@ -28,6 +34,7 @@ class Finding:
     reason: str
     fix: str | None
     precisions: tuple[str, ...] = ()
+    note: str | None = None
 
 
 def examine() -> list[Finding]:
@@ -37,18 +44,18 @@ def examine() -> list[Finding]:
 
 def _backend(name: str) -> Finding:
     module = backend(name)
+    note = UNPROVEN if name in ON_TRIAL else None
     absent = module.missing()
     if absent:
-        return Finding(name, module.TITLE, "backend", False, absent[0], absent[1])
-    package = "onnxruntime" if name == "cpu" else name
+        return Finding(name, module.TITLE, "backend", False, *absent, note=note)
+    package = _MODULES.get(name, name)
     try:
         importlib.import_module(package)
     except Exception as error:  # a broken binary fails in many ways
         reason = f"{package} is installed but does not load ({type(error).__name__}: {error})"
-        return Finding(
-            name, module.TITLE, "backend", False, reason, f"pip install --force-reinstall {package}"
-        )
-    return Finding(name, module.TITLE, "backend", True, module.version(), None, tuple(module.FILES))
+        fix = f"pip install --force-reinstall {package}"
+        return Finding(name, module.TITLE, "backend", False, reason, fix, note=note)
+    return Finding(name, module.TITLE, "backend", True, module.version(), None, tuple(module.FILES), note)
 
 
 def _extra(name: str) -> Finding:

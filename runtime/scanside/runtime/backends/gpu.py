@@ -42,7 +42,7 @@ class Gpu:
 
 def missing() -> tuple[str, str] | None:
     """Why there is no GPU to use and how to mend it, or None."""
-    found = _find()
+    found = find()
     return None if isinstance(found, Gpu) else found
 
 
@@ -52,7 +52,7 @@ def gpu() -> Gpu:
     Raises:
         BackendError: If there is none.
     """
-    found = _find()
+    found = find()
     if isinstance(found, Gpu):
         return found
     raise BackendError(f"There is no GPU to use: {found[0]}; {found[1]}.")
@@ -72,7 +72,8 @@ def first_batch(input_shape: tuple[int, ...], memory: int) -> int:
 
 
 @cache
-def _find() -> Gpu | tuple[str, str]:
+def find() -> Gpu | tuple[str, str]:
+    """The first GPU; what is missing and how to mend it where there is none. Asked once a process."""
     return examine(DRIVER)
 
 
@@ -83,8 +84,8 @@ def examine(driver: str) -> Gpu | tuple[str, str]:
     except OSError:
         return (
             f"the NVIDIA driver is not installed ({DRIVER} is not found)",
-            "install the NVIDIA driver (Ubuntu: apt install nvidia-driver-580-open; Jetson: it is part of JetPack; "
-            "a container needs --gpus all or --runtime nvidia)",
+            "install the NVIDIA driver (Ubuntu: apt install nvidia-driver-580-open, Jetson: part of JetPack, "
+            "container: --gpus all or --runtime nvidia)",
         )
     code = cuda.cuInit(0)
     count = ctypes.c_int()

@@ -2,7 +2,7 @@
 
 import hashlib
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from scanside.runtime.backends import engines, gpu, trt_build
@@ -86,7 +86,12 @@ class TensorRt:
         target = gpu.gpu().capability if trt_build.capabilities(self.NAME) else None
         cache = engines.folder() / f"{self.NAME}.timing"
         return trt_build.build(
-            model, self.NAME, batch=gpu.LARGEST_BATCH, capability=target, timing_cache=cache
+            model,
+            self.NAME,
+            batch=gpu.LARGEST_BATCH,
+            capability=target,
+            timing_cache=cache,
+            progress=_in_quarters(self.NAME),
         )
 
     def _library(self) -> tuple[str, str] | None:
@@ -105,6 +110,19 @@ class TensorRt:
         )
 
 
+def _in_quarters(name: str) -> Callable[[float], None]:
+    """Announces a build that takes minutes three times on its way."""
+    told = 0
+
+    def progress(part: float) -> None:
+        nonlocal told
+        if told < int(part * 4) < 4:
+            told = int(part * 4)
+            engines.announce(f"{name}: {told * 25} % of the engine is built")
+
+    return progress
+
+
 def _cuda_python() -> tuple[str, str] | None:
     if importlib.util.find_spec("cuda") and importlib.util.find_spec("cuda.bindings"):
         return None
@@ -115,6 +133,6 @@ RTX = TensorRt("tensorrt-rtx", "TensorRT-RTX, NVIDIA GPU", "pip install 'scansid
 FULL = TensorRt(
     "tensorrt",
     "TensorRT, NVIDIA GPU",
-    "Jetson: apt install python3-libnvinfer (JetPack); else pip install tensorrt (from pypi.nvidia.com)",
+    "pip install tensorrt (it comes from pypi.nvidia.com), Jetson: apt install python3-libnvinfer (JetPack)",
     _PRECISIONS,
 )

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from scanside.runtime import machine
+from scanside.runtime.backends import gpu
 from scanside.runtime.doctor import examine
 from scanside.runtime.errors import ExitCode
 
@@ -21,14 +22,15 @@ def doctor(
 
     Example: scanside doctor
     """
-    findings = examine()
+    findings, found = examine(), gpu.find()
     if as_json:
         document = {
-            "schema": "scanside.doctor/1",
+            "schema": "scanside.doctor/2",
             "machine": {
                 "processor": machine.processor(),
                 "cores": machine.cores(),
                 "memory_gib": machine.memory_gib(),
+                "gpu": None if isinstance(found, tuple) else asdict(found),
             },
             "backends": [asdict(finding) for finding in findings if finding.kind == "backend"],
             "extras": [asdict(finding) for finding in findings if finding.kind == "extra"],
@@ -37,10 +39,13 @@ def doctor(
         print(json.dumps(document, indent=1))
     else:
         print(f"{machine.processor()}, {machine.cores()} core(s), {machine.memory_gib()} GiB")
+        print(f"GPU: {f'none: {found[0]}' if isinstance(found, tuple) else found}")
         for finding in findings:
             mark = "yes" if finding.available else "no "
-            print(f"{mark}  {finding.name:10} {finding.title:22} {finding.reason}")
-            if finding.fix:
-                print(f"     to mend: {finding.fix}")
+            print(f"{mark}  {finding.name:12} {finding.title:24} {finding.reason}")
+            for fix in finding.fix.split("; ") if finding.fix else ():
+                print(f"     to mend: {fix}")
+            if finding.note and finding.available:
+                print(f"     note: {finding.note}")
     usable = any(finding.available for finding in findings if finding.kind == "backend")
     return ExitCode.OK if usable else ExitCode.BACKEND

@@ -24,7 +24,7 @@ def selftest(
     device: Annotated[
         str | None, typer.Option(metavar="NAME", help="One device; default: all that are here.")
     ] = None,
-    precision: Annotated[str, typer.Option(metavar="NAME", help="fp32, mixed or bf16.")] = "fp32",
+    precision: Annotated[str, typer.Option(metavar="NAME", help="fp32, mixed, bf16 or int8.")] = "fp32",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
 ) -> int:
     """Verify a bundle and replay its golden cases here. Exit code 4 when a device does not compute what it must.
@@ -64,14 +64,14 @@ def selftest(
 
 def _case_line(row: dict[str, Any]) -> str:
     return (
-        f"{row['device']:10} {row['precision']:6} {row['case']:24} {row['differing']:6} of {row['voxels']} "
+        f"{row['device']:12} {row['precision']:6} {row['case']:24} {row['differing']:6} of {row['voxels']} "
         f"voxels differ  {row['ms'] / 1000:7.2f} s  {_verdict(row)}"
     )
 
 
 def _study_line(row: dict[str, Any]) -> str:
     return (
-        f"{'radiomics':10} {'fp64':6} {row['case']:24} {row['features']} features differ by at most "
+        f"{'radiomics':12} {'fp64':6} {row['case']:24} {row['features']} features differ by at most "
         f"{row['feature_error']:.1e} of their value, the probability by {row['probability_error']:.1e}  {_verdict(row)}"
     )
 

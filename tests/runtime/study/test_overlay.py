@@ -118,7 +118,7 @@ def test_anisotropic_pixels_keep_the_shape() -> None:
 def test_the_file_is_the_same_every_time(tmp_path: Path) -> None:
     volume, mask = head_to_the_left()
     for name in ("a.png", "b.png"):
-        write_overlay(volume, mask, tmp_path / name, "title", synthetic=True)
+        write_overlay(draw_overlay(volume, mask, "title", synthetic=True), tmp_path / name)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
     with Image.open(tmp_path / "a.png") as picture:
         assert picture.format == "PNG" and picture.mode == "RGB"

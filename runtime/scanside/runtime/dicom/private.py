@@ -47,8 +47,13 @@ def private_value(header: Dataset, tag: Private) -> Any:
     Anonymisers drop the creators but keep the data: without any creator in the group the usual block 10 is taken,
     if the manufacturer is the tag's vendor.
     """
-    blocks = {block: _text(header, tag.group << 16 | block) for block in range(0x10, 0x100)}
-    claimed = {block: name for block, name in blocks.items() if name}
+    tags = header.keys()
+    reserved = sorted(known & 0xFF for known in tags if known >> 8 == tag.group << 8)
+    claimed = {
+        block: name
+        for block in reserved
+        if block >= 0x10 and (name := _text(header, tag.group << 16 | block))
+    }
     mine = [block for block, name in claimed.items() if name.upper() in tag.creators]
     if not claimed and made_by(header, tag.vendor):
         mine = [0x10]

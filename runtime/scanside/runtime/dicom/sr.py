@@ -115,7 +115,8 @@ def write_sr(
 def _document(
     report: Report, sources: Sequence[Sequence[Dataset]], evidence: Sequence[Dataset], stamp: Stamp
 ) -> Any:
-    headers = [source_header(header) for series in sources for header in series]
+    first, *others = (header for series in sources for header in series)
+    patient = source_header(first)
     algorithm = hd.AlgorithmIdentification(
         name=short_text(stamp.algorithm.name),
         version=short_text(stamp.algorithm.version),
@@ -129,11 +130,9 @@ def _document(
             *(_lesion_group(lesion, report.site, algorithm) for lesion in report.lesions),
         ],
     )
-    root = content[0].ContentSequence
-    root.insert(len(root) - 1, _image_library(sources))
     digest = hashlib.sha256(repr((_plain_data(report), [str(e.SOPInstanceUID) for e in evidence])).encode())
     made = hd.Comprehensive3DSR(
-        evidence=[*headers, *evidence],
+        evidence=[patient, *others, *evidence],
         content=content,
         series_instance_uid=stamp.uid("sr series", digest.hexdigest()),
         sop_instance_uid=stamp.uid("sr", digest.hexdigest()),
@@ -141,9 +140,11 @@ def _document(
         is_final=False,
         is_verified=False,
         coding_schemes=[private_scheme()],
-        **stamp.series("sr", headers[0], f"{stamp.algorithm.name} report"),
+        **stamp.series("sr", patient, f"{stamp.algorithm.name} report"),
     )
-    stamp.finish(made, headers[0])
+    # Last, since highdicom copies all content to check it, and every image of the library is evidence already.
+    made.ContentSequence.insert(len(made.ContentSequence) - 1, _image_library(sources))
+    stamp.finish(made, patient)
     return made
 
 

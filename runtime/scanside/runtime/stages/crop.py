@@ -68,7 +68,7 @@ def crop(volume: Volume, plan: Plan, previous: npt.NDArray[np.integer] | None = 
     nonzero = data[0] != 0
     for channel in data[1:]:
         nonzero |= channel != 0
-    box = _bounding_box(nonzero)
+    box = bounding_box(nonzero)
     mask = None
     if plan.needs_mask or previous is not None:
         # Filling holes cannot change the box, so it is skipped where only the box matters.
@@ -119,7 +119,8 @@ def restore_probabilities(
     return np.ascontiguousarray(full.transpose(0, *(axis + 1 for axis in plan.transpose_backward)))
 
 
-def _bounding_box(mask: npt.NDArray[np.bool_]) -> Box:
+def bounding_box(mask: npt.NDArray[np.bool_]) -> Box:
+    """The smallest box around everything that is True; the whole array where nothing is."""
     slices = []
     for axis in range(3):
         others = tuple(other for other in range(3) if other != axis)

@@ -8,6 +8,7 @@ from scipy import ndimage
 from scipy.spatial import ConvexHull, distance
 
 from scanside.runtime.errors import GeometryError
+from scanside.runtime.stages.crop import bounding_box
 from scanside.runtime.volume import Geometry, Triple
 
 _NEIGHBOURS = np.ones((3, 3, 3), dtype=bool)
@@ -52,13 +53,13 @@ def find_lesions(mask: npt.NDArray[np.integer], geometry: Geometry, role: str) -
         raise GeometryError(
             f"A mask of shape {mask.shape} is not on the image's {geometry.shape} grid; resample it first."
         )
-    components, sizes = _components(mask)
+    corner, components, sizes = _components(mask)
     boxes = ndimage.find_objects(components)
     lesions = []
     for number, label in enumerate(_largest_first(sizes), start=1):
         box = boxes[label - 1]
         inside = components[box] == label
-        start = np.array([part.start for part in box], dtype=np.float64)
+        start = np.array([part.start + at for part, at in zip(box, corner, strict=True)], dtype=np.float64)
         centre = np.argwhere(inside).mean(axis=0) + start
         lesions.append(
             Lesion(
@@ -79,11 +80,12 @@ def main_lesion(mask: npt.NDArray[np.integer]) -> npt.NDArray[np.uint8]:
     This is the region that radiomics measures, in training and beside the scanner alike. Of two lesions of one size
     the one whose first voxel comes first in memory is taken.
     """
-    components, sizes = _components(mask)
-    order = _largest_first(sizes)
-    if not order:
-        return np.zeros(mask.shape, dtype=np.uint8)
-    return (components == order[0]).astype(np.uint8)
+    corner, components, sizes = _components(mask)
+    main = np.zeros(mask.shape, dtype=np.uint8)
+    if order := _largest_first(sizes):
+        box = tuple(slice(at, at + size) for at, size in zip(corner, components.shape, strict=True))
+        main[box] = components == order[0]
+    return main
 
 
 def longest_diameter(inside: npt.NDArray[np.bool_], spacing: Triple) -> float:
@@ -115,12 +117,21 @@ def to_patient(index: npt.NDArray[np.float64], geometry: Geometry) -> Triple:
     return float(x), float(y), float(z)
 
 
-def _components(mask: npt.NDArray[np.integer]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
-    """Component numbers by voxel (0 outside), and the number of voxels by component (0 for the outside)."""
-    components, _ = ndimage.label(mask > 0, structure=_NEIGHBOURS)
-    sizes = np.bincount(components.ravel())
+def _components(
+    mask: npt.NDArray[np.integer],
+) -> tuple[tuple[int, ...], npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+    """The components within the box around all of them, which is far smaller than an image.
+
+    Returns:
+        The box's first voxel, [z, y, x]; component numbers by voxel (0 outside) in the box; the number of voxels by
+        component (0 for the outside).
+    """
+    inside = mask > 0
+    box = bounding_box(inside)
+    components, _ = ndimage.label(inside[box], structure=_NEIGHBOURS)
+    sizes = np.bincount(components.ravel(), minlength=1)
     sizes[0] = 0
-    return components, sizes
+    return tuple(part.start for part in box), components, sizes
 
 
 def _largest_first(sizes: npt.NDArray[np.int64]) -> list[int]:

@@ -20,6 +20,7 @@ from scanside.runtime.study.overlay import draw_overlay
 from scanside.runtime.study.records import RoleResult, SequenceImage, StudyResult
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
     from pydicom.dataset import Dataset
 
     from scanside.runtime.dicom.seg import Encoding
@@ -83,6 +84,7 @@ def write_objects(
     folder: Path,
     evidence: Sequence["Dataset"] = (),
     options: ObjectOptions | None = None,
+    pictures: "Mapping[str, Image] | None" = None,
 ) -> tuple[tuple[ResultObject, ...], tuple[str, ...]]:
     """Write the objects of a result, and read every Segmentation again.
 
@@ -93,6 +95,7 @@ def write_objects(
         folder: Gets `<segmenter>_mask.dcm`, `report_sr.dcm`, `capture_sc.dcm` and `key_images.dcm`.
         evidence: Headers of the study's images, for a study that was refused before its images were known.
         options: Default: as a second run would make them again.
+        pictures: What `draw_pictures` drew, where it has been drawn already.
 
     Returns:
         The objects, and sentences on those that the source's headers do not allow.
@@ -117,8 +120,22 @@ def write_objects(
     for role, found in result.roles.items():
         _write_seg(found, _image(result, channels, role), bundle, folder, options, stamp, done)
     _write_report(result, bundle, sources, folder, stamp, done)
-    _write_pictures(result, bundle, channels, folder, stamp, done)
+    drawn = pictures or draw_pictures(result, bundle, channels)
+    _write_pictures(result, drawn, bundle, channels, folder, stamp, done)
     return tuple(done.objects), tuple(done.warnings)
+
+
+def draw_pictures(
+    result: StudyResult, bundle: Bundle, channels: Mapping[str, tuple[str, ...]]
+) -> "dict[str, Image]":
+    """Segmenter → the picture of its lesion."""
+    synthetic = bundle.manifest.synthetic
+    return {
+        role: draw_overlay(
+            _image(result, channels, role).volume, found.main, picture_title(found, bundle), synthetic
+        )
+        for role, found in result.roles.items()
+    }
 
 
 def picture_title(found: RoleResult, bundle: Bundle) -> str:
@@ -261,6 +278,7 @@ def _write_report(
 
 def _write_pictures(
     result: StudyResult,
+    drawn: "Mapping[str, Image]",
     bundle: Bundle,
     channels: Mapping[str, tuple[str, ...]],
     folder: Path,
@@ -279,8 +297,7 @@ def _write_pictures(
         if image.source is None:
             continue
         first = first or image.source.headers[0]
-        title = picture_title(found, bundle)
-        pictures[role] = np.asarray(draw_overlay(image.volume, found.main, title, bundle.manifest.synthetic))
+        pictures[role] = np.asarray(drawn[role])
         through = np.flatnonzero(found.main.any(axis=(1, 2)))
         slices += [image.source.frames[z] for z in through]
     if first is None:

@@ -24,11 +24,11 @@ from scanside.runtime.study.objects import (
     REPORT,
     SEG_ENDING,
     ObjectOptions,
-    picture_title,
+    draw_pictures,
     write_objects,
 )
 from scanside.runtime.study.overlay import write_overlay
-from scanside.runtime.study.records import RoleResult, SequenceImage, StudyResult
+from scanside.runtime.study.records import StudyResult
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -87,10 +87,13 @@ def write_result(
     try:
         clock = Clock(out.name if result.study is None else result.study.name, listener)
         with clock.stage("write"):
+            pictures = draw_pictures(result, bundle, channels)
             for role, found in result.roles.items():
                 assert result.study is not None
-                _write_role(found, result.study.images[channels[role][0]], bundle, beside)
-            objects, warnings = write_objects(result, bundle, channels, beside, evidence, options)
+                geometry = result.study.images[channels[role][0]].volume.geometry
+                write_mask(found.mask, geometry, beside / f"{role}_mask.nii.gz")
+                write_overlay(pictures[role], beside / f"{role}_overlay.png")
+            objects, warnings = write_objects(result, bundle, channels, beside, evidence, options, pictures)
         names = [name for name in _names(tuple(channels)) if (beside / name).exists()]
         result = replace(result, warnings=(*result.warnings, *warnings), stages={**result.stages, **clock.ms})
         document = report(result, [*(out / name for name in names), out / RESULT])
@@ -109,15 +112,6 @@ def write_result(
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     return document
-
-
-def _write_role(found: RoleResult, image: SequenceImage, bundle: Bundle, folder: Path) -> None:
-    """Mask and picture of one segmenter."""
-    write_mask(found.mask, image.volume.geometry, folder / f"{found.role}_mask.nii.gz")
-    title = picture_title(found, bundle)
-    write_overlay(
-        image.volume, found.main, folder / f"{found.role}_overlay.png", title, bundle.manifest.synthetic
-    )
 
 
 def _move(beside: Path, out: Path, names: list[str], roles: tuple[str, ...]) -> None:

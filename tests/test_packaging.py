@@ -1,11 +1,16 @@
-"""What the wheel holds."""
+"""What the wheel holds, and what installs it: containers, the service, machines of another kind."""
 
+import json
+import re
+import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[1]
 COMPONENTS = ("runtime", "export", "training", "tui", "benchmarks")
@@ -49,3 +54,33 @@ def test_the_namespace_root_stays_empty() -> None:
 
 def test_the_licence_travels_along(wheel: set[str]) -> None:
     assert any(name.endswith("licenses/LICENSE") for name in wheel)
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not here")
+@pytest.mark.parametrize("gpu", [False, True], ids=["unit", "unit with gpu.conf"])
+def test_systemd_knows_every_line_of_the_unit(gpu: bool, tmp_path: Path) -> None:
+    appliance = ROOT / "runtime" / "scanside" / "runtime" / "appliance"
+    # systemd-analyze asks for the program, which is not installed here.
+    text = re.sub("(?m)^ExecStart=.*", "ExecStart=/bin/true", (appliance / "example.service").read_text())
+    unit = tmp_path / "scanside.service"
+    unit.write_text(text)
+    if gpu:
+        (tmp_path / "scanside.service.d").mkdir()
+        shutil.copy(appliance / "gpu.conf", tmp_path / "scanside.service.d")
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", str(unit)],
+        env={"SYSTEMD_UNIT_PATH": f"{tmp_path}:"},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_every_requirement_of_the_lean_install_was_looked_up_for_aarch64() -> None:
+    """`python docker/wheels.py results/aarch64/wheels.json` asks again (wants the package registry)."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lean = [*project["dependencies"], *project["optional-dependencies"]["cpu"]]
+    packages = json.loads((ROOT / "results" / "aarch64" / "wheels.json").read_text())["packages"]
+    versions = {name.lower().replace("_", "-"): package["version"] for name, package in packages.items()}
+    for requirement in map(Requirement, lean):
+        assert versions[requirement.name.lower().replace("_", "-")] in requirement.specifier

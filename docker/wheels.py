@@ -1,7 +1,7 @@
 """Which packages of the lean install have a wheel for aarch64 (Jetson), and which are built there.
 
-pip answers for the foreign machine, for the versions it takes on this one; nothing is installed. Needs the package registry, and the project installed in the
-environment that runs it.
+pip answers for the foreign machine, for the versions it takes on this one; nothing is installed. Needs the package
+registry, and the project installed in the environment that runs it.
 
 Example: python docker/wheels.py results/aarch64/wheels.json
 """

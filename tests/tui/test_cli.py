@@ -1,5 +1,7 @@
 """`scanside tui`: its arguments, its sentences, its exit codes, the plain mode, keys of one's own."""
 
+import importlib
+import pkgutil
 import subprocess
 import sys
 import time
@@ -8,13 +10,13 @@ from pathlib import Path
 import pytest
 from textual.binding import Binding
 
+import scanside.tui
 from scanside.runtime.cli.main import run
 from scanside.runtime.errors import ExitCode, UsageError
 from scanside.tui.app import ScansideApp
 from scanside.tui.demo.service import demo_bundle
 from scanside.tui.keys import all_bindings, load_keys
 from scanside.tui.widgets.confirm import ConfirmScreen
-from scanside.tui.worklist.screen import WorklistScreen
 from tests.support.interpreter import python
 from tests.support.sentences import assert_one_sentence
 from tests.tui.desk import OPERATOR, Desk, loaded, until
@@ -35,12 +37,19 @@ def toml_of(desk: Desk, folder: Path) -> Path:
         (["--theme", "pink"], ["pink", "dark, light, high-contrast"]),
         (["--data", "nowhere"], ["nowhere", "scanside.db"]),
         (["--demo", "--data", "x"], ["--demo"]),
-        (["--plain", "--demo"], ["--plain"]),
+        (["--plain", "--data", "nowhere"], ["nowhere", "scanside.db"]),
+        (["--plain"], ["--config", "--data", "--demo"]),
+        ([], ["--config", "--data", "--demo"]),
     ],
 )
 def test_mistakes_are_said_in_a_sentence(
-    arguments: list[str], words: list[str], capsys: pytest.CaptureFixture[str]
+    arguments: list[str],
+    words: list[str],
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     assert run(["tui", *arguments]) == ExitCode.USAGE
     assert_one_sentence(capsys.readouterr().err.strip(), *words)
 
@@ -58,17 +67,13 @@ def test_the_screen_loads_no_inference_and_no_dicom() -> None:
     }  # fmt: skip
 
 
-def test_plain_mode_is_that_of_queue_watch(desk: Desk, tmp_path: Path) -> None:
+@pytest.mark.parametrize("where", ["configuration", "data folder"])
+def test_plain_mode_is_that_of_queue_watch(desk: Desk, tmp_path: Path, where: str) -> None:
     case_id = desk.receive(1)
-    command = [
-        sys.executable,
-        "-m",
-        "scanside.runtime.cli.main",
-        "tui",
-        "--plain",
-        "-c",
-        str(toml_of(desk, tmp_path)),
-    ]
+    of = ["--data", str(desk.config.service.data)]
+    if where == "configuration":
+        of = ["-c", str(toml_of(desk, tmp_path))]
+    command = [sys.executable, "-m", "scanside.runtime.cli.main", "tui", "--plain", *of]
     child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     try:
         assert child.stdout is not None
@@ -108,10 +113,22 @@ def test_every_binding_with_a_description_has_a_name_of_its_own() -> None:
         "case.accept",
         "system.echo",
         "bench.start",
+        "series.t2w",
+        "jobs.look",
+        "confirm.no",
+        "help.close",
     } <= set(names)
-    for owner in (ScansideApp, WorklistScreen):
-        for binding in owner.BINDINGS:
-            assert isinstance(binding, Binding) and binding.id, binding
+    owners = [
+        one
+        for info in pkgutil.walk_packages(scanside.tui.__path__, "scanside.tui.")
+        if ".demo" not in info.name
+        for one in vars(importlib.import_module(info.name)).values()
+        if isinstance(one, type) and one.__module__ == info.name and "BINDINGS" in vars(one)
+    ]
+    assert len(owners) >= 10
+    for owner in owners:
+        for binding in vars(owner)["BINDINGS"]:
+            assert isinstance(binding, Binding) and names[str(binding.id)] == binding.key, binding
 
 
 @pytest.mark.asyncio

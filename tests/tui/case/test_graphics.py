@@ -16,15 +16,15 @@ import numpy as np
 import pytest
 from textual.geometry import Size
 
-from scanside.tui.case.graphics import Graphics, Terminal, found
+from scanside.tui.case.graphics import Graphics, Terminal, found, understood
 from scanside.tui.case.halves import Mark
 from scanside.tui.case.surface import lettered
 
 ANSWERS = {
     "sixel": [(rb"\x1b\[c", b"\x1b[?62;4;22c")],
     "kitty": [
-        (rb"\x1b\[c", b"\x1b[?62;22c"),
         (rb"\x1b_G(?:[^;]*,)?i=(\d+)[^;]*;AAAA\x1b\\", b"\x1b_Gi=%s;OK\x1b\\"),
+        (rb"\x1b\[c", b"\x1b[?62;22c"),
     ],
     "half blocks": [(rb"\x1b\[c", b"\x1b[?62;22c")],
 }
@@ -62,6 +62,7 @@ def in_terminal(answers: list[tuple[bytes, bytes]]) -> bytes:
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 800, 480))
     environment = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor"}
+    environment.pop("TMUX", None)
     with subprocess.Popen(
         [sys.executable, "-c", PROGRAM],
         stdin=slave,
@@ -92,7 +93,7 @@ def in_terminal(answers: list[tuple[bytes, bytes]]) -> bytes:
 
 @pytest.mark.parametrize("kind", list(ANSWERS))
 def test_the_terminal_decides_how_pixels_are_shown(kind: str) -> None:
-    for _ in range(4):  # on a busy machine an answer may come later than the 0.1 s for which it is waited
+    for _ in range(4):  # on a busy machine an answer may come later than it is waited for
         written = in_terminal(ANSWERS[kind])
         if f"found {kind}".encode() in written:
             break
@@ -101,6 +102,22 @@ def test_the_terminal_decides_how_pixels_are_shown(kind: str) -> None:
     for other in set(SHOWN) - {kind}:
         head = written.split(b"found", 1)[1]
         assert not re.search(SHOWN[other], head), f"{other} in a terminal of {kind}"
+
+
+def test_answers_are_understood() -> None:
+    kitty, sixel, neither = b"\x1b_Gi=31;OK\x1b\\", b"\x1b[?62;4;22c", b"\x1b[?64;22c"
+    cases = {
+        b"": (Graphics.HALVES, (10, 20)),
+        b"\x1b[6;34;17t" + neither: (Graphics.HALVES, (17, 34)),
+        b"\x1b[6;0;0t" + kitty + neither: (Graphics.KITTY, (10, 20)),
+        b"\x1b_Gi=31;EINVAL\x1b\\" + neither: (Graphics.HALVES, (10, 20)),
+        kitty + sixel: (Graphics.SIXEL, (10, 20)),
+    }
+    for answer, (graphics, cell) in cases.items():
+        found = understood(answer, few_colours=False, multiplexed=False)
+        assert (found.graphics, found.cell) == (graphics, cell), answer
+    behind = understood(sixel, few_colours=True, multiplexed=True)
+    assert behind == Terminal(Graphics.HALVES, few_colours=True), "tmux answers, whatever stands behind it"
 
 
 def test_without_a_terminal_nothing_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,7 +48,7 @@ def test_a_probability_stands_with_its_status_and_band(data: CaseData, status: s
     assert data.report is not None and data.report.probability is not None
     chance = data.report.probability
     lines = words.splitlines()
-    at = next(n for n, line in enumerate(lines) if f"{chance.value:.2f} of PDAC" in line)
+    at = next(n for n, line in enumerate(lines) if f"P(PDAC) = {chance.value:.2f}" in line)
     assert f"band {chance.low:.2f} to {chance.high:.2f}" in lines[at]
     assert "━" in lines[at + 1] or "●" in lines[at + 1]
     assert lines[at + 2].startswith(status), "the status stands right below it"
@@ -58,9 +58,7 @@ def test_a_probability_stands_with_its_status_and_band(data: CaseData, status: s
 @pytest.mark.parametrize("status", STATUSES)
 def test_without_a_probability_there_is_no_number(data: CaseData, status: str) -> None:
     words = told(changed(data, status=status, probability=None, reason="Why not."), "result")
-    assert (
-        "none is given" in words and f"({status})" in words and " of PDAC" not in words and "━" not in words
-    )
+    assert "none is given" in words and f"({status})" in words and "P(PDAC)" not in words and "━" not in words
 
 
 def test_no_lesion_is_not_called_negative(data: CaseData) -> None:
@@ -162,7 +160,7 @@ def test_a_case_without_result_says_what_it_waits_for(data: CaseData, state: Sta
 
 def test_a_damaged_result_shows_no_number_of_the_store(data: CaseData) -> None:
     words = told(replace(data, report=None, trouble="The report is damaged; run the study again."), "result")
-    assert "cannot be shown" in words and "damaged" in words and " of PDAC" not in words
+    assert "cannot be shown" in words and "damaged" in words and "P(PDAC)" not in words
 
 
 values = st.floats(-100, 100)

@@ -215,7 +215,7 @@ async def test_earlier_jobs_are_looked_at_and_not_acted_upon(own: Config, runner
         assert listed.option_count == 2 and "rejected" in str(listed.get_option_at_index(1).prompt)
         await driver.press("down", "enter")
         await shows(driver, "job 1, NOT THE LATEST of 2")
-        await driver.until(lambda: "of PDAC" in driver.panel("result"))
+        await driver.until(lambda: "P(PDAC)" in driver.panel("result"))
         assert "rejected by user bob" in driver.panel("result")
         await driver.ready()
         assert driver.outlined() > 12

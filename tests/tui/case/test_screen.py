@@ -166,6 +166,22 @@ async def test_where_one_image_is_shown_g_shows_the_one_with_the_lesion(reviewed
             assert spot is not None and driver.pane().sequence == spot.role and driver.outlined() >= 8
 
 
+async def test_f_gives_one_image_the_whole_screen_and_takes_it_back(reviewed: Config) -> None:
+    async with opened(reviewed, data_of(reviewed).case.case_id, (120, 40)) as driver:
+        before, sequence = driver.pane().surface.size, driver.pane().sequence
+        await driver.press("f")
+        await driver.until(lambda: driver.pane().surface.size.width > 1.9 * before.width)
+        assert driver.pane().surface.size.height > before.height and driver.pane().sequence == sequence
+        assert not driver.pane("second").display
+        await driver.until(lambda: driver.picture().shape[1] == driver.pane().surface.size.width)
+        assert driver.outlined(), "the outline is there too"
+        await driver.press("f")
+        await driver.until(lambda: driver.pane().surface.size == before)
+        await driver.press("f", "tab")
+        await driver.until(lambda: driver.pane().surface.size == before)
+        assert driver.case.query_one("#panel-lesions").display, "a panel that is asked for comes back"
+
+
 async def test_v_goes_through_the_images(reviewed: Config) -> None:
     async with opened(reviewed, case_id(reviewed)) as driver:
         assert driver.pane().has_class("active")

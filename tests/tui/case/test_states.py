@@ -41,7 +41,7 @@ async def test_a_running_case_shows_its_stage_and_then_its_result(
         await driver.until(lambda: "t2w: slide █" in driver.text("#progress"))
         assert "9/12" in driver.text("#progress")
         compute(config, runner, job=job, hold=True, change=fixed, now=ARRIVED + 90)
-        await driver.until(lambda: "of PDAC" in driver.panel("result"), "the result does not appear")
+        await driver.until(lambda: "P(PDAC)" in driver.panel("result"), "the result does not appear")
         assert not progress.display and "◆ review" in driver.text("#caseline")
         await driver.ready()
         await driver.until(lambda: driver.outlined() > 10, "the outline does not appear")
@@ -84,7 +84,7 @@ async def test_no_lesion_is_not_a_negative_finding(runner: StudyRunner, tmp_path
     async with opened(config, case_id, LARGE) as driver:
         words = driver.panel("result")
         assert "NO LESION SEGMENTED (not a negative finding)" in words and "none is given" in words
-        assert " of PDAC" not in words
+        assert "P(PDAC)" not in words
         assert driver.outlined() == 0 and driver.pane().number is not None
         await driver.press("g")
         assert any("no lesion" in note.message for note in driver.app._notifications)
@@ -129,7 +129,7 @@ async def test_the_number_has_its_status_beside_it(
     path.write_text(path.read_text().replace('"status": "ok"', f'"status": "{status}"'))
     async with opened(config, data.case.case_id, LARGE) as driver:
         rows = driver.rows("result")
-        at = next(n for n, row in enumerate(rows) if " of PDAC" in row)
+        at = next(n for n, row in enumerate(rows) if "P(PDAC)" in row)
         assert rows[at + 2].startswith(f"{status};"), rows
 
 
@@ -145,7 +145,7 @@ async def test_a_corrupt_image_is_a_sentence_and_the_rest_works(own: Config, seq
         number = driver.pane(good).number
         await driver.press("k")
         assert driver.pane(good).number == (number or 0) + 1
-        assert "of PDAC" in driver.panel("result") and "T2WI" in driver.panel("lesions")
+        assert "P(PDAC)" in driver.panel("result") and "T2WI" in driver.panel("lesions")
         await driver.press("v", "o", "plus", "c", "g", "z")
         assert driver.app.screen is driver.case
 
@@ -158,7 +158,7 @@ async def test_all_images_gone(own: Config) -> None:
         assert "cannot be shown" in driver.pane("first").words
         assert "cannot be shown" in driver.pane("second").words
         await driver.press("j", "k", "home", "g", "v", "plus", "right", "b", "z", "o")
-        assert "of PDAC" in driver.panel("result")
+        assert "P(PDAC)" in driver.panel("result")
 
 
 async def test_a_missing_result_is_said(own: Config) -> None:
@@ -166,7 +166,7 @@ async def test_a_missing_result_is_said(own: Config) -> None:
     (own.results / str(data.case.result) / "result.json").unlink()
     async with opened(own, data.case.case_id, LARGE) as driver:
         words = driver.panel("result")
-        assert "cannot be shown" in words and "result.json" in words and " of PDAC" not in words
+        assert "cannot be shown" in words and "result.json" in words and "P(PDAC)" not in words
         assert driver.picture().any() and driver.outlined() == 0
         assert "worker: hold" in driver.panel("history") and "held" in driver.panel("delivery")
 
@@ -178,7 +178,7 @@ async def test_a_store_that_vanishes_leaves_what_was_seen_and_comes_back(own: Co
         own.database.rename(away)
         await driver.until(lambda: driver.app.feed.health.lost_since is not None)
         await driver.press("j", "tab")
-        assert driver.picture().any() and "of PDAC" in driver.panel("result")
+        assert driver.picture().any() and "P(PDAC)" in driver.panel("result")
         away.rename(own.database)
         await driver.until(lambda: driver.app.feed.health.lost_since is None)
         with Database(own.database) as database:

@@ -68,7 +68,8 @@ def act(app: "ScansideApp", case: Case, action: Action) -> "Worker[Outcome]":
 
     def write(database: Database, answer: Answer) -> str:
         _unchanged(database, case)
-        state = jobs.act(database, case.job, action, app.actor, answer.reason)
+        seen = case.finished if action in (Action.ACCEPT, Action.REJECT) else None
+        state = jobs.act(database, case.job, action, app.actor, answer.reason, finished=seen)
         return f"Case {case.case_id}: {DONE_WORDS[action]}; it is now {state}."
 
     question = Question(
@@ -77,15 +78,25 @@ def act(app: "ScansideApp", case: Case, action: Action) -> "Worker[Outcome]":
     return _confirm(app, Deed(question, write))
 
 
-def mark_false(app: "ScansideApp", case: Case) -> "Worker[Outcome]":
-    """Say that what was segmented is no lesion. A result that has been sent stays where it was sent."""
+def mark_false(app: "ScansideApp", case: Case, lesion: str = "", where: str = "") -> "Worker[Outcome]":
+    """Say that what was segmented is no lesion. A result that has been sent stays where it was sent.
+
+    Args:
+        lesion: Which one, such as `T2WI lesion 1`; goes into the audit log. Empty for that of the case.
+        where: Its size and place, for the question.
+    """
 
     def write(database: Database, answer: Answer) -> str:
         _unchanged(database, case)
-        jobs.mark(database, case.job, FALSE_LESION, answer.reason, app.actor)
-        return f"Case {case.case_id}: the lesion is marked as false."
+        reason = f"{lesion}: {answer.reason}" if lesion else answer.reason
+        jobs.mark(database, case.job, FALSE_LESION, reason, app.actor, finished=case.finished)
+        return f"Case {case.case_id}: {lesion or 'the lesion'} is marked as false."
 
-    text = f"{_shown(case)} What was sent is not called back. Reject a result under review to keep it from being sent."
+    about = f"{lesion}, {where}. " if lesion else ""
+    text = (
+        f"{about}{_shown(case)} What was sent is not called back. Reject a result under review to keep it from being "
+        "sent."
+    )
     question = Question(f"Mark the lesion of {case.case_id} as false?", text, "Mark as false", "required")
     return _confirm(app, Deed(question, write))
 

@@ -1,14 +1,16 @@
 """`scanside tui`: the operator's terminal."""
 
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from scanside.runtime.appliance.config import Config, Service, load_config
-from scanside.runtime.cli.arguments import ConfigFile, find_config
-from scanside.runtime.cli.main import require_extra, run
+from scanside.runtime.cli.arguments import CONFIG_PLACES, ConfigFile, find_config
+from scanside.runtime.cli.main import require_extra
 from scanside.runtime.errors import UsageError
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -45,18 +47,26 @@ def tui(
         raise UsageError(f"There is no theme '{theme}'; choose one of {', '.join(THEMES)}.")
     if sum((config is not None, data is not None, demo)) > 1:
         raise UsageError("Of --config, --data and --demo only one makes sense; leave the others out.")
-    if plain:
-        if data is not None or demo:
-            raise UsageError("--plain needs the configuration of an appliance; pass it with --config.")
-        return run(["queue", "watch", "-c", str(find_config(config))])
-    if demo:
-        return _demo(theme)
-    return _show(_configuration(config, data), theme)
+    show = _tell if plain else partial(_show, theme=theme)
+    return _demo(show) if demo else show(_configuration(config, data))
 
 
-def _show(config: Config, theme: str, place: str | None = None) -> int:
+def _tell(config: Config, place: str | None = None) -> int:
+    """The plain mode: needs neither a screen nor colours."""
+    from scanside.runtime.appliance.store.database import Database
+    from scanside.runtime.cli.queue import tell_changes
+    from scanside.runtime.cli.queue_store import OpenStore
+
+    with Database(config.database) as database:
+        tell_changes(OpenStore(config, database))
+    return 0
+
+
+def _show(config: Config, place: str | None = None, *, theme: str) -> int:
     from scanside.tui.app import ScansideApp
+    from scanside.tui.case.graphics import probe
 
+    probe()
     terminal = ScansideApp(config, theme=theme, place=place)
     terminal.run()
     if terminal.fault is not None:
@@ -64,13 +74,14 @@ def _show(config: Config, theme: str, place: str | None = None) -> int:
     return terminal.return_code or 0
 
 
-def _demo(theme: str) -> int:
+def _demo(show: Callable[[Config, str], int]) -> int:
     from scanside.tui.demo.service import demonstration
 
     print("A service on synthetic patients begins …", file=sys.stderr)
     with demonstration() as demo:
-        demo.wait_for_store()
-        code = _show(load_config(demo.config), theme, "DEMO, synthetic patients")
+        config = load_config(demo.config)
+        demo.wait_until_ready(config)
+        code = show(config, "DEMO, synthetic patients")
         print("The demonstration ends and is removed …", file=sys.stderr)
     return code
 
@@ -78,6 +89,12 @@ def _demo(theme: str) -> int:
 def _configuration(file: Path | None, data: Path | None) -> Config:
     """Of the file, or as little as a data folder alone tells."""
     if data is None:
+        if file is None and not any(place.is_file() for place in CONFIG_PLACES):
+            where = " or ".join(str(place) for place in CONFIG_PLACES)
+            raise UsageError(
+                f"There is no configuration {where}; pass one with --config, the data folder of an appliance with "
+                "--data, or try the terminal with --demo."
+            )
         return load_config(find_config(file))
     if not (data / "scanside.db").exists():
         raise UsageError(f"{data} holds no store (scanside.db); pass the data folder of an appliance.")

@@ -100,6 +100,11 @@ def result_words(case: Case) -> Words:
     return Words(words.symbol, f"{words.text} {probability(case)}", words.tone)
 
 
+def patient_name(case: Case) -> str:
+    """A patient's name as a person reads it, without DICOM's carets. Only where names are configured to be shown."""
+    return case.patient.name.replace("^", " ").strip() or "(no name)"
+
+
 def probability(case: Case) -> str:
     """A probability with its band, such as `0.71 (0.58–0.82)`; never to be shown without its status."""
     if case.probability is None:

@@ -59,8 +59,11 @@ def all_bindings() -> dict[str, str]:
     """Every binding of ours that has a name: name → its keys."""
     from scanside.tui.app import ScansideApp
     from scanside.tui.bench.screen import BenchScreen
+    from scanside.tui.case.choose import JobsScreen, SeriesScreen
     from scanside.tui.case.screen import CaseScreen
     from scanside.tui.system.screen import SystemScreen
+    from scanside.tui.widgets.confirm import ConfirmScreen
+    from scanside.tui.widgets.help import HelpScreen
     from scanside.tui.worklist.screen import WorklistScreen
     from scanside.tui.worklist.table import CaseTable
 
@@ -71,6 +74,10 @@ def all_bindings() -> dict[str, str]:
         CaseScreen,
         SystemScreen,
         BenchScreen,
+        SeriesScreen,
+        JobsScreen,
+        ConfirmScreen,
+        HelpScreen,
     ]
     return {
         binding.id: binding.key

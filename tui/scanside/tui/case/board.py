@@ -83,6 +83,7 @@ class Board(Container):
 
     Attributes:
         current: Index of the panel that keys act upon.
+        alone: One image has the whole screen, without panels.
         layout_now: How they are arranged.
     """
 
@@ -91,6 +92,8 @@ class Board(Container):
     Board > #tabs { height: 1; background: $panel; color: $foreground; }
     Board > Viewer { width: 100%; height: 100%; }
     Board PanelView > .title { display: none; }
+    Board.alone { grid-size: 1 1; }
+    Board.alone > #tabs { display: none; }
     Board.beside { grid-size: 2 2; grid-rows: 1 1fr; grid-gutter: 0 1; }
     Board.beside > Viewer { row-span: 2; }
     Board.below { grid-size: 1 3; grid-rows: 5fr 1 3fr; }
@@ -108,6 +111,7 @@ class Board(Container):
         super().__init__(id="board")
         self._viewer = viewer
         self.current = 0
+        self.alone = False
         self.layout_now: Layout | None = None
 
     def compose(self) -> ComposeResult:
@@ -134,20 +138,24 @@ class Board(Container):
         """Arrange for the size of the screen."""
         self.layout_now = layout_of(size)
         for one in Layout:
-            self.set_class(one is self.layout_now, one)
-        self._viewer.double = self.layout_now is not Layout.BESIDE or size.width >= 150
+            self.set_class(one is self.layout_now and not self.alone, one)
+        self.set_class(self.alone, "alone")
+        self._viewer.double = not self.alone and (self.layout_now is not Layout.BESIDE or size.width >= 150)
         self.turn(0)
 
     def turn(self, steps: int) -> None:
-        """To the next panel, or one before."""
+        """To the next panel, or one before; panels come back if they were away."""
+        if steps and self.alone:
+            self.alone = False
+            self.lay_out(self.screen.size)
         self.current = (self.current + steps) % len(PANELS)
         all_shown = self.layout_now is Layout.ALL
         for place, view in enumerate(self.views):
             view.display = all_shown or place == self.current
             view.set_class(place == self.current, "current")
         beside = PANELS[self.current].name in _SIDE
-        self.query_one("#side").display = all_shown or beside
-        self.query_one("#under").display = all_shown or not beside
+        self.query_one("#side").display = not self.alone and (all_shown or beside)
+        self.query_one("#under").display = not self.alone and (all_shown or not beside)
         self.query_one("#tabs", Static).update(self._tabs(), layout=False)
 
     def scroll_panel(self, pages: float) -> None:

@@ -12,14 +12,14 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.message import Message
 from textual.screen import ModalScreen
-from textual.widgets import DataTable, OptionList, Static
+from textual.widgets import DataTable, Footer, OptionList, Static
 from textual.widgets.option_list import Option
 
 from scanside.runtime.appliance.store.records import Case
 from scanside.runtime.errors import InputError
 from scanside.runtime.study.series_list import SeriesRow, list_series
 from scanside.tui.case.images import TITLES
-from scanside.tui.format import full_moment
+from scanside.tui.format import RESEARCH, full_moment
 
 _CSS = """
 SeriesScreen, JobsScreen { align: center middle; background: $background 60%; }
@@ -28,7 +28,7 @@ SeriesScreen, JobsScreen { align: center middle; background: $background 60%; }
 #choice > .title { text-style: bold; margin-bottom: 1; }
 #choice > DataTable { height: auto; max-height: 16; }
 #choice > #why { height: auto; max-height: 10; margin-top: 1; }
-#choice > #keys { color: $quiet; margin-top: 1; }
+#choice > Footer { dock: none; margin-top: 1; background: $surface; }
 """
 
 
@@ -39,6 +39,12 @@ class SeriesScreen(ModalScreen[dict[str, str] | None]):
     """
 
     CSS = _CSS
+    HELP = """\
+## Which series is which
+
+*rules* is what Scanside would take by itself; the lines below the table say why, for the series under the cursor. Take
+a series for a sequence by its key, or leave it to the rules. Running again asks once more. Research use only.
+"""
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("t", "take('t2w')", "T2WI", id="series.t2w"),
         Binding("d", "take('dwi')", "DWI", id="series.dwi"),
@@ -47,6 +53,7 @@ class SeriesScreen(ModalScreen[dict[str, str] | None]):
         Binding("backspace,delete", "leave", "Leave to the rules", id="series.leave"),
         Binding("enter", "accept", "Run again", id="series.accept", priority=True),
         Binding("escape", "dismiss(None)", "No", id="series.no"),
+        Binding("question_mark", "app.show_help", "Help", key_display="?", id="series.help"),
     ]
 
     class Listed(Message):
@@ -70,12 +77,12 @@ class SeriesScreen(ModalScreen[dict[str, str] | None]):
 
     def compose(self) -> ComposeResult:
         """Title, table, reasons, keys."""
-        with Vertical(id="choice"):
+        with Vertical(id="choice") as window:
+            window.border_title = RESEARCH
             yield Static(f"Which series is which, for case {self._case_id}?", classes="title", markup=False)
             yield DataTable(cursor_type="row", zebra_stripes=True)
             yield Static("Reading the headers …", id="why", markup=False)
-            words = "t T2WI   d DWI   c ADC   b low b   ⌫ leave to the rules   ⏎ run again   esc no"
-            yield Static(words, id="keys", markup=False)
+            yield Footer(compact=True, show_command_palette=False)
 
     def on_mount(self) -> None:
         """Read the headers in a thread."""
@@ -160,7 +167,10 @@ class JobsScreen(ModalScreen[int | None]):
     """The jobs of a case; the answer is the number of one."""
 
     CSS = _CSS
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "Back", id="jobs.no")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "look", "Look at it", id="jobs.look", priority=True),
+        Binding("escape", "dismiss(None)", "Back", id="jobs.no"),
+    ]
 
     def __init__(self, jobs: Sequence[Case], shown: int) -> None:
         super().__init__()
@@ -168,16 +178,21 @@ class JobsScreen(ModalScreen[int | None]):
 
     def compose(self) -> ComposeResult:
         """Title and jobs."""
-        with Vertical(id="choice"):
+        with Vertical(id="choice") as window:
+            window.border_title = RESEARCH
             yield Static("Which computation of this case?", classes="title", markup=False)
             yield OptionList(*[Option(_job_words(job), id=str(job.job)) for job in self._jobs], markup=False)
-            yield Static("⏎ looks at it   esc back", id="keys", markup=False)
+            yield Footer(compact=True, show_command_palette=False)
 
     def on_mount(self) -> None:
         """The one that is shown is under the cursor."""
         listed = self.query_one(OptionList)
         listed.highlighted = next(n for n, job in enumerate(self._jobs) if job.job == self._shown)
         listed.focus()
+
+    def action_look(self) -> None:
+        """At the one under the cursor."""
+        self.query_one(OptionList).action_select()
 
     @on(OptionList.OptionSelected)
     def _selected(self, event: OptionList.OptionSelected) -> None:

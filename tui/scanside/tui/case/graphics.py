@@ -1,12 +1,28 @@
-"""What the terminal can show: real pixels where it can, half blocks elsewhere. Asked once, before Textual starts."""
+"""What the terminal can show: real pixels where it can, half blocks elsewhere. Asked once, before Textual starts.
+
+Three questions go out at once: the size of a cell in pixels (XTWINOPS 16), whether Kitty's protocol is known (a query
+of its graphics command), and what kind of terminal it is (DA1, where 4 stands for Sixel). Every terminal answers the
+last one, so its answer ends the wait.
+"""
 
 import os
+import re
+import select
+import struct
 import sys
+import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 
 from rich.console import Console
+
+_QUESTIONS = b"\x1b[16t\x1b_Gi=31,s=1,v=1,a=q,t=d,f=24;AAAA\x1b\\\x1b[c"
+_CELL = re.compile(rb"\x1b\[6;(\d+);(\d+)t")
+_KITTY = re.compile(rb"\x1b_Gi=31;OK\x1b\\")
+_KIND = re.compile(rb"\x1b\[\?([\d;]*)c")
+_ANSWER_SECONDS = 0.5
 
 
 class Graphics(StrEnum):
@@ -46,43 +62,70 @@ def found() -> Terminal:
     return _found
 
 
-def probe() -> Terminal:
+def probe(environment: Mapping[str, str] = os.environ) -> Terminal:
     """Ask the terminal what it can. To be called before Textual starts, which would swallow the answer.
 
-    A terminal that does not answer costs a few tenths of a second; no terminal costs nothing.
+    It costs one round trip; half a second with a terminal that does not answer; nothing where there is no terminal.
     """
     global _found
     streams = (sys.__stdin__, sys.__stdout__)
-    if any(stream is None or not stream.isatty() for stream in streams) or os.environ.get("TERM") == "dumb":
+    if any(stream is None or not stream.isatty() for stream in streams) or environment.get("TERM") == "dumb":
         return _found
     few = Console(file=sys.__stdout__).color_system not in ("truecolor", "256", "windows")
-    graphics, cell = _ask()
-    _found = Terminal(graphics, cell, few)
+    answer = b""
+    with suppress(ImportError, OSError, ValueError):  # whatever goes wrong: half blocks need no answer
+        answer = _ask()
+    multiplexed = bool(environment.get("TMUX")) or environment.get("TERM", "").startswith(("tmux", "screen"))
+    _found = understood(answer, few_colours=few, multiplexed=multiplexed)
+    if _found.graphics is not Graphics.HALVES:
+        import textual_image.widget  # noqa: F401 - now: it asks the terminal once more when it is loaded
     return _found
 
 
-def _ask() -> tuple[Graphics, tuple[int, int]]:
-    """textual-image asks when it is loaded. Whatever goes wrong with that: half blocks need no answer."""
-    try:
-        from textual_image._terminal import get_cell_size
-        from textual_image.renderable import Image, SixelImage, TGPImage
+def understood(answer: bytes, *, few_colours: bool, multiplexed: bool) -> Terminal:
+    """What an answer says. Sixel goes first: some that know Kitty's protocol do not know its placeholders.
 
-        ways = {SixelImage: Graphics.SIXEL, TGPImage: Graphics.KITTY}
-        graphics, cell = ways.get(Image, Graphics.HALVES), get_cell_size()
-        if graphics is not Graphics.HALVES:
-            import textual_image.widget  # noqa: F401 - now, as it asks too when it is loaded
-    except Exception:
-        return Terminal.graphics, Terminal.cell
-    finally:
-        _drop_late_answers()
-    return graphics, (max(cell.width, 1), max(cell.height, 1))
+    Args:
+        multiplexed: tmux or screen stand between; they answer for themselves, not for the terminal behind them.
+    """
+    kind, cell = _KIND.search(answer), _CELL.search(answer)
+    graphics = Graphics.HALVES
+    if kind is not None and b"4" in kind[1].split(b";")[1:]:
+        graphics = Graphics.SIXEL
+    elif _KITTY.search(answer):
+        graphics = Graphics.KITTY
+    size = (
+        (int(cell[2]), int(cell[1])) if cell is not None and int(cell[1]) and int(cell[2]) else Terminal.cell
+    )
+    return Terminal(Graphics.HALVES if multiplexed else graphics, size, few_colours)
 
 
-def _drop_late_answers() -> None:
-    """An answer that comes after its time would be taken for keys."""
-    if sys.platform == "win32" or sys.__stdin__ is None:
-        return
+def _ask() -> bytes:
+    """Everything that the terminal answers, up to the answer that comes last."""
+    import fcntl
     import termios
+    import tty
 
-    with suppress(OSError, ValueError, termios.error):
-        termios.tcflush(sys.__stdin__, termios.TCIFLUSH)
+    assert sys.__stdin__ is not None and sys.__stdout__ is not None
+    here, there = sys.__stdin__.fileno(), sys.__stdout__.fileno()
+    before = termios.tcgetattr(here)
+    rows, columns, width, height = struct.unpack("HHHH", fcntl.ioctl(there, termios.TIOCGWINSZ, b"\0" * 8))
+    # Some tell the system how large they are in pixels but do not answer when asked.
+    answer = (
+        b"\x1b[6;%d;%dt" % (height // rows, width // columns)
+        if rows and columns and width and height
+        else b""
+    )
+    try:
+        tty.setcbreak(here, termios.TCSANOW)
+        os.write(there, _QUESTIONS)
+        deadline = time.monotonic() + _ANSWER_SECONDS
+        while not _KIND.search(answer):
+            left = deadline - time.monotonic()
+            if left <= 0 or not select.select([here], [], [], left)[0]:
+                break
+            answer += os.read(here, 1024)
+    finally:
+        # TCSAFLUSH drops what comes after its time, which would be taken for keys.
+        termios.tcsetattr(here, termios.TCSAFLUSH, before)
+    return answer

@@ -108,7 +108,7 @@ def _chance(report: Report, width: int) -> list[Line]:
     named = f"class named: {chance.predicted}" if chance.predicted else "no class is named"
     return [
         line(
-            toned(f"{chance.value:.2f} of {chance.of}", Tone.PLAIN, bold=True),
+            toned(f"P({chance.of}) = {chance.value:.2f}", Tone.PLAIN, bold=True),
             f"  band {chance.low:.2f} to {chance.high:.2f}",
         ),
         line("0 ", bar, " 1"),

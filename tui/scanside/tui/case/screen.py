@@ -18,14 +18,14 @@ from scanside.tui.case import looking as look
 from scanside.tui.case.board import Board
 from scanside.tui.case.choose import JobsScreen, SeriesScreen
 from scanside.tui.case.data import CaseData, read_case
-from scanside.tui.case.false_lesion import mark_false
 from scanside.tui.case.graphics import found
-from scanside.tui.case.stack import Spot
+from scanside.tui.case.images import TITLES
+from scanside.tui.case.stack import Spot, place_words
 from scanside.tui.case.text import quiet, said, toned
 from scanside.tui.case.viewer import Viewer
 from scanside.tui.estimate import fraction, seconds_left
 from scanside.tui.feed import Snapshot
-from scanside.tui.format import Tone, bar, duration, full_moment, state_words
+from scanside.tui.format import Tone, bar, duration, full_moment, patient_name, state_words
 from scanside.tui.screen import ScansideScreen
 
 
@@ -38,7 +38,7 @@ class CaseScreen(ScansideScreen):
 **Images** are shown as a radiologist looks at them: the patient's right (R) is on the left, front (A) on top. Both
 show the same position of the patient at the same scale; the other one takes its nearest slice. Slices count from the
 feet; *z* is the patient position in mm, S towards the head. The outline lies just outside the lesion: yellow around
-the one that is looked at, blue around others. `▸` marks the image that keys act upon.
+the one that is looked at, blue around others. `▸` marks the image that keys act upon; *Large* gives it the screen.
 
 **Result** ● ok · ◇ indeterminate: the probability lies where no class is named · ○ no lesion segmented, which is *not*
 a negative finding · ! unsuitable input. A probability always stands with its status and its calibration band (`━`).
@@ -57,7 +57,7 @@ Accepting sends the result; nothing is final by itself. Research use only.
         Binding("end", "slices(-100000)", "Last slice, at the feet", show=False, id="case.last"),
         Binding("g", "lesion(1)", "Lesion", id="case.lesion"),
         Binding("G", "lesion(-1)", "Lesion before", show=False, id="case.lesion-before"),
-        Binding("o", "outline", "Outline", id="case.outline"),
+        Binding("o", "outline", "Outline", show=False, id="case.outline"),
         Binding("v", "image", "Image", id="case.image"),
         Binding("plus,equals_sign", "zoom(1)", "Larger", show=False, key_display="+", id="case.larger"),
         Binding("minus", "zoom(-1)", "Smaller", show=False, key_display="-", id="case.smaller"),
@@ -69,6 +69,7 @@ Accepting sends the result; nothing is final by itself. Research use only.
         Binding("B", "window(0,1)", "Darker", show=False, id="case.darker"),
         Binding("c", "window(1,0)", "More contrast", show=False, id="case.contrast"),
         Binding("C", "window(-1,0)", "Less contrast", show=False, id="case.contrast-less"),
+        Binding("f", "alone", "Large", id="case.alone"),
         Binding("z", "anew", "Whole image, own window", show=False, id="case.anew"),
         Binding("tab", "panel(1)", "Panel", id="case.panel"),
         Binding("shift+tab", "panel(-1)", "Panel before", show=False, id="case.panel-before"),
@@ -194,9 +195,7 @@ Accepting sends the result; nothing is final by itself. Research use only.
             return
         data, case = self.data, self.data.case
         names = self.terminal.config.service.show_names
-        parts = [
-            toned(f"{case.patient.name}  " if names and case.patient.name else "", Tone.PLAIN, bold=True)
-        ]
+        parts = [toned(f"{patient_name(case)}  " if names else "", Tone.PLAIN, bold=True)]
         parts += [
             toned(case.case_id, Tone.PLAIN, bold=True),
             Content("  "),
@@ -278,6 +277,11 @@ Accepting sends the result; nothing is final by itself. Research use only.
         """The view as it was at first."""
         self.viewer.change(look.anew)
 
+    def action_alone(self) -> None:
+        """One image on the whole screen, and back."""
+        self.board.alone = not self.board.alone
+        self._arrange()
+
     def action_panel(self, steps: int) -> None:
         """The next panel."""
         self.board.turn(steps)
@@ -310,7 +314,10 @@ Accepting sends the result; nothing is final by itself. Research use only.
         if here is None and len(lesions) > 1:
             self._say_no("Press g until the lesion is looked at, then m.")
             return
-        mark_false(self.terminal, case, here or lesions[0])
+        lesion = here or lesions[0]
+        name = f"{TITLES.get(lesion.role, lesion.role)} lesion {lesion.number}"
+        where = f"{lesion.volume_ml:.2f} ml, at {place_words(lesion.centroid_mm)} mm"
+        actions.mark_false(self.terminal, case, name, where)
 
     @work(group="rerun", exclusive=True)
     async def action_rerun(self) -> None:

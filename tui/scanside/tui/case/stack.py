@@ -13,7 +13,7 @@ from scanside.runtime.study.diffusion import indices_in
 from scanside.runtime.volume import Geometry, Triple, Volume
 
 _NEIGHBOURS = np.ones((3, 3, 3), dtype=bool)
-_WINDOW = (1.0, 99.0)
+_WINDOW = (1.0, 98.0)
 """Percentiles of the image that are black and white at first."""
 _OBLIQUE = 0.35
 """Cosine from which an edge carries a second letter: 20° to the body's axis."""

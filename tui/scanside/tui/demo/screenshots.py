@@ -74,10 +74,9 @@ def main(out: Path) -> None:
     """Run the demonstration and write four pictures."""
     out.mkdir(parents=True, exist_ok=True)
     with demonstration() as demo:
-        demo.wait_for_store()
-        app = ScansideApp(
-            load_config(demo.config), place="DEMO, synthetic patients", keys=demo.folder / "no.toml"
-        )
+        config = load_config(demo.config)
+        demo.wait_until_ready(config)
+        app = ScansideApp(config, place="DEMO, synthetic patients", keys=demo.folder / "no.toml")
         asyncio.run(take(app, out))
 
 

@@ -14,6 +14,9 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+from scanside.runtime.appliance.config import Config
+from scanside.runtime.appliance.process import NAMES
+from scanside.runtime.appliance.watch.heartbeat import alive
 from scanside.runtime.errors import UsageError
 from scanside.tui.demo.peer import AE_TITLE
 
@@ -42,15 +45,14 @@ class Demo:
         self._run("serve.log", "scanside.runtime.cli.main", "serve", "-c", str(self.config))
         threading.Thread(target=self._send_patients, name="patients", daemon=True).start()
 
-    def wait_for_store(self, seconds: float = 30.0) -> None:
-        """The terminal opens when there is something to look at.
+    def wait_until_ready(self, config: Config, seconds: float = 60.0) -> None:
+        """The terminal opens when the service lives: nobody should see an alarm first.
 
         Raises:
             UsageError: If the service does not begin.
         """
-        store = self.folder / "data" / "scanside.db"
         for _ in range(round(seconds / 0.1)):
-            if store.exists():
+            if config.database.exists() and all(alive(config, name) is not None for name in NAMES):
                 return
             if self._children[1].poll() is not None:
                 break

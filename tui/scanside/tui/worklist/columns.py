@@ -14,6 +14,7 @@ from scanside.tui.format import (
     bar,
     duration,
     moment,
+    patient_name,
     result_words,
     sending_words,
     state_words,
@@ -109,7 +110,7 @@ def _age(case: Case, scene: Scene, width: int) -> Cell:
 
 
 def _name(case: Case, scene: Scene, width: int) -> Cell:
-    return Cell(case.patient.name.replace("^", " ").strip() or "(no name)")
+    return Cell(patient_name(case))
 
 
 def remark(case: Case, scene: Scene) -> str:

@@ -1,20 +1,64 @@
-"""The documents keep up with the program: links exist, and every command is told about."""
+"""The documents keep up with the program: links, commands and options exist, and every command is told about."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
+
+from scanside.runtime.cli.main import app
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/*.md")]
-LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
+FOLDERS = ("", "docs/**/", "benchmarks/", "benchmarks/results/", "results/*/")
+DOCUMENTS = [document for folder in FOLDERS for document in ROOT.glob(f"{folder}*.md")]
+LINK = re.compile(r"\]\(([^)#\s]+)?(?:#([^)]*))?\)")
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+every_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+
+
+def anchors(document: Path) -> set[str]:
+    headings = re.findall(r"(?m)^#+ (.*)", document.read_text())
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@every_document
 def test_every_relative_link_exists(document: Path) -> None:
-    for target in LINK.findall(document.read_text()):
+    for target, anchor in LINK.findall(document.read_text()):
         if not target.startswith(("http://", "https://")):
-            assert (document.parent / target).exists(), f"{document.name} links to {target}"
+            file = document.parent / target if target else document
+            assert file.exists(), f"{document.name} links to {target}"
+            assert not anchor or anchor in anchors(file), f"{document.name} links to {target}#{anchor}"
+
+
+def commands(text: str) -> Iterator[list[str]]:
+    """The words after `scanside` wherever it is called: in indented or fenced lines and between backticks."""
+    text = text.replace("\\\n", " ")
+    code = re.findall(r"(?m)^    (.*)", text) + re.findall(r"`([^`\n]+)`", text)
+    for line in code:
+        for call in re.split(r"&&|;|\||\s#|\s>", line):
+            words = call.removeprefix("$").removeprefix("sudo -u scanside").strip("[] ").split()
+            if len(words) > 1 and words[0].rpartition("/")[2] == "scanside":
+                yield words[1:]
+
+
+@every_document
+def test_every_command_that_is_shown_parses(document: Path) -> None:
+    for words in commands(document.read_text()):
+        command: Any = typer.main.get_command(app)
+        for word in words:
+            if not hasattr(command, "get_command"):
+                break
+            below = command.get_command(None, word)
+            assert below is not None, f"{document.name}: there is no {' '.join(words)}"
+            command = below
+        known = {
+            option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)
+        }
+        given = {word.strip("[]").split("=")[0] for word in words if re.match(r"\[?--?[a-z]", word)}
+        assert given <= known | {"--help"}, f"{document.name}: scanside {' '.join(words)}"
 
 
 @pytest.mark.parametrize(

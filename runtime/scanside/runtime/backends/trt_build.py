@@ -67,7 +67,7 @@ def build(
         capability: Compute capability to build for, such as `8.9` (TensorRT-RTX); None for the GPU that is here.
         workspace: Bytes of scratch memory.
         progress: Told the part that is done, 0 to 1, never falling.
-        timing_cache: File of kernel timings, read where it exists and written afterwards.
+        timing_cache: File of kernel timings, read where it exists and written afterwards; TensorRT-RTX times none.
 
     Raises:
         BackendError: If the library is not there, cannot build for that GPU, or refuses the network.
@@ -94,6 +94,8 @@ def build(
     _profile(builder, config, definition, batch)
     if progress is not None and hasattr(config, "progress_monitor"):
         config.progress_monitor = _monitor(lib, progress)
+    if flavour == "tensorrt-rtx":
+        timing_cache = None
     if timing_cache is not None:
         known = timing_cache.read_bytes() if timing_cache.exists() else b""
         config.set_timing_cache(config.create_timing_cache(known), False)

@@ -25,7 +25,7 @@ demo: $(VENV)/.lean
 	$(BIN)/scanside demo demo-out
 
 test: install
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadscope -m 'not slow and not gpu'
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder -m 'not slow and not gpu'
 
 soak: install
 	$(BIN)/python -m pytest -m slow

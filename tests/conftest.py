@@ -12,6 +12,21 @@ if "PYTEST_XDIST_WORKER" in os.environ:
         os.environ[name] = "1"
 os.environ["nnUNet_def_n_proc"] = "1"  # noqa: SIM112 - nnU-Net's own variable
 
+_TESTS = Path(__file__).parent
+LONGEST = (
+    "training/test_chain.py",
+    "runtime/appliance/test_end_to_end.py",
+    "runtime/appliance/test_serve.py",
+    "runtime/appliance/test_chaos.py",
+    "runtime/appliance/test_full_disk.py",
+    "runtime/appliance/deliver/test_orthanc.py",
+    "runtime/appliance/work/test_killed.py",
+    "export/test_golden.py",
+    "export/test_matrix.py",
+    "tui/test_real_terminal.py",
+)
+"""Files that begin first, so that no worker is left alone with one of them at the end. `make test` keeps this order."""
+
 
 def pytest_report_header() -> list[str]:
     """Name the machine and the versions: a log tells where it comes from."""
@@ -24,6 +39,12 @@ def pytest_report_header() -> list[str]:
         f"machine: {machine.processor()}, {machine.cores()} core(s), {machine.memory_gib()} GiB",
         f"versions: {versions}",
     ]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first; the others as they were."""
+    first = {_TESTS / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: first.get(item.path, len(first)))
 
 
 @pytest.fixture(autouse=True)

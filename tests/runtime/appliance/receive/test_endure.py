@@ -7,16 +7,21 @@ import re
 import signal
 import struct
 import threading
+import time
 import zlib
 from collections import Counter
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pydicom
+import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
+from scanside.runtime import machine
 from scanside.runtime.appliance.receive.classes import DEFLATED, transfer_syntaxes
+from scanside.runtime.appliance.receive.quarantine import MOST_FILES
 from scanside.runtime.appliance.store.states import State
 from tests.runtime.appliance.receive.receiving import (
     MR,
@@ -34,8 +39,15 @@ from tests.support.dicom_factory import ROOT, save
 from tests.support.mutate import mutations
 from tests.support.peers import echoscu, storescu
 
-ANSWERS = {0x0000, 0x0111, 0xA700, 0xA900, 0xC000}
-MUTATIONS = 200
+NAMES = {
+    0: "stored",
+    0x0111: "conflict",
+    0xA700: "no room",
+    0xA900: "not announced",
+    0xC000: "not understood",
+}
+GROWTH_MIB = 100
+RESULTS = Path(__file__).parents[4] / "results" / "endure"
 
 
 def feed(port: int, files: dict[int, Path], acknowledged: set[int]) -> None:
@@ -114,35 +126,76 @@ def seeds(folder: Path, count: int) -> dict[str, Path]:
     return found
 
 
-def test_mutated_instances_are_stored_or_refused_and_do_no_harm(tmp_path: Path) -> None:
-    files = seeds(tmp_path / "seeds", 300)
-    statuses: Counter[int] = Counter()
+def feed_mutations(folder: Path, count: int) -> dict[str, Any]:
+    """Send mutated instances to a receiver, each of which it has to answer; returns what it said to them."""
+    files = seeds(folder / "seeds", 300)
+    answers: Counter[int] = Counter()
+    reasons: Counter[str] = Counter()
     accepted: set[str] = set()
-    with child(tmp_path / "node", max_instance_mb=4) as made:
+    started = time.monotonic()
+    with child(folder / "node", max_instance_mb=4) as made:
         association = associate(made.port, classes=(MR,), syntaxes=transfer_syntaxes())
         assert send(association, mr_slice(9999)) == 0
         before = made.memory_mib()
-        for name, content in mutations(list(files.values()), MUTATIONS, seed=4):
+        for name, content in mutations(list(files.values()), count, seed=4):
             original = files[name.split("-", 2)[2]]
             good = pydicom.dcmread(original, stop_before_pixels=True)
             start = original.stat().st_size - len(data_set_of(original))
             syntax = good.file_meta.TransferSyntaxUID
-            status, _ = send_bytes(association, content[start:] or bytes(2), MR, good.SOPInstanceUID, syntax)
-            assert status in ANSWERS, f"{name}: {status:#x}"
-            statuses[status] += 1
-            accepted |= {good.SOPInstanceUID} if status == 0 else set()
+            status, why = send_bytes(
+                association, content[start:] or bytes(2), MR, good.SOPInstanceUID, syntax
+            )
+            assert status in NAMES, f"{name}: {status:#x}"  # -1: no answer, by a crash or a hang
+            answers[status] += 1
+            if status:
+                reasons[why] += 1
+            else:
+                accepted.add(good.SOPInstanceUID)
         association.release()
         assert made.process is not None and made.process.poll() is None
-        assert made.memory_mib(peak=True) < before + 100
+        peak = made.memory_mib(peak=True)
+        assert peak < before + GROWTH_MIB
         assert echoscu(made.port).returncode == 0
         case = made.wait_for(State.QUEUED)
         assert sum(one.instances for one in made.cases) == len(accepted) + 1 == len(made.spooled())
         assert case.patient is not None
-        reasons = list((made.data / "quarantine").rglob("*.reason"))
-        assert len(reasons) == statuses[0xC000] > 10
-        assert statuses[0] > 10 and all(json.loads(one.read_text())["reason"] for one in reasons)
-        assert made.incoming() == []
+        kept = list((made.data / "quarantine").rglob("*.reason"))
+        assert len(kept) == min(answers[0xC000], MOST_FILES) > 10
+        assert answers[0] > 10 and all(json.loads(one.read_text())["reason"] for one in kept)
+        assert "" not in reasons and made.incoming() == []
         assert ROOT not in made.log() and "Phantom" not in made.log()
+    return {
+        "mutated_instances": answers.total(),
+        "answers": {NAMES[status]: number for status, number in answers.most_common()},
+        "refused_by_reason": dict(reasons.most_common()),
+        "crashed": 0,
+        "hung": 0,
+        "receiver_memory_mib": {"before": round(before, 1), "peak": round(peak, 1)},
+        "seconds": round(time.monotonic() - started, 1),
+    }
+
+
+def test_mutated_instances_are_stored_or_refused_and_do_no_harm(tmp_path: Path) -> None:
+    assert feed_mutations(tmp_path, 200)["mutated_instances"] == 200
+
+
+@pytest.mark.slow
+def test_five_thousand_mutated_instances(tmp_path: Path) -> None:
+    """Writes results/endure."""
+    found = feed_mutations(tmp_path, 5000)
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    document = {
+        "schema": "scanside.endure/1",
+        "command": "python -m pytest -m slow tests/runtime/appliance/receive/test_endure.py",
+        "machine": {
+            "processor": machine.processor(),
+            "cores": machine.cores(),
+            "memory_gib": machine.memory_gib(),
+        },
+        "versions": machine.versions(("pynetdicom", "pydicom")),
+        **found,
+    }
+    (RESULTS / "network.json").write_text(json.dumps(document, indent=1) + "\n")
 
 
 def test_memory_stays_bounded_whatever_is_sent(tmp_path: Path) -> None:

@@ -1,0 +1,136 @@
+"""The bound session of the CUDA device, run for real on the memory of a CPU; and how its lacks are named.
+
+ONNX Runtime's IO binding is the same object for every device: here input and output are bound to host memory.
+"""
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from scanside.runtime.backends import cuda
+from scanside.runtime.backends.guard import Guarded
+from scanside.runtime.backends.network_bytes import refuse_foreign
+from scanside.runtime.backends.session import Session
+from scanside.runtime.errors import BackendError, DeviceMemoryError
+from tests.support.session_contract import SessionTests, model, tiles
+
+
+def bound(network: bytes, precision: str, batch: int = 2) -> cuda.BoundSession:
+    session = cuda.create(onnxruntime, network, ["CPUExecutionProvider"])
+    return cuda.BoundSession(onnxruntime, session, "cuda", precision, batch, memory="cpu")
+
+
+class TestBound(SessionTests):
+    device = "cuda"
+    tolerance = 1e-5
+
+    def open(self, name: str) -> Session:
+        return Guarded(bound(model(name, "fp32"), "fp32"))
+
+    @pytest.mark.parametrize("damage", ["garbage", "empty", "truncated"])
+    def test_a_damaged_model_is_refused(self, damage: str) -> None:
+        whole = model("3d", "fp32")
+        given = {"garbage": b"not a network" * 50, "empty": b"", "truncated": whole[: len(whole) // 2]}[
+            damage
+        ]
+        with pytest.raises(BackendError):
+            refuse_foreign(given)
+            bound(given, "fp32")
+
+
+def test_the_buffers_stay_until_the_batch_changes() -> None:
+    session = bound(model("3d", "fp32"), "fp32")
+    session.run(tiles("3d", 1))
+    kept = session._source
+    session.run(tiles("3d", 1, seed=4))
+    assert session._source is kept
+    session.run(tiles("3d", 2))
+    assert session._source is not kept
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Non-zero status code returned while running Conv node. Name:'conv' Status Message: "
+        "bfc_arena.cc:376 void* onnxruntime::BFCArena::AllocateRawInternal Failed to allocate memory for requested "
+        "buffer of size 8589934592",
+        "CUDA failure 2: out of memory ; GPU=0",
+        "CUDNN failure 4002: CUDNN_STATUS_ALLOC_FAILED",
+    ],
+)
+def test_lack_of_memory_is_told_apart(message: str) -> None:
+    """Messages as ONNX Runtime words them; the guard then tries a smaller batch."""
+    error = cuda._error("failed while running 4 tile(s)", RuntimeError(message))
+    assert isinstance(error, DeviceMemoryError)
+    assert not isinstance(
+        cuda._error("failed", RuntimeError("no kernel image is available")), DeviceMemoryError
+    )
+
+
+def test_after_a_failure_the_session_still_works() -> None:
+    session = bound(model("3d", "fp32"), "fp32")
+    first = session.run(tiles("3d", 1))
+    run = session._session.run_with_iobinding
+    session._session.run_with_iobinding = lambda binding: (_ for _ in ()).throw(RuntimeError("out of memory"))
+    with pytest.raises(DeviceMemoryError):
+        session.run(tiles("3d", 1))
+    session._session.run_with_iobinding = run
+    np.testing.assert_array_equal(session.run(tiles("3d", 1)), first)
+
+
+def test_a_node_that_would_fall_back_to_the_cpu_does_not_open() -> None:
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        pytest.skip("this onnxruntime has CUDA")
+    with pytest.raises(BackendError):
+        cuda.create(onnxruntime, model("3d", "fp32"), [("CUDAExecutionProvider", cuda.SETTINGS)])
+
+
+def test_what_is_missing_is_named_with_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cuda.gpu, "missing", lambda: None)
+    monkeypatch.setattr(cuda, "_has", lambda package: package == "onnxruntime")
+    absent = cuda.missing()
+    assert absent and "only onnxruntime for CPUs" in absent[0] and "scanside[gpu]" in absent[1]
+    monkeypatch.setattr(cuda, "_has", lambda package: True)
+    absent = cuda.missing()
+    assert absent and "overwrite each other" in absent[0] and "pip uninstall onnxruntime" in absent[1]
+
+
+@pytest.mark.parametrize(
+    ("machine", "capability", "wheel", "refused"),
+    [
+        ("x86_64", "8.9", "manylinux_2_28_x86_64", False),
+        ("aarch64", "8.7", "manylinux_2_28_aarch64", True),
+        ("aarch64", "11.0", "manylinux_2_28_aarch64", True),
+        ("aarch64", "8.7", "linux_aarch64", False),  # built by somebody for a Jetson
+    ],
+)
+def test_a_wheel_without_code_for_the_gpu(
+    machine: str, capability: str, wheel: str, refused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Package:
+        def read_text(self, name: str) -> str:
+            assert name == "WHEEL"
+            return f"Tag: cp311-cp311-{wheel}"
+
+    here = cuda.gpu.Gpu("Orin", capability, 32 << 30, "L4T R36", "12.6")
+    monkeypatch.setattr(cuda.gpu, "gpu", lambda: here)
+    monkeypatch.setattr(cuda.platform, "machine", lambda: machine)
+    monkeypatch.setattr(cuda, "distribution", lambda name: Package())
+    absent = cuda._foreign_gpu()
+    assert bool(absent) == refused
+    if absent:
+        assert capability in absent[0] and "--device tensorrt" in absent[1]
+
+
+def test_nothing_is_measured_in_less_than_float32() -> None:
+    assert cuda.SETTINGS["use_tf32"] == "0" and cuda.SETTINGS["cudnn_conv_algo_search"] == "EXHAUSTIVE"
+
+
+def test_parity_with_the_plain_cpu_session() -> None:
+    from scanside.runtime.backends import ort
+
+    network = model("3d", "mixed")
+    with ort.open_session(network, "mixed") as plain:
+        expected = plain.run(tiles("3d", 3))
+    output = bound(network, "mixed").run(tiles("3d", 3))
+    assert np.abs(output - expected).max() <= 1e-3 * np.abs(expected).max()

@@ -1,0 +1,65 @@
+"""What the driver is asked, with a driver library that is compiled here and answers as a 4090 would."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from scanside.runtime.backends import gpu
+
+DRIVER = """
+#include <stddef.h>
+#include <string.h>
+int cuInit(unsigned flags) { return INIT; }
+int cuDeviceGetCount(int *count) { *count = COUNT; return 0; }
+int cuDeviceGet(int *device, int ordinal) { *device = ordinal; return 0; }
+int cuDeviceGetName(char *name, int size, int device) { strncpy(name, "NVIDIA GeForce RTX 4090", size); return 0; }
+int cuDeviceTotalMem_v2(size_t *bytes, int device) { *bytes = 25757220864ULL; return 0; }
+int cuDeviceGetAttribute(int *value, int what, int device) { *value = what == 75 ? 8 : what == 76 ? 9 : -1; return 0; }
+int cuDriverGetVersion(int *version) { *version = 13010; return 0; }
+"""
+
+
+def driver(folder: Path, init: int = 0, count: int = 1) -> str:
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None:
+        pytest.skip("there is no C compiler here")
+    (folder / "driver.c").write_text(DRIVER)
+    library = folder / "libcuda.so"
+    definitions = [f"-DINIT={init}", f"-DCOUNT={count}"]
+    subprocess.run(
+        [compiler, "-shared", "-fPIC", *definitions, "-o", library, folder / "driver.c"], check=True
+    )
+    return str(library)
+
+
+def test_a_gpu_is_described(tmp_path: Path) -> None:
+    found = gpu.examine(driver(tmp_path))
+    assert isinstance(found, gpu.Gpu)
+    assert (found.name, found.capability, found.cuda) == ("NVIDIA GeForce RTX 4090", "8.9", "13.1")
+    assert found.memory == 25757220864 and "24.0 GiB" in str(found)
+
+
+@pytest.mark.parametrize(("init", "count"), [(100, 1), (999, 1), (0, 0)])
+def test_a_driver_without_gpu(init: int, count: int, tmp_path: Path) -> None:
+    found = gpu.examine(driver(tmp_path, init, count))
+    assert isinstance(found, tuple) and "no GPU" in found[0] and "nvidia-smi" in found[1]
+
+
+def test_no_driver(tmp_path: Path) -> None:
+    found = gpu.examine(str(tmp_path / "nothing.so"))
+    assert isinstance(found, tuple) and "driver is not installed" in found[0] and "apt install" in found[1]
+
+
+@pytest.mark.parametrize(
+    ("shape", "gib", "batch"),
+    [
+        ((1, 128, 128, 128), 24, 4),
+        ((1, 16, 64, 80), 24, 8),
+        ((1, 128, 128, 128), 4, 1),
+        ((1, 320, 320, 320), 8, 1),
+    ],
+)
+def test_the_first_batch_fits_half_of_the_memory(shape: tuple[int, ...], gib: int, batch: int) -> None:
+    assert gpu.first_batch(shape, gib << 30) == batch

@@ -95,6 +95,23 @@ def test_a_destination_without_a_kind_is_a_dicom_peer(tmp_path: Path) -> None:
 PEER = 'ae_title = "PACS"\nhost = "127.0.0.1"\nport = 104\n'
 
 
+def test_answers_to_storage_commitment_come_over_tls_off_this_machine(tmp_path: Path) -> None:
+    tls = 'tls = { certificate = "c", key = "k", authority = "a" }\n'
+    out = '[send]\ncommitment_host = "0.0.0.0"\n'
+    peer = f'[[destinations]]\nname = "pacs"\n{PEER}'
+    words = refusal(tmp_path, MINIMAL + out + peer)
+    assert "send.commitment_host 0.0.0.0" in words and "[send.tls]" in words
+    for allowed in (
+        out + tls + peer,
+        out + peer + tls,
+        out + "plaintext = true\n" + peer,
+        out + peer + "commitment = false\n",
+    ):
+        load_config(write(tmp_path, MINIMAL + allowed))
+    own = load_config(write(tmp_path, MINIMAL + out + tls + peer + tls.replace('"c"', '"d"')))
+    assert own.listener_tls is not None and own.listener_tls.certificate == tmp_path / "c"
+
+
 @pytest.mark.parametrize(
     ("text", "line", "words"),
     [

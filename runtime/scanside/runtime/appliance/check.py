@@ -144,6 +144,8 @@ def _tls(config: Config) -> Iterator[Finding]:
         yield _certificate("receive.tls", config.receive.tls, as_server=True)
     elif not is_loopback(config.receive.host):
         yield Finding("receive.tls", True, "Plaintext off this machine: the network is trusted.")
+    if config.send.tls is not None:
+        yield _certificate("send.tls", config.send.tls, as_server=True)
     for destination in config.destinations:
         if isinstance(destination, DicomDestination) and destination.tls is not None:
             yield _certificate(f"tls of {destination.name}", destination.tls, as_server=False)
@@ -252,7 +254,7 @@ def _ports(config: Config) -> Iterator[Finding]:
         yield Finding("service", True, "It runs; its ports were not tried.")
         return
     wanted = {"receive.port": (config.receive.host, config.receive.port)}
-    if any(isinstance(one, DicomDestination) and one.commitment for one in config.destinations):
+    if config.committing:
         wanted["send.commitment_port"] = (config.send.commitment_host, config.send.commitment_port)
     wanted["watch.port"] = (config.watch.host, config.watch.port)
     for what, (host, port) in wanted.items():

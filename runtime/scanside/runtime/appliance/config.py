@@ -231,7 +231,8 @@ class DicomDestination(Record):
     Attributes:
         name: Unique; what the store and the terminal call it.
         commitment: Storage commitment is asked for (PS3.4 J); data are deleted only after it.
-        commitment_seconds: An answer that has not come after so long is asked for again.
+        commitment_seconds: An answer that has not come after so long is asked for again, under a new transaction; has
+            to be longer than the peer takes when it is busy.
         labelmap: SEG as LABELMAP where the peer negotiates it.
     """
 
@@ -309,15 +310,20 @@ class Send(Record):
 
     Attributes:
         ae_title: As which we call and are answered; None for that of `[receive]`.
-        commitment_port: Where the answer to a storage commitment is awaited; 0 takes a free one.
+        commitment_host, commitment_port: Where the answer to a storage commitment is awaited; 0 takes a free port.
+        tls: Of that listener; None for that of the first destination that has TLS.
+        plaintext: Allows that listener to be reachable from the network without TLS.
         retry_seconds: Before the second attempt; doubled for each further one, up to `retry_most_seconds`.
         timeout_seconds: For a peer's answer.
-        series_number: The first of the series that we make.
+        series_number: Added to the source's series number for a Segmentation; 1000, 2000 and 3000 more for report,
+            secondary capture and key objects.
     """
 
     ae_title: AETitle | None = None
     commitment_host: Host = "127.0.0.1"
     commitment_port: Port = 11113
+    tls: Tls | None = None
+    plaintext: bool = False
     retry_seconds: Annotated[float, Field(ge=0)] = 10
     retry_most_seconds: Seconds = 3600
     timeout_seconds: Seconds = 30
@@ -367,6 +373,25 @@ class Config(Record):
         if twice:
             raise ValueError(f"two destinations are called {twice[0]}")
         return self
+
+    @model_validator(mode="after")
+    def _answers_are_safe(self) -> Self:
+        host, send = self.send.commitment_host, self.send
+        if send.plaintext or is_loopback(host) or not self.committing or self.listener_tls is not None:
+            return self
+        raise ValueError(
+            f"send.commitment_host {host} is reachable from the network: give [send.tls], or say send.plaintext = true"
+        )
+
+    @property
+    def committing(self) -> tuple[DicomDestination, ...]:
+        """Destinations that are asked for storage commitment."""
+        return tuple(one for one in self.destinations if isinstance(one, DicomDestination) and one.commitment)
+
+    @property
+    def listener_tls(self) -> Tls | None:
+        """Of the listener for their answers."""
+        return self.send.tls or next((one.tls for one in self.committing if one.tls is not None), None)
 
     @model_validator(mode="after")
     def _ports_differ(self) -> Self:

@@ -344,7 +344,8 @@ def test_tls_peers(tmp_path: Path) -> None:
         assert len(pacs.got) == 1
 
 
-def test_commitment_over_tls_on_an_association_of_the_peer(tmp_path: Path) -> None:
+@pytest.mark.parametrize("own", [False, True], ids=["of the destination", "its own"])
+def test_commitment_over_tls_on_an_association_of_the_peer(tmp_path: Path, own: bool) -> None:
     import json
 
     from scanside.runtime.appliance.deliver.listener import port_file
@@ -352,7 +353,8 @@ def test_commitment_over_tls_on_an_association_of_the_peer(tmp_path: Path) -> No
 
     files = make_tls(tmp_path / "tls")
     with peer(tls=files.server, answer=Answer.LATER) as pacs:
-        desk = Desk(tmp_path, pacs.destination(tls=files.client))
+        listener = {"tls": files.server.model_dump()} if own else {}
+        desk = Desk(tmp_path, pacs.destination(tls=files.client), **listener)
         with desk.sending():
             until(port_file(desk.config).exists, 10, "the listener")
             pacs.listener = ("127.0.0.1", json.loads(port_file(desk.config).read_text())["port"])

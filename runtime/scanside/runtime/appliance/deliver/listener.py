@@ -9,7 +9,7 @@ from pathlib import Path
 from socket import socket
 from typing import Any
 
-from scanside.runtime.appliance.config import Config, DicomDestination
+from scanside.runtime.appliance.config import Config
 from scanside.runtime.appliance.deliver.association import EXPLICIT, IMPLICIT, our_title
 from scanside.runtime.appliance.deliver.commitment import PUSH_MODEL, Answers
 from scanside.runtime.appliance.deliver.echo import VERIFICATION
@@ -20,11 +20,6 @@ from scanside.runtime.images.files import atomic_write
 _MOST_ASSOCIATIONS = 16
 
 log = logging.getLogger("scanside.deliver")
-
-
-def peers(config: Config) -> list[DicomDestination]:
-    """Destinations that are asked for commitment."""
-    return [one for one in config.destinations if isinstance(one, DicomDestination) and one.commitment]
 
 
 def port_file(config: Config) -> Path:
@@ -47,7 +42,7 @@ def listening(config: Config, answers: Answers) -> Iterator[int]:
     entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = wait
     entity.maximum_associations = _MOST_ASSOCIATIONS
     entity.require_called_aet = True
-    entity.require_calling_aet = sorted({one.ae_title for one in peers(config)})
+    entity.require_calling_aet = sorted({one.ae_title for one in config.committing})
     # Peers propose themselves as SCP; those that forget the role selection are understood as well.
     entity.add_supported_context(PUSH_MODEL, [EXPLICIT, IMPLICIT], scu_role=True, scp_role=True)
     entity.add_supported_context(VERIFICATION, [EXPLICIT, IMPLICIT])
@@ -87,23 +82,23 @@ def _rejected(event: Any) -> None:
 
 
 def _server_context(config: Config) -> ssl.SSLContext | None:
-    """TLS as soon as one of the peers has it; its files, with every peer's authority."""
+    """TLS by `send.tls`, or as soon as one of the peers has it; every peer's authority is trusted."""
     from scanside.runtime.appliance.tls import server_context
 
-    with_tls = [one.tls for one in peers(config) if one.tls is not None]
-    if not with_tls:
+    tls = config.listener_tls
+    if tls is None:
         return None
-    for one in peers(config):
+    context = server_context(tls)
+    for one in config.committing:
         if one.tls is None:
             log.warning(
-                "%s has no TLS and others have: its answers to storage commitment are taken on the association of the "
-                "request only",
+                "%s has no TLS and the listener has: its answers to storage commitment are taken on the association "
+                "of the request only",
                 one.name,
             )
-    context = server_context(with_tls[0])
-    for tls in with_tls[1:]:
-        with suppress(ssl.SSLError):  # client_context says so where that destination is sent to
-            context.load_verify_locations(tls.authority)
+        else:
+            with suppress(ssl.SSLError):  # client_context says so where that destination is sent to
+                context.load_verify_locations(one.tls.authority)
     return context
 
 

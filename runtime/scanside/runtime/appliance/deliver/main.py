@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from scanside.runtime.appliance.config import Config
 from scanside.runtime.appliance.deliver.commitment import Answers
 from scanside.runtime.appliance.deliver.courier import Courier
-from scanside.runtime.appliance.deliver.listener import listening, peers
+from scanside.runtime.appliance.deliver.listener import listening
 from scanside.runtime.appliance.store import worklist
 from scanside.runtime.appliance.store.database import Database
 from scanside.runtime.appliance.store.states import SETTLED
@@ -32,7 +32,7 @@ def run(config: Config, stop: threading.Event) -> None:
     answers = Answers(config)
     couriers = [Courier(destination, config, answers, stop) for destination in config.destinations]
     with ExitStack() as open_:
-        listens = not peers(config) or _listen(config, answers, open_.enter_context)
+        listens = not config.committing or _listen(config, answers, open_.enter_context)
         for courier in couriers:
             courier.start()
         while not stop.wait(_LISTEN_AGAIN_SECONDS):

@@ -1,15 +1,18 @@
 """One job: snapshot → read → compute → write → outcome. The same way as `scanside run`."""
 
 import json
+import logging
 import os
+import shutil
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from scanside.runtime.appliance.config import Config
+from scanside.runtime.appliance.config import Config, DicomDestination
+from scanside.runtime.appliance.deliver.labelmap import take_labelmap
 from scanside.runtime.appliance.deliver.rules import sends_to
 from scanside.runtime.appliance.store import worklist
 from scanside.runtime.appliance.store.database import Database
@@ -23,12 +26,17 @@ from scanside.runtime.errors import InputError
 from scanside.runtime.events import StageFinished, StageStarted
 from scanside.runtime.images.files import atomic_write, writing_failed
 from scanside.runtime.pipeline import Clock
-from scanside.runtime.study.objects import ObjectOptions
+from scanside.runtime.study.objects import ObjectOptions, write_objects
 from scanside.runtime.study.pipeline import Recipe, read_recipe, refused
 from scanside.runtime.study.read import read_study
 from scanside.runtime.study.records import StudyResult
 from scanside.runtime.study.report import run_report
 from scanside.runtime.study.write import RESULT, write_result
+
+LABELMAPS = "labelmap"
+"""Folder in a result: the objects for peers that take Segmentations as LABELMAP."""
+
+log = logging.getLogger("scanside.work")
 
 
 @dataclass
@@ -75,8 +83,9 @@ class CaseRun:
                 study = held.enter_context(taken)
             result = self._result(bundle, recipe, study, engine, tell, clock)
             report = self._write(result, bundle, recipe, study, tell)
+            takers, labelmaps = self._write_labelmaps(result, bundle, recipe, clock)
         self._finish(report)
-        return self._outcome(report, clock.ms)
+        return self._outcome(report, clock.ms, takers, labelmaps)
 
     def _result(
         self, bundle: Bundle, recipe: Recipe, path: Path, engine: Engine, tell: Teller, clock: Clock
@@ -115,27 +124,57 @@ class CaseRun:
         options = ObjectOptions(series_offset=self.config.send.series_number)
         return write_result(result, bundle, recipe.channels, self.out, document, tell, evidence, options)
 
+    def _write_labelmaps(
+        self, result: StudyResult, bundle: Bundle, recipe: Recipe, clock: Clock
+    ) -> tuple[frozenset[str], list[Made]]:
+        """A second set of objects, whose Segmentations are LABELMAP, and who gets it; nobody when it cannot be made."""
+        folder = self.out / LABELMAPS
+        shutil.rmtree(folder, ignore_errors=True)  # of an earlier try
+        meant = any(isinstance(one, DicomDestination) and one.labelmap for one in self.config.destinations)
+        if not meant or not result.roles:
+            return frozenset(), []
+        with clock.stage("labelmap"):
+            takers = take_labelmap(self.config, self.config.send.timeout_seconds)
+            if not takers:
+                return frozenset(), []
+            try:
+                folder.mkdir()
+            except OSError as error:
+                raise writing_failed(folder, error) from error
+            options = ObjectOptions(series_offset=self.config.send.series_number, encoding="LABELMAP")
+            objects, warnings = write_objects(result, bundle, recipe.channels, folder, options=options)
+        for warning in warnings:
+            log.warning("BINARY in place of LABELMAP: %s", self.words.clean(warning))
+        return (frozenset(), []) if warnings else (takers, [self._made(asdict(one)) for one in objects])
+
     def _finish(self, report: dict[str, Any]) -> None:
         """Make the report's paths relative to its own folder, and see that all of it has reached the disk."""
         with atomic_write(self.out / RESULT) as temporary:
             temporary.write_text(json.dumps(self.words.relative_all(report), indent=1) + "\n")
         try:
-            for path in (*sorted(self.out.iterdir()), self.out, self.out.parent, self.config.results):
+            for path in (*sorted(self.out.rglob("*")), self.out, self.out.parent, self.config.results):
                 _flush(path)
         except OSError as error:
             raise writing_failed(self.out, error) from error
 
-    def _outcome(self, report: Mapping[str, Any], own: Mapping[str, float]) -> Outcome:
-        folder = f"{self.job.case_id}/{self.job.job}"
-        objects = [
-            Made(
-                row["kind"],
-                row["sop_class_uid"],
-                row["sop_instance_uid"],
-                f"{folder}/{Path(row['path']).name}",
+    def _made(self, row: Mapping[str, Any]) -> Made:
+        """For the outbox."""
+        path = Path(row["path"]).relative_to(self.config.results)
+        return Made(row["kind"], row["sop_class_uid"], row["sop_instance_uid"], str(path))
+
+    def _outcome(
+        self,
+        report: Mapping[str, Any],
+        own: Mapping[str, float],
+        takers: frozenset[str],
+        labelmaps: list[Made],
+    ) -> Outcome:
+        sends = []
+        for destination in self.config.destinations:
+            objects = (
+                labelmaps if destination.name in takers else [self._made(row) for row in report["objects"]]
             )
-            for row in report["objects"]
-        ]
+            sends += sends_to([destination], report["status"], self.case.calling, objects)
         probability = report["probability"] or {}
         stages = {row["name"]: float(row["ms"]) for row in report["stages"]}
         waited = max(0.0, self.claimed - self.since) * 1000
@@ -146,9 +185,9 @@ class CaseRun:
             probability=probability.get("value"),
             low=probability.get("low"),
             high=probability.get("high"),
-            result=folder,
+            result=f"{self.job.case_id}/{self.job.job}",
             stages={"queued": waited, **own, **stages, "total": total},
-            sends=sends_to(self.config.destinations, report["status"], self.case.calling, objects),
+            sends=tuple(sends),
         )
 
 

@@ -49,6 +49,7 @@ def test_every_mode_is_measured(measured: tuple[int, dict[str, Any], Path]) -> N
         *(single[name]["samples"] for name in ("wall_ms", "network_ms", "rest_ms")), strict=True
     ):
         assert 0 < network < wall and rest == pytest.approx(wall - network, abs=0.001)
+    assert single["split"] is None and "cpu computes in the host's memory" in single["split_absent"]
     assert 0 < single["rest_part"] < 1 and single["peak_mib"] > 50
     assert len(cold["wall_ms"]["samples"]) == 1 and cold["wall_ms"]["low"] is None
     assert cold["wall_ms"]["median"] > single["wall_ms"]["median"]

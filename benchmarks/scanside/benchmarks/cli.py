@@ -6,10 +6,23 @@ from typing import Annotated
 
 import typer
 
+from scanside.benchmarks.arguments import (
+    PHANTOM_SEED,
+    Folds,
+    Out,
+    Overwrite,
+    Table,
+    numbers,
+    phantom_sizes,
+    refuse_existing,
+    show,
+    words,
+)
+from scanside.benchmarks.cli_parts import peak, radiomics
 from scanside.benchmarks.tui import tui
 from scanside.runtime.cli.arguments import Device, NoMirroring, Precision, StepSize, Threads
 from scanside.runtime.cli.main import require_extra
-from scanside.runtime.errors import ExitCode, OutputError, UsageError
+from scanside.runtime.errors import ExitCode, UsageError
 
 app = typer.Typer(
     add_completion=False,
@@ -18,6 +31,8 @@ app = typer.Typer(
     help="How long studies take on this machine, and how long nnunetv2 takes.",
 )
 app.command()(tui)
+app.command()(radiomics)
+app.command()(peak)
 PACKAGES = ("torch", "nnunetv2", "onnx", "onnxscript", "psutil")
 
 Model = Annotated[
@@ -26,18 +41,12 @@ Model = Annotated[
         metavar="MODEL_FOLDER", help="nnU-Net v2 results folder <Trainer>__<Plans>__<configuration>."
     ),
 ]
-Out = Annotated[Path, typer.Option("-o", "--out", metavar="RESULTS.json", help="Results file to write.")]
-Folds = Annotated[
-    str | None, typer.Option(metavar="LIST", help="Folds for both, such as 0,1; default: all of the bundle.")
-]
 BundleFolder = Annotated[
     Path | None,
     typer.Option(
         "--bundle", metavar="BUNDLE", help="The model as a bundle; default: export it for this run."
     ),
 ]
-Table = Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the table, as Markdown.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the files that exist.")]
 
 
 @app.command("run")
@@ -51,7 +60,7 @@ def run_(
     sizes: Annotated[
         str, typer.Option(metavar="LIST", help="Phantoms to measure, of small, typical, large.")
     ] = "small,typical,large",
-    seed: Annotated[int, typer.Option(metavar="S", min=0, help="Of the phantoms.")] = 2025,
+    seed: Annotated[int, typer.Option(metavar="S", min=0, help="Of the phantoms.")] = PHANTOM_SEED,
     device: Device = "auto",
     precision: Precision = "fp32",
     no_mirroring: NoMirroring = False,
@@ -81,7 +90,7 @@ def run_(
       scanside bench run pancreas.bundle study_folder -o results/latency.json --device openvino
     """
     require_extra("bench", "psutil")
-    _refuse_existing(overwrite, out, table)
+    refuse_existing(overwrite, out, table)
     import tempfile
 
     from scanside.benchmarks.environment import environment
@@ -92,11 +101,11 @@ def run_(
     from scanside.runtime.options import Options
 
     facts = environment(sys.argv[1:])  # first: the load average is that of the machine before this run
-    wanted = _sizes(sizes)
+    wanted = phantom_sizes(sizes)
     choice = LatencyOptions(
         run=Options(
             device=device, precision=precision, mirroring=not no_mirroring, step_size=step_size,
-            folds=_list(folds), threads=threads,
+            folds=words(folds), threads=threads,
         ),
         repeats=(repeats, max(repeats, most)),
         cold=cold,
@@ -106,7 +115,7 @@ def run_(
         chosen = given_studies(studies) if studies else phantom_studies(Path(folder), wanted, seed)
         report = run_latency(bundle, chosen, choice, facts)
     write(report, out)
-    _show(latency_table(report), table)
+    show(latency_table(report), table)
     return ExitCode.OK if report.selftest.passed else ExitCode.CASE_FAILED
 
 
@@ -121,7 +130,7 @@ def appliance(
     sizes: Annotated[
         str, typer.Option(metavar="LIST", help="Phantoms to send, of small, typical, large.")
     ] = "typical",
-    seed: Annotated[int, typer.Option(metavar="S", min=0, help="Of the phantoms.")] = 2025,
+    seed: Annotated[int, typer.Option(metavar="S", min=0, help="Of the phantoms.")] = PHANTOM_SEED,
     device: Device = "auto",
     precision: Precision = "fp32",
     no_mirroring: NoMirroring = False,
@@ -157,7 +166,7 @@ def appliance(
     Example: scanside bench appliance pancreas.bundle -o results/appliance.json
     """
     require_extra("bench", "psutil")
-    _refuse_existing(overwrite, out, table)
+    refuse_existing(overwrite, out, table)
     import tempfile
 
     from scanside.benchmarks.appliance import ApplianceOptions, run_appliance
@@ -168,20 +177,20 @@ def appliance(
     from scanside.runtime.options import Options
 
     facts = environment(sys.argv[1:])
-    wanted = _sizes(sizes)
+    wanted = phantom_sizes(sizes)
     choice = ApplianceOptions(
         run=Options(
             device=device, precision=precision, mirroring=not no_mirroring, step_size=step_size,
-            folds=_list(folds), threads=threads,
+            folds=words(folds), threads=threads,
         ),
-        repeats=repeats, senders=_numbers(senders, "--senders", "1,3"), instances=instances, size=matrix,
+        repeats=repeats, senders=numbers(senders, "--senders", "1,3"), instances=instances, size=matrix,
         quiet_seconds=quiet_seconds,
     )  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="scanside-bench-") as folder:
         chosen = given_studies(studies) if studies else phantom_studies(Path(folder), wanted, seed)
         report = run_appliance(bundle, chosen, choice, facts)
     write(report, out)
-    _show(appliance_table(report), table)
+    show(appliance_table(report), table)
     return ExitCode.OK if report.selftest.passed else ExitCode.CASE_FAILED
 
 
@@ -207,7 +216,7 @@ def scale(
     Example: scanside bench scale --large -o results/scale.json
     """
     require_extra("bench", "psutil", "onnx")
-    _refuse_existing(overwrite, out, table)
+    refuse_existing(overwrite, out, table)
     from scanside.benchmarks.environment import environment
     from scanside.benchmarks.results import write
     from scanside.benchmarks.scale import ScaleOptions, run_scale
@@ -216,7 +225,7 @@ def scale(
     facts = environment(sys.argv[1:])
     found = run_scale(ScaleOptions(device, threads, repeats, large, ceiling_mib), facts)
     write(found, out)
-    _show(scale_table(found), table)
+    show(scale_table(found), table)
     return ExitCode.OK if found.within_ceiling else ExitCode.CASE_FAILED
 
 
@@ -260,7 +269,7 @@ def report(
     Example: scanside bench report results/latency.json -o results/latency
     """
     require_extra("bench", "matplotlib")
-    _refuse_existing(overwrite, out / "report.html")
+    refuse_existing(overwrite, out / "report.html")
     from scanside.benchmarks.report_html import read_any, write_report
 
     for path in write_report([read_any(path) for path in results], out):
@@ -317,7 +326,7 @@ def peers(
     require_extra("bench", *PACKAGES)
     if not (cold or warm or together):
         raise UsageError("With --no-cold and --no-warm nothing is left to measure; leave one out.")
-    _refuse_existing(overwrite, out, table)
+    refuse_existing(overwrite, out, table)
     from scanside.benchmarks.peers import PeersOptions, run_peers
     from scanside.benchmarks.peers_table import peers_table
     from scanside.benchmarks.results import write
@@ -331,12 +340,12 @@ def peers(
         cold=cold,
         warm=warm,
         together=together,
-        folds=_list(folds),
+        folds=words(folds),
         ceiling_mib=None if ceiling_gib is None else 1024 * ceiling_gib,
     )
     report = run_peers(model, images, options, sys.argv[1:])
     write(report, out)
-    _show(peers_table(report), table)
+    show(peers_table(report), table)
 
 
 @app.command()
@@ -368,7 +377,7 @@ def parity(
     """
     require_extra("bench", *PACKAGES)
     if table is not None:
-        _refuse_existing(overwrite or resume, table)
+        refuse_existing(overwrite or resume, table)
     from scanside.benchmarks.parity import ParityOptions, run_parity
     from scanside.benchmarks.tables import parity_table
 
@@ -377,13 +386,13 @@ def parity(
         bundle=bundle,
         devices=tuple(device or ()),
         limit=limit,
-        folds=_list(folds),
+        folds=words(folds),
         mirroring=mirroring,
         resume=resume,
         overwrite=overwrite,
     )
     report = run_parity(model, images, out, options, sys.argv[1:])
-    _show(parity_table(report), table)
+    show(parity_table(report), table)
     explained = all(total.explained == total.differing for total in report.totals.values())
     return ExitCode.OK if explained else ExitCode.CASE_FAILED
 
@@ -419,48 +428,13 @@ def make_image(
 
     Example: scanside bench make-image made_0000.nii.gz --shape 400,512,512
     """
-    _refuse_existing(overwrite, out)
+    refuse_existing(overwrite, out)
     from scanside.benchmarks.made import write_image
 
-    sizes = _numbers(shape, "--shape", "400,512,512")
+    sizes = numbers(shape, "--shape", "400,512,512")
     if len(sizes) != 3 or min(sizes) < 8:
         raise UsageError(f"--shape {shape} is not three numbers from 8, such as 400,512,512.")
     print(write_image(out, (sizes[0], sizes[1], sizes[2])))
-
-
-def _list(folds: str | None) -> tuple[str, ...] | None:
-    return tuple(fold.strip() for fold in folds.split(",")) if folds else None
-
-
-def _sizes(sizes: str) -> tuple[str, ...]:
-    from scanside.benchmarks.studies import SIZES
-
-    wanted = tuple(size.strip() for size in sizes.split(","))
-    if set(wanted) - set(SIZES):
-        raise UsageError(f"--sizes {sizes} is not of {', '.join(SIZES)}.")
-    return wanted
-
-
-def _numbers(words: str, option: str, example: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(number) for number in words.split(",") if number.strip())
-    except ValueError:
-        raise UsageError(f"{option} {words} is no list of numbers, such as {example}.") from None
-
-
-def _refuse_existing(overwrite: bool, *files: Path | None) -> None:
-    for file in files:
-        if file is not None and file.exists() and not overwrite:
-            raise OutputError(f"{file} exists already; add --overwrite or choose another name.")
-
-
-def _show(table: str, file: Path | None) -> None:
-    print(table)
-    if file is not None:
-        from scanside.runtime.images.files import atomic_write
-
-        with atomic_write(file) as temporary:
-            temporary.write_text(f"{table}\n", encoding="utf-8")
 
 
 @app.command()
@@ -476,9 +450,9 @@ def install(
 
     Example: scanside bench install -o benchmarks/results/install.json
     """
-    _refuse_existing(overwrite, out, table)
+    refuse_existing(overwrite, out, table)
     from scanside.benchmarks.install import table as install_table
     from scanside.benchmarks.install import weigh
 
     document = weigh(source.resolve(), out, sys.argv[1:], lambda words: print(f"{words} …", file=sys.stderr))
-    _show(install_table(document), table)
+    show(install_table(document), table)

@@ -64,7 +64,8 @@ def file_precisions(kinds: Sequence[PeerKind]) -> tuple[FilePrecision, ...]:
     """The networks a bundle must hold for these peers; fp32 always."""
     found: dict[FilePrecision, None] = {"fp32": None}
     for kind in kinds:
-        for device in DEVICES if kind.device == "auto" else (kind.device,):
+        here = [device for device in DEVICES if backend(device).missing() is None]
+        for device in here if kind.device == "auto" else [kind.device]:
             file = backend(device).FILES.get(kind.precision)
             if file is not None:
                 found[file] = None

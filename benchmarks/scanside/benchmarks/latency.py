@@ -35,6 +35,9 @@ from scanside.runtime.bundle import Bundle, open_bundle
 from scanside.runtime.errors import InputError, UsageError
 from scanside.runtime.options import Options
 
+_ON_HOST = ("openvino", "cpu")
+"""Devices without memory of their own."""
+
 
 @dataclass(frozen=True)
 class LatencyOptions:
@@ -71,6 +74,7 @@ class _Bench:
     options: LatencyOptions
     folder: Path
     stream: Child
+    device: str
     progress: Progress
 
 
@@ -100,7 +104,7 @@ def run_latency(
                 first.answer()
         with Child("the runtime", "scanside.benchmarks.stream", setup, folder / "stream.log") as stream:
             opened = stream.answer()
-            bench = _Bench(bundle, options, folder, stream, progress)
+            bench = _Bench(bundle, options, folder, stream, opened["device"]["obtained"], progress)
             measured, remarks = [], []
             for study in studies:
                 one, said = _study(bench, study)
@@ -144,7 +148,7 @@ def _study(bench: _Bench, study: BenchStudy) -> tuple[StudyLatency, list[str]]:
                 bench.progress.step(words)
             else:
                 bench.progress.say(f"{words}; the median is not known well enough yet")
-    single, reports = _single(runs, sensors.sensed()), [run["reports"][0] for run in runs]
+    single, reports = _single(runs, sensors.sensed(), bench.device), [run["reports"][0] for run in runs]
     remarks = conditions.noise(study.name, single.wall_ms, single.other_cpu_ms)
     remarks += conditions.throttled(study.name, single.sensed)
     cold = offline = None
@@ -198,7 +202,7 @@ def _enough(runs: Sequence[dict[str, Any]], options: LatencyOptions) -> bool:
     return len(runs) >= most or (half is not None and half <= options.precision)
 
 
-def _single(runs: Sequence[dict[str, Any]], sensed: Sensed) -> SingleStream:
+def _single(runs: Sequence[dict[str, Any]], sensed: Sensed, device: str) -> SingleStream:
     def of(value: Callable[[dict[str, Any]], float]) -> Distribution:
         return Distribution.of([1000 * value(run) for run in runs])
 
@@ -209,6 +213,11 @@ def _single(runs: Sequence[dict[str, Any]], sensed: Sensed) -> SingleStream:
     return SingleStream(
         wall_ms=of(lambda run: run["wall_s"]),
         network_ms=of(lambda run: run["network_s"]),
+        split_absent=(
+            f"{device} computes in the host's memory: nothing is copied"
+            if device in _ON_HOST
+            else f"the session of {device} does not tell copies from computing"
+        ),
         rest_ms=of(lambda run: run["wall_s"] - run["network_s"]),
         rest_part=round(statistics.median(1 - run["network_s"] / run["wall_s"] for run in runs), 4),
         cpu_ms=of(lambda run: run["cpu_s"]),

@@ -32,12 +32,27 @@ class Opening(Part):
     """Choosing the device, compiling the networks, opening the classifier."""
 
 
+class Split(Part):
+    """The network's time on a device with memory of its own."""
+
+    host_ms: Distribution
+    h2d_ms: Distribution
+    """Copying to the device."""
+    device_ms: Distribution
+    d2h_ms: Distribution
+    """Copying back."""
+
+
 class SingleStream(Part):
     """One study after the other, each from its files to written results, networks open: MLPerf's single stream."""
 
     wall_ms: Distribution
     network_ms: Distribution
     """Inside the network's call."""
+    split: Split | None = None
+    """What the network's time is made of; null for `split_absent`."""
+    split_absent: str | None = None
+    """Why host, H2D, device and D2H are not told apart."""
     rest_ms: Distribution
     """Everything else: wall less network."""
     rest_part: float

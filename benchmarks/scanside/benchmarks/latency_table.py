@@ -82,6 +82,8 @@ def _single(single: SingleStream) -> list[str]:
         f"  - Everything but the network takes {single.rest_part:.0%} of the time. Longest stages: {words}.",
         f"  - Peak memory {single.peak_mib:.0f} MiB; {len(single.wall_ms.samples)} repetitions.",
     ]
+    if single.split_absent:
+        lines.append(f"  - Host, H2D, device and D2H are not told apart: {single.split_absent}.")
     energy = [f"{joules:.1f} J ({source})" for source, joules in single.joules_per_study.items()]
     if energy:
         lines.append(f"  - Energy a study: {', '.join(energy)}.")

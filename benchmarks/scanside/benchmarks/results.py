@@ -215,7 +215,9 @@ def reports() -> dict[str, type[BaseModel]]:
     """Every results file that has a schema, by the name of its command."""
     from scanside.benchmarks.appliance_results import ApplianceReport
     from scanside.benchmarks.latency_results import LatencyReport
+    from scanside.benchmarks.peak import PeakReport
     from scanside.benchmarks.peers_results import PeersReport
+    from scanside.benchmarks.radiomics import RadiomicsReport
     from scanside.benchmarks.scale_results import ScaleReport
 
     return {
@@ -224,6 +226,8 @@ def reports() -> dict[str, type[BaseModel]]:
         "run": LatencyReport,
         "appliance": ApplianceReport,
         "scale": ScaleReport,
+        "radiomics": RadiomicsReport,
+        "peak": PeakReport,
     }
 
 

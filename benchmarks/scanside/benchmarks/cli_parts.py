@@ -1,0 +1,94 @@
+"""`scanside bench radiomics` and `scanside bench peak`: a part of the way, measured by itself."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from scanside.benchmarks.arguments import (
+    PHANTOM_SEED,
+    Out,
+    Overwrite,
+    Table,
+    phantom_sizes,
+    refuse_existing,
+    show,
+)
+from scanside.runtime.cli.main import require_extra
+from scanside.runtime.errors import ExitCode
+
+
+def radiomics(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle folder.")],
+    out: Out,
+    studies: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="STUDY...", help="As for `scanside run`; default: a phantom."),
+    ] = None,
+    sizes: Annotated[
+        str, typer.Option(metavar="LIST", help="Phantoms to measure, of small, typical, large.")
+    ] = "typical",
+    seed: Annotated[int, typer.Option(metavar="S", min=0, help="Of the phantoms.")] = PHANTOM_SEED,
+    repeats: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Alternating pairs; 6 for an interval.")
+    ] = 10,
+    table: Table = None,
+    overwrite: Overwrite = False,
+) -> int:
+    """Measure the radiomics stage against a plain pyradiomics run of the same parameter file, values compared.
+
+    Exit code 1 when a value differs by more than 1e-6 of itself.
+
+    Example: scanside bench radiomics pancreas.bundle -o results/radiomics.json
+    """
+    require_extra("bench", "psutil")
+    refuse_existing(overwrite, out, table)
+    import tempfile
+
+    from scanside.benchmarks.environment import environment
+    from scanside.benchmarks.radiomics import radiomics_table, run_radiomics
+    from scanside.benchmarks.results import write
+    from scanside.benchmarks.studies import given_studies, phantom_studies
+
+    facts = environment(sys.argv[1:])
+    with tempfile.TemporaryDirectory(prefix="scanside-bench-") as folder:
+        wanted = phantom_sizes(sizes)
+        chosen = given_studies(studies) if studies else phantom_studies(Path(folder), wanted, seed)
+        report = run_radiomics(bundle, chosen, repeats, facts)
+    write(report, out)
+    show(radiomics_table(report), table)
+    return ExitCode.OK if report.equal else ExitCode.CASE_FAILED
+
+
+def peak(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle folder.")],
+    out: Out,
+    backends: Annotated[
+        str, typer.Option(metavar="LIST", help="Devices, each with its precision.")
+    ] = "openvino:fp32,openvino:bf16,cpu:fp32",
+    role: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Segmenter, where the bundle holds several.")
+    ] = None,
+    repeats: Annotated[int, typer.Option(metavar="N", min=1, help="Tiles a backend.")] = 10,
+    table: Table = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Measure this machine's matrix products, and which part of that peak the network reaches on each backend.
+
+    Example: scanside bench peak abdomen.bundle -o results/peak.json
+    """
+    require_extra("bench", "psutil", "onnx", "torch", "threadpoolctl")
+    refuse_existing(overwrite, out, table)
+    from scanside.benchmarks.environment import environment
+    from scanside.benchmarks.kinds import parse_kinds
+    from scanside.benchmarks.peak import peak_table, run_peak
+    from scanside.benchmarks.results import write
+    from scanside.runtime.bundle import open_bundle
+
+    facts = environment(sys.argv[1:])
+    kinds = parse_kinds([word.strip() for word in backends.split(",")])
+    opened = open_bundle(bundle)
+    report = run_peak(opened, opened.role(role), kinds, repeats, facts)
+    write(report, out)
+    show(peak_table(report), table)

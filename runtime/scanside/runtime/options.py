@@ -21,6 +21,7 @@ class Options:
         threads: Threads of the network; None for one a core.
         on_rejection: What happens when the golden cases reject a device: `fail`, or `next` in the order of `auto`.
             None is `next` for `auto` and `fail` for a device asked for by name.
+        skip_empty_tiles: Do not compute tiles that hold nothing of the patient: see `stages/body.py`.
     """
 
     device: str = "auto"
@@ -31,6 +32,7 @@ class Options:
     role: str | None = None
     threads: int | None = None
     on_rejection: Literal["fail", "next"] | None = None
+    skip_empty_tiles: bool = False
 
     def __post_init__(self) -> None:
         if self.device != "auto" and self.device not in DEVICES:
@@ -56,4 +58,6 @@ class Options:
             named.append(f"step size {self.step_size:g}")
         if self.folds is not None:
             named.append(f"folds {', '.join(self.folds)} only")
+        if self.skip_empty_tiles:
+            named.append("tiles outside the body skipped")
         return tuple(named)

@@ -24,13 +24,14 @@ from scanside.runtime.events import Listener, StageFinished, StageProgress, Stag
 from scanside.runtime.images.orient import reorient, restore_orientation
 from scanside.runtime.options import Options
 from scanside.runtime.plan import Plan
+from scanside.runtime.stages.body import Body, find_body
 from scanside.runtime.stages.crop import Place, crop, restore, restore_probabilities
 from scanside.runtime.stages.label import label, label_with_probabilities
 from scanside.runtime.stages.normalise import normalise
 from scanside.runtime.stages.postprocess import postprocess
 from scanside.runtime.stages.previous import one_hot
 from scanside.runtime.stages.resample import resample_image, resampled_shape, target_spacing
-from scanside.runtime.stages.slide import average_folds, finish_average, slide
+from scanside.runtime.stages.slide import average_folds, finish_average, slide, tiling
 from scanside.runtime.volume import Volume
 
 Mask = npt.NDArray[np.unsignedinteger]
@@ -47,6 +48,7 @@ class Segmentation:
         volumes_ml: Volume of each label or region, ml.
         stages: Stage name → milliseconds, in order.
         logits: (K, z, y, x) float16 on the network's grid of the last stage, where asked for.
+        remarks: What a person should know of an approximation: how many tiles were left out.
     """
 
     mask: Mask
@@ -54,6 +56,7 @@ class Segmentation:
     stages: dict[str, float]
     probabilities: Probabilities | None = None
     logits: npt.NDArray[np.float16] | None = None
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -165,7 +168,9 @@ class Segmenter:
                 if result is not None:
                     result = np.stack([restore_orientation(p, volume.geometry, original) for p in result])
         volumes = _volumes(mask, self.plan, original.voxel_volume_ml)
-        return Segmentation(mask, volumes, clock.ms, result, staged.logits if logits else None)
+        return Segmentation(
+            mask, volumes, clock.ms, result, staged.logits if logits else None, tuple(clock.remarks)
+        )
 
     def _oriented(self, volume: Volume, previous: Mask | None) -> tuple[Volume, Mask | None]:
         """The image, and the previous stage's mask where one is given, in the plan's canonical orientation."""
@@ -208,6 +213,7 @@ class Segmenter:
         plan = stage.plan
         with clock.stage(f"{prefix}crop"):
             cropped = crop(volume, plan, previous)
+            body = find_body(cropped.data, cropped.spacing) if self.options.skip_empty_tiles else None
         with clock.stage(f"{prefix}normalise"):
             image = normalise(cropped, plan)
         with clock.stage(f"{prefix}resample"):
@@ -219,12 +225,19 @@ class Segmenter:
                 image = np.concatenate([image, hot])
         place = cropped.place
         del cropped  # a resampled image needs its original no more
+        if body is not None:
+            clock.remarks.append(self._left_out(stage, body, image.shape[1:]))
         with clock.stage(f"{prefix}slide"):
-            logits = self._logits(stage, image, clock, f"{prefix}slide")
+            logits = self._logits(stage, image, clock, f"{prefix}slide", body)
         return _Predicted(place, logits)
 
     def _logits(
-        self, stage: _Stage, image: npt.NDArray[np.float32], clock: "Clock", name: str
+        self,
+        stage: _Stage,
+        image: npt.NDArray[np.float32],
+        clock: "Clock",
+        name: str,
+        body: Body | None,
     ) -> npt.NDArray[np.float16]:
         """Sliding window of every fold, averaged as nnU-Net averages."""
         folds, total = len(stage.sessions), None
@@ -234,13 +247,20 @@ class Segmenter:
                 clock.progress(name, before * count + done, folds * count)
 
             logits = slide(
-                image, session.run, stage.plan, self.options.step_size, self.options.mirroring, progress
+                image, session.run, stage.plan, self.options.step_size, self.options.mirroring, progress, body
             )
             if folds == 1:
                 return logits
             total = average_folds(total, logits)
         assert total is not None
         return finish_average(total, folds)
+
+    def _left_out(self, stage: _Stage, body: Body, shape: tuple[int, ...]) -> str:
+        if not body.stands_out:
+            return f"No body stands out from the air in the image of {stage.role}; all tiles were computed."
+        tiles = tiling(shape, stage.plan.patch_size, self.options.step_size)
+        count = tiles.count - tiles.held(body, shape)
+        return f"{count} of {tiles.count} tiles of {stage.role} lie outside the body and were not computed."
 
     def close(self) -> None:
         """Free the networks."""
@@ -277,6 +297,7 @@ class Clock:
     case: str
     listener: Listener
     ms: dict[str, float] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:

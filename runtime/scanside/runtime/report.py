@@ -48,6 +48,7 @@ def _case(result: CaseResult) -> dict[str, Any]:
         "outputs": [str(path) for path in result.outputs],
         "stages": _stages(result),
         "labels": result.labels,
+        "remarks": list(result.remarks),
     }
 
 

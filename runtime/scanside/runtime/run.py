@@ -44,6 +44,7 @@ class CaseResult:
         reason: The sentence for the user; None when ok.
         stages: Stage → milliseconds, reading and writing included.
         labels: Label or region → ml; None when not ok.
+        remarks: What a person should know of the result: tiles that were left out.
     """
 
     name: str
@@ -54,6 +55,7 @@ class CaseResult:
     stages: dict[str, float]
     labels: dict[str, float] | None
     exit_code: ExitCode
+    remarks: tuple[str, ...] = ()
 
 
 def run_cases(segmenter: Segmenter, tasks: Sequence[Task], listener: Listener) -> Iterator[CaseResult]:
@@ -156,7 +158,15 @@ def _write(
     listener(StageFinished(case.name, "write", write_ms))
     stages = {"read": read_ms, **result.stages, "write": write_ms}
     return CaseResult(
-        case.name, "ok", None, task.case.channels, tuple(outputs), stages, result.volumes_ml, ExitCode.OK
+        case.name,
+        "ok",
+        None,
+        task.case.channels,
+        tuple(outputs),
+        stages,
+        result.volumes_ml,
+        ExitCode.OK,
+        result.remarks,
     )
 
 

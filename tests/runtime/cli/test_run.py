@@ -8,7 +8,7 @@ import pydicom
 import pytest
 
 from tests.runtime.cli.conftest import Command
-from tests.runtime.study.tiny_study import write_bundle, write_dicom, write_nifti
+from tests.runtime.study.tiny_study import ROOT, write_bundle, write_dicom, write_nifti
 from tests.support.dciodvfy import errors_of
 
 REASON = ("REASON", "99SCANSIDE")
@@ -76,3 +76,32 @@ def test_a_refused_study_that_is_not_dicom_gets_none(scanside: Command, tiny: Pa
     study = write_nifti(tmp_path / "nifti", names=("t2w", "adc"))
     done = scanside("run", tiny, study, "-o", tmp_path / "o", "--device", "cpu", "--json")
     assert done.code == 5 and done.json["objects"] == [] and done.json["warnings"] == []
+
+
+def test_a_series_is_chosen_by_its_uid(scanside: Command, tiny: Path, tmp_path: Path) -> None:
+    study = write_dicom(tmp_path / "study")
+    chosen = ("--series", f"t2w={ROOT}.2.5", "--series", f"dwi = {ROOT}.2.6#b800")
+    done = scanside("run", tiny, study, "-o", tmp_path / "o", "--device", "cpu", "--json", *chosen)
+    assert done.code == 0
+    how = {row["sequence"]: (row["series_instance_uid"], row["how"]) for row in done.json["sequences"]}
+    assert how["t2w"] == (f"{ROOT}.2.5", "chosen by the operator")
+    assert how["dwi"] == (f"{ROOT}.2.6", "chosen by the operator")
+    assert not how["adc"][1].startswith("chosen by the operator")
+
+
+@pytest.mark.parametrize(
+    ("series", "code", "words"),
+    [
+        (("dwi",), 2, "names no series"),
+        (("dwi=1", "dwi=2"), 2, "named by two series"),
+        (("pet=1",), 2, "no sequence 'pet'"),
+        (("dwi=1.2.3",), 5, "no series with the UID '1.2.3'"),
+    ],
+)
+def test_a_choice_that_makes_no_sense_is_refused(
+    scanside: Command, tiny: Path, tmp_path: Path, series: tuple[str, ...], code: int, words: str
+) -> None:
+    study = write_dicom(tmp_path / "study")
+    chosen = [word for one in series for word in ("--series", one)]
+    done = scanside("run", tiny, study, "-o", tmp_path / "o", "--device", "cpu", *chosen)
+    assert done.code == code and words in done.err

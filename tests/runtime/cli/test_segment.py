@@ -64,6 +64,18 @@ def test_json_report_follows_its_schema_and_counts_the_mask(
         assert report["labels"][name] == pytest.approx((mask == value).sum() * voxel_ml, abs=1e-6)
 
 
+def test_skipping_empty_tiles_is_named_and_counted(
+    scanside: Command, bundle: Path, write_image: Write, tmp_path: Path
+) -> None:
+    source = write_image(tmp_path / "case.nii.gz")
+    chosen = ("--device", "cpu", "--skip-empty-tiles", "--json")
+    report = scanside("segment", bundle, source, "-o", tmp_path / "m.nrrd", *chosen).json
+    jsonschema.validate(report, SCHEMA)
+    assert report["approximations"] == ["tiles outside the body skipped"]
+    (remark,) = report["cases"][0]["remarks"]
+    assert "tiles" in remark and "computed" in remark
+
+
 def test_one_bad_case_does_not_stop_the_others(
     scanside: Command, bundle: Path, write_image: Write, tmp_path: Path
 ) -> None:

@@ -25,6 +25,12 @@ OnRejection = Annotated[
 NoMirroring = Annotated[
     bool, typer.Option("--no-mirroring", help="Skip mirror variants: faster, an approximation.")
 ]
+SkipEmptyTiles = Annotated[
+    bool,
+    typer.Option(
+        "--skip-empty-tiles", help="Do not compute tiles outside the body: faster, an approximation."
+    ),
+]
 StepSize = Annotated[
     float, typer.Option(metavar="X", help="Tile step as a part of the tile; 0.5 is nnU-Net's.")
 ]

@@ -14,13 +14,14 @@ from scanside.runtime.cli.arguments import (
     NoMirroring,
     OnRejection,
     Precision,
+    SkipEmptyTiles,
     StepSize,
     Threads,
     names,
     rejection,
 )
 from scanside.runtime.cli.progress import ProgressBars
-from scanside.runtime.errors import InputError
+from scanside.runtime.errors import InputError, UsageError
 from scanside.runtime.events import CaseFailed, CaseFinished, StageFinished, StageStarted
 from scanside.runtime.options import Options
 
@@ -52,10 +53,18 @@ def run(
     adc: Annotated[
         Path | None, typer.Option(metavar="PATH", help="The ADC map: image file or series folder.")
     ] = None,
+    series: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SEQUENCE=UID",
+            help="The DICOM series that is t2w, dwi, adc or b0; one volume of it: UID#b800. Repeatable.",
+        ),
+    ] = None,
     device: Device = "auto",
     precision: Precision = "fp32",
     on_rejection: OnRejection = None,
     no_mirroring: NoMirroring = False,
+    skip_empty_tiles: SkipEmptyTiles = False,
     step_size: StepSize = 0.5,
     folds: Folds = None,
     threads: Threads = None,
@@ -72,6 +81,8 @@ def run(
       scanside run pancreas.bundle study_folder -o result
 
       scanside run pancreas.bundle study_folder -o result --t2w study_folder/series5 --json
+
+      scanside run pancreas.bundle study_folder -o result --series dwi=1.2.840.99.7#b800
     """
     from scanside.runtime.study.report import run_report
     from scanside.runtime.study.words import summary
@@ -82,18 +93,20 @@ def run(
         precision=precision,
         mirroring=not no_mirroring,
         step_size=step_size,
+        skip_empty_tiles=skip_empty_tiles,
         folds=names(folds),
         threads=threads,
         on_rejection=rejection(on_rejection),
     )
     given = {name: path for name, path in (("t2w", t2w), ("dwi", dwi), ("adc", adc)) if path is not None}
+    chosen = _chosen(series or [])
     for path in (study, *given.values()):
         if not path.exists():
             raise InputError(f"There is no file or folder {path}; check the path.")
     opened = open_bundle(bundle)
     refuse_existing(out, opened.manifest.final_roles, overwrite)
     with ProgressBars(1) as bars:
-        result, channels = _compute(opened, options, study, given, bars)
+        result, channels = _compute(opened, options, study, given, chosen, bars)
         name = study.resolve().name
 
         def document(final: "StudyResult", outputs: list[Path]) -> dict[str, Any]:
@@ -112,8 +125,26 @@ def run(
     return result.exit_code
 
 
+def _chosen(series: list[str]) -> dict[str, str]:
+    """Sequence → key of its series, from `SEQUENCE=UID`; `read_study` checks both."""
+    chosen: dict[str, str] = {}
+    for words in series:
+        name, _, key = (part.strip() for part in words.partition("="))
+        if not (name and key):
+            raise UsageError(f"--series {words} names no series; write it as --series dwi=SeriesInstanceUID.")
+        if name in chosen:
+            raise UsageError(f"{name} is named by two series; name it once.")
+        chosen[name] = key
+    return chosen
+
+
 def _compute(
-    bundle: Bundle, options: Options, path: Path, given: dict[str, Path], bars: ProgressBars
+    bundle: Bundle,
+    options: Options,
+    path: Path,
+    given: dict[str, Path],
+    series: dict[str, str],
+    bars: ProgressBars,
 ) -> "tuple[StudyResult, dict[str, tuple[str, ...]]]":
     """Read the study first: one that is refused needs no network."""
     from scanside.runtime.study.pipeline import StudyRunner, read_recipe, refused
@@ -121,7 +152,7 @@ def _compute(
     recipe = read_recipe(bundle)
     channels = dict(recipe.channels)
     try:
-        study = _read(path, recipe.needed, given, bars)
+        study = _read(path, recipe.needed, given, series, bars)
     except InputError as error:
         return refused(str(error)), channels
     with StudyRunner(bundle, options, lambda words: print(f"{words} …", file=sys.stderr)) as runner:
@@ -135,11 +166,13 @@ def _evidence(paths: list[Path]) -> "tuple[Dataset, ...]":
     return read_evidence(paths)
 
 
-def _read(path: Path, needed: tuple[str, ...], given: dict[str, Path], bars: ProgressBars) -> "StudyInput":
+def _read(
+    path: Path, needed: tuple[str, ...], given: dict[str, Path], series: dict[str, str], bars: ProgressBars
+) -> "StudyInput":
     from scanside.runtime.study.read import read_study
 
     name = path.resolve().name
     bars(StageStarted(name, "read"))
-    study = read_study(path, needed, given)
+    study = read_study(path, needed, given, series)
     bars(StageFinished(name, "read", study.read_ms))
     return study

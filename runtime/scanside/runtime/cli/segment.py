@@ -15,6 +15,7 @@ from scanside.runtime.cli.arguments import (
     NoMirroring,
     OnRejection,
     Precision,
+    SkipEmptyTiles,
     StepSize,
     Threads,
     names,
@@ -52,6 +53,7 @@ def segment(
     precision: Precision = "fp32",
     on_rejection: OnRejection = None,
     no_mirroring: NoMirroring = False,
+    skip_empty_tiles: SkipEmptyTiles = False,
     step_size: StepSize = 0.5,
     folds: Folds = None,
     role: Annotated[
@@ -85,6 +87,7 @@ def segment(
         precision=precision,
         mirroring=not no_mirroring,
         step_size=step_size,
+        skip_empty_tiles=skip_empty_tiles,
         folds=names(folds),
         role=role,
         threads=threads,

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from scanside.runtime.radiomics.config import Normalise
-from scanside.runtime.volume import Geometry, Volume
+from scanside.runtime.volume import Volume
 
 BLOCK = 4.0
 """mm: within slices pixels are averaged over blocks of about this size. Noise, which differs between scanners, is then
@@ -52,7 +52,7 @@ def scaling(volume: Volume, how: Normalise) -> Scaling | None:
         values = volume.data[0].astype(np.float64).ravel()
         mean, deviation = float(values.mean()), float(values.std(ddof=1)) if values.size > 1 else 0.0
     else:
-        values = _coarse(volume.data[0], volume.geometry)
+        values = block_means(volume.data[0], volume.geometry.spacing)
         inside = values[body_mask(values)]
         low, high = np.percentile(inside, _TRIM)
         inside = inside[(inside >= low) & (inside <= high)]
@@ -93,12 +93,13 @@ def _between(mask: npt.NDArray[np.bool_], axis: int) -> npt.NDArray[np.bool_]:
     return np.asarray(before & after)
 
 
-def _coarse(data: npt.NDArray[np.float32], geometry: Geometry) -> npt.NDArray[np.float64]:
-    """Means over blocks of pixels within slices; what does not fill a block at the far border is left out."""
+def block_means(
+    data: npt.NDArray[np.float32], spacing: tuple[float, float, float]
+) -> npt.NDArray[np.float64]:
+    """Means over blocks of about `BLOCK` within slices; what does not fill a block at the far border is left out."""
     depth, *sizes = data.shape
     y, x = (
-        min(size, max(1, round(BLOCK / spacing)))
-        for size, spacing in zip(sizes, geometry.spacing[1:], strict=True)
+        min(size, max(1, round(BLOCK / spacing))) for size, spacing in zip(sizes, spacing[1:], strict=True)
     )
     rows, columns = sizes[0] // y, sizes[1] // x
     blocks = data[:, : rows * y, : columns * x].reshape(depth, rows, y, columns, x)

@@ -15,7 +15,8 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from scanside.runtime.errors import CaseError
-from scanside.runtime.plan import Plan
+from scanside.runtime.plan import Labels, Plan
+from scanside.runtime.stages.body import Body
 from scanside.runtime.stages.half import HALF_MAX, encode_half, exceeds_half, round_to_half
 
 Float = npt.NDArray[np.float32]
@@ -23,6 +24,8 @@ Network = Callable[[Float], Float]
 """(1, C, *patch) float32 → (1, K, *patch) float32, a fresh array."""
 Progress = Callable[[int, int], None]
 GAUSSIAN_PEAK = 10.0
+CERTAIN = 20.0
+"""Logit of background where nothing was computed, and minus that of everything else: a probability of 1 in float32."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,16 @@ class Tiling:
     def count(self) -> int:
         """Number of tiles."""
         return math.prod(len(starts) for starts in self.starts)
+
+    def holds(self, body: Body, start: tuple[int, int, int], shape: tuple[int, ...]) -> bool:
+        """Whether the tile at `start` holds something of the body in an image of `shape`."""
+        first = tuple(at - below for at, below in zip(start, self.pad_below, strict=True))
+        last = tuple(at + length for at, length in zip(first, self.patch, strict=True))
+        return body.touches(first, last, shape)
+
+    def held(self, body: Body, shape: tuple[int, ...]) -> int:
+        """Number of tiles that hold something of the body."""
+        return sum(self.holds(body, (z, y, x), shape) for z, y, x in itertools.product(*self.starts))
 
 
 def tiling(shape: tuple[int, ...], patch_size: tuple[int, ...], step: float) -> Tiling:
@@ -85,7 +98,13 @@ def gaussian_weights(patch_size: tuple[int, ...]) -> Float:
 
 
 def slide(
-    data: Float, network: Network, plan: Plan, step: float, mirror: bool, progress: Progress
+    data: Float,
+    network: Network,
+    plan: Plan,
+    step: float,
+    mirror: bool,
+    progress: Progress,
+    body: Body | None = None,
 ) -> npt.NDArray[np.float16]:
     """Logits of the whole image.
 
@@ -94,6 +113,7 @@ def slide(
         step: Tile step as a part of the tile; 0.5 is nnU-Net's.
         mirror: Average over all mirror variants that the plan allows.
         progress: Called with (tiles done, tiles in all).
+        body: Only tiles that it touches are computed; None for all.
 
     Returns:
         (K, z, y, x) float16.
@@ -105,16 +125,16 @@ def slide(
     weights = gaussian_weights(plan.patch_size).reshape(tiles.patch)
     axes = plan.mirror_axes if mirror else ()
     logits = np.empty((plan.labels.heads, *data.shape[1:]), dtype=np.float16)
-    rows = _Rows(plan.labels.heads, tiles, weights, logits)
+    rows = _Rows(plan.labels, tiles, weights, logits)
     done = 0
     for z in tiles.starts[0]:
         rows.advance(z)
         for y, x in itertools.product(*tiles.starts[1:]):
-            tile = cut(data, tiles, (z, y, x))
-            if plan.dimension == 2:
-                tile = tile[:, :, 0]
-            prediction = _predict(network, tile, axes).reshape(-1, *tiles.patch)
-            rows.add(prediction, y, x)
+            if body is None or tiles.holds(body, (z, y, x), data.shape[1:]):
+                tile = cut(data, tiles, (z, y, x))
+                if plan.dimension == 2:
+                    tile = tile[:, :, 0]
+                rows.add(_predict(network, tile, axes).reshape(-1, *tiles.patch), y, x)
             done += 1
             progress(done, tiles.count)
     rows.advance(tiles.padded[0])
@@ -143,14 +163,20 @@ class _Rows:
     """Accumulators for the rows of the first axis that the tiles at hand touch; finished rows are divided by
     their weights and written out, so full-size float accumulators never exist."""
 
-    def __init__(self, heads: int, tiles: Tiling, weights: Float, logits: npt.NDArray[np.float16]) -> None:
-        self._sums = np.zeros((heads + 1, tiles.patch[0], *tiles.padded[1:]), dtype=np.float32)
+    def __init__(
+        self, labels: Labels, tiles: Tiling, weights: Float, logits: npt.NDArray[np.float16]
+    ) -> None:
+        self._sums = np.zeros((labels.heads + 1, tiles.patch[0], *tiles.padded[1:]), dtype=np.float32)
         self._tiles, self._weights, self._logits = tiles, weights, logits
         self._first = 0
         overlap = math.prod(
             max(sum(s <= at < s + tile for s in starts) for at in starts)
             for starts, tile in zip(tiles.starts, tiles.patch, strict=True)
         )
+        self._background = np.full(labels.heads + 1, -CERTAIN, np.float32)
+        self._background[-1] = 1  # the weight
+        if not labels.has_regions:
+            self._background[0] = CERTAIN
         self._safe = HALF_MAX / (GAUSSIAN_PEAK * overlap)
 
     def add(self, prediction: Float, y: int, x: int) -> None:
@@ -197,6 +223,8 @@ class _Rows:
         if not 0 <= row < depth:
             return
         inside = sums[:, below[1] : below[1] + height, below[2] : below[2] + width]
+        if not inside[-1].all():  # no tile was computed there
+            inside[:, inside[-1] == 0] = self._background[:, None]
         mean = inside[:-1] / inside[-1]
         _round(mean, "tiles")
         self._logits[:, row] = encode_half(mean)

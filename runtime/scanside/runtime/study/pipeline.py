@@ -162,7 +162,7 @@ class StudyRunner:
             status, reason, classification = self._judge(roles, features)
         return StudyResult(
             status, reason, study, self.device, roles, features, classification,
-            (*study.warnings, *_remarks(roles, study)), dict(clock.ms),
+            (*study.warnings, *clock.remarks, *_remarks(roles, study)), dict(clock.ms),
         )  # fmt: skip
 
     def _segment(self, role: str, study: StudyInput, clock: Clock) -> RoleResult:
@@ -171,6 +171,7 @@ class StudyRunner:
         volume = stack([study.images[name].volume for name in names], list(names))
         found = segmenter.segment(volume, case=study.name, listener=_prefixed(role, clock.listener))
         clock.ms.update({f"{role}: {stage}": ms for stage, ms in found.stages.items()})
+        clock.remarks.extend(found.remarks)
         with clock.stage(f"{role}: lesions"):
             lesion = (found.mask == lesion_label(segmenter.plan, role)).astype(np.uint8)
             lesions = find_lesions(lesion, volume.geometry, role)

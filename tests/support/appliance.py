@@ -82,6 +82,8 @@ class Appliance:
         until(self._answers, seconds, f"the receiver of {self.folder} (see serve.log)")
 
     def _answers(self) -> bool:
+        if self._process is not None and self._process.poll() is not None:
+            raise AssertionError(f"serve ended with {self._process.returncode}:\n{self.log()[-3000:]}")
         with suppress(OSError), socket.create_connection(("127.0.0.1", self.receive_port), timeout=1):
             return True
         return False

@@ -84,7 +84,7 @@ def test_an_exported_log_is_verified_without_the_store(
     ("change", "word"),
     [
         (lambda lines: lines[:5] + lines[6:], "entry 6"),
-        (lambda lines: [lines[1], lines[0], *lines[2:]], "order"),
+        (lambda lines: [lines[1], lines[0], *lines[2:]], "lacks entry 1 in its place"),
         (lambda lines: [*lines[:3], lines[3].replace("worker", "nobody"), *lines[4:]], "Entry 4"),
         (lambda lines: [*lines[:3], lines[3][:-5], *lines[4:]], "Line 4"),
         (lambda lines: [*lines[:3], "{}", *lines[4:]], "Line 4"),

@@ -1,7 +1,7 @@
 """`scanside serve`: the appliance."""
 
+import logging
 import signal
-import sys
 import threading
 from importlib.resources import files
 from typing import Annotated
@@ -53,6 +53,6 @@ def serve(
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    print(f"scanside: serving with {path}; stop with Ctrl-C.", file=sys.stderr)
+    logging.getLogger("scanside.serve").info("serving with %s", path)
     run(loaded, path, stop)
     return 0

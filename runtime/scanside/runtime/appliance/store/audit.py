@@ -8,7 +8,7 @@ import getpass
 import hashlib
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from scanside.runtime.appliance.store.database import Database, clock
@@ -82,24 +82,30 @@ def head(database: Database) -> tuple[int, str]:
 
 
 def verify(database: Database, anchor: tuple[int, str] | None = None) -> int:
+    """Recompute the chain of a store: see `verify_entries`. Returns the number of entries."""
+    return verify_entries(entries(database), anchor)[0]
+
+
+def verify_entries(found: Iterable[Entry], anchor: tuple[int, str] | None = None) -> tuple[int, str]:
     """Recompute the chain.
 
     Args:
+        found: Every entry from the first, in order.
         anchor: Number and hash of an entry as they stood in a log.
 
     Returns:
-        The number of entries.
+        Number and hash of the last entry; (0, `GENESIS`) when there is none.
 
     Raises:
         InputError: At the first entry that is not what was written, or is missing.
     """
     number, previous = 0, GENESIS
-    for entry in entries(database):
+    for entry in found:
         values = (
             entry.number, entry.at, entry.actor, entry.action, entry.case_id, entry.job, entry.detail, entry.previous,
         )  # fmt: skip
         if entry.number != number + 1:
-            raise InputError(f"The audit log lacks entry {number + 1}: it was removed.")
+            raise InputError(f"The audit log lacks entry {number + 1} in its place: it was removed.")
         if entry.previous != previous or entry.hash != _hash(values):
             raise InputError(
                 f"Entry {entry.number} of the audit log is not what was written: it was changed."
@@ -113,7 +119,7 @@ def verify(database: Database, anchor: tuple[int, str] | None = None) -> int:
         raise InputError(
             f"The audit log ends at entry {number}, before entry {anchor[0]} of the anchor: it was cut."
         )
-    return number
+    return number, previous
 
 
 def _hash(values: tuple[object, ...]) -> str:

@@ -37,7 +37,9 @@ def open_segmenter(
         BackendError: If the device asked for is not available, or none passes.
     """
     options = options or Options()
-    return Segmenter(bundle, options, choose_device(bundle, options, (bundle.role(options.role),), say))
+    device = choose_device(bundle, options, (bundle.role(options.role),), say)
+    with announcing(say):
+        return Segmenter(bundle, options, device)
 
 
 def choose_device(

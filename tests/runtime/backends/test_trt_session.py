@@ -189,6 +189,7 @@ def test_the_batch_is_what_the_free_memory_holds() -> None:
     for free, batch in ((1 << 30, 8), (6 * MIB, 4), (3 * MIB, 2), (MIB, 1)):
         with opened(HostCuda(free=free)) as session:
             assert session.spec.batch == batch
+            assert session.spec.memory is not None and MIB * batch < session.spec.memory < 2 * MIB * batch
 
 
 def test_lack_of_memory_names_what_is_needed_and_leaves_nothing(host: HostCuda) -> None:

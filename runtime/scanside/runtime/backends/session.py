@@ -23,6 +23,7 @@ class SessionSpec:
         precision: The precision obtained: `fp32`, `mixed`, `bf16` or `int8`.
         batch: How many tiles one run takes to advantage; more are run in parts.
         engine: sha256 of the compiled engine that runs, where there is one.
+        memory: Bytes of the device that a run of `batch` tiles takes beside the weights, where the engine states it.
     """
 
     input_shape: tuple[int, ...]
@@ -31,6 +32,7 @@ class SessionSpec:
     precision: str
     batch: int = 1
     engine: str | None = None
+    memory: int | None = None
 
 
 class Session(Protocol):

@@ -56,9 +56,14 @@ class TensorRt:
             engine = engines.obtain(facts, lambda: self._build(model))
             ready = trt_build.deserialise(engine.plan, self.NAME)
             if ready is not None:
-                return TensorRtSession(
+                session = TensorRtSession(
                     trt_build.library(self.NAME), ready, self.NAME, precision, engine.sha256, cuda
                 )
+                engines.announce(
+                    f"{self.NAME}: {(session.spec.memory or 0) / 2**30:.2f} GiB of device memory for a batch of "
+                    f"{session.spec.batch}"
+                )
+                return session
             engines.announce(f"{self.NAME} does not take the kept engine; building it anew")
             engines.discard(facts)
         raise BackendError(f"{self.NAME} does not take the engine it has just built; run `scanside doctor`.")

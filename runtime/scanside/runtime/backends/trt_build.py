@@ -204,5 +204,10 @@ def deserialise(plan: bytes, flavour: str) -> Any:
 
     Only for plans out of `engines.obtain`: a plan is native code.
     """
-    lib = library(flavour)
-    return lib.Runtime(_log(flavour)).deserialize_cuda_engine(plan)
+    return _runtime(flavour).deserialize_cuda_engine(plan)
+
+
+@cache
+def _runtime(flavour: str) -> Any:
+    """The one runtime of a flavour: it has to outlive its engines."""
+    return library(flavour).Runtime(_log(flavour))

@@ -32,7 +32,7 @@ class TensorRtSession(Closing):
             DeviceMemoryError: If the device has not enough memory for one tile.
         """
         self._cuda: Any = cuda
-        self._context: Any = _context(library, engine)
+        self._engine, self._context = engine, _context(library, engine)
         self._stream: Any = None
         self._device: list[Any] = []
         self._host: list[Any] = []
@@ -50,8 +50,12 @@ class TensorRtSession(Closing):
         heads = int(engine.get_tensor_shape(self._output)[1])
         self._stream = self._call(cuda.cudaStreamCreate)
         self.spec = SessionSpec(shape, heads, device, precision, 1, sha256)
-        batch = self._largest_that_fits(largest)
-        self.spec = SessionSpec(shape, heads, device, precision, batch, sha256)
+        try:
+            batch = self._largest_that_fits(largest)
+            self.spec = SessionSpec(shape, heads, device, precision, batch, sha256, sum(self._needs(batch)))
+        except BaseException:
+            self.close()
+            raise
 
     def run(self, tiles: Float) -> Float:
         """See `Session.run`."""
@@ -77,7 +81,7 @@ class TensorRtSession(Closing):
     def close(self) -> None:
         """Free the network, its stream and all memory."""
         self._free()
-        self._context = None
+        self._context = self._engine = None  # in this order: a context needs its engine
         if self._stream is not None:
             self._cuda.cudaStreamDestroy(self._stream)
             self._stream = None
@@ -94,7 +98,9 @@ class TensorRtSession(Closing):
         """Bytes on the device of input, output and everything between them."""
         shape = (batch, *self.spec.input_shape)
         if not self._context.set_input_shape(self._input, shape):
-            raise BackendError(f"The engine does not take a batch of {batch}; delete the engine cache.")
+            raise BackendError(
+                f"The engine takes no batch of {batch}; give it at most {self.spec.batch} tiles."
+            )
         outputs = (batch, self.spec.heads, *self.spec.input_shape[1:])
         between = self._context.update_device_memory_size_for_shapes()
         return 4 * int(np.prod(shape)), 4 * int(np.prod(outputs)), max(1, int(between))

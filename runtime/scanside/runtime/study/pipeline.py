@@ -11,6 +11,7 @@ from typing import Self
 
 import numpy as np
 
+from scanside.runtime.backends.engines import announcing
 from scanside.runtime.bundle import Bundle
 from scanside.runtime.choose import choose_device
 from scanside.runtime.classify import Classification, ClassifierSession
@@ -133,7 +134,7 @@ class StudyRunner:
         self._classifier = ClassifierSession(bundle)
         self.device = choose_device(bundle, options, tuple(self.recipe.channels), say)
         self._segmenters: dict[str, Segmenter] = {}
-        with ExitStack() as opened:
+        with ExitStack() as opened, announcing(say):
             for role in self.recipe.channels:
                 segmenter = Segmenter(bundle, replace(options, role=role), self.device)
                 self._segmenters[role] = opened.enter_context(segmenter)

@@ -169,7 +169,7 @@ class CaseRun:
         takers: frozenset[str],
         labelmaps: list[Made],
     ) -> Outcome:
-        sends = []
+        sends: list[tuple[str, Made]] = []
         for destination in self.config.destinations:
             objects = (
                 labelmaps if destination.name in takers else [self._made(row) for row in report["objects"]]

@@ -153,7 +153,7 @@ def test_a_result_that_changes_is_told() -> None:
 
 
 def test_every_choice_of_a_run_reaches_the_cold_command() -> None:
-    plain, other = Options(), Options("cpu", "bf16", False, 0.25, ("0", "1"), "t2w", 2)
+    plain, other = Options(), Options("cpu", "bf16", False, 0.25, ("0", "1"), "t2w", 2, None, True)
     assert conditions.as_arguments(plain) == ["--device", "auto", "--precision", "fp32", "--step-size", "0.5"]
     words = " ".join(conditions.as_arguments(other))
     for expected in (
@@ -163,9 +163,20 @@ def test_every_choice_of_a_run_reaches_the_cold_command() -> None:
         "--step-size 0.25",
         "--folds 0,1",
         "--threads 2",
+        "--skip-empty-tiles",
     ):
         assert expected in words
-    known = {"device", "precision", "mirroring", "step_size", "folds", "threads", "role"}
+    known = {
+        "device",
+        "precision",
+        "mirroring",
+        "step_size",
+        "folds",
+        "threads",
+        "role",
+        "skip_empty_tiles",
+        "on_rejection",
+    }
     assert {field.name for field in fields(Options)} == known, "add the new choice to as_arguments"
 
 

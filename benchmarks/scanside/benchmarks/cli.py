@@ -20,7 +20,7 @@ from scanside.benchmarks.arguments import (
 )
 from scanside.benchmarks.cli_parts import peak, radiomics
 from scanside.benchmarks.tui import tui
-from scanside.runtime.cli.arguments import Device, NoMirroring, Precision, StepSize, Threads
+from scanside.runtime.cli.arguments import Device, NoMirroring, Precision, SkipEmptyTiles, StepSize, Threads
 from scanside.runtime.cli.main import require_extra
 from scanside.runtime.errors import ExitCode, UsageError
 
@@ -67,6 +67,7 @@ def run_(
     step_size: StepSize = 0.5,
     folds: Folds = None,
     threads: Threads = None,
+    skip_empty_tiles: SkipEmptyTiles = False,
     repeats: Annotated[int, typer.Option(metavar="N", min=6, help="Fewest repetitions, warm.")] = 10,
     most: Annotated[
         int,
@@ -105,7 +106,7 @@ def run_(
     choice = LatencyOptions(
         run=Options(
             device=device, precision=precision, mirroring=not no_mirroring, step_size=step_size,
-            folds=words(folds), threads=threads,
+            folds=words(folds), threads=threads, skip_empty_tiles=skip_empty_tiles,
         ),
         repeats=(repeats, max(repeats, most)),
         cold=cold,

@@ -93,4 +93,5 @@ def as_arguments(options: Options) -> list[str]:
         *(["--no-mirroring"] if not options.mirroring else []),
         *(["--folds", ",".join(options.folds)] if options.folds else []),
         *(["--threads", str(options.threads)] if options.threads else []),
+        *(["--skip-empty-tiles"] if options.skip_empty_tiles else []),
     ]  # fmt: skip

@@ -10,7 +10,10 @@ from typing import Any
 
 from scanside.runtime import machine
 
-PACKAGES = ("torch", "nnunetv2", "dynamic-network-architectures", "batchgenerators", "scikit-image", "psutil")
+PACKAGES = (
+    "torch", "nnunetv2", "dynamic-network-architectures", "batchgenerators", "scikit-image", "psutil",
+    "pyradiomics-bhklab", "nncf",
+)  # fmt: skip
 BUSY_LOAD = 0.25
 """Load average a core, above which the machine counts as busy with something else."""
 

@@ -1,5 +1,6 @@
 """Every peer's masks against nnunetv2's, each by the parity policy of its own precision."""
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import cache, cached_property
 from typing import TYPE_CHECKING
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from scanside.benchmarks.agreement import Mask, dice, margins
+from scanside.benchmarks.agreement import BOUND, Mask, dice, margins
 from scanside.benchmarks.kinds import NNUNET, PeerKind
 from scanside.benchmarks.peers_results import Agreement
 from scanside.benchmarks.source import Source
@@ -53,7 +54,10 @@ class Judge:
         explained = problem = None
         if differing:
             margin = self._margin(case)
-            explained = margins(mask, reference, margin, policy(kind.precision).margin)
+            bound = policy(
+                kind.precision
+            ).margin  # int8 has none: then it is told how many are ties of float32
+            explained = margins(mask, reference, margin, bound if math.isfinite(bound) else BOUND)
             golden = GoldenCase(case.name, volume, reference, margin)
             problem = compare(golden, mask, kind.device, kind.precision, 0.0).problem
         return Agreement(

@@ -217,7 +217,7 @@ def radiomics_table(report: RadiomicsReport) -> str:
         f"parameter file, {report.enabled} features. {samples} alternating pair(s); medians, ratio with its "
         f"{'95 % interval' if samples >= 6 else 'range'}.",
         f"{machine.processor}, {machine.cores} core(s); scanside {versions.get('scanside', '?')}, "
-        f"pyradiomics {versions.get('pyradiomics-bhklab', versions.get('pyradiomics', '?'))}.",
+        f"pyradiomics {versions['pyradiomics-bhklab']}.",
         *(f"Not to be quoted: {remark}" for remark in report.remarks),
         "",
         *aligned(rows),

@@ -42,6 +42,8 @@ SIZE = (160, 50)
 _QUIET = 0.04
 """A burst of output has ended when nothing came for so long, s."""
 _DOWN, _UP, _PAGE_DOWN = b"\x1b[B", b"\x1b[A", b"\x1b[6~"
+_WHO, _PLAIN = b"\x1b[c", b"\x1b[?62;22c"
+"""What kind of terminal are you? Every terminal answers that; this one has colours and no pixels."""
 _IMAGES = 100
 _EVENTS_A_SECOND = 50
 
@@ -145,6 +147,8 @@ class Terminal:
             raise CaseError(
                 "The terminal has ended while it was measured; run `scanside tui` by hand."
             ) from None
+        if _WHO in data:
+            os.write(self._master, _PLAIN)
         self._text = (self._text + data)[-(1 << 20) :]
         return data
 

@@ -46,7 +46,7 @@ class Shows(App):
     def paint(self):
         rows, columns = self.surface.pixels
         self.surface.show(np.full((rows, columns, 3), (200, 40, 40), np.uint8), [])
-        self.set_timer(1.0, self.exit)
+        self.call_after_refresh(self.set_timer, 0.2, self.exit)  # once it has been drawn
 
 Shows().run()
 """

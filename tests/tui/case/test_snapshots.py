@@ -54,7 +54,7 @@ def opening(config: Config, *keys: str) -> Callable[[Pilot[Any]], Any]:
         await app.push_screen(case)
         driver = Driver(app, pilot, case)
         await driver.ready()
-        await case.query("Banner, AlarmLine, Footer").remove()
+        await case.query("Banner, AlarmLine, KeyLine").remove()
         await pilot.pause()
         await driver.ready()
         await driver.press(*keys)

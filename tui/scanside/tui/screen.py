@@ -4,10 +4,10 @@ from typing import TYPE_CHECKING, cast
 
 from textual.app import ComposeResult
 from textual.screen import Screen
-from textual.widgets import Footer
 
 from scanside.tui.feed import Snapshot
 from scanside.tui.widgets.banner import AlarmLine, Banner
+from scanside.tui.widgets.keyline import KeyLine
 
 if TYPE_CHECKING:
     from scanside.tui.app import ScansideApp
@@ -30,7 +30,7 @@ class ScansideScreen(Screen[None]):
         yield Banner()
         yield AlarmLine()
         yield from self.compose_body()
-        yield Footer(compact=True, show_command_palette=False)
+        yield KeyLine()
 
     def compose_body(self) -> ComposeResult:
         """The screen's own part."""

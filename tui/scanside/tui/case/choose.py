@@ -12,7 +12,7 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.message import Message
 from textual.screen import ModalScreen
-from textual.widgets import DataTable, Footer, OptionList, Static
+from textual.widgets import DataTable, OptionList, Static
 from textual.widgets.option_list import Option
 
 from scanside.runtime.appliance.store.records import Case
@@ -20,6 +20,7 @@ from scanside.runtime.errors import InputError
 from scanside.runtime.study.series_list import SeriesRow, list_series
 from scanside.tui.case.images import TITLES
 from scanside.tui.format import RESEARCH, full_moment
+from scanside.tui.widgets.keyline import KeyLine
 
 _CSS = """
 SeriesScreen, JobsScreen { align: center middle; background: $background 60%; }
@@ -28,7 +29,7 @@ SeriesScreen, JobsScreen { align: center middle; background: $background 60%; }
 #choice > .title { text-style: bold; margin-bottom: 1; }
 #choice > DataTable { height: auto; max-height: 16; }
 #choice > #why { height: auto; max-height: 10; margin-top: 1; }
-#choice > Footer { dock: none; margin-top: 1; background: $surface; }
+#choice > KeyLine { dock: none; height: auto; margin-top: 1; background: $surface; }
 """
 
 
@@ -82,7 +83,7 @@ a series for a sequence by its key, or leave it to the rules. Running again asks
             yield Static(f"Which series is which, for case {self._case_id}?", classes="title", markup=False)
             yield DataTable(cursor_type="row", zebra_stripes=True)
             yield Static("Reading the headers …", id="why", markup=False)
-            yield Footer(compact=True, show_command_palette=False)
+            yield KeyLine()
 
     def on_mount(self) -> None:
         """Read the headers in a thread."""
@@ -182,7 +183,7 @@ class JobsScreen(ModalScreen[int | None]):
             window.border_title = RESEARCH
             yield Static("Which computation of this case?", classes="title", markup=False)
             yield OptionList(*[Option(_job_words(job), id=str(job.job)) for job in self._jobs], markup=False)
-            yield Footer(compact=True, show_command_palette=False)
+            yield KeyLine()
 
     def on_mount(self) -> None:
         """The one that is shown is under the cursor."""

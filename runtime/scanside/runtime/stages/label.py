@@ -70,7 +70,7 @@ def label(logits: Logits, shape: Shape, current: Spacing, new: Spacing, plan: Pl
         return np.concatenate([decide(slab, plan.labels) for slab in _slabs(logits)])
     axis = separate_axis(current, new, how.force_separate_z)
     if how.method == "torch" or (how.order == 1 and (axis is None or how.order_z == 0)):
-        return _label_certified(logits, _axes(logits, shape, axis, how.method), plan)
+        return _label_certified(logits, linear_axes(logits.shape[1:], shape, axis, how.method), plan)
     return _label_by_channel(logits, shape, current, new, plan)
 
 
@@ -83,7 +83,7 @@ def label_with_probabilities(
     if how.method == "none" or logits.shape[1:] == shape:
         full = decode_half(logits)
     elif how.method == "torch" or (how.order == 1 and (axis is None or how.order_z == 0)):
-        axes = _axes(logits, shape, axis, how.method)
+        axes = linear_axes(logits.shape[1:], shape, axis, how.method)
         full = np.empty((logits.shape[0], *shape), dtype=np.float32)
         flat = full.reshape(len(full), -1)
         for start in range(0, flat.shape[1], _CHUNK):
@@ -102,9 +102,10 @@ def _slabs(logits: Logits) -> Iterator[Float]:
         yield decode_half(logits[:, start : start + rows])
 
 
-def _axes(logits: Logits, shape: Shape, apart: int | None, method: str) -> list[Axis]:
+def linear_axes(source_shape: tuple[int, ...], shape: Shape, apart: int | None, method: str) -> list[Axis]:
+    """How linear resampling of (z, y, x) `source_shape` to `shape` reads each axis; `apart` is taken nearest."""
     axes = []
-    for index, (size_in, size_out) in enumerate(zip(logits.shape[1:], shape, strict=True)):
+    for index, (size_in, size_out) in enumerate(zip(source_shape, shape, strict=True)):
         if index == apart or size_in == size_out:
             nearest = linear.nearest_exact_index if method == "torch" else nearest_index
             source = nearest(size_in, size_out) if size_in != size_out else np.arange(size_in)

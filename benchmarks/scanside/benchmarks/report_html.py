@@ -214,7 +214,7 @@ def _waterfall(study: StudyLatency) -> Any:
     axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
     axes.set_xlim(0, start * 1.12)
-    axes.set_xlabel("ms from the begin; red: tiles and network")
+    axes.set_xlabel("ms from the start; red: tiles and network")
     axes.set_title(f"{study.name}: medians of {len(study.single.wall_ms.samples)} repetitions")
     return figure
 
@@ -234,7 +234,7 @@ def _latencies(found: Sequence[tuple[str, Distribution]]) -> Any:
             )
     axes.set_xticks(range(len(found)), [name for name, _ in found])
     axes.set_xlim(-0.5, len(found) - 0.5)
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.08 * max(wall.max for _, wall in found))
     axes.set_ylabel("ms")
     axes.set_title("Every repetition; median with its 95 % interval")
     return figure
@@ -253,8 +253,9 @@ def _cost(studies: Sequence[StudyLatency]) -> Any:
         ("everything else", "#2a6ab5", [study.single.rest_ms.median for study in ordered]),
     ):
         axes.plot(voxels, values, marker="o", label=title, color=color)
-    axes.set_xlim(left=0)
-    axes.set_ylim(bottom=0)
+    axes.set_xlim(0, 1.05 * voxels[-1])
+    axes.set_ylim(0, 1.08 * max(study.single.wall_ms.median for study in ordered))
+    axes.set_title("Cost of size: medians")
     axes.set_xlabel("million voxels in a study's images")
     axes.set_ylabel("ms")
     axes.legend()

@@ -36,7 +36,9 @@ def external() -> onnx.TensorProto:
 
 
 def inside_a_branch(node: onnx.NodeProto) -> onnx.NodeProto:
-    branch = helper.make_graph([node], "b", [], [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 4])])
+    branch = helper.make_graph(
+        [node], "b", [], [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 4])]
+    )
     return helper.make_node("If", ["c"], ["y"], then_branch=branch, else_branch=branch)
 
 

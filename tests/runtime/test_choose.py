@@ -162,6 +162,19 @@ def test_an_engine_that_changes_after_its_trial_is_not_used(bundle: Path, made: 
     assert_one_sentence(str(caught.value), "changed after the golden cases", "run again")
 
 
+def test_an_engine_cache_that_cannot_be_trusted_is_a_rejection(
+    bundle: Path, made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(network: str, precision: str) -> str:
+        raise BackendError("The engine cache is open to other users; remove it.")
+
+    monkeypatch.setattr(RTX, "kept", refuse, raising=False)
+    with pytest.raises(BackendError, match="is rejected: The engine cache is open"):
+        choose.open_segmenter(open_bundle(bundle), Options(device=DEVICE))
+    with choose.open_segmenter(open_bundle(bundle)) as segmenter:
+        assert segmenter.device.obtained == "openvino" and "open to other users" in segmenter.device.why
+
+
 def test_without_golden_cases_an_engine_proves_nothing(bundle: Path, made: Made) -> None:
     opened = open_bundle(bundle)
     bare = replace(opened, manifest=opened.manifest.model_copy(update={"golden": ()}))

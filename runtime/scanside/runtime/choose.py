@@ -119,7 +119,10 @@ def _golden_problem(
     bundle: Bundle, options: Options, module: Backend, say: Callable[[str], None]
 ) -> tuple[str | None, frozenset[str]]:
     """The same for one role; from the cache where it is known for exactly these engines."""
-    kept = _kept_engines(bundle, options, module)
+    try:
+        kept = _kept_engines(bundle, options, module)
+    except BackendError as error:  # an engine cache that is open to others
+        return str(error).rstrip("."), frozenset()
     if kept is not None:
         try:
             known = json.loads(_cache_file(bundle, options, module, kept).read_text())

@@ -24,6 +24,8 @@ Network = Callable[[Float], Float]
 """(1, C, *patch) float32 → (1, K, *patch) float32, a fresh array."""
 Progress = Callable[[int, int], None]
 GAUSSIAN_PEAK = 10.0
+_CACHED = 32_768
+"""Values added at a time: few enough that the work space stays in the cache, enough that calls cost little."""
 CERTAIN = 20.0
 """Logit of background where nothing was computed, and minus that of everything else: a probability of 1 in float32."""
 
@@ -168,7 +170,7 @@ class _Rows:
     ) -> None:
         self._sums = np.zeros((labels.heads + 1, tiles.patch[0], *tiles.padded[1:]), dtype=np.float32)
         self._tiles, self._weights, self._logits = tiles, weights, logits
-        self._first = 0
+        self._first, self._planes = 0, max(1, _CACHED // math.prod(tiles.patch[1:]))
         overlap = math.prod(
             max(sum(s <= at < s + tile for s in starts) for at in starts)
             for starts, tile in zip(tiles.starts, tiles.patch, strict=True)
@@ -192,16 +194,16 @@ class _Rows:
         window = self._sums[:, :, y : y + height, x : x + width]
         for channel in range(len(window)):
             addend = prediction[channel] if channel < len(prediction) else self._weights
-            # Plane by plane: the work space stays in the cache.
-            for plane, value in zip(window[channel], addend, strict=True):
-                total = plane + value
+            for first in range(0, len(addend), self._planes):
+                part = window[channel, first : first + self._planes]
+                total = part + addend[first : first + self._planes]
                 if may_overflow and exceeds_half(total):
                     raise CaseError(
                         f"The network's outputs reach {peak:.3g}, beyond what nnU-Net's float16 sums can hold; "
                         "the image intensities are probably not what the model was trained on."
                     )
                 round_to_half(total)
-                plane[...] = total
+                part[...] = total
 
     def advance(self, z: int) -> None:
         """Finish and write out all rows before `z`; further tiles start there."""

@@ -42,12 +42,21 @@ def nnunet(
     checkpoint: Annotated[
         str, typer.Option(metavar="NAME", help="Checkpoint file in the fold folders.")
     ] = "checkpoint_final.pth",
-    precision: Annotated[str, typer.Option(metavar="LIST", help="fp32, or fp32,mixed.")] = "fp32,mixed",
+    precision: Annotated[
+        str, typer.Option(metavar="LIST", help="fp32, and any of mixed, int8.")
+    ] = "fp32,mixed",
     golden: Annotated[
         list[Path] | None,
         typer.Option(
             metavar="IMAGE",
             help="Image or folder to prove the export on, besides two synthetic ones; repeatable.",
+        ),
+    ] = None,
+    calibrate: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="IMAGE",
+            help="Image or folder that int8 takes its scales from, and is judged on; not stored; repeatable.",
         ),
     ] = None,
     previous_stage: Annotated[
@@ -80,6 +89,8 @@ def nnunet(
     """
     require_extra("export", *PACKAGES)
     precisions = parse_precisions(precision)
+    if "int8" in precisions:
+        require_extra("int8", "nncf")
     from scanside.export.nnunet import ExportOptions, export_nnunet
 
     options = ExportOptions(
@@ -87,6 +98,7 @@ def nnunet(
         checkpoint=checkpoint,
         precisions=precisions,
         golden=tuple(golden or ()),
+        calibrate=tuple(calibrate or ()),
         previous=previous_stage,
         postprocessing=postprocessing,
         trust_pickles=trust_pickles,

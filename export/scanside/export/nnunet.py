@@ -18,6 +18,7 @@ from scanside.export.model_folder import ModelFolder, postprocessing_file, read_
 from scanside.export.network import build_network, load_weights
 from scanside.export.onnx_graph import to_onnx
 from scanside.export.plan import to_plan
+from scanside.export.quantise import Tiles, calibration_tiles
 from scanside.export.reference import Prediction, Reference
 from scanside.export.writer import BundleWriter
 from scanside.runtime.backends.table import FilePrecision
@@ -39,6 +40,7 @@ class ExportOptions:
     Attributes:
         folds: None for all that are there.
         golden: Images to prove the export on, besides the synthetic ones.
+        calibrate: Images that int8 takes its scales from, and on which its cost in accuracy is measured.
         previous: Results folder of a cascade's first stage; None looks beside the model folder.
         postprocessing: `auto` builds in the postprocessing.json found for exactly these folds, `none` leaves it
             out, anything else is a file.
@@ -48,6 +50,7 @@ class ExportOptions:
     checkpoint: str = "checkpoint_final.pth"
     precisions: tuple[FilePrecision, ...] = ("fp32", "mixed")
     golden: tuple[Path, ...] = ()
+    calibrate: tuple[Path, ...] = ()
     previous: Path | None = None
     postprocessing: str = "auto"
     trust_pickles: bool = False
@@ -89,8 +92,11 @@ def export_nnunet(model: Path, out: Path, options: ExportOptions, say: Say) -> d
     targets = parity.targets(options.precisions)
     stages = _stages(model, options)
     candidates = _candidates(stages[-1], options)
+    images, calibration = _calibration(stages, options)
     with BundleWriter(out, overwrite=options.overwrite) as writer:
-        segmenters = {stage.role: _write_networks(stage, writer, options, say) for stage in stages}
+        segmenters = {
+            stage.role: _write_networks(stage, writer, options, calibration, say) for stage in stages
+        }
         say(f"Running {len(candidates)} golden case(s) through nnunetv2")
         results: dict[str, list[tuple[GoldenCase, Prediction]]] = {stage.role: [] for stage in stages}
         golden = []
@@ -109,6 +115,9 @@ def export_nnunet(model: Path, out: Path, options: ExportOptions, say: Say) -> d
                 hops += parity.check(bundle, role, pairs, target)
         parity.require(hops)
         report = parity.report(hops, [case for pairs in results.values() for case, _ in pairs])
+        if images:
+            say(f"Comparing int8 with fp32 on {len(images)} image(s)")
+            report["accuracy"] = parity.accuracy(bundle, images)
         writer.add("parity.json", json.dumps(report, indent=1).encode())
         writer.write_manifest(manifest)
         writer.commit()
@@ -164,14 +173,16 @@ def _stage(folder: ModelFolder, options: ExportOptions, *, postprocess: bool, pr
     return _Stage(folder.configuration_name, folder, plan, network)
 
 
-def _write_networks(stage: _Stage, writer: BundleWriter, options: ExportOptions, say: Say) -> Segmenter:
+def _write_networks(
+    stage: _Stage, writer: BundleWriter, options: ExportOptions, calibration: Tiles, say: Say
+) -> Segmenter:
     networks = []
     for fold, checkpoint in zip(stage.folder.folds, stage.folder.checkpoints, strict=True):
         say(f"Exporting {stage.role}, fold {fold}, to ONNX")
         load_weights(stage.network, checkpoint.weights, fold)
         model = to_onnx(stage.network, stage.plan.input_channels, stage.plan.patch_size)
         files: dict[FilePrecision, str] = {}
-        for precision, converted in in_precisions(model, options.precisions).items():
+        for precision, converted in in_precisions(model, options.precisions, calibration).items():
             ending = "onnx" if precision == "fp32" else f"{precision}.onnx"
             files[precision] = f"segmenters/{stage.role}/{fold}.{ending}"
             writer.add(files[precision], converted.SerializeToString())
@@ -184,6 +195,18 @@ def _candidates(stage: _Stage, options: ExportOptions) -> list[Candidate]:
     ending = str(stage.folder.dataset.get("file_ending", ".nii.gz"))
     given = given_cases(options.golden, stage.plan, ending) if options.golden else []
     return [*synthetic_cases(stage.plan, statistics), *given]
+
+
+def _calibration(stages: Sequence[_Stage], options: ExportOptions) -> tuple[list[Candidate], Tiles]:
+    """The images given for int8 and the tiles taken of them; nothing where int8 is not asked for."""
+    if "int8" not in options.precisions:
+        if options.calibrate:
+            raise InputError("Images to calibrate on serve precision int8 alone; add it to --precision.")
+        return [], ()
+    final = stages[-1]
+    ending = str(final.folder.dataset.get("file_ending", ".nii.gz"))
+    images = given_cases(options.calibrate, final.plan, ending) if options.calibrate else []
+    return images, calibration_tiles([image.volume for image in images], final.plan)
 
 
 def _reference_cases(

@@ -120,7 +120,8 @@ def _take_segmenter(role: str, bundle: Bundle, writer: BundleWriter) -> _Taken:
         golden.append(case.model_copy(update=update))
     report = json.loads(bundle.read("parity.json"))
     report["cases"] = [{**case, "name": f"{role}-{case['name']}"} for case in report["cases"]]
-    report["hops"] = [{**hop, "case": f"{role}-{hop['case']}"} for hop in report["hops"]]
+    for rows in ("hops", "accuracy"):
+        report[rows] = [{**row, "case": f"{role}-{row['case']}"} for row in report.get(rows, [])]
     return _Taken(segmenters, tuple(golden), report)
 
 
@@ -190,6 +191,7 @@ def _report(
         "policies": first["policies"],
         "cases": [case for report in segmenters for case in report["cases"]],
         "hops": [hop for report in segmenters for hop in report["hops"]],
+        "accuracy": [row for report in segmenters for row in report["accuracy"]],
         "studies": [asdict(study) for study in studies],
         "probability": {"patients": len(parts.reference.features), "largest_difference": error},
         "machine": {"processor": machine.processor(), "cores": machine.cores()},

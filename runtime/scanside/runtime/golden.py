@@ -45,11 +45,16 @@ class Policy:
 
 EXACT = Policy(margin=0.05, fraction=1e-5, floor=2, dice=0.999, logits=2e-3)
 APPROXIMATE = Policy(margin=0.5, fraction=2e-3, floor=20, dice=0.999, logits=2e-2)
+# Golden cases are mostly synthetic, with labels of a few voxels: whether this machine computes int8 rightly is seen
+# from all voxels. What int8 costs is measured on real images at export, where each label's mean Dice is judged.
+QUANTISED = Policy(margin=2.0, fraction=2e-2, floor=20, dice=0.0, logits=0.1)
+INT8_DICE = 0.995
+"""Lowest mean Dice of a label between int8 and fp32 over the images that int8 was calibrated on."""
 
 
 def policy(precision: str) -> Policy:
     """The policy of a precision."""
-    return EXACT if precision == "fp32" else APPROXIMATE
+    return {"fp32": EXACT, "int8": QUANTISED}.get(precision, APPROXIMATE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,12 +163,19 @@ def compare(
 
 def lowest_dice(mask: npt.NDArray[np.unsignedinteger], reference: npt.NDArray[np.unsignedinteger]) -> float:
     """Lowest Dice over the foreground labels that occur in either mask; 1 when there is none."""
-    scores = [1.0]
+    return min(label_dice(mask, reference).values(), default=1.0)
+
+
+def label_dice(
+    mask: npt.NDArray[np.unsignedinteger], reference: npt.NDArray[np.unsignedinteger]
+) -> dict[int, float]:
+    """Dice of each foreground label that occurs in either mask."""
+    scores = {}
     for value in np.union1d(np.unique(mask), np.unique(reference)):
         if value:
             ours, theirs = mask == value, reference == value
-            scores.append(2 * int((ours & theirs).sum()) / (int(ours.sum()) + int(theirs.sum())))
-    return min(scores)
+            scores[int(value)] = 2 * int((ours & theirs).sum()) / (int(ours.sum()) + int(theirs.sum()))
+    return scores
 
 
 def replay_all(segmenter: Segmenter) -> list[Comparison]:

@@ -12,8 +12,8 @@ from scanside.runtime.errors import BackendError, ProviderMismatchError
 
 NAME = "openvino"
 TITLE = "OpenVINO, CPU"
-FILES: dict[str, FilePrecision] = {"fp32": "fp32", "bf16": "fp32"}
-_HINTS = {"fp32": "f32", "bf16": "bf16"}
+FILES: dict[str, FilePrecision] = {"fp32": "fp32", "bf16": "fp32", "int8": "int8"}
+_HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}  # int8: of everything between the convolutions
 
 
 def missing() -> tuple[str, str] | None:
@@ -33,7 +33,8 @@ def open_session(model: bytes, precision: str, threads: int | None = None) -> Se
 
     Args:
         model: The ONNX file's bytes, already verified.
-        precision: `fp32`, or `bf16` (an approximation: the fp32 model run in bfloat16).
+        precision: `fp32`, or the approximations `bf16` (the fp32 model run in bfloat16) and `int8` (for which the
+            model holds the scales).
         threads: Threads of one run; None for one a core.
     """
     import openvino as ov
@@ -60,7 +61,18 @@ def open_session(model: bytes, precision: str, threads: int | None = None) -> Se
         raise ProviderMismatchError(
             f"Asked OpenVINO for {precision}, obtained {obtained}: this processor lacks it; use --precision fp32."
         )
+    if precision == "int8" and not _in_integers(compiled):
+        raise ProviderMismatchError(
+            "Asked OpenVINO for int8, obtained convolutions in floating point; use --precision fp32."
+        )
     return OpenVinoSession(compiled, precision)
+
+
+def _in_integers(compiled: Any) -> bool:
+    """Whether most convolutions were compiled to 8-bit integers; the first and the last never are."""
+    facts = [operation.get_rt_info() for operation in compiled.get_runtime_model().get_ops()]
+    found = [fact["runtimePrecision"] for fact in facts if fact["layerType"] == "Convolution"]
+    return 2 * sum(precision in ("i8", "u8") for precision in found) > len(found)
 
 
 class OpenVinoSession(Closing):

@@ -61,7 +61,7 @@ def test_left_out_tiles_are_background_and_others_stay_what_they_were(kind: Labe
         calls += 1
         return np.concatenate([tile * (k + 1) for k in range(heads)], axis=1)
 
-    data = patient(slice(0, 40), slice(0, 40)) / 100
+    data = (patient(slice(0, 40), slice(0, 40)) / 100).astype(np.float32)
     body = find_body(data, SPACING)
     whole = slide(data, network, recipe, 0.5, False, lambda *_: None)
     tiles, every = tiling(SHAPE, (8, 32, 32), 0.5), calls

@@ -85,8 +85,10 @@ def test_peers_run_cold_warm_and_together(
 def test_a_peer_that_needs_too_much_memory_is_ended_and_told(
     model: Path, bundle: Path, images: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    options = PeersOptions(bundle=bundle, backends=("cpu",), repeats=2, warm=False, ceiling_mib=250)
+    backends = ("cpu", "cpu:mixed")
+    options = PeersOptions(bundle=bundle, backends=backends, repeats=2, warm=False, ceiling_mib=250)
     report = run_peers(model, [images / "first_0000.nii.gz"], options, [])
+    assert "exported without precision 'mixed'" in report.absent["cpu:mixed"]
     (end,) = report.ended
     assert (end.peer, end.mode, end.case) == ("nnunetv2", "cold", "first") and end.held_mib > 250
     (case,) = report.cases

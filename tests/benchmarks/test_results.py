@@ -96,6 +96,7 @@ def test_the_peers_table_tells_conditions_values_and_labels() -> None:
         {
             **RECORD, "schema": "scanside.bench-peers/2", "peers": peers, "step_size": 0.5, "repeats": 2, "warm_ups": 0,
             "memory_method": {"command": "", "warm": ""}, "memory_ceiling_mib": 1000.0, "opening": {}, "ended": [],
+            "absent": {"openvino:bf16": "it lacks bfloat16"},
             "cases": [case], "together": None,
         }
     )  # fmt: skip
@@ -103,6 +104,7 @@ def test_the_peers_table_tells_conditions_values_and_labels() -> None:
     assert "Busy machine: beware." in text and "A processor, 2 core(s)" in text and "mirroring off" in text
     assert "| scan | cold command | nnunetv2  | 105 s  |" in text
     assert "| scan | cold command | auto:fp32 | 45.0 s | 2.35 × (2.20 … 2.50) |" in text
+    assert "openvino:bf16 is not measured: it lacks bfloat16" in text
     assert "processes" not in text and "auto:fp32 ran on cpu." in text
     assert "| 1 of 24 " in text and "lesion 0.5000, other –" in text and "rejected: a differing voxel" in text
     assert "auto:fp32 gave different masks in different runs" in text and "36 tile(s)" in text

@@ -5,7 +5,7 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ from scanside.benchmarks.staging import StagedCase, all_together, stage
 from scanside.benchmarks.warm import Mask, Setup
 from scanside.benchmarks.worker import Worker
 from scanside.runtime import machine
+from scanside.runtime.errors import BackendError, CaseError
 from scanside.runtime.images.load import load_case
 from scanside.runtime.images.orient import reorient
 from scanside.runtime.plan import Plan
@@ -144,6 +145,7 @@ def run_peers(
     Raises:
         UsageError: If a backend is unknown.
         InputError: If an image or the model is unsuitable.
+        BackendError: If none of the backends opens.
         CaseError: If a peer fails.
     """
     facts = environment(arguments)  # first: the load average is that of the machine before this run
@@ -159,7 +161,11 @@ def run_peers(
         )
         progress = Progress(len(kinds) * (rounds + options.repeats * options.together))
         bench = _Bench(source, cases, kinds, setup, options, ceiling, folder, _Taken(), progress)
-        devices = _probe(bench)
+        devices, absent = _probe(bench)
+        kinds = tuple(kind for kind in kinds if kind.name not in absent)
+        if kinds == (NNUNET,):
+            raise BackendError(f"None of the backends opens: {'; '.join(absent.values())}")
+        bench = replace(bench, kinds=kinds)
         commands = ColdPeers(setup, source.ending, folder, ceiling)
         if options.cold or options.together:
             progress.say("Bringing all programs' files into the file cache")
@@ -200,6 +206,7 @@ def run_peers(
             "memory_method": {"command": processes.MEMORY_METHOD, "warm": worker.MEMORY_METHOD},
             "memory_ceiling_mib": round(ceiling, 1),
             "opening": bench.taken.opening,
+            "absent": absent,
             "ended": bench.taken.ended,
             "cases": measured,
             "together": Together(cases=len(cases), metrics=together) if options.together else None,
@@ -207,15 +214,19 @@ def run_peers(
     )
 
 
-def _probe(bench: _Bench) -> dict[str, Device]:
-    """Open each backend once: what it obtained; `auto` then has chosen before anything is timed."""
+def _probe(bench: _Bench) -> tuple[dict[str, Device], dict[str, str]]:
+    """What each backend obtained, or why it does not open; `auto` has chosen then before anything is timed."""
     bench.progress.say("Opening each backend once")
-    devices = {}
+    devices: dict[str, Device] = {}
+    absent: dict[str, str] = {}
     for kind in bench.kinds:
         if kind.program == "scanside":
-            with Worker(kind, bench.setup, bench.folder) as probe:
-                devices[kind.name] = Device.model_validate(probe.facts)
-    return devices
+            try:
+                with Worker(kind, bench.setup, bench.folder) as probe:
+                    devices[kind.name] = Device.model_validate(probe.facts)
+            except CaseError as error:
+                absent[kind.name] = str(error)
+    return devices, absent
 
 
 def _round(bench: _Bench, index: int) -> tuple[PeerKind, ...]:

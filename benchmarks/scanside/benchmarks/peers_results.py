@@ -142,6 +142,8 @@ class PeersReport(Record):
     """At which a command is ended."""
     opening: dict[str, dict[Literal["wall_s", "peak_mib"], float]]
     """Importing the libraries and opening the networks, before the warm runs, in each peer's own process."""
+    absent: dict[str, str]
+    """Backend that was asked for and does not open here → why."""
     ended: list[Ended]
     cases: list[PeersCase]
     together: Together | None

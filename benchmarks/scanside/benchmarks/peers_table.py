@@ -44,6 +44,7 @@ def peers_table(report: PeersReport) -> str:
     ]
     words = [f"{'; '.join(approximations)}." if approximations else "", *obtained]
     lines = [how, *(word for word in words if word), *conditions(report)]
+    lines += [f"{name} is not measured: {why}" for name, why in report.absent.items()]
     for end in report.ended:
         lines.append(
             f"{end.peer} was ended by memory ({end.mode}, {end.case or 'all cases'}): after {end.after_s:.0f} s it "

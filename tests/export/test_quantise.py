@@ -123,7 +123,7 @@ def test_a_bundle_with_int8(tmp_path: Path, int8: ExportOptions, monkeypatch: py
     bundle = open_bundle(tmp_path / "bundle")
     written = json.loads(bundle.read("parity.json"))
     assert written["accuracy"] == json.loads(json.dumps(report["accuracy"]))
-    assert set(written["policies"]) == {"fp32", "mixed", "int8"}
+    assert set(written["policies"]) == {"fp32", "mixed", "bf16", "int8"}
     options = Options(device="openvino", precision="int8", threads=1)
     assert options.approximations == ("precision int8",)
     with open_segmenter(bundle, options) as segmenter:

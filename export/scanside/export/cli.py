@@ -43,7 +43,7 @@ def nnunet(
         str, typer.Option(metavar="NAME", help="Checkpoint file in the fold folders.")
     ] = "checkpoint_final.pth",
     precision: Annotated[
-        str, typer.Option(metavar="LIST", help="fp32, and any of mixed, int8.")
+        str, typer.Option(metavar="LIST", help="fp32, and any of mixed, bf16, int8.")
     ] = "fp32,mixed",
     golden: Annotated[
         list[Path] | None,

@@ -19,7 +19,9 @@ from scanside.export.network import build_network, load_weights
 from scanside.export.onnx_graph import to_onnx
 from scanside.export.plan import to_plan
 from scanside.export.quantise import Tiles, calibration_tiles
+from scanside.export.ranges import audit
 from scanside.export.reference import Prediction, Reference
+from scanside.export.tiles import tiles
 from scanside.export.writer import BundleWriter
 from scanside.runtime.backends.table import FilePrecision
 from scanside.runtime.bundle import open_bundle
@@ -94,9 +96,6 @@ def export_nnunet(model: Path, out: Path, options: ExportOptions, say: Say) -> d
     candidates = _candidates(stages[-1], options)
     images, calibration = _calibration(stages, options)
     with BundleWriter(out, overwrite=options.overwrite) as writer:
-        segmenters = {
-            stage.role: _write_networks(stage, writer, options, calibration, say) for stage in stages
-        }
         say(f"Running {len(candidates)} golden case(s) through nnunetv2")
         results: dict[str, list[tuple[GoldenCase, Prediction]]] = {stage.role: [] for stage in stages}
         golden = []
@@ -106,6 +105,11 @@ def export_nnunet(model: Path, out: Path, options: ExportOptions, say: Say) -> d
                 writer.add(path, case.encode())
                 golden.append(Golden(name=case.name, role=role, file=path, origin=candidate.origin))
                 results[role].append((case, prediction))
+        segmenters, ranges = {}, []
+        for stage in stages:
+            cases = [case for case, _ in results[stage.role]]
+            segmenters[stage.role], audited = _write_networks(stage, writer, options, calibration, cases, say)
+            ranges += audited
         manifest = _manifest(stages, segmenters, tuple(golden), options, writer.files)
         bundle = open_bundle(writer.write_manifest(manifest))
         hops: list[parity.Hop] = []
@@ -115,6 +119,7 @@ def export_nnunet(model: Path, out: Path, options: ExportOptions, say: Say) -> d
                 hops += parity.check(bundle, role, pairs, target)
         parity.require(hops)
         report = parity.report(hops, [case for pairs in results.values() for case, _ in pairs])
+        report["ranges"] = ranges
         if images:
             say(f"Comparing int8 with fp32 on {len(images)} image(s)")
             report["accuracy"] = parity.accuracy(bundle, images)
@@ -174,20 +179,32 @@ def _stage(folder: ModelFolder, options: ExportOptions, *, postprocess: bool, pr
 
 
 def _write_networks(
-    stage: _Stage, writer: BundleWriter, options: ExportOptions, calibration: Tiles, say: Say
-) -> Segmenter:
-    networks = []
+    stage: _Stage,
+    writer: BundleWriter,
+    options: ExportOptions,
+    calibration: Tiles,
+    cases: Sequence[GoldenCase],
+    say: Say,
+) -> tuple[Segmenter, list[dict[str, Any]]]:
+    """Every fold in every precision; also what the range audit of each fold over the golden cases found."""
+    networks, ranges = [], []
     for fold, checkpoint in zip(stage.folder.folds, stage.folder.checkpoints, strict=True):
         say(f"Exporting {stage.role}, fold {fold}, to ONNX")
         load_weights(stage.network, checkpoint.weights, fold)
         model = to_onnx(stage.network, stage.plan.input_channels, stage.plan.patch_size)
+        kept: tuple[str, ...] = ()
+        if "mixed" in options.precisions:
+            seen = (tile for case in cases for tile in tiles(case.volume, stage.plan, case.previous))
+            found = audit(model, seen)
+            kept = found.kept
+            ranges.append({"role": stage.role, "fold": fold, **found.report()})
         files: dict[FilePrecision, str] = {}
-        for precision, converted in in_precisions(model, options.precisions, calibration).items():
+        for precision, converted in in_precisions(model, options.precisions, calibration, kept).items():
             ending = "onnx" if precision == "fp32" else f"{precision}.onnx"
             files[precision] = f"segmenters/{stage.role}/{fold}.{ending}"
             writer.add(files[precision], converted.SerializeToString())
         networks.append(Network(fold=fold, files=files))
-    return Segmenter(plan=stage.plan, networks=tuple(networks))
+    return Segmenter(plan=stage.plan, networks=tuple(networks)), ranges
 
 
 def _candidates(stage: _Stage, options: ExportOptions) -> list[Candidate]:

@@ -3,7 +3,7 @@
 from scanside.runtime.backends.table import FilePrecision
 from scanside.runtime.errors import UsageError
 
-EXPORTED: tuple[FilePrecision, ...] = ("fp32", "mixed", "int8")
+EXPORTED: tuple[FilePrecision, ...] = ("fp32", "mixed", "bf16", "int8")
 
 
 def parse_precisions(text: str) -> tuple[FilePrecision, ...]:

@@ -122,6 +122,7 @@ def _take_segmenter(role: str, bundle: Bundle, writer: BundleWriter) -> _Taken:
     report["cases"] = [{**case, "name": f"{role}-{case['name']}"} for case in report["cases"]]
     for rows in ("hops", "accuracy"):
         report[rows] = [{**row, "case": f"{role}-{row['case']}"} for row in report.get(rows, [])]
+    report["ranges"] = [{**row, "role": names[row["role"]]} for row in report.get("ranges", [])]
     return _Taken(segmenters, tuple(golden), report)
 
 
@@ -192,6 +193,7 @@ def _report(
         "cases": [case for report in segmenters for case in report["cases"]],
         "hops": [hop for report in segmenters for hop in report["hops"]],
         "accuracy": [row for report in segmenters for row in report["accuracy"]],
+        "ranges": [row for report in segmenters for row in report["ranges"]],
         "studies": [asdict(study) for study in studies],
         "probability": {"patients": len(parts.reference.features), "largest_difference": error},
         "machine": {"processor": machine.processor(), "cores": machine.cores()},

@@ -104,6 +104,7 @@ writes its own log to the place where it was started. Research use only.
     def on_mount(self) -> None:
         """Begin to gather."""
         self.query_one("#log").border_title = "Log: end of the audit log"
+        self.query_one("#log-scroll").anchor()  # stays at the end until somebody scrolls
         self.query_one("#system").focus()
         self._benchmark = benchmark_words(results_folder(self.terminal.config))
         self._gather()
@@ -157,11 +158,7 @@ writes its own log to the place where it was started. Research use only.
         if log == self._log:
             return
         self._log = log
-        scroll = self.query_one("#log-scroll", VerticalScroll)
-        at_end = scroll.scroll_offset.y >= scroll.max_scroll_y - 1
         self.query_one("#log-lines", Static).update("\n".join(log) or "No entry has these words.")
-        if at_end:
-            scroll.scroll_end(animate=False)
 
     def _echo_again(self) -> None:
         if self.is_current:

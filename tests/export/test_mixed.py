@@ -119,6 +119,7 @@ def test_a_bundle_with_both(name: str, tmp_path: Path) -> None:
     report = export_nnunet(write_model(tmp_path, tiny), tmp_path / "bundle", ExportOptions(), lambda _: None)
     assert {(hop["device"], hop["precision"]) for hop in report["hops"]} == {
         ("openvino", "fp32"), ("cpu", "fp32"), ("cpu", "mixed"),
+        ("cpu, roundings simulated", "mixed"),
     }  # fmt: skip
     bundle = open_bundle(tmp_path / "bundle")
     image = volume((20, 33, 30), (1.9, 0.9, 1.0), seed=4)

@@ -1,19 +1,23 @@
 """Precisions on their way into a bundle: what the audit keeps in float32, and that the very files are judged."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import onnx
 import pytest
 import torch
+from pydantic import ValidationError
 
 from scanside.export import convert, parity
 from scanside.export.bf16 import to_bf16
+from scanside.export.device import device_graphs
 from scanside.export.mixed import to_mixed
 from scanside.export.nnunet import ExportOptions, export_nnunet
 from scanside.export.precisions import parse_precisions
-from scanside.runtime.bundle import open_bundle
+from scanside.runtime.bundle import open_bundle, verify
 from scanside.runtime.errors import BundleError, CaseError, UsageError
+from scanside.runtime.manifest import Manifest
 from tests.support.tiny_models import Tiny, write_model
 
 TINY = Tiny(features=(4, 8, 16), mirror=None)
@@ -50,6 +54,7 @@ def test_every_file_is_judged_with_its_roundings(tmp_path: Path) -> None:
     bundle = open_bundle(tmp_path / "bundle")
     [network] = bundle.manifest.segmenters["3d_fullres"].networks
     assert set(network.files) == set(ALL.precisions)
+    assert verify(bundle) == len(bundle.manifest.files) + 1
     [row] = json.loads(bundle.read("parity.json"))["ranges"]
     assert (row["role"], row["fold"], row["kept_in_float32"]) == ("3d_fullres", "0", [])
     assert row["tiles"] > 1 and 0 < row["largest"]["value"] < row["limit"]
@@ -96,3 +101,32 @@ def test_what_overflows_stays_in_float32(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(CaseError, match=r"NaN|not finite"):
         export_nnunet(folder, tmp_path / "black", options, lambda _: None)
     assert not (tmp_path / "black").exists()
+
+
+def test_device_graphs_come_with_mixed(tmp_path: Path) -> None:
+    folder = write_model(tmp_path, replace(TINY, mirror=(1,)))
+    manifests = []
+    for precisions in (("fp32",), ("fp32", "mixed")):
+        out = tmp_path / precisions[-1]
+        export_nnunet(folder, out, ExportOptions(precisions=precisions), lambda _: None)  # type: ignore[arg-type]
+        bundle = open_bundle(out)
+        manifests.append(bundle.manifest)
+    without, manifest = (each.segmenters["3d_fullres"].device for each in manifests)
+    assert without is None and manifest is not None
+    made = device_graphs(bundle.manifest.segmenters["3d_fullres"].plan)
+    assert made is not None
+    assert {name: bundle.read(path) for name, path in manifest.items()} == {
+        name: graph.SerializeToString() for name, graph in made.items()
+    }
+    raw = json.loads((bundle.path / "bundle.json").read_text())
+    device = raw["segmenters"]["3d_fullres"]["device"]
+    for wrong in (
+        {**device, "add": "elsewhere.onnx"},
+        {"add": device["add"]},
+        {**device, "more": device["add"]},
+    ):
+        raw["segmenters"]["3d_fullres"]["device"] = wrong
+        with pytest.raises(ValidationError):
+            Manifest.model_validate(raw)
+    del raw["segmenters"]["3d_fullres"]["device"]  # as bundles were written before
+    assert Manifest.model_validate(raw).segmenters["3d_fullres"].device is None

@@ -14,6 +14,7 @@ from torch import nn
 from scanside.export import parity
 from scanside.export.cases import Candidate, given_cases, synthetic_cases
 from scanside.export.convert import in_precisions
+from scanside.export.device import device_graphs
 from scanside.export.model_folder import ModelFolder, postprocessing_file, read_model_folder
 from scanside.export.network import build_network, load_weights
 from scanside.export.onnx_graph import to_onnx
@@ -204,7 +205,18 @@ def _write_networks(
             files[precision] = f"segmenters/{stage.role}/{fold}.{ending}"
             writer.add(files[precision], converted.SerializeToString())
         networks.append(Network(fold=fold, files=files))
-    return Segmenter(plan=stage.plan, networks=tuple(networks)), ranges
+    device = _write_device_graphs(stage, writer) if "mixed" in options.precisions else None
+    return Segmenter(plan=stage.plan, networks=tuple(networks), device=device), ranges
+
+
+def _write_device_graphs(stage: _Stage, writer: BundleWriter) -> dict[str, str] | None:
+    graphs = device_graphs(stage.plan)
+    if graphs is None:
+        return None
+    files = {name: f"segmenters/{stage.role}/device/{name}.onnx" for name in graphs}
+    for name, graph in graphs.items():
+        writer.add(files[name], graph.SerializeToString())
+    return files
 
 
 def _candidates(stage: _Stage, options: ExportOptions) -> list[Candidate]:

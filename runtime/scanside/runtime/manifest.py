@@ -43,10 +43,23 @@ class Network(Record):
 
 
 class Segmenter(Record):
-    """One segmenter: a recipe and the networks whose logits are averaged."""
+    """One segmenter: a recipe and the networks whose logits are averaged.
+
+    Attributes:
+        device: Graphs that surround the network on a device, by name: `add`, `finish` and, where the plan mirrors,
+            `mirror`. None where none were exported.
+    """
 
     plan: Plan
     networks: tuple[Network, ...] = Field(min_length=1)
+    device: dict[str, RelativePath] | None = None
+
+    @model_validator(mode="after")
+    def _device_graphs_are_whole(self) -> Self:
+        wanted = {"add", "finish"} | ({"mirror"} if self.plan.mirror_axes else set())
+        if self.device is not None and set(self.device) != wanted:
+            raise ValueError(f"the graphs of a device are {', '.join(sorted(wanted))}")
+        return self
 
 
 class Signature(Record):
@@ -204,10 +217,10 @@ class Manifest(Record):
             previous = segmenter.plan.previous_stage
             if previous is not None and previous not in self.segmenters:
                 raise ValueError(f"segmenter '{role}' needs '{previous}', which is not in the bundle")
-            for network in segmenter.networks:
-                for path in network.files.values():
-                    if path not in self.files:
-                        raise ValueError(f"{path} is not in the list of files")
+            paths = [path for network in segmenter.networks for path in network.files.values()]
+            for path in (*paths, *(segmenter.device or {}).values()):
+                if path not in self.files:
+                    raise ValueError(f"{path} is not in the list of files")
         for case in self.golden:
             if case.role not in self.segmenters or case.file not in self.files:
                 raise ValueError(f"golden case '{case.name}' refers to something that is not in the bundle")

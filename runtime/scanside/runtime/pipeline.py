@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scanside.runtime.backends.session import Session
-from scanside.runtime.backends.table import backend, open_session
+from scanside.runtime.backends.table import file_precision, open_session
 from scanside.runtime.bundle import Bundle
 from scanside.runtime.errors import BackendError, BundleError, InputError, UsageError
 from scanside.runtime.events import Listener, StageFinished, StageProgress, StageStarted, ignore
@@ -322,17 +322,15 @@ def _open_stage(bundle: Bundle, role: str, options: Options, device: str) -> _St
         raise UsageError(
             f"Segmenter '{role}' has no fold {', '.join(unknown) or '(none given)'}; it has {', '.join(networks)}."
         )
-    file_precision = backend(device).FILES.get(options.precision)
-    if file_precision is None:
-        raise BackendError(f"Device '{device}' has no precision '{options.precision}'.")
+    kind = file_precision(device, options.precision)
     sessions: list[Session] = []
     try:
         for fold in chosen:
-            path = networks[fold].files.get(file_precision)
+            path = networks[fold].files.get(kind)
             if path is None:
                 raise BundleError(
-                    f"Fold {fold} of '{role}' was exported without precision '{file_precision}'; "
-                    f"export it again with --precision {file_precision}."
+                    f"Fold {fold} of '{role}' was exported without precision '{kind}'; "
+                    f"export it again with --precision fp32,{kind}."
                 )
             sessions.append(open_session(device, bundle.read(path), options.precision, options.threads))
             _check_network(sessions[-1], segmenter.plan, role)

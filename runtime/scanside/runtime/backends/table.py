@@ -62,6 +62,21 @@ def backend(device: str) -> Backend:
     return cast(Backend, getattr(loaded, name) if name else loaded)
 
 
+def file_precision(device: str, precision: str) -> FilePrecision:
+    """The file of a bundle from which a device runs a precision.
+
+    Raises:
+        BackendError: If the device lacks the precision.
+    """
+    files = backend(device).FILES
+    if precision in files:
+        return files[precision]
+    able = [name for name in DEVICES if precision in backend(name).FILES]
+    able = [name for name in able if backend(name).missing() is None] or able
+    hint = f"use --device {' or '.join(able)}" if able else f"use one of {', '.join(files)}"
+    raise BackendError(f"Device '{device}' has no precision '{precision}'; {hint}.")
+
+
 def open_session(device: str, model: bytes, precision: str, threads: int | None = None) -> "Session":
     """Open a network on exactly the device and in exactly the precision asked for.
 
@@ -75,11 +90,7 @@ def open_session(device: str, model: bytes, precision: str, threads: int | None 
     absent = module.missing()
     if absent:
         raise BackendError(f"Device '{device}' is not available: {absent[0]}; {absent[1]}.")
-    if precision not in module.FILES:
-        able = [name for name in DEVICES if precision in backend(name).FILES]
-        able = [name for name in able if backend(name).missing() is None] or able
-        hint = f"use --device {' or '.join(able)}" if able else f"use one of {', '.join(module.FILES)}"
-        raise BackendError(f"Device '{device}' has no precision '{precision}'; {hint}.")
+    file_precision(device, precision)
     refuse_foreign(model)
     session = module.open_session(model, precision, threads)
     if (session.spec.device, session.spec.precision) != (device, precision):

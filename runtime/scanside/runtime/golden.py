@@ -131,21 +131,26 @@ def load_golden(bundle: Bundle, case: Golden) -> GoldenCase:
     return GoldenCase(case.name, Volume(image, geometry), labels, margin, previous)
 
 
-def replay(segmenter: Segmenter, case: GoldenCase) -> tuple[Comparison, npt.NDArray[np.float16]]:
-    """Run a golden case and judge it; also returns the logits on the network's grid."""
+def replay(segmenter: Segmenter, case: GoldenCase) -> Comparison:
+    """Run a golden case the way that any case runs, and judge it."""
     start = time.perf_counter()
-    result = segmenter.segment(case.volume, case=case.name, previous=case.previous, logits=True)
+    result = segmenter.segment(case.volume, case=case.name, previous=case.previous)
     ms = (time.perf_counter() - start) * 1000
-    assert result.logits is not None
     device, precision = segmenter.device.obtained, segmenter.options.precision
-    return compare(case, result.mask, device, precision, ms), result.logits
+    rule = APPROXIMATE if precision == "fp32" and result.float32_sums else policy(precision)
+    return compare(case, result.mask, device, precision, ms, rule)
 
 
 def compare(
-    case: GoldenCase, mask: npt.NDArray[np.unsignedinteger], device: str, precision: str, ms: float
+    case: GoldenCase,
+    mask: npt.NDArray[np.unsignedinteger],
+    device: str,
+    precision: str,
+    ms: float,
+    rule: Policy | None = None,
 ) -> Comparison:
-    """Judge a mask of a golden case under the policy of its precision."""
-    rule = policy(precision)
+    """Judge a mask of a golden case under a policy, by default that of its precision."""
+    rule = rule or policy(precision)
     wrong = mask != case.labels
     differing = int(wrong.sum())
     worst = float(case.margin[wrong].max()) if differing else None
@@ -181,4 +186,4 @@ def label_dice(
 def replay_all(segmenter: Segmenter) -> list[Comparison]:
     """Replay every golden case of the segmenter's role."""
     cases = [case for case in segmenter.bundle.manifest.golden if case.role == segmenter.role]
-    return [replay(segmenter, load_golden(segmenter.bundle, case))[0] for case in cases]
+    return [replay(segmenter, load_golden(segmenter.bundle, case)) for case in cases]

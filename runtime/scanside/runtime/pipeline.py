@@ -17,8 +17,10 @@ import numpy as np
 import numpy.typing as npt
 
 from scanside.runtime.backends.session import Session
-from scanside.runtime.backends.table import file_precision, open_session
+from scanside.runtime.backends.table import backend, file_precision, open_session
 from scanside.runtime.bundle import Bundle
+from scanside.runtime.device.layout import linear
+from scanside.runtime.device.slide import Device, label_on_device
 from scanside.runtime.errors import BackendError, BundleError, InputError, UsageError
 from scanside.runtime.events import Listener, StageFinished, StageProgress, StageStarted, ignore
 from scanside.runtime.images.orient import reorient, restore_orientation
@@ -26,6 +28,7 @@ from scanside.runtime.options import Options
 from scanside.runtime.plan import Plan
 from scanside.runtime.stages.body import Body, find_body
 from scanside.runtime.stages.crop import Place, crop, restore, restore_probabilities
+from scanside.runtime.stages.decide import Codes
 from scanside.runtime.stages.label import label, label_with_probabilities
 from scanside.runtime.stages.normalise import normalise
 from scanside.runtime.stages.postprocess import postprocess
@@ -36,6 +39,7 @@ from scanside.runtime.volume import Volume
 
 Mask = npt.NDArray[np.unsignedinteger]
 Probabilities = npt.NDArray[np.float32]
+FLOAT32_SUMS = "float32 sums"
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +53,7 @@ class Segmentation:
         stages: Stage name → milliseconds, in order.
         logits: (K, z, y, x) float16 on the network's grid of the last stage, where asked for.
         remarks: What a person should know of an approximation: how many tiles were left out.
+        float32_sums: The last stage's labels were computed on the device, whose sums of tiles are float32.
     """
 
     mask: Mask
@@ -57,15 +62,21 @@ class Segmentation:
     probabilities: Probabilities | None = None
     logits: npt.NDArray[np.float16] | None = None
     remarks: tuple[str, ...] = ()
+    float32_sums: bool = False
 
 
 @dataclass(frozen=True)
 class _Stage:
-    """One stage of the chain: its recipe and opened networks, one a fold."""
+    """One stage of the chain: its recipe and opened networks, one a fold.
+
+    Attributes:
+        device: The graphs around the networks, where the device has buffers of its own and the bundle such graphs.
+    """
 
     role: str
     plan: Plan
     sessions: tuple[Session, ...]
+    device: Device | None = None
 
 
 @dataclass(frozen=True)
@@ -158,7 +169,7 @@ class Segmenter:
         for stage in self._stages if previous is None else self._stages[-1:]:
             last = stage is self._stages[-1]
             prefix = "" if last else f"{stage.role}: "
-            staged = self._run_stage(stage, volume, mask, clock, prefix, last and probabilities)
+            staged = self._run_stage(stage, volume, mask, clock, prefix, last and probabilities, logits)
             mask = staged.mask
         assert staged is not None
         with clock.stage("postprocess"):
@@ -169,7 +180,13 @@ class Segmenter:
                     result = np.stack([restore_orientation(p, volume.geometry, original) for p in result])
         volumes = _volumes(mask, self.plan, original.voxel_volume_ml)
         return Segmentation(
-            mask, volumes, clock.ms, result, staged.logits if logits else None, tuple(clock.remarks)
+            mask,
+            volumes,
+            clock.ms,
+            result,
+            staged.logits if logits else None,
+            tuple(clock.remarks),
+            staged.logits is None,
         )
 
     def _oriented(self, volume: Volume, previous: Mask | None) -> tuple[Volume, Mask | None]:
@@ -191,25 +208,55 @@ class Segmenter:
         clock: "Clock",
         prefix: str,
         probabilities: bool,
+        logits: bool,
     ) -> "_Staged":
         ready = self._prepare(stage, volume, previous, clock, prefix)
         place, plan = ready.place, stage.plan
-        with clock.stage(f"{prefix}label"):
-            grid = place.shape
-            spacings = (target_spacing(plan, place.spacing), place.spacing)
-            if probabilities:
-                labels, values = label_with_probabilities(ready.logits, grid, *spacings, plan)
-            else:
-                labels, values = label(ready.logits, grid, *spacings, plan), None
+        grid, spacings = place.shape, (target_spacing(plan, place.spacing), place.spacing)
+        values = sums = None
+        if stage.device and not probabilities and not logits and linear(plan, *spacings):
+            labels = self._on_device(stage, stage.device, ready, clock, prefix)
+        else:
+            with clock.stage(f"{prefix}slide"):
+                sums = self._logits(stage, ready.image, clock, f"{prefix}slide", ready.body)
+            del ready  # labelling needs the image no more
+            with clock.stage(f"{prefix}label"):
+                if probabilities:
+                    labels, values = label_with_probabilities(sums, grid, *spacings, plan)
+                else:
+                    labels = label(sums, grid, *spacings, plan)
         with clock.stage(f"{prefix}restore"):
             mask = restore(labels, place, plan)
             full = None if values is None else restore_probabilities(values, place, plan)
-        return _Staged(mask, full, ready.logits)
+        return _Staged(mask, full, sums)
+
+    def _on_device(
+        self, stage: _Stage, device: Device, ready: "_Ready", clock: "Clock", prefix: str
+    ) -> Codes:
+        """The sliding window of all folds and the labels, in one: nothing but labels leaves the device."""
+        name, place, plan = f"{prefix}slide", ready.place, stage.plan
+        with clock.stage(name):
+            found = label_on_device(
+                ready.image,
+                place.shape,
+                target_spacing(plan, place.spacing),
+                place.spacing,
+                plan,
+                device,
+                step=self.options.step_size,
+                mirror=self.options.mirroring,
+                progress=lambda done, total: clock.progress(name, done, total),
+            )
+        clock.remarks.append(
+            f"Labels of {stage.role} were computed on the device: {FLOAT32_SUMS}, nnU-Net's are float16; at most "
+            f"{found.memory.total / 2**30:.2f} GiB of its memory, {found.batch} mirror variant(s) at a time."
+        )
+        return found.labels
 
     def _prepare(
         self, stage: _Stage, volume: Volume, previous: Mask | None, clock: "Clock", prefix: str
-    ) -> "_Predicted":
-        """Everything up to the logits on the network's grid."""
+    ) -> "_Ready":
+        """Everything up to the image on the network's grid."""
         plan = stage.plan
         with clock.stage(f"{prefix}crop"):
             cropped = crop(volume, plan, previous)
@@ -227,9 +274,7 @@ class Segmenter:
         del cropped  # a resampled image needs its original no more
         if body is not None:
             clock.remarks.append(self._left_out(stage, body, image.shape[1:]))
-        with clock.stage(f"{prefix}slide"):
-            logits = self._logits(stage, image, clock, f"{prefix}slide", body)
-        return _Predicted(place, logits)
+        return _Ready(place, image, body)
 
     def _logits(
         self,
@@ -278,16 +323,17 @@ class Segmenter:
 
 
 @dataclass(frozen=True, eq=False)
-class _Predicted:
+class _Ready:
     place: Place
-    logits: npt.NDArray[np.float16]
+    image: npt.NDArray[np.float32]
+    body: Body | None
 
 
 @dataclass(frozen=True, eq=False)
 class _Staged:
     mask: Mask
     probabilities: Probabilities | None
-    logits: npt.NDArray[np.float16]
+    logits: npt.NDArray[np.float16] | None
 
 
 @dataclass
@@ -313,6 +359,19 @@ class Clock:
         self.listener(StageProgress(self.case, name, done, total))
 
 
+def sums_are_float32(bundle: Bundle, options: Options, device: str) -> bool:
+    """Whether labels are computed on this device, by the bundle's graphs, in runs that ask for labels alone."""
+    graphs = any(segmenter.device for segmenter in bundle.manifest.segmenters.values())
+    return graphs and hasattr(backend(device), "on_device") and not options.skip_empty_tiles
+
+
+def approximations(bundle: Bundle, options: Options, device: str | None) -> tuple[str, ...]:
+    """What makes results on this device differ from nnU-Net's default, in words; empty when nothing does."""
+    if device is None or not sums_are_float32(bundle, options, device):
+        return options.approximations
+    return (*options.approximations, f"{FLOAT32_SUMS} on the device")
+
+
 def _open_stage(bundle: Bundle, role: str, options: Options, device: str) -> _Stage:
     segmenter = bundle.manifest.segmenters[role]
     networks = {network.fold: network for network in segmenter.networks}
@@ -334,11 +393,15 @@ def _open_stage(bundle: Bundle, role: str, options: Options, device: str) -> _St
                 )
             sessions.append(open_session(device, bundle.read(path), options.precision, options.threads))
             _check_network(sessions[-1], segmenter.plan, role)
+        around = None
+        if segmenter.device is not None and sums_are_float32(bundle, options, device):
+            graphs = {name: bundle.read(path) for name, path in segmenter.device.items()}
+            around = backend(device).on_device(graphs, sessions)  # type: ignore[attr-defined]
     except BaseException:
         for session in sessions:
             session.close()
         raise
-    return _Stage(role, segmenter.plan, tuple(sessions))
+    return _Stage(role, segmenter.plan, tuple(sessions), around)
 
 
 def _check_network(session: Session, plan: Plan, role: str) -> None:

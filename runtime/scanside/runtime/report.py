@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from scanside.runtime import machine
-from scanside.runtime.pipeline import Segmenter
+from scanside.runtime.pipeline import Segmenter, approximations
 from scanside.runtime.run import CaseResult
 
 SCHEMA = "scanside.segment/1"
@@ -29,7 +29,9 @@ def segment_report(segmenter: Segmenter, results: Sequence[CaseResult]) -> dict[
             "why": segmenter.device.why,
             "precision": segmenter.device.precision,
         },
-        "approximations": list(segmenter.options.approximations),
+        "approximations": list(
+            approximations(segmenter.bundle, segmenter.options, segmenter.device.obtained)
+        ),
         "inputs": [str(path) for result in results for path in result.inputs],
         "outputs": [str(path) for result in results for path in result.outputs],
         "stages": _stages(single) if single else None,

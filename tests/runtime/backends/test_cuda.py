@@ -11,6 +11,7 @@ from scanside.runtime.backends import cuda
 from scanside.runtime.backends.guard import Guarded
 from scanside.runtime.backends.network_bytes import refuse_foreign
 from scanside.runtime.backends.session import Session
+from scanside.runtime.device.graph import ort_error
 from scanside.runtime.errors import BackendError, DeviceMemoryError
 from tests.support.session_contract import SessionTests, model, tiles
 
@@ -60,10 +61,10 @@ def test_the_buffers_stay_until_the_batch_changes() -> None:
 )
 def test_lack_of_memory_is_told_apart(message: str) -> None:
     """Messages as ONNX Runtime words them; the guard then tries a smaller batch."""
-    error = cuda._error("failed while running 4 tile(s)", RuntimeError(message))
+    error = ort_error("failed while running 4 tile(s)", RuntimeError(message))
     assert isinstance(error, DeviceMemoryError)
     assert not isinstance(
-        cuda._error("failed", RuntimeError("no kernel image is available")), DeviceMemoryError
+        ort_error("failed", RuntimeError("no kernel image is available")), DeviceMemoryError
     )
 
 

@@ -1,17 +1,21 @@
 """ONNX Runtime on an NVIDIA GPU: the same networks as on the CPU, without building anything. Never yet run on a GPU."""
 
 import importlib.util
+import math
 import platform
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, distribution
 from importlib.metadata import version as installed
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from scanside.runtime.backends import gpu
-from scanside.runtime.backends.session import Closing, Float, Session, SessionSpec
+from scanside.runtime.backends.session import BufferSession, Closing, Float, Session, SessionSpec
 from scanside.runtime.backends.table import FilePrecision
-from scanside.runtime.errors import BackendError, DeviceMemoryError, ProviderMismatchError
+from scanside.runtime.device.graph import Buffer, OrtGraph, ort_error
+from scanside.runtime.device.slide import Device
+from scanside.runtime.errors import BackendError, ProviderMismatchError
 
 NAME = "cuda"
 TITLE = "ONNX Runtime, NVIDIA GPU"
@@ -30,7 +34,6 @@ _WHEELS = {
     "aarch64": ("8.9", "9.0", "12.0", "12.1"),
 }
 """GPUs that the wheels of onnxruntime-gpu 1.31 hold code for, read off the wheels: there is no PTX for others."""
-_OUT_OF_MEMORY = ("out of memory", "failed to allocate memory", "alloc_failed", "cudaerrormemoryallocation")
 
 
 def missing() -> tuple[str, str] | None:
@@ -67,6 +70,23 @@ def open_session(model: bytes, precision: str, threads: int | None = None) -> Se
     return BoundSession(ort, session, NAME, precision, gpu.first_batch(shape, gpu.gpu().memory))
 
 
+def on_device(graphs: Mapping[str, bytes], networks: Sequence[Session]) -> Device:
+    """The GPU with a segmenter's graphs around its networks, so that only labels come back.
+
+    Args:
+        graphs: ONNX bytes of the bundle's device graphs, already verified.
+        networks: From `open_session`, one a fold.
+    """
+    patch = networks[0].spec.input_shape[1:]
+    return Device(
+        {name: OrtGraph(content, "cuda", SETTINGS) for name, content in graphs.items()},
+        [cast(BufferSession, network).between for network in networks],
+        "cuda",
+        gpu.gpu().memory // 10 * 9,
+        math.prod(patch) * gpu.BYTES_A_VOXEL,
+    )
+
+
 def create(ort: Any, model: bytes, providers: list[Any]) -> Any:
     """An InferenceSession that fails where a node would fall back to the CPU.
 
@@ -80,7 +100,7 @@ def create(ort: Any, model: bytes, providers: list[Any]) -> Any:
     try:
         return ort.InferenceSession(model, options, providers=providers)
     except Exception as error:
-        raise _error("cannot load the network", error) from error
+        raise ort_error("cannot load the network", error) from error
 
 
 class BoundSession(Closing):
@@ -116,7 +136,21 @@ class BoundSession(Closing):
             return np.array(self._target.numpy())  # a copy: on a CPU the buffer itself would be returned
         except Exception as error:
             self._release()
-            raise _error(f"failed while running {len(tiles)} tile(s)", error) from error
+            raise ort_error(f"failed while running {len(tiles)} tile(s)", error) from error
+
+    def between(self, inputs: Mapping[str, Buffer], outputs: Mapping[str, Buffer]) -> None:
+        """`image` → `logits`, both buffers of the device; see `device.graph.Graph`."""
+        if self._session is None:
+            raise BackendError("The session is closed; open the bundle again.")
+        try:
+            bound = self._session.io_binding()
+            bound.bind_ortvalue_input(self._input, inputs["image"])
+            bound.bind_ortvalue_output(self._output, outputs["logits"])
+            bound.synchronize_inputs()
+            self._session.run_with_iobinding(bound)
+            bound.synchronize_outputs()
+        except Exception as error:
+            raise ort_error("failed on the device", error) from error
 
     def close(self) -> None:
         """Free the network and its buffers."""
@@ -136,14 +170,6 @@ class BoundSession(Closing):
 
     def _release(self) -> None:
         self._size, self._bound, self._source, self._target = 0, None, None, None
-
-
-def _error(what: str, error: Exception) -> BackendError:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    words = lines[0][:300].rstrip(". ")
-    if any(sign in str(error).lower() for sign in _OUT_OF_MEMORY):
-        return DeviceMemoryError(f"ONNX Runtime is out of device memory: it {what} ({words}).")
-    return BackendError(f"ONNX Runtime {what} ({words}); see `scanside doctor`.")
 
 
 def _package() -> tuple[str, str] | None:

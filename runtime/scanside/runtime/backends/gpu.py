@@ -9,7 +9,7 @@ from scanside.runtime.errors import BackendError
 
 DRIVER = "libcuda.so.1"
 _MAJOR, _MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, _MINOR
-_BYTES_A_VOXEL = 1250
+BYTES_A_VOXEL = 1250
 """What a U-Net of nnU-Net's default widths keeps at once, bytes a voxel of the patch in float32: 2.5 GB for 128³,
 measured with ONNX Runtime on a CPU. An upper estimate for a GPU, where it only chooses the first batch to try."""
 LARGEST_BATCH = 8
@@ -68,7 +68,7 @@ def first_batch(input_shape: tuple[int, ...], memory: int) -> int:
     voxels = 1
     for size in input_shape[1:]:
         voxels *= size
-    return max(1, min(LARGEST_BATCH, memory // 2 // (voxels * _BYTES_A_VOXEL)))
+    return max(1, min(LARGEST_BATCH, memory // 2 // (voxels * BYTES_A_VOXEL)))
 
 
 @cache

@@ -1,8 +1,11 @@
 """What stands between every network and whoever runs it: parts of a batch that the memory holds, and a first look."""
 
+from collections.abc import Mapping
+from typing import Any, cast
+
 import numpy as np
 
-from scanside.runtime.backends.session import Closing, Float, Session
+from scanside.runtime.backends.session import BufferSession, Closing, Float, Session
 from scanside.runtime.errors import BackendError, DeviceMemoryError
 
 
@@ -37,6 +40,12 @@ class Guarded(Closing):
                 self._part = min(self._part, len(tiles)) // 2
         self._look(tiles, output)
         return output
+
+    def between(self, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> None:
+        """See `BufferSession.between`; whoever fills the buffers tries smaller ones where memory lacks."""
+        cast(BufferSession, self._session).between(inputs, outputs)
+        if not self._looked:
+            self._look(inputs["image"].numpy(), outputs["logits"].numpy())
 
     def close(self) -> None:
         """Free the network."""

@@ -1,8 +1,9 @@
 """The `Session` protocol: one opened network on one device."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -64,6 +65,14 @@ class Session(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
+
+
+class BufferSession(Session, Protocol):
+    """A session that also runs between buffers of its device: what a backend's `on_device` needs."""
+
+    def between(self, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> None:
+        """`image` (N, C, *patch) → `logits` (N, K, *patch), float32 `onnxruntime.OrtValue`s."""
+        ...
 
 
 class Closing:

@@ -26,6 +26,7 @@ from scanside.runtime.errors import InputError, OutputError, UsageError
 from scanside.runtime.images.cases import CaseInput, find_cases
 from scanside.runtime.images.files import ENDINGS, ending_of
 from scanside.runtime.options import Options
+from scanside.runtime.pipeline import approximations
 from scanside.runtime.report import RESEARCH, segment_report
 from scanside.runtime.run import CaseResult, Task, exit_code, run_cases
 
@@ -107,7 +108,8 @@ def _run(bundle: Bundle, options: Options, tasks: list[Task], as_json: bool) -> 
             results = list(run_cases(segmenter, tasks, bars))
         for result in results:
             print(_sentence(result), file=sys.stderr)
-        print(_summary(segmenter.device.obtained, options.approximations), file=sys.stderr)
+        device = segmenter.device.obtained
+        print(_summary(device, approximations(bundle, options, device)), file=sys.stderr)
         if as_json:
             print(json.dumps(segment_report(segmenter, results), indent=1))
         else:

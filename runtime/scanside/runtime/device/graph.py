@@ -7,10 +7,11 @@ import numpy as np
 import numpy.typing as npt
 
 from scanside.runtime.backends.session import Session
-from scanside.runtime.errors import BackendError, ProviderMismatchError
+from scanside.runtime.errors import BackendError, DeviceMemoryError, ProviderMismatchError
 
 Buffer = Any
 """`onnxruntime.OrtValue`."""
+_OUT_OF_MEMORY = ("out of memory", "failed to allocate memory", "alloc_failed", "cudaerrormemoryallocation")
 
 
 class Graph(Protocol):
@@ -63,7 +64,7 @@ class OrtGraph:
             self._session.run_with_iobinding(binding)
             binding.synchronize_outputs()
         except Exception as error:
-            raise BackendError(f"ONNX Runtime failed on the device ({error}).") from error
+            raise ort_error("failed in a device graph", error) from error
 
 
 class HostNetwork:
@@ -81,11 +82,26 @@ def upload(values: npt.NDArray[Any], device: str) -> Buffer:
     """An array as a buffer on the device."""
     import onnxruntime as ort
 
-    return ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(values), device, 0)
+    try:
+        return ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(values), device, 0)
+    except Exception as error:
+        raise ort_error("cannot make a buffer", error) from error
 
 
 def empty(shape: tuple[int, ...], kind: Any, device: str) -> Buffer:
     """A buffer on the device, its content undefined."""
     import onnxruntime as ort
 
-    return ort.OrtValue.ortvalue_from_shape_and_type(list(shape), kind, device, 0)
+    try:
+        return ort.OrtValue.ortvalue_from_shape_and_type(list(shape), kind, device, 0)
+    except Exception as error:
+        raise ort_error("cannot make a buffer", error) from error
+
+
+def ort_error(what: str, error: Exception) -> BackendError:
+    """An error of ONNX Runtime in a sentence; one of its own kind where memory lacks."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    words = lines[0][:300].rstrip(". ")
+    if any(sign in str(error).lower() for sign in _OUT_OF_MEMORY):
+        return DeviceMemoryError(f"ONNX Runtime is out of device memory: it {what} ({words}).")
+    return BackendError(f"ONNX Runtime {what} ({words}); see `scanside doctor`.")

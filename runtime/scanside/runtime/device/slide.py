@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from scanside.runtime.device.graph import Buffer, Graph, empty, upload
-from scanside.runtime.device.layout import Layout, Memory, Sweep, fitting_batch, layout
-from scanside.runtime.errors import CaseError
+from scanside.runtime.device.layout import Layout, Memory, Sweep, fitting_batch, layout, memory
+from scanside.runtime.errors import CaseError, DeviceMemoryError
 from scanside.runtime.plan import Plan
 from scanside.runtime.stages.decide import Codes
 from scanside.runtime.stages.resample import Shape, Spacing
@@ -79,12 +79,29 @@ def label_on_device(
     Raises:
         CaseError: If the image does not fit in the device's limit, the plan resamples logits other than linearly, or
             the network gives values that are not finite.
+        DeviceMemoryError: If the device has less memory than its limit says, even for one variant at a time.
     """
     on = layout(plan, (image.shape[1], image.shape[2], image.shape[3]), shape, current, new, step)
     mirror = mirror and bool(plan.mirror_axes)
     batch, needed = fitting_batch(plan, on, mirror, device.limit, device.network_per_tile)
+    while True:
+        try:
+            return Labelled(_labels(image, plan, on, device, batch, mirror, progress), batch, needed)
+        except DeviceMemoryError as error:
+            if batch == 1:
+                words = str(error).rstrip(".")
+                raise DeviceMemoryError(
+                    f"{words}; free memory on the device, or use --device cpu."
+                ) from error
+        batch //= 2
+        needed = memory(plan, on, batch, device.network_per_tile)
+
+
+def _labels(
+    image: Float, plan: Plan, on: Layout, device: Device, batch: int, mirror: bool, progress: Progress
+) -> Codes:
     run = _Run(plan, on, device, batch, mirror)
-    labels = np.zeros(shape, np.uint16)
+    labels = np.zeros(on.labels, np.uint16)
     done = 0
     for sweep in on.sweeps:
         for y, x in itertools.product(*on.tiles.starts[1:]):
@@ -92,7 +109,7 @@ def label_on_device(
             done += 1
             progress(done, on.tiles.count)
         labels[sweep.first : sweep.last] = run.finish(sweep)[: sweep.last - sweep.first]
-    return Labelled(labels, batch, needed)
+    return labels
 
 
 class _Run:

@@ -7,6 +7,7 @@ from typing import Any
 from scanside.runtime import machine
 from scanside.runtime.bundle import Bundle
 from scanside.runtime.options import Options
+from scanside.runtime.pipeline import approximations
 from scanside.runtime.report import RESEARCH
 from scanside.runtime.study.records import StudyResult
 
@@ -43,7 +44,7 @@ def run_report(
             "why": device.why if device else NOTHING_COMPUTED,
             "precision": options.precision,
         },
-        "approximations": list(options.approximations),
+        "approximations": list(approximations(bundle, options, device.obtained if device else None)),
         "inputs": list(dict.fromkeys(str(image.path) for image in images)) or [str(path) for path in inputs],
         "sequences": [
             {

@@ -17,10 +17,13 @@ from scanside.export.accurate_norm import accurate_norms
 from scanside.export.bf16 import to_bf16
 from scanside.export.device import device_graphs
 from scanside.export.mixed import to_mixed
+from scanside.export.onnx_graph import to_onnx
 from scanside.runtime.backends import trt_build
 from scanside.runtime.bundle import open_bundle
 from scanside.runtime.plan import Plan
+from tests.support.phantoms import smooth
 from tests.support.plans import REGIONS, plan
+from tests.support.tiny_models import Tiny, make_network
 
 DEMO = Path(__file__).parents[2] / "training/scanside/training/data/pancreas-phantom.bundle"
 CAPABILITIES = ("8.6", "8.9", "12.0")
@@ -44,6 +47,18 @@ def test_demonstration() -> None:
             assert len(built) > sum(numpy_helper.to_array(t).nbytes for t in graph.graph.initializer) / 4, (
                 precision
             )
+
+
+def test_int8() -> None:
+    """The calibrated graph with its QuantizeLinear and DequantizeLinear, as a bundle holds it."""
+    pytest.importorskip("nncf")
+    from scanside.export.quantise import to_int8
+
+    tiny = Tiny(features=(4, 8, 16), patch=(16, 32, 32))
+    calibration = [smooth((1, 1, *tiny.patch), seed) for seed in range(2)]
+    content = to_int8(to_onnx(make_network(tiny, 1), 1, tiny.patch), calibration).SerializeToString()
+    for capability in CAPABILITIES:
+        assert len(trt_build.build(content, "tensorrt-rtx", batch=2, capability=capability)) > 10_000
 
 
 @pytest.mark.slow

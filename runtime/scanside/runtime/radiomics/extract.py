@@ -12,7 +12,7 @@ from scanside.runtime.radiomics.body import scaling
 from scanside.runtime.radiomics.config import Minimum, RadiomicsConfig, SequenceConfig
 from scanside.runtime.radiomics.engine import pyradiomics
 from scanside.runtime.radiomics.filters import Settings, filtered, settings_of
-from scanside.runtime.radiomics.names import TEXTURE, Class, Name, choose
+from scanside.runtime.radiomics.names import ORIGINAL, TEXTURE, Class, Name, choose
 from scanside.runtime.radiomics.region import Region, region
 from scanside.runtime.volume import Volume
 
@@ -22,6 +22,8 @@ _NEED_DEPTH = frozenset({"Flatness", "LeastAxisLength"})
 """Shape features that a single slice makes 0, whatever the lesion."""
 _NEED_SPREAD = frozenset({"Skewness", "Kurtosis"})
 """First-order features that are 0/0 where all grey values are one; pyradiomics says 0."""
+_BINNED = frozenset({"Entropy", "Uniformity"})
+"""First-order features of discretised grey values."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,9 @@ def _sequence(
     scale = scaling(image, config.normalise)
     if scale is None:
         return _absent(names, "all grey values of the image are one")
-    found = region(image.data[0], image.geometry, mask, scale, config.setting)
+    margin = any(name.image != ORIGINAL for name in names)
+    bins = any(name.kind in TEXTURE or name.feature in _BINNED for name in names)
+    found = region(image.data[0], image.geometry, mask, scale, config.setting, margin, bins)
     if found is None:
         return _absent(names, "nothing of the lesion is left on the resampled grid")
     values: dict[Name, FeatureValue] = {}

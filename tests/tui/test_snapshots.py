@@ -88,19 +88,21 @@ def test_system(snap_compare: Any, still: Desk, theme: str, size: tuple[int, int
     assert snap_compare(terminal(still, theme=theme), terminal_size=size, run_before=before)
 
 
-@pytest.mark.parametrize("size", SIZES[:2], ids=str)
-def test_bench(snap_compare: Any, still: Desk, size: tuple[int, int]) -> None:
+@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_bench(snap_compare: Any, still: Desk, theme: str, size: tuple[int, int]) -> None:
     async def before(pilot: Pilot[None]) -> None:
         app = pilot.app
         assert isinstance(app, ScansideApp)
         await loaded(pilot, app)
         await pilot.press("3")
 
-    assert snap_compare(terminal(still), terminal_size=size, run_before=before)
+    assert snap_compare(terminal(still, theme=theme), terminal_size=size, run_before=before)
 
 
-@pytest.mark.parametrize("size", SIZES[:2], ids=str)
-def test_help(snap_compare: Any, still: Desk, size: tuple[int, int]) -> None:
+@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_help(snap_compare: Any, still: Desk, theme: str, size: tuple[int, int]) -> None:
     cases = still.one_of_each()
 
     async def before(pilot: Pilot[None]) -> None:
@@ -108,11 +110,12 @@ def test_help(snap_compare: Any, still: Desk, size: tuple[int, int]) -> None:
         await pilot.press("question_mark")
         await until(pilot, lambda: isinstance(app.screen, HelpScreen), "the help")
 
-    assert snap_compare(terminal(still), terminal_size=size, run_before=before)
+    assert snap_compare(terminal(still, theme=theme), terminal_size=size, run_before=before)
 
 
 @pytest.mark.parametrize("theme", THEMES)
-def test_question(snap_compare: Any, still: Desk, theme: str) -> None:
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_question(snap_compare: Any, still: Desk, theme: str, size: tuple[int, int]) -> None:
     cases = still.one_of_each()
 
     async def before(pilot: Pilot[None]) -> None:
@@ -120,7 +123,7 @@ def test_question(snap_compare: Any, still: Desk, theme: str) -> None:
         await pilot.press("p")
         await until(pilot, lambda: isinstance(app.screen, ConfirmScreen), "the question")
 
-    assert snap_compare(terminal(still, theme=theme), terminal_size=(80, 24), run_before=before)
+    assert snap_compare(terminal(still, theme=theme), terminal_size=size, run_before=before)
 
 
 def test_lost(snap_compare: Any, still: Desk) -> None:

@@ -69,15 +69,10 @@ def opening(config: Config, *keys: str) -> Callable[[Pilot[Any]], Any]:
     return run
 
 
+@pytest.mark.parametrize("theme", ["dark", "light", "high-contrast"])
 @pytest.mark.parametrize("size", list(SIZES))
-def test_a_case_under_review(plain: Config, snap_compare: Compare, size: str) -> None:
-    assert snap_compare(terminal(plain), terminal_size=SIZES[size], run_before=opening(plain))
-
-
-@pytest.mark.parametrize("theme", ["light", "high-contrast"])
-def test_themes(plain: Config, snap_compare: Compare, theme: str) -> None:
-    run = opening(plain, "tab", "tab")
-    assert snap_compare(terminal(plain, theme), terminal_size=(120, 40), run_before=run)
+def test_a_case_under_review(plain: Config, snap_compare: Compare, size: str, theme: str) -> None:
+    assert snap_compare(terminal(plain, theme), terminal_size=SIZES[size], run_before=opening(plain))
 
 
 def test_choosing_series(plain: Config, snap_compare: Compare) -> None:

@@ -143,7 +143,7 @@ def _by_result(case: Case, scene: Scene) -> tuple[object, ...]:
 
 
 _CASE = Column("case", "Case", 0, 11, 0, lambda c, s, w: Cell(c.case_id), lambda c, s: (c.case_id,))
-_NAME = Column("name", "Name", 0, 11, 2, _name, lambda c, s: (c.patient.name.lower(),))
+_NAME = Column("name", "Name", 0, 12, 2, _name, lambda c, s: (c.patient.name.lower(),))
 _REST = (
     Column(
         "arrived", "Came", 0, 6, 0, lambda c, s, w: Cell(moment(c.arrived, s.now), Tone.QUIET),

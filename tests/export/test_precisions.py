@@ -15,6 +15,8 @@ from scanside.export.device import device_graphs
 from scanside.export.mixed import to_mixed
 from scanside.export.nnunet import ExportOptions, export_nnunet
 from scanside.export.precisions import parse_precisions
+from scanside.export.study_bundle import _take_segmenter
+from scanside.export.writer import BundleWriter
 from scanside.runtime.bundle import open_bundle, verify
 from scanside.runtime.errors import BundleError, CaseError, UsageError
 from scanside.runtime.manifest import Manifest
@@ -130,3 +132,16 @@ def test_device_graphs_come_with_mixed(tmp_path: Path) -> None:
             Manifest.model_validate(raw)
     del raw["segmenters"]["3d_fullres"]["device"]  # as bundles were written before
     assert Manifest.model_validate(raw).segmenters["3d_fullres"].device is None
+
+
+def test_a_study_bundle_takes_the_graphs_and_the_ranges_over(tmp_path: Path) -> None:
+    export_nnunet(write_model(tmp_path, TINY), tmp_path / "bundle", ExportOptions(), lambda _: None)
+    source = open_bundle(tmp_path / "bundle")
+    with BundleWriter(tmp_path / "study", overwrite=False) as writer:
+        taken = _take_segmenter("t2w", source, writer)
+    device, before = taken.segmenters["t2w"].device, source.manifest.segmenters["3d_fullres"].device
+    assert device is not None and before is not None and set(device) == set(before)
+    for name, path in device.items():
+        assert path.startswith("segmenters/t2w/device/")
+        assert writer.files[path] == source.manifest.files[before[name]]
+    assert [row["role"] for row in taken.parity["ranges"]] == ["t2w"]

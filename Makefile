@@ -59,8 +59,7 @@ $(VENV)/hippocampus.bundle: $(VENV)/.installed
 
 $(VENV)/abdomen.bundle: $(VENV)/.installed
 	rm -rf $(VENV)/abdomen-31m && $(BIN)/scanside bench make-model $(VENV)/abdomen-31m --kind abdomen-31m
-	$(BIN)/scanside export nnunet $(VENV)/abdomen-31m -o $@ --precision fp32,int8 --postprocessing none --overwrite \
-		--calibrate $(PELVIS)
+	$(BIN)/scanside bench make-bundle $(VENV)/abdomen-31m -o $@ --calibrate $(PELVIS) --overwrite
 
 # 60 of the 200 crops, in one folder.
 $(VENV)/sixty:

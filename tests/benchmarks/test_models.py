@@ -1,10 +1,12 @@
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from scanside.benchmarks.models import KINDS, make_model
-from scanside.runtime.errors import OutputError, UsageError
+from scanside.benchmarks.models import KINDS, NOTICE, make_bundle, make_model
+from scanside.runtime.bundle import open_bundle
+from scanside.runtime.errors import InputError, OutputError, UsageError
 from scanside.runtime.stages.resample import resampled_shape
 from scanside.runtime.stages.slide import tiling
 from tests.support.nnunet_files import predictor
@@ -28,6 +30,22 @@ def test_the_same_seed_gives_the_same_weights(tmp_path: Path, model: Path) -> No
     )
     assert all((first[name] == again[name]).all() for name in first)
     assert any((first[name] != other[name]).any() for name in first)
+
+
+def test_a_made_model_is_bundled_without_proof_and_says_so(tmp_path: Path, model: Path) -> None:
+    make_bundle(model, tmp_path / "bundle", (), False, lambda _: None)
+    manifest = open_bundle(tmp_path / "bundle").manifest
+    assert manifest.golden == () and NOTICE in manifest.intended_use
+
+
+def test_only_a_made_model_is_bundled_without_proof(tmp_path: Path, model: Path) -> None:
+    trained = tmp_path / "trained"
+    shutil.copytree(model, trained)
+    description = trained / "dataset.json"
+    description.write_text(description.read_text().replace("UNTRAINED", "Trained"))
+    with pytest.raises(InputError, match="export nnunet"):
+        make_bundle(trained, tmp_path / "bundle", (), False, lambda _: None)
+    assert not (tmp_path / "bundle").exists()
 
 
 def test_the_abdominal_series_has_36_tiles() -> None:

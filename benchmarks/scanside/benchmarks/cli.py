@@ -420,6 +420,35 @@ def make_model(
 
 
 @app.command()
+def make_bundle(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="Results folder of `bench make-model`.")],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="BUNDLE", help="Bundle folder to make.")],
+    calibrate: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="IMAGE", help="Image that int8 takes its scales from; repeatable."),
+    ] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Bundle an UNTRAINED model without proof, for timing: its approximations would not pass the gate.
+
+    Example: scanside bench make-bundle abdomen-31m -o abdomen.bundle --calibrate another_t2_series
+    """
+    require_extra("bench", *PACKAGES)
+    if calibrate:
+        require_extra("int8", "nncf")
+    from scanside.benchmarks.models import make_bundle as make
+
+    make(
+        model,
+        out,
+        tuple(calibrate or ()),
+        overwrite,
+        lambda sentence: print(f"{sentence} …", file=sys.stderr),
+    )
+    print(out)
+
+
+@app.command()
 def make_image(
     out: Annotated[Path, typer.Argument(metavar="OUT.nii.gz", help="File to write.")],
     shape: Annotated[str, typer.Option(metavar="Z,Y,X", help="Voxels.")] = "400,512,512",

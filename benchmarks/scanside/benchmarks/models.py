@@ -4,6 +4,8 @@ Such a model has the cost of a trained one and label maps as smooth as one's, bu
 are times and memory, never accuracy.
 """
 
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,8 +14,9 @@ import torch
 from torch import nn
 
 from scanside.export.results_folder import dataset_json, plain_unet, plans, write_results_folder
-from scanside.runtime.errors import OutputError, UsageError
+from scanside.runtime.errors import InputError, OutputError, UsageError
 
+Say = Callable[[str], None]
 NOTICE = "UNTRAINED: seeded random weights, for timing and tests only; it segments nothing."
 _CONFIGURATION = "3d_fullres"
 _DETAIL = 0.1
@@ -124,6 +127,33 @@ def _plans(kind: Kind, name: str) -> dict[str, Any]:
 def _dataset(kind: Kind) -> dict[str, Any]:
     labels = {"background": 0, **{name: value for value, name in enumerate(kind.labels, start=1)}}
     return {**dataset_json(labels, kind.channels), "description": f"{NOTICE} {kind.what}."}
+
+
+def make_bundle(model: Path, out: Path, calibrate: Sequence[Path], overwrite: bool, say: Say) -> None:
+    """A bundle of a made results folder in fp32 and, where images to calibrate on are given, int8; nothing is proven.
+
+    Raises:
+        InputError: If the folder was not made by `make_model`: a trained model is exported with proof.
+    """
+    from scanside.export.nnunet import ExportOptions, unproven_bundle
+
+    try:
+        description = str(json.loads((model / "dataset.json").read_text()).get("description", ""))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{model} is no results folder of `scanside bench make-model`.") from error
+    if not description.startswith(NOTICE):
+        raise InputError(
+            f"{model} was not made by `scanside bench make-model`; a trained model is exported with proof, by "
+            "`scanside export nnunet`."
+        )
+    options = ExportOptions(
+        precisions=("fp32", "int8") if calibrate else ("fp32",),
+        calibrate=tuple(calibrate),
+        postprocessing="none",
+        intended_use=f"{NOTICE} Nothing was compared with nnunetv2.",
+        overwrite=overwrite,
+    )
+    unproven_bundle(model, out, options, say)
 
 
 def _network(kind: Kind, plan: dict[str, Any], seed: int) -> nn.Module:

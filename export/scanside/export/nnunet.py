@@ -130,6 +130,25 @@ def export_nnunet(model: Path, out: Path, options: ExportOptions, say: Say) -> d
     return report
 
 
+def unproven_bundle(model: Path, out: Path, options: ExportOptions, say: Say) -> None:
+    """Write a bundle without golden cases and without the parity gate: for timing an untrained network, nothing else.
+
+    Untrained weights amplify every rounding, so that the gate refuses their approximations by right.
+
+    Raises:
+        InputError: What cannot be exported, by name.
+        OutputError: If the bundle cannot be written.
+    """
+    stages = _stages(model, options)
+    _, calibration = _calibration(stages, options)
+    with BundleWriter(out, overwrite=options.overwrite) as writer:
+        segmenters = {
+            stage.role: _write_networks(stage, writer, options, calibration, (), say)[0] for stage in stages
+        }
+        writer.write_manifest(_manifest(stages, segmenters, (), options, writer.files))
+        writer.commit()
+
+
 def _stages(model: Path, options: ExportOptions) -> list[_Stage]:
     """The stages to run, first one first: one, or two for a cascade. Refuses before anything is written."""
     folder = read_model_folder(

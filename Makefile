@@ -54,8 +54,8 @@ written = -o $(RESULTS)/$(1).json --table $(RESULTS)/$(1).md --overwrite
 
 # Models whose int8 networks take their scales from images that are not measured.
 $(VENV)/hippocampus.bundle: $(VENV)/.installed
-	$(BIN)/scanside export nnunet $(HIPPOCAMPUS) -o $@ --folds 0 --precision fp32,int8 --postprocessing none --overwrite \
-		$(foreach n,389 390 393 394,--calibrate $(MRIS)/imagesTr/hippocampus_$(n)_0000.nii.gz)
+	$(BIN)/scanside export nnunet $(HIPPOCAMPUS) -o $@ --precision fp32,int8 --postprocessing none --overwrite \
+		$(foreach n,383 385 386 387 389 390 393 394,--calibrate $(MRIS)/imagesTr/hippocampus_$(n)_0000.nii.gz)
 
 $(VENV)/abdomen.bundle: $(VENV)/.installed
 	rm -rf $(VENV)/abdomen-31m && $(BIN)/scanside bench make-model $(VENV)/abdomen-31m --kind abdomen-31m
@@ -69,9 +69,9 @@ $(VENV)/sixty:
 bench: install $(VENV)/hippocampus.bundle $(VENV)/abdomen.bundle $(VENV)/sixty
 	$(PEERS) $(VENV)/abdomen-31m $(ABDOMEN) --bundle $(VENV)/abdomen.bundle --repeats 2 --no-warm \
 		--backends openvino:fp32,openvino:bf16,openvino:int8,onnx-loop $(call written,peers-abdomen)
-	$(PEERS) $(HIPPOCAMPUS) $(MRIS)/imagesTr/hippocampus_006_0000.nii.gz --bundle $(VENV)/hippocampus.bundle --folds 0 \
+	$(PEERS) $(HIPPOCAMPUS) $(MRIS)/imagesTr/hippocampus_006_0000.nii.gz --bundle $(VENV)/hippocampus.bundle \
 		--repeats 7 --backends openvino:fp32,openvino:bf16,openvino:int8,cpu:fp32,onnx-loop $(call written,peers-hippocampus)
-	$(PEERS) $(HIPPOCAMPUS) $(VENV)/sixty --bundle $(VENV)/hippocampus.bundle --folds 0 --mirroring --together --no-cold \
+	$(PEERS) $(HIPPOCAMPUS) $(VENV)/sixty --bundle $(VENV)/hippocampus.bundle --mirroring --together --no-cold \
 		--no-warm --repeats 2 --backends openvino:fp32,openvino:int8,onnx-loop $(call written,peers-sixty)
 	$(BIN)/scanside bench run $(PANCREAS) --most 12 --offline 8 $(call written,run)
 	$(BIN)/scanside bench radiomics $(PANCREAS) $(call written,radiomics)
@@ -90,7 +90,7 @@ bench-long: install $(VENV)/hippocampus.bundle $(VENV)/abdomen.bundle
 	$(BIN)/scanside bench scale --large $(call written,scale)
 	$(BIN)/scanside bench report $(RESULTS)/run.json $(RESULTS)/appliance.json $(RESULTS)/scale.json \
 		-o $(RESULTS)/report --overwrite
-	$(PEERS) $(HIPPOCAMPUS) $(MRIS)/imagesTr/hippocampus_006_0000.nii.gz --bundle $(VENV)/hippocampus.bundle --folds 0 \
+	$(PEERS) $(HIPPOCAMPUS) $(MRIS)/imagesTr/hippocampus_006_0000.nii.gz --bundle $(VENV)/hippocampus.bundle \
 		--mirroring --repeats 7 --backends openvino:fp32,onnx-loop $(call written,peers-hippocampus-mirroring)
 	$(PEERS) $(VENV)/abdomen-31m $(ABDOMEN) --bundle $(VENV)/abdomen.bundle --repeats 3 \
 		--backends openvino:fp32,openvino:bf16,openvino:int8,cpu:fp32,onnx-loop $(call written,peers-abdomen-long)

@@ -90,7 +90,7 @@ def test_a_peer_that_needs_too_much_memory_is_ended_and_told(
     report = run_peers(model, [images / "first_0000.nii.gz"], options, [])
     assert "exported without precision 'mixed'" in report.absent["cpu:mixed"]
     (end,) = report.ended
-    assert (end.peer, end.mode, end.case) == ("nnunetv2", "cold", "first") and end.held_mib > 250
+    assert (end.peer, end.mode, end.case) == ("nnunetv2", "cold", "first") and end.held_mib >= 250
     (case,) = report.cases
     assert set(case.metrics[0].samples) == {"cpu:fp32"} and not case.metrics[0].ratio and not case.labels
     text = peers_table(report)

@@ -42,7 +42,7 @@ def test_an_engine_is_built_for_the_gpu_kept_and_offered(
     with engines.announcing(said.append), pytest.raises(BackendError) as caught:
         table.open_session("tensorrt-rtx", NETWORK.read_bytes(), "fp32")
     assert_one_sentence(str(caught.value), "tensorrt-rtx", "does not take the engine")
-    assert len(kept) == 2 and kept[0] == kept[1]  # built twice, to the same bytes
+    assert len(kept) == 2  # built, refused by the library, built once more
     assert facts.library.startswith("tensorrt-rtx 1.") and facts.gpu == ADA.name
     text = "\n".join(said)
     assert (

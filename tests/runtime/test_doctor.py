@@ -35,6 +35,13 @@ def test_without_a_driver_the_driver_is_named(name: str) -> None:
     assert "libcuda.so.1" in finding.reason and "JetPack" in finding.fix
 
 
+@pytest.mark.skipif(gpu.missing() is None, reason="there is a GPU here")
+def test_what_mends_several_devices_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
+    run(["doctor"])
+    lines = [line for line in capsys.readouterr().out.splitlines() if "to mend: " in line]
+    assert sum("nvidia-driver" in line for line in lines) == 1 and len(lines) == len(set(lines))
+
+
 def test_all_that_is_missing_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trt_build, "installed", lambda flavour: False)
     monkeypatch.setattr(trt.importlib.util, "find_spec", lambda name: None)

@@ -40,11 +40,14 @@ def doctor(
     else:
         print(f"{machine.processor()}, {machine.cores()} core(s), {machine.memory_gib()} GiB")
         print(f"GPU: {f'none: {found[0]}' if isinstance(found, tuple) else found}")
+        said: set[str] = set()  # several devices lack the same driver
         for finding in findings:
             mark = "yes" if finding.available else "no "
             print(f"{mark}  {finding.name:12} {finding.title:24} {finding.reason}")
-            for fix in finding.fix.split("; ") if finding.fix else ():
+            fixes = finding.fix.split("; ") if finding.fix else []
+            for fix in (fix for fix in fixes if fix not in said):
                 print(f"     to mend: {fix}")
+            said |= set(fixes)
             if finding.note and finding.available:
                 print(f"     note: {finding.note}")
     usable = any(finding.available for finding in findings if finding.kind == "backend")

@@ -6,7 +6,7 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from scanside.export.accurate_norm import LEAST_VOXELS, accurate_norms
+from scanside.export.accurate_norm import LEAST_VOXELS, accurate_norms, single_norms
 from scanside.runtime.backends.table import open_session
 
 CHANNELS = 4
@@ -71,3 +71,18 @@ def test_the_batch_stays_free() -> None:
         together = session.run(image)
         alone = np.concatenate([session.run(one[None]) for one in image])
     np.testing.assert_allclose(together, alone, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(40, 40, 40), (250, 230)])
+def test_the_single_operation_comes_back(shape: tuple[int, ...]) -> None:
+    model = norm_model(shape)
+    written_out = onnx.ModelProto()
+    written_out.CopyFrom(model)
+    assert accurate_norms(written_out) == 1 == single_norms(written_out)
+    assert single_norms(written_out) == 0
+    (node,), (before,) = written_out.graph.node, model.graph.node
+    assert node.op_type == "InstanceNormalization" and node.attribute == before.attribute
+    assert (node.input[0], node.output[0]) == ("image", "logits")
+    for made, given in zip(written_out.graph.initializer, model.graph.initializer, strict=True):
+        np.testing.assert_array_equal(numpy_helper.to_array(made), numpy_helper.to_array(given))
+    onnx.checker.check_model(written_out, full_check=True)

@@ -1,25 +1,33 @@
 """Every graph that a device is given, through the real TensorRT-RTX, for GPUs that are not here.
 
 That it builds shows that TensorRT takes it; the numerics are compared on a CPU, in `test_bf16.py`, `test_mixed.py` and
-`tests/runtime/device`. Nothing here is run on a GPU.
+`tests/runtime/device`, and here for the network of 31 M parameters. Nothing here is run on a GPU.
 """
 
+import math
 import os
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
 
-from scanside.export.accurate_norm import accurate_norms
-from scanside.export.bf16 import to_bf16
+from scanside.benchmarks.rtx_build import (
+    LARGE_PATCH,
+    SMALL_PATCH,
+    Float,
+    at_patch,
+    graphs,
+    large,
+    numerics,
+    of_bundle,
+)
+from scanside.export.convert import in_precisions
 from scanside.export.device import device_graphs
-from scanside.export.mixed import to_mixed
 from scanside.export.onnx_graph import to_onnx
 from scanside.runtime.backends import trt_build
-from scanside.runtime.bundle import open_bundle
+from scanside.runtime.backends.table import FilePrecision
 from scanside.runtime.plan import Plan
 from tests.support.phantoms import smooth
 from tests.support.plans import REGIONS, plan
@@ -27,55 +35,65 @@ from tests.support.tiny_models import Tiny, make_network
 
 DEMO = Path(__file__).parents[2] / "training/scanside/training/data/pancreas-phantom.bundle"
 CAPABILITIES = ("8.6", "8.9", "12.0")
+TYPED: tuple[FilePrecision, ...] = ("fp32", "mixed", "bf16")
+Network = tuple[onnx.ModelProto, Float]
 if not trt_build.installed("tensorrt-rtx") and os.environ.get("CI_REQUIRE_PEERS") != "1":
     pytest.skip("tensorrt-rtx is not installed: pip install 'scanside[rtx]'", allow_module_level=True)
 
 
-def in_every_precision(model: onnx.ModelProto) -> dict[str, onnx.ModelProto]:
-    accurate = onnx.ModelProto()
-    accurate.CopyFrom(model)
-    accurate_norms(accurate)
-    return {"fp32": accurate, "mixed": to_mixed(model), "bf16": to_bf16(model)}
+@pytest.fixture(scope="module")
+def default_network() -> Network:
+    """nnU-Net's default network of 31 M parameters: exported once, which costs more than all of its engines."""
+    return large(SMALL_PATCH)[1:]
+
+
+def built(graph: onnx.ModelProto, batch: int = 1) -> int:
+    """Bytes of the smallest plan."""
+    content = graph.SerializeToString()
+    return min(
+        len(trt_build.build(content, "tensorrt-rtx", batch=batch, capability=capability))
+        for capability in CAPABILITIES
+    )
 
 
 def test_demonstration() -> None:
-    bundle = open_bundle(DEMO)
-    network = bundle.read(bundle.manifest.segmenters["t2w"].networks[0].files["fp32"])
-    for precision, graph in in_every_precision(onnx.load_from_string(network)).items():
-        for capability in CAPABILITIES:
-            built = trt_build.build(graph.SerializeToString(), "tensorrt-rtx", batch=8, capability=capability)
-            assert len(built) > sum(numpy_helper.to_array(t).nbytes for t in graph.graph.initializer) / 4, (
-                precision
-            )
+    _, network, tile = next(of_bundle(DEMO))
+    for precision, graph in graphs(network, tile, TYPED).items():
+        weights = sum(numpy_helper.to_array(tensor).nbytes for tensor in graph.graph.initializer)
+        assert built(graph, batch=8) > weights / 4, precision
 
 
 def test_int8() -> None:
     """The calibrated graph with its QuantizeLinear and DequantizeLinear, as a bundle holds it."""
     pytest.importorskip("nncf")
-    from scanside.export.quantise import to_int8
-
     tiny = Tiny(features=(4, 8, 16), patch=(16, 32, 32))
-    calibration = [smooth((1, 1, *tiny.patch), seed) for seed in range(2)]
-    content = to_int8(to_onnx(make_network(tiny, 1), 1, tiny.patch), calibration).SerializeToString()
-    for capability in CAPABILITIES:
-        assert len(trt_build.build(content, "tensorrt-rtx", batch=2, capability=capability)) > 10_000
+    network = to_onnx(make_network(tiny, 1), 1, tiny.patch)
+    assert built(graphs(network, smooth((1, 1, *tiny.patch), 0), ("int8",))["int8"], batch=2) > 10_000
+
+
+def test_default_network_builds(default_network: Network) -> None:
+    network, _ = default_network
+    assert sum(math.prod(tensor.dims) for tensor in network.graph.initializer) > 30e6
+    for graph in in_precisions(at_patch(network, LARGE_PATCH), TYPED).values():
+        assert built(graph) > 50e6
+
+
+def test_numerics_of_the_default_network(default_network: Network) -> None:
+    """Same weights, a smaller tile; the results folder has the large one."""
+    judge(*default_network)
 
 
 @pytest.mark.slow
-def test_default_network_of_31_million_parameters() -> None:
-    from scanside.benchmarks.rtx_build import graphs, large, numerics
+def test_numerics_of_the_default_network_at_its_own_patch() -> None:
+    judge(*large()[1:])
 
-    _, model, tile = large()
-    assert sum(int(np.prod(t.dims)) for t in model.graph.initializer) > 30e6
-    made = graphs(model, tile)
-    for precision, graph in made.items():
-        content = graph.SerializeToString()
-        for capability in CAPABILITIES:
-            assert len(trt_build.build(content, "tensorrt-rtx", capability=capability)) > 50e6
-        if precision != "fp32":
-            difference = numerics(made["fp32"], graph, tile)
-            assert difference["relative_rms"] < {"mixed": 5e-3, "bf16": 3e-2}[precision]
-            assert difference["labels_differing"] < {"mixed": 2e-3, "bf16": 1e-2}[precision]
+
+def judge(network: onnx.ModelProto, tile: Float) -> None:
+    made = graphs(network, tile, TYPED)
+    for precision, rms, labels in (("mixed", 5e-3, 2e-3), ("bf16", 3e-2, 1e-2)):
+        difference = numerics(made["fp32"], made[precision], tile)  # type: ignore[index]
+        assert 0 < difference["relative_rms"] < rms
+        assert difference["labels_differing"] < labels
 
 
 RECIPES = {

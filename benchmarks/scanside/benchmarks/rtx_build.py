@@ -9,7 +9,7 @@ import json
 import multiprocessing
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -20,28 +20,46 @@ import numpy.typing as npt
 import onnx
 
 from scanside.benchmarks import models
-from scanside.export.accurate_norm import accurate_norms
-from scanside.export.bf16 import to_bf16
-from scanside.export.mixed import to_mixed
+from scanside.export.accurate_norm import single_norms
+from scanside.export.convert import in_precisions
 from scanside.export.onnx_graph import INPUT, to_onnx
+from scanside.export.precisions import EXPORTED
 from scanside.export.ranges import audit
 from scanside.export.simulated import simulated
 from scanside.runtime import machine
 from scanside.runtime.backends import trt_build
+from scanside.runtime.backends.table import FilePrecision
 from scanside.runtime.bundle import open_bundle
 
 CAPABILITIES = ("8.6", "8.9", "12.0")
 LARGE_PATCH = (28, 256, 256)
+SMALL_PATCH = (28, 64, 64)
+"""One sixteenth: for the numerics of the same weights where the large patch would take minutes."""
 Float = npt.NDArray[np.float32]
 
 
-def large() -> tuple[str, onnx.ModelProto, Float]:
-    """nnU-Net's default six stages, 31 M parameters, and a tile of 28×256×256; untrained."""
-    kind = replace(models.KINDS["abdomen-31m"], patch=LARGE_PATCH)
+def large(patch: tuple[int, ...] = LARGE_PATCH) -> tuple[str, onnx.ModelProto, Float]:
+    """nnU-Net's default six stages, 31 M parameters, and a tile of noise; untrained.
+
+    PyTorch exports it at `SMALL_PATCH` whatever the patch: a convolutional graph differs in nothing but its shapes.
+    """
+    kind = replace(models.KINDS["abdomen-31m"], patch=SMALL_PATCH)
     network = models._network(kind, models._plans(kind, "abdomen-31m"), 0)
     network.decoder.deep_supervision = False  # type: ignore[union-attr]
-    tile = np.random.default_rng(0).standard_normal((1, 1, *LARGE_PATCH)).astype(np.float32)
-    return "six stages, 31 M parameters, 28×256×256", to_onnx(network, 1, LARGE_PATCH), tile
+    tile = np.random.default_rng(0).standard_normal((1, 1, *patch)).astype(np.float32)
+    name = f"six stages, 31 M parameters, {'×'.join(map(str, patch))}"
+    return name, at_patch(to_onnx(network, 1, SMALL_PATCH), patch), tile
+
+
+def at_patch(model: onnx.ModelProto, patch: tuple[int, ...]) -> onnx.ModelProto:
+    """A copy of a network, as PyTorch exports it, for another patch."""
+    other = onnx.ModelProto()
+    other.CopyFrom(model)
+    del other.graph.value_info[:]
+    for value in (*other.graph.input, *other.graph.output):
+        for dimension, size in zip(value.type.tensor_type.shape.dim[2:], patch, strict=True):
+            dimension.dim_value = size
+    return other
 
 
 def of_bundle(path: Path) -> Iterator[tuple[str, onnx.ModelProto, Float]]:
@@ -50,21 +68,24 @@ def of_bundle(path: Path) -> Iterator[tuple[str, onnx.ModelProto, Float]]:
     for role, segmenter in bundle.manifest.segmenters.items():
         for network in segmenter.networks:
             model = onnx.load_from_string(bundle.read(network.files["fp32"]))
+            single_norms(model)  # as PyTorch exports it
             shape = (1, segmenter.plan.input_channels, *segmenter.plan.patch_size)
             tile = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
             yield f"{path.stem} {role}, fold {network.fold}", model, tile
 
 
-def graphs(model: onnx.ModelProto, tile: Float) -> dict[str, onnx.ModelProto]:
-    """The network in every precision that a bundle may hold, the range audit included."""
-    accurate = onnx.ModelProto()
-    accurate.CopyFrom(model)
-    accurate_norms(accurate)
-    return {"fp32": accurate, "mixed": to_mixed(model, audit(model, [tile]).kept), "bf16": to_bf16(model)}
+def graphs(
+    model: onnx.ModelProto, tile: Float, precisions: Sequence[FilePrecision] = EXPORTED
+) -> dict[FilePrecision, onnx.ModelProto]:
+    """The network in every precision that a bundle may hold, range audit and scales of int8 taken from the tile."""
+    return in_precisions(model, precisions, [tile], audit(model, [tile]).kept)
 
 
 def numerics(fp32: onnx.ModelProto, graph: onnx.ModelProto, tile: Float) -> dict[str, float]:
-    """Relative RMS difference of the logits, and the part of voxels whose label differs; every rounding simulated."""
+    """Relative RMS difference of the logits, and the part of voxels whose label differs.
+
+    Roundings to float16 and bfloat16 are simulated; those to int8 are in the graph and ONNX Runtime's own.
+    """
     exact, found = _run(fp32, tile), _run(simulated(graph), tile)
     return {
         "relative_rms": float(np.sqrt(((found - exact) ** 2).mean() / (exact**2).mean())),
@@ -155,8 +176,8 @@ def table(record: dict[str, Any]) -> str:
     head = (
         f"Plans built ahead of time by TensorRT-RTX {record['versions'].get('tensorrt-rtx-cu13-libs', '')} on "
         f"{record['machine']['processor']} ({record['machine']['cores']} cores, busy), **without a GPU: nothing was "
-        "executed by TensorRT**. Differences from fp32: every rounding simulated in float32 on the CPU, on one tile of "
-        "noise.\n\n"
+        "executed by TensorRT**. Differences from fp32: every rounding simulated in float32 on the CPU (int8: its graph "
+        "in ONNX Runtime), on one tile of noise, which int8 has its scales from too.\n\n"
     )
     lines = [
         "| network | precision | ONNX MB | GPU | s | plan MB | peak RSS MB | Δ logits (rel. RMS) | Δ labels |"

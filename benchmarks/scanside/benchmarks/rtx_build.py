@@ -176,8 +176,8 @@ def table(record: dict[str, Any]) -> str:
     head = (
         f"Plans built ahead of time by TensorRT-RTX {record['versions'].get('tensorrt-rtx-cu13-libs', '')} on "
         f"{record['machine']['processor']} ({record['machine']['cores']} cores, busy), **without a GPU: nothing was "
-        "executed by TensorRT**. Differences from fp32: every rounding simulated in float32 on the CPU (int8: its graph "
-        "in ONNX Runtime), on one tile of noise, which int8 has its scales from too.\n\n"
+        "executed by TensorRT**. Differences from fp32: every rounding simulated in float32 on the CPU (int8: its "
+        "graph in ONNX Runtime), on one tile of noise, which int8 has its scales from too.\n\n"
     )
     lines = [
         "| network | precision | ONNX MB | GPU | s | plan MB | peak RSS MB | Δ logits (rel. RMS) | Δ labels |"

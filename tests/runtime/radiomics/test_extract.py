@@ -11,7 +11,9 @@ from scanside.runtime.radiomics.body import body_mask, scaling
 from scanside.runtime.radiomics.config import ImageTypeSetting, Normalise, RadiomicsConfig, default_config
 from scanside.runtime.radiomics.engine import pyradiomics
 from scanside.runtime.radiomics.extract import FeatureValue, extract
+from scanside.runtime.radiomics.laplacian import laplacian
 from scanside.runtime.radiomics.names import feature_names
+from scanside.runtime.radiomics.region import Region
 from scanside.runtime.volume import Geometry, Volume
 from tests.runtime.radiomics.lesion_images import abdomen, one_sequence
 from tests.support.shared_data import shared_data
@@ -57,7 +59,7 @@ def test_only_what_is_asked_is_computed_and_an_image_is_filtered_once(
         original = getattr(operations, f"get{kind}Image")
 
         def watched(image: Any, mask: Any, **settings: Any) -> Any:
-            filters.append((kind, settings.get("sigma")))
+            filters.append((kind, None))
             yield from original(image, mask, **settings)
 
         monkeypatch.setattr(operations, f"get{kind}Image", watched)
@@ -71,7 +73,12 @@ def test_only_what_is_asked_is_computed_and_an_image_is_filtered_once(
 
         monkeypatch.setattr(engine, f"get{name}FeatureValue", watched)
 
-    for kind in ("Original", "LoG", "Wavelet", "Gradient"):
+    def watched_laplacian(region: Region, sigma: float) -> Any:
+        filters.append(("LoG", sigma))
+        return laplacian(region, sigma)
+
+    monkeypatch.setattr("scanside.runtime.radiomics.filters.laplacian", watched_laplacian)
+    for kind in ("Original", "Wavelet", "Gradient"):
         watch_filter(kind)
     for engine in classes.values():
         for name in engine.getFeatureNames():
@@ -87,7 +94,7 @@ def test_only_what_is_asked_is_computed_and_an_image_is_filtered_once(
     assert all(
         value.value is not None for value in extract(images, masks, default_config(True), wanted).values()
     )
-    assert filters == [("LoG", [4.0]), ("Original", None)]
+    assert filters == [("LoG", 4.0), ("Original", None)]
     assert sorted(features) == ["Contrast", "Kurtosis", "Median", "Sphericity", "Strength"]
 
 

@@ -1,6 +1,7 @@
 """Cropping and resampling against pyradiomics on the whole image."""
 
 import numpy as np
+import pytest
 import SimpleITK as sitk
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 from scanside.runtime.radiomics.body import Scaling
 from scanside.runtime.radiomics.config import Setting
 from scanside.runtime.radiomics.engine import pyradiomics
+from scanside.runtime.radiomics.laplacian import laplacian
 from scanside.runtime.radiomics.region import bounding_box, region
 from tests.runtime.radiomics.lesion_images import TURNED, abdomen
 
@@ -74,6 +76,20 @@ def test_without_resampling_the_region_is_the_box_and_its_margin() -> None:
     np.testing.assert_allclose(
         found.image.GetOrigin(), whole.TransformIndexToPhysicalPoint([int(v) for v in low]), atol=1e-9
     )
+
+
+@pytest.mark.parametrize("sigma", [1.0, 2.0, 4.0])
+@pytest.mark.parametrize("spacing", [(6.0, 1.3, 1.2), (1.0, 1.0, 1.0)])
+def test_the_laplacian_in_the_box_is_itk_s_bit_by_bit(
+    spacing: tuple[float, float, float], sigma: float
+) -> None:
+    image, mask = abdomen(6, spacing=spacing, diameter=14)
+    found = region(image.data[0], image.geometry, mask, IDENTITY, Setting(binCount=8, padDistance=9))
+    assert found is not None
+    ((whole, _, _),) = pyradiomics().imageoperations.getLoGImage(found.image, found.mask, sigma=[sigma])
+    ours = laplacian(found, sigma)
+    assert ours is not None and ours.dtype == np.float32
+    np.testing.assert_array_equal(ours, sitk.GetArrayFromImage(whole)[found.slices])
 
 
 def test_a_margin_of_six_sigma_leaves_little_of_the_border_in_log() -> None:

@@ -73,11 +73,15 @@ def body_mask(values: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
     Source: Otsu, IEEE Trans. Syst. Man Cybern. 9, 62 (1979).
     """
     roots = np.sqrt(np.clip(values, 0, None))
-    roots = np.minimum(roots, np.percentile(roots, _TRIM[1]))
-    split = _otsu(roots)
+    ordered = np.sort(roots, axis=None)  # once for the percentile and every histogram
+    brightest = np.percentile(ordered, _TRIM[1])
+    roots, ordered = np.minimum(roots, brightest), np.minimum(ordered, brightest)
+    split = _otsu(ordered)
     if split is None:
         return np.ones(values.shape, dtype=bool)
-    while (lower := _otsu(roots[roots <= split[0]])) and lower[1] > max(split[1], _NOISE):
+    while (lower := _otsu(ordered[: np.searchsorted(ordered, split[0], "right")])) and (
+        lower[1] > max(split[1], _NOISE)
+    ):
         split = lower
     components, _ = ndimage.label(roots > split[0])
     sizes = np.bincount(components.ravel())
@@ -88,33 +92,44 @@ def body_mask(values: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
 
 def _between(mask: npt.NDArray[np.bool_], axis: int) -> npt.NDArray[np.bool_]:
     """Everything from the first to the last True along an axis."""
-    before = np.logical_or.accumulate(mask, axis)
-    after = np.flip(np.logical_or.accumulate(np.flip(mask, axis), axis), axis)
-    return np.asarray(before & after)
+    size = mask.shape[axis]
+    first = np.expand_dims(mask.argmax(axis), axis)
+    last = size - 1 - np.expand_dims(np.flip(mask, axis).argmax(axis), axis)
+    last = np.where(mask.any(axis, keepdims=True), last, -1)
+    place = np.arange(size).reshape([-1 if other == axis else 1 for other in range(mask.ndim)])
+    return np.asarray((place >= first) & (place <= last))
 
 
 def block_means(
     data: npt.NDArray[np.float32], spacing: tuple[float, float, float]
 ) -> npt.NDArray[np.float64]:
     """Means over blocks of about `BLOCK` within slices; what does not fill a block at the far border is left out."""
-    depth, *sizes = data.shape
+    sizes = data.shape[1:]
     y, x = (
         min(size, max(1, round(BLOCK / spacing))) for size, spacing in zip(sizes, spacing[1:], strict=True)
     )
     rows, columns = sizes[0] // y, sizes[1] // x
-    blocks = data[:, : rows * y, : columns * x].reshape(depth, rows, y, columns, x)
-    return blocks.mean(axis=(2, 4), dtype=np.float64)
+    data = data[:, : rows * y, : columns * x]
+    lines = data[:, ::y].astype(np.float64)  # strided sums: a tenth of the time of a mean over two axes
+    for row in range(1, y):
+        lines += data[:, row::y]
+    blocks = lines[:, :, ::x].copy()
+    for column in range(1, x):
+        blocks += lines[:, :, column::x]
+    blocks /= y * x
+    return blocks
 
 
 def _otsu(values: npt.NDArray[np.float64]) -> tuple[float, float] | None:
     """The threshold with the largest variance between two classes, and its part of the whole variance.
 
-    None for one grey value.
+    Of sorted values; None for one grey value.
     """
-    low, high = float(values.min()), float(values.max())
+    low, high = float(values[0]), float(values[-1])
     if not high > low:
         return None
-    counts, edges = np.histogram(values, _BINS, (low, high))
+    edges = np.linspace(low, high, _BINS + 1)
+    counts = np.diff([*np.searchsorted(values, edges[:-1]), values.size])  # numpy.histogram's
     centres = (edges[1:] + edges[:-1]) / 2
     below = np.cumsum(counts)[:-1].astype(np.float64)
     above = values.size - below

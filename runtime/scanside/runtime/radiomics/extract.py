@@ -104,7 +104,7 @@ def _sequence(
         grey_region = _resegmented(found, config)
     except ValueError:
         return values | _absent(grey, "too few voxels of the lesion are in the range of resegmentation")
-    for title, picture, settings in filtered(found, config, {name.image for name in grey}):
+    for title, picture, settings in filtered(grey_region, config, {name.image for name in grey}):
         here = [name for name in grey if name.image == title]
         values |= _image(picture, grey_region, settings, config.minimum, here)
     return values | _absent(
@@ -126,10 +126,10 @@ def _shape(found: Region, settings: Settings, names: list[Name]) -> dict[Name, F
 
 
 def _image(
-    picture: Any, found: Region, settings: Settings, minimum: Minimum, names: list[Name]
+    image: Any, found: Region, settings: Settings, minimum: Minimum, names: list[Name]
 ) -> dict[Name, FeatureValue]:
-    """All features of one image: the filter has run once for all classes."""
-    image, mask = found.cut(picture), found.cut(found.mask)
+    """All features of one image's box: the filter has run once for all classes."""
+    mask = found.cut(found.mask)
     grey = _grey_values(image, mask)
     values: dict[Name, FeatureValue] = {}
     for kind in dict.fromkeys(name.kind for name in names):

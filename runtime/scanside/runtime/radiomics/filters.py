@@ -5,6 +5,7 @@ from typing import Any
 
 from scanside.runtime.radiomics.config import ImageTypeSetting, SequenceConfig
 from scanside.runtime.radiomics.engine import pyradiomics
+from scanside.runtime.radiomics.laplacian import laplacian
 from scanside.runtime.radiomics.names import FILTERS, ImageType, filter_names
 from scanside.runtime.radiomics.region import Region
 
@@ -14,7 +15,7 @@ Settings = dict[str, Any]
 def filtered(
     region: Region, config: SequenceConfig, wanted: Collection[str]
 ) -> Iterator[tuple[str, Any, Settings]]:
-    """Each image asked for: name, SimpleITK image on the region's grid, and pyradiomics' settings to measure it with.
+    """Each image asked for: name, SimpleITK image of the region's box, and pyradiomics' settings to measure it with.
 
     Args:
         wanted: Names as in `SequenceConfig.images`.
@@ -27,15 +28,19 @@ def filtered(
         own = config.image_types[kind]
         settings = settings_of(config, own)
         asked = [name for name in _names(kind, own, config) if name in wanted]
-        if kind == "LoG":
-            assert own.sigma is not None
-            settings["sigma"] = [s for s in own.sigma if filter_names("LoG", [s])[0] in asked]
         if not asked:
+            continue
+        if kind == "LoG":
+            for sigma in own.sigma or ():
+                (name,) = filter_names("LoG", [sigma])
+                found = laplacian(region, sigma) if name in asked else None
+                if found is not None:
+                    yield name, region.boxed(found), settings
             continue
         make = getattr(pyradiomics().imageoperations, f"get{kind}Image")
         for image, name, _ in make(region.image, region.mask, **settings):
             if name in asked:
-                yield name, image, settings
+                yield name, region.cut(image), settings
 
 
 def settings_of(config: SequenceConfig, own: ImageTypeSetting | None = None) -> Settings:

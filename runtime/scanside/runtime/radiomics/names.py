@@ -212,14 +212,21 @@ def choose(config: "RadiomicsConfig", features: Sequence[str] | None) -> tuple[N
     Raises:
         UsageError: If one is not in the configuration, or is asked for twice.
     """
-    known = {str(name): name for name in names(config)}
     if features is None:
-        return tuple(known.values())
-    for feature in features:
-        if feature not in known:
-            raise UsageError(
-                f"The radiomics configuration has no feature '{feature}'; add it or correct the name."
-            )
+        return names(config)
+    found = tuple(_parse(config, feature) for feature in features)
     if len(set(features)) != len(features):
         raise UsageError("A feature is asked for twice; name every feature once.")
-    return tuple(known[feature] for feature in features)
+    return found
+
+
+def _parse(config: "RadiomicsConfig", feature: str) -> Name:
+    """One name, without writing down the hundreds that the configuration has."""
+    sequence, image, word, own = (*feature.split("_", 3), "", "", "")[:4]
+    measured = config.sequences.get(sequence)
+    for kind in measured.feature_classes if measured else ():
+        if kind != word or measured is None or own not in measured.features(kind):
+            continue
+        if image in ((ORIGINAL,) if kind == "shape" else measured.images()):
+            return Name(sequence, image, kind, own)
+    raise UsageError(f"The radiomics configuration has no feature '{feature}'; add it or correct the name.")

@@ -36,7 +36,7 @@ class Region:
 
     Attributes:
         image: SimpleITK image, float64: the box and its margin.
-        mask: SimpleITK image, uint32, label 1, on the same grid.
+        mask: SimpleITK image, uint8, label 1, on the same grid.
         box: (2, 3): first and last voxel of the lesion in x, y, z.
     """
 
@@ -53,12 +53,29 @@ class Region:
         """The same image with a part of the lesion, which must not be empty."""
         import SimpleITK as sitk
 
-        return Region(self.image, sitk.Cast(mask, sitk.sitkUInt32), bounding_box(_inside(mask)))
+        return Region(self.image, sitk.Cast(mask, sitk.sitkUInt8), bounding_box(_inside(mask)))
 
     def cut(self, image: Any) -> Any:
         """The box without its margin, of any image on the region's grid."""
-        (x0, y0, z0), (x1, y1, z1) = _ends(self.box)
-        return image[x0:x1, y0:y1, z0:z1]
+        import SimpleITK as sitk
+
+        box = self.boxed(sitk.GetArrayViewFromImage(image)[self.slices])
+        box.SetDirection(image.GetDirection())
+        box.SetOrigin(image.TransformIndexToPhysicalPoint(self.box[0].tolist()))
+        return box
+
+    def boxed(self, values: npt.NDArray[Any]) -> Any:
+        """(Z, Y, X) values as an image of the region's spacing: all that features and filters ask of geometry."""
+        import SimpleITK as sitk
+
+        image = sitk.GetImageFromArray(values)
+        image.SetSpacing(self.image.GetSpacing())
+        return image
+
+    @property
+    def slices(self) -> tuple[slice, ...]:
+        """The box in z, y, x."""
+        return tuple(slice(low, high) for low, high in zip(*_ends(self.box), strict=True))[::-1]
 
 
 def region(
@@ -159,7 +176,7 @@ def _part(scaling: Scaling | None, array: npt.NDArray[Any], box: Ints) -> npt.ND
     """A box of an array: scaled grey values, or a mask of 0 and 1."""
     (x0, y0, z0), (x1, y1, z1) = _ends(box)
     part = array[z0:z1, y0:y1, x0:x1]
-    return (part > 0).astype(np.uint32) if scaling is None else scaling.apply(part.astype(np.float64))
+    return (part > 0).astype(np.uint8) if scaling is None else scaling.apply(part.astype(np.float64))
 
 
 def _cut(scaling: Scaling | None, array: npt.NDArray[Any], geometry: Geometry, box: Ints) -> Any:

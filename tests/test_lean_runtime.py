@@ -1,10 +1,19 @@
 """What a clean interpreter loads: the lean runtime must stay lean, whatever is installed beside it."""
 
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from scanside.runtime.ahead import imported_ahead
+from scanside.runtime.images.write import write_mask
+from scanside.runtime.volume import Geometry
 from tests.support.interpreter import python
+
+PHANTOM = (
+    Path(__file__).parents[1] / "training" / "scanside" / "training" / "data" / "pancreas-phantom.bundle"
+)
 
 FORBIDDEN = {"torch", "nnunetv2", "sklearn", "onnx", "textual", "skimage", "matplotlib", "pandas"}
 
@@ -60,3 +69,39 @@ def test_the_public_names_are_all_there() -> None:
         assert getattr(runtime, name) is not None
     with pytest.raises(AttributeError):
         _ = runtime.nothing  # type: ignore[attr-defined]
+
+
+NOT_FOR_NIFTI = {
+    "PIL", "highdicom", "multiprocessing", "openvino.tools.ovc", "openvino_telemetry", "pydicom",
+    "onnxruntime", "radiomics", "rich", "scanside.runtime.dicom", "scanside.runtime.radiomics.body",
+    "scanside.runtime.radiomics.config", "scanside.runtime.study", "scipy.linalg", "scipy.spatial", "scipy.stats",
+    "ssl",
+}  # fmt: skip
+"""What a new process would spend its time importing, or would tell the world with, for nothing."""
+
+
+def test_segmenting_nifti_loads_what_it_needs_and_no_more(tmp_path: Path) -> None:
+    pytest.importorskip("openvino")
+    image = tmp_path / "image.nii.gz"
+    write_mask(
+        np.random.default_rng(1).integers(0, 200, (9, 40, 40), np.uint8),
+        Geometry((9, 40, 40), (4, 2, 2)),
+        image,
+    )
+    arguments = [
+        "segment", str(PHANTOM), str(image), "-o", str(tmp_path / "mask.nii.gz"), "--role", "t2w", "--folds", "0",
+        "--no-mirroring", "--device", "openvino",
+    ]  # fmt: skip
+    segmenting = f"from scanside.runtime.cli.main import run\nassert run({arguments}) == 0"
+    done = python(f"import sys\n{segmenting}\nprint(' '.join(sys.modules))")
+    modules = set(done.stdout.splitlines()[-1].split())
+    assert (tmp_path / "mask.nii.gz").exists()
+    assert "openvino" in modules
+    assert modules & NOT_FOR_NIFTI == set()
+
+
+def test_a_library_that_is_missing_is_left_to_the_code_that_uses_it() -> None:
+    sys.modules.pop("colorsys", None)
+    with imported_ahead("no_such_module", "colorsys"):
+        pass
+    assert "colorsys" in sys.modules

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from scanside.runtime.backends.openvino_quiet import load_openvino
 from scanside.runtime.backends.session import Closing, Float, Session, SessionSpec
 from scanside.runtime.backends.table import FilePrecision
 from scanside.runtime.errors import BackendError, ProviderMismatchError
@@ -37,7 +38,7 @@ def open_session(model: bytes, precision: str, threads: int | None = None) -> Se
             model holds the scales).
         threads: Threads of one run; None for one a core.
     """
-    import openvino as ov
+    ov = load_openvino()
 
     settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": _HINTS[precision], "PERFORMANCE_HINT": "LATENCY"}
     if threads:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from scanside.runtime.ahead import imported_ahead
 from scanside.runtime.bundle import Bundle, open_bundle
 from scanside.runtime.choose import open_segmenter
 from scanside.runtime.cli.arguments import (
@@ -103,7 +104,9 @@ def segment(
 
 def _run(bundle: Bundle, options: Options, tasks: list[Task], as_json: bool) -> int:
     """Compute, tell on stderr how each case ended, and print paths or the report on stdout."""
-    with open_segmenter(bundle, options, lambda words: print(f"{words} …", file=sys.stderr)) as segmenter:
+    with imported_ahead("scipy.ndimage", *_reading(tasks)):
+        opened = open_segmenter(bundle, options, lambda words: print(f"{words} …", file=sys.stderr))
+    with opened as segmenter:
         with ProgressBars(len(tasks)) as bars:
             results = list(run_cases(segmenter, tasks, bars))
         for result in results:
@@ -116,6 +119,12 @@ def _run(bundle: Bundle, options: Options, tasks: list[Task], as_json: bool) -> 
             for path in (path for result in results for path in result.outputs):
                 print(path)
     return exit_code(results)
+
+
+def _reading(tasks: list[Task]) -> set[str]:
+    """The modules that read the images and write the masks."""
+    files = [path for task in tasks for path in (*task.case.channels, task.mask)]
+    return {"SimpleITK" if ending_of(path) else "scanside.runtime.dicom.read" for path in files}
 
 
 def _tasks(

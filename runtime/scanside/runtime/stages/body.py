@@ -15,8 +15,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from scanside.runtime.radiomics.body import block_means, body_mask
-
 
 @dataclass(frozen=True, eq=False)
 class Body:
@@ -50,5 +48,7 @@ def find_body(data: npt.NDArray[np.float32], spacing: tuple[float, float, float]
         data: (C, z, y, x), network axis order; intensities count from the image's darkest, so that CT works too.
         spacing: mm.
     """
+    from scanside.runtime.radiomics.body import block_means, body_mask
+
     blocks = block_means(data[0], spacing)
     return Body(body_mask(blocks - blocks.min()))

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 from scanside.runtime.plan import Plan
 from scanside.runtime.volume import Volume
@@ -63,6 +62,8 @@ def crop(volume: Volume, plan: Plan, previous: npt.NDArray[np.integer] | None = 
 
     Source: nnU-Net v2 `preprocessing/cropping/cropping.py` and `default_preprocessor.py:run_case_npy`.
     """
+    from scipy import ndimage
+
     forward = plan.transpose_forward
     data = volume.data.copy().transpose(0, *(axis + 1 for axis in forward))
     nonzero = data[0] != 0

@@ -2,7 +2,6 @@
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 from scanside.runtime.plan import KeepLargest
 
@@ -14,6 +13,8 @@ def postprocess(
 
     Of the union of a step's labels only the largest 26-connected component stays, or all of that size.
     """
+    from scipy import ndimage
+
     for step in steps:
         chosen = np.isin(mask, step.labels)
         components, count = ndimage.label(chosen, structure=np.ones((3, 3, 3)))

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 from scanside.runtime.plan import Plan, Resampling
 from scanside.runtime.stages.linear import resample_linear
@@ -53,6 +52,8 @@ def resample_labels(
 
 def _along(planes: LabelMap, size: int, order: int) -> LabelMap:
     """Resample along the coarse (first) axis: nearest, or per label where more than half of it arrives."""
+    from scipy import ndimage
+
     if order == 0:
         return planes[nearest_index(len(planes), size)]
     result = np.zeros((size, *planes.shape[1:]), dtype=planes.dtype)
@@ -95,6 +96,8 @@ def _argmax(
 
 def _zoom(image: npt.NDArray[np.float64], shape: Sequence[int], order: int) -> npt.NDArray[np.float64]:
     """`skimage.transform.resize` with mode edge and no anti-aliasing."""
+    from scipy import ndimage
+
     factors = [1 / (n_in / n_out) for n_in, n_out in zip(image.shape, shape, strict=True)]
     zoomed: npt.NDArray[np.float64] = ndimage.zoom(
         image, factors, order=order, mode="nearest", grid_mode=True

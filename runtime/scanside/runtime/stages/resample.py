@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 from scanside.runtime.errors import InputError
 from scanside.runtime.plan import Plan, Resampling
@@ -93,6 +92,8 @@ def resample_image(
 @lru_cache(maxsize=64)
 def operator(size_in: int, size_out: int, order: int) -> Matrix:
     """(size_out, size_in) float64 matrix of `scipy.ndimage.zoom` along one axis (mode nearest, grid mode)."""
+    from scipy import ndimage
+
     lines = np.eye(size_in)
     zoomed = [
         ndimage.zoom(line, size_out / size_in, order=order, mode="nearest", grid_mode=True) for line in lines

@@ -12,7 +12,6 @@ from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 from scanside.runtime.errors import CaseError
 from scanside.runtime.plan import Labels, Plan
@@ -90,6 +89,8 @@ def gaussian_weights(patch_size: tuple[int, ...]) -> Float:
 
     nnU-Net casts with torch, which rounds float64 → float32 → float16; numpy would round once.
     """
+    from scipy import ndimage
+
     impulse = np.zeros(patch_size)
     impulse[tuple(size // 2 for size in patch_size)] = 1
     weights = ndimage.gaussian_filter(impulse, [size / 8 for size in patch_size], 0, mode="constant", cval=0)

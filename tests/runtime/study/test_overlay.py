@@ -122,3 +122,12 @@ def test_the_file_is_the_same_every_time(tmp_path: Path) -> None:
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
     with Image.open(tmp_path / "a.png") as picture:
         assert picture.format == "PNG" and picture.mode == "RGB"
+
+
+def test_the_file_holds_the_pixels(tmp_path: Path) -> None:
+    noise = np.random.default_rng(5).integers(0, 256, (37, 53, 3)).astype(np.uint8)
+    for picture in (Image.fromarray(noise), Image.fromarray(noise[:1, :1])):
+        write_overlay(picture, tmp_path / "noise.png")
+        with Image.open(tmp_path / "noise.png") as read:
+            assert (read.format, read.mode) == ("PNG", "RGB")
+            assert np.array_equal(np.asarray(read), np.asarray(picture))

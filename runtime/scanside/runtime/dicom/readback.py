@@ -72,7 +72,7 @@ def check_seg(path: Path, mask: Mask, geometry: Geometry, slices: Array | None =
         raise
     except Exception as error:  # pydicom raises almost anything on a damaged file
         raise _differs(path, f"it cannot be read again ({' '.join(str(error).split())[:200]})") from error
-    for number in sorted(set(np.unique(mask).tolist()) | set(places)):
+    for number in sorted(set(np.unique(mask[mask != 0]).tolist()) | set(places)):
         if number:
             _compare(path, number, mask == number, found == number, places.get(number), volumes, grid)
 

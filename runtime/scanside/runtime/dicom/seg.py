@@ -113,12 +113,15 @@ def numbered_segments(mask: Mask, labels: Mapping[str, int]) -> Mask:
     values = [labels[label] for label in ordered_labels(labels)]
     if len({0, *values}) != len(values) + 1:
         raise ValueError(f"label values {values} are not distinct foreground values")
-    unnamed = sorted(set(np.unique(mask).tolist()) - {0, *values})
+    inside = mask != 0
+    found = mask[inside]  # the little that is not background
+    unnamed = sorted(set(np.unique(found).tolist()) - set(values))
     if unnamed:
         raise OutputError(f"The mask holds values without a label ({unnamed}); check the bundle's labels.")
-    table = np.zeros(max(int(mask.max()), *values) + 1, np.uint8 if len(values) < 256 else np.uint16)
+    table = np.zeros(max(values) + 1, np.uint8 if len(values) < 256 else np.uint16)
     table[values] = np.arange(1, len(values) + 1)
-    numbered: Mask = np.asarray(table[mask], table.dtype)
+    numbered: Mask = np.zeros(mask.shape, table.dtype)
+    numbered[inside] = table[found]
     return numbered
 
 

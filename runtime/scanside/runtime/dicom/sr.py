@@ -131,9 +131,13 @@ def _document(
         ],
     )
     digest = hashlib.sha256(repr((_plain_data(report), [str(e.SOPInstanceUID) for e in evidence])).encode())
+    # Of the content highdicom gets the root alone: it would copy and check again what it has just made. Images and
+    # segments are referred to from `sources` and `evidence`, so that no reference lacks its evidence.
+    (root,) = content
+    items, root.ContentSequence = root.ContentSequence, hd.ContentSequence()
     made = hd.Comprehensive3DSR(
         evidence=[patient, *others, *evidence],
-        content=content,
+        content=root,
         series_instance_uid=stamp.uid("sr series", digest.hexdigest()),
         sop_instance_uid=stamp.uid("sr", digest.hexdigest()),
         is_complete=False,
@@ -142,8 +146,8 @@ def _document(
         coding_schemes=[private_scheme()],
         **stamp.series("sr", patient, f"{stamp.algorithm.name} report"),
     )
-    # Last, since highdicom copies all content to check it, and every image of the library is evidence already.
-    made.ContentSequence.insert(len(made.ContentSequence) - 1, _image_library(sources))
+    items.insert(len(items) - 1, _image_library(sources))
+    made.ContentSequence = items
     stamp.finish(made, patient)
     return made
 

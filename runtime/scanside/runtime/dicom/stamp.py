@@ -186,7 +186,7 @@ def set_character_set(made: Dataset, source: Dataset) -> None:
     """
     declared = attribute(source, "SpecificCharacterSet")
     charset = [declared] if isinstance(declared, str) else list(declared or ())
-    if all(_fits(text, charset) for text in _own_texts(made, source)):
+    if all(_fits(text, charset) for text in set(_own_texts(made, source))):
         made.pop("SpecificCharacterSet", None)
         if charset:
             made.SpecificCharacterSet = charset if len(charset) > 1 else charset[0]
@@ -214,14 +214,16 @@ def short_text(words: str) -> str:
     return words.replace("\\", "/")[:64]
 
 
-def _own_texts(made: Dataset, source: Dataset) -> Iterable[str]:
+def _own_texts(made: Dataset, source: Dataset | None = None) -> Iterable[str]:
     """Every text that was not copied from the source."""
     for element in made:
-        copied = attribute(source, element.keyword)
+        if element.VR != VR.SQ and element.VR not in _TEXT:
+            continue
+        copied = None if source is None else attribute(source, element.keyword)
         if element.VR == VR.SQ:
             for item in () if element.value is copied else element.value:
-                yield from _own_texts(item, Dataset())
-        elif element.VR in _TEXT and element.value != copied:
+                yield from _own_texts(item)
+        elif element.value != copied:
             yield str(element.value)
 
 

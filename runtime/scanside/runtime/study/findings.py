@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from importlib.metadata import version
 
 from scanside.runtime.bundle import Bundle
@@ -163,10 +164,16 @@ def _sizes(lesion: Lesion) -> tuple[Number, ...]:
     )
 
 
+@lru_cache(maxsize=2)
+def _config(text: bytes) -> RadiomicsConfig:
+    """How features are measured, read once: parsing YAML takes longer than all else in a report."""
+    return load_config(text)
+
+
 def _features(result: StudyResult, bundle: Bundle) -> dict[str, tuple[list[Number], list[Text]]]:
     """Values and absences of the signature, by the segmenter whose mask they were measured in."""
     assert bundle.manifest.radiomics is not None
-    config: RadiomicsConfig = load_config(bundle.read(bundle.manifest.radiomics))
+    config = _config(bundle.read(bundle.manifest.radiomics))
     found: dict[str, tuple[list[Number], list[Text]]] = {}
     for name, feature in (result.features or {}).items():
         measured = config.sequences[name.split("_", 1)[0]]

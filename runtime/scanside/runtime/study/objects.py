@@ -174,7 +174,7 @@ def lesion_segments(mask: Mask, lesion: int, names: Mapping[int, str]) -> tuple[
         made[one] = number
         left &= ~one
     labels = labels or {word: 1}
-    for value in sorted(set(names) | set(np.unique(mask).tolist())):
+    for value in sorted(set(names) | set(np.unique(mask[mask != 0]).tolist())):
         if value not in (0, lesion):
             labels[names.get(value, f"Label {value}").capitalize()] = len(labels) + 1
             made[mask == value] = len(labels)

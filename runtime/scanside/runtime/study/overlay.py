@@ -1,5 +1,7 @@
 """A picture for a person: slices through the lesion with its outline, in radiological view, with what must be on it."""
 
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +23,8 @@ VIEW_MM = 180.0
 """What is shown around the lesion, at least; the whole image where it is smaller."""
 _BAR, _GAP, _COLUMNS = 26, 4, 4
 _WINDOW = (1.0, 99.5)
-_COMPRESSION = 3
-"""zlib: 2.5 times faster than its default of 6, and on these pictures no larger."""
+_COMPRESSION = 2
+"""zlib: three times faster than its default of 6, and on these pictures a tenth larger."""
 _BLACK, _WHITE, _RED, _YELLOW = (0, 0, 0), (235, 235, 235), (190, 30, 30), (255, 210, 0)
 
 Gray = npt.NDArray[np.uint8]
@@ -35,8 +37,28 @@ def write_overlay(picture: Image.Image, path: Path) -> None:
     Raises:
         OutputError: If it cannot be written.
     """
+    packed = png(picture)
     with atomic_write(path) as temporary:
-        picture.save(temporary, format="PNG", compress_level=_COMPRESSION)
+        temporary.write_bytes(packed)
+
+
+def png(picture: Image.Image) -> bytes:
+    """A picture as a PNG (ISO/IEC 15948), 8 bits a channel, RGB.
+
+    Pillow tries five filters a row, which takes longer than the packing, and holds the interpreter meanwhile. Here each
+    row is the difference to the one above (filter type 2), and zlib works beside other threads.
+    """
+    pixels = np.asarray(picture.convert("RGB"))
+    flat = pixels.reshape(pixels.shape[0], -1)
+    rows = np.full((flat.shape[0], flat.shape[1] + 1), 2, np.uint8)
+    rows[0, 1:] = flat[0]
+    np.subtract(flat[1:], flat[:-1], out=rows[1:, 1:])
+    size = struct.pack(">2I5B", picture.width, picture.height, 8, 2, 0, 0, 0)
+    chunks = ((b"IHDR", size), (b"IDAT", zlib.compress(rows.tobytes(), _COMPRESSION)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in chunks
+    )
 
 
 def draw_overlay(volume: Volume, mask: npt.NDArray[np.uint8], title: str, synthetic: bool) -> Image.Image:

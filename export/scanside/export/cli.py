@@ -174,6 +174,33 @@ def bundle(
 
 
 @app.command()
+def precisions(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle folder with fp32 networks.")],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="BUNDLE", help="Bundle folder to make.")],
+    precision: Annotated[str, typer.Option(metavar="LIST", help="mixed, bf16 or both.")] = "mixed",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing bundle.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the parity report on stdout.")] = False,
+) -> None:
+    """Add precisions for GPUs to a bundle, from its own fp32 networks, judged by its own golden cases.
+
+    Example: scanside export precisions pancreas.bundle -o pancreas-gpu.bundle --precision mixed
+    """
+    require_extra("export", *PACKAGES)
+    from scanside.export.more_precisions import add_precisions
+
+    asked = tuple(name for name in parse_precisions(f"fp32,{precision}") if name != "fp32")
+    report = add_precisions(
+        bundle, out, asked, overwrite=overwrite, say=lambda sentence: print(f"{sentence} …", file=sys.stderr)
+    )
+    if as_json:
+        print(json.dumps(report, indent=1))
+    else:
+        for row in report["judged_now"]:
+            print(_line(row), file=sys.stderr)
+        print(out)
+
+
+@app.command()
 def engine(
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle folder.")],
     device: Annotated[

@@ -224,15 +224,16 @@ def _write_networks(
             files[precision] = f"segmenters/{stage.role}/{fold}.{ending}"
             writer.add(files[precision], converted.SerializeToString())
         networks.append(Network(fold=fold, files=files))
-    device = _write_device_graphs(stage, writer) if "mixed" in options.precisions else None
+    device = write_device_graphs(stage.role, stage.plan, writer) if "mixed" in options.precisions else None
     return Segmenter(plan=stage.plan, networks=tuple(networks), device=device), ranges
 
 
-def _write_device_graphs(stage: _Stage, writer: BundleWriter) -> dict[str, str] | None:
-    graphs = device_graphs(stage.plan)
+def write_device_graphs(role: str, plan: Plan, writer: BundleWriter) -> dict[str, str] | None:
+    """Write what surrounds a network on a device; name → file, or None where the recipe has no such graphs."""
+    graphs = device_graphs(plan)
     if graphs is None:
         return None
-    files = {name: f"segmenters/{stage.role}/device/{name}.onnx" for name in graphs}
+    files = {name: f"segmenters/{role}/device/{name}.onnx" for name in graphs}
     for name, graph in graphs.items():
         writer.add(files[name], graph.SerializeToString())
     return files

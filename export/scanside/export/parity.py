@@ -202,16 +202,17 @@ def report(hops: Sequence[Hop], cases: Sequence[GoldenCase]) -> dict[str, Any]:
             }
             for case in cases
         ],
-        "hops": [_row(hop) for hop in hops],
+        "hops": [row(hop) for hop in hops],
         "machine": {"processor": machine.processor(), "cores": machine.cores()},
         "versions": {**machine.versions(), **{name: version(name) for name in PACKAGES}},
     }
 
 
-def _row(hop: Hop) -> dict[str, Any]:
-    row = asdict(replace(hop.labels, ms=round(hop.labels.ms, 1)))
+def row(hop: Hop) -> dict[str, Any]:
+    """A hop as parity.json has it."""
+    labels = asdict(replace(hop.labels, ms=round(hop.labels.ms, 1)))
     return {
-        **row,
+        **labels,
         "logit_error": hop.logit_error,
         "logit_largest": hop.logit_largest,
         "logit_differing": hop.logit_differing,

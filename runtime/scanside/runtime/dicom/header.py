@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pydicom
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 from pydicom.filereader import _read_file_meta_info, read_preamble
+from pydicom.tag import BaseTag, Tag
 from pydicom.uid import (
     UID,
     DeflatedExplicitVRLittleEndian,
@@ -26,6 +28,12 @@ from scanside.runtime.errors import ImageReadError
 
 LARGEST_INFLATED = 1 << 28
 """Bytes: a deflated object that unpacks to more is refused unread. A file of 4 MB can hold 4 GB of zeros."""
+_HEAD = 1 << 17
+"""Bytes of a file that are read at once: pydicom asks for a few at a time."""
+_PIXELS = {
+    bytes.fromhex(tag) for tag in ("e07f0800", "e07f0900", "e07f1000", "7fe00008", "7fe00009", "7fe00010")
+}
+"""Tags at which reading stops before the pixels, in both orders of bytes."""
 _META = 4096
 """Bytes of a file in which the name of its transfer syntax stands."""
 
@@ -80,11 +88,27 @@ def read_dataset(file: Path, *, stop_before_pixels: bool = False) -> pydicom.Fil
     """
     with _Bounded(file) as opened:
         _refuse_bomb(opened, file)
+        if stop_before_pixels and (header := _from_head(opened)) is not None:
+            return header
         try:
             return pydicom.dcmread(opened, stop_before_pixels=stop_before_pixels)
         except InvalidDicomError:
             opened.seek(0)
             return pydicom.dcmread(opened, stop_before_pixels=stop_before_pixels, force=True)
+
+
+def _from_head(opened: "_Bounded") -> pydicom.FileDataset | None:
+    """The header, where it ends within the first bytes of the file; None where the whole file must be asked."""
+    head = io.BytesIO(opened.read(_HEAD))
+    opened.seek(0)
+    try:
+        header = pydicom.dcmread(head, stop_before_pixels=True)
+    except Exception:  # said again, in full, when the whole file is read
+        return None
+    if head.read(4) not in _PIXELS:
+        return None
+    header.buffer = None  # keeps the bytes alive
+    return header
 
 
 class _Bounded(io.BufferedReader):
@@ -140,10 +164,18 @@ def with_transfer_syntax(dataset: pydicom.FileDataset) -> pydicom.FileDataset:
     return dataset
 
 
+@cache
+def _tag(keyword: str) -> BaseTag:
+    return Tag(keyword)
+
+
 def attribute(dataset: Dataset, keyword: str) -> Any:
     """An attribute's value; None when it is absent, empty or malformed."""
     try:
-        value = dataset.get(keyword)
+        tag = _tag(keyword)
+        if tag not in dataset:
+            return None
+        value = dataset[tag].value
     except Exception:  # pydicom converts on access and raises what the conversion raises
         return None
     return None if value == "" else value

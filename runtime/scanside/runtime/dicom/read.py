@@ -8,7 +8,7 @@ from scanside.runtime.dicom.header import quiet
 from scanside.runtime.dicom.pixels import read_pixels
 from scanside.runtime.dicom.series import DicomSeries, find_series
 from scanside.runtime.errors import ImageReadError, InputError
-from scanside.runtime.volume import Volume
+from scanside.runtime.volume import Geometry, Volume
 
 
 def read_series(path: Path) -> tuple[Volume, DicomSeries]:
@@ -32,12 +32,15 @@ def read_series(path: Path) -> tuple[Volume, DicomSeries]:
     return read_frames(frames, path)
 
 
-def read_frames(frames: list[Frame], path: Path) -> tuple[Volume, DicomSeries]:
+def read_frames(
+    frames: list[Frame], path: Path, geometry: Geometry | None = None
+) -> tuple[Volume, DicomSeries]:
     """Read the volume that some frames of a series form, in any order.
 
     Args:
         frames: All of one volume; a series with several b-values holds several volumes.
         path: Where they come from, for messages.
+        geometry: Their grid, where `regular_grid` has put these frames in order and proven it already.
 
     Returns:
         As `read_series`.
@@ -46,8 +49,9 @@ def read_frames(frames: list[Frame], path: Path) -> tuple[Volume, DicomSeries]:
         ImageReadError: If a file cannot be read or decoded.
         GeometryError: If the slices do not form one regular grid.
     """
-    with quiet():
-        frames, geometry = regular_grid(frames, path)
+    if geometry is None:
+        with quiet():
+            frames, geometry = regular_grid(frames, path)
     data = read_pixels(frames)
     instances = tuple(dict.fromkeys(frame.instance for frame in frames))
     try:

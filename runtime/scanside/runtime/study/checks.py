@@ -8,8 +8,10 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 
 from scanside.runtime.errors import InputError
+from scanside.runtime.radiomics.body import body_mask
 from scanside.runtime.study.diffusion import grid_points, in_unit, indices_in, inside, onto_grid
 from scanside.runtime.study.quality import check_picture
 from scanside.runtime.study.records import SequenceImage, StudyInput
@@ -43,13 +45,15 @@ def check_study(study: StudyInput) -> StudyInput:
     """
     images = dict(study.images)
     warnings: list[str] = list(study.warnings)
+    bodies: dict[str, npt.NDArray[np.bool_]] = {}
     _refuse_mixture(images.values())
     for image in images.values():
         _refuse_picture(image)
         if image.name not in _ON_DWI:
             warnings += _check_stack(image)
         if image.name != "adc":
-            warnings += check_picture(image)
+            bodies[image.name] = _body(image)
+            warnings += check_picture(image, bodies[image.name])
     if "t2w" in images and "dwi" in images:
         _refuse_apart(images["t2w"], images["dwi"])
     for name in (name for name in _ON_DWI if name in images):
@@ -58,11 +62,15 @@ def check_study(study: StudyInput) -> StudyInput:
             images[name] = replace(images[name], volume=volume)
             warnings.append(f"{name} had another grid than dwi ({difference}); it was interpolated linearly.")
     if "adc" in images:
-        adc = images["adc"].volume
-        converted, warning = in_unit(adc, images["dwi"].volume if "dwi" in images else adc)
+        body = bodies["dwi"] if "dwi" in images else _body(images["adc"])
+        converted, warning = in_unit(images["adc"].volume, body)
         images["adc"] = replace(images["adc"], volume=converted)
         warnings += [warning] if warning else []
     return replace(study, images=images, warnings=tuple(warnings))
+
+
+def _body(image: SequenceImage) -> npt.NDArray[np.bool_]:
+    return body_mask(image.volume.data[0].astype(np.float64))
 
 
 def overlap(a: Geometry, b: Geometry) -> float:

@@ -7,7 +7,6 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from scanside.runtime.errors import InputError
-from scanside.runtime.radiomics.body import body_mask
 from scanside.runtime.volume import Geometry, Volume
 
 UNIT = "1e-6 mm²/s"
@@ -68,11 +67,11 @@ def fitted_adc(points: Sequence[tuple[float | None, Volume]]) -> tuple[Volume, t
     return Volume(adc.astype(np.float32), high[1].geometry), tuple(b for b, _ in used)
 
 
-def in_unit(adc: Volume, reference: Volume) -> tuple[Volume, str | None]:
+def in_unit(adc: Volume, body: npt.NDArray[np.bool_]) -> tuple[Volume, str | None]:
     """Bring an ADC map to 1e-6 mm²/s.
 
     Args:
-        reference: The DWI on the same grid, which shows where the body is; the map itself where there is none.
+        body: (Z, Y, X), of `body_mask` on the DWI of the same grid; on the map itself where there is none.
 
     Returns:
         The map, and a warning if it had another unit.
@@ -80,7 +79,7 @@ def in_unit(adc: Volume, reference: Volume) -> tuple[Volume, str | None]:
     Raises:
         InputError: If the median in the body is no ADC in any unit.
     """
-    body = body_mask(reference.data[0].astype(np.float64)) & (adc.data[0] > 0)
+    body = body & (adc.data[0] > 0)
     if np.count_nonzero(body) < _FEWEST:
         raise InputError(
             "The ADC map holds no values in the body; check that it is the ADC map of this study."

@@ -173,7 +173,10 @@ class _Reader:
         inner = [
             (b, mate) for b, mate in values if low.b is not None and high.b is not None and low.b < b < high.b
         ]
-        return [(b, read_frames(list(mate.frames), mate.path)[0]) for b, mate in sorted(inner, key=_first)]
+        return [
+            (b, read_frames(list(mate.frames), mate.path, mate.geometry)[0])
+            for b, mate in sorted(inner, key=_first)
+        ]
 
     def _scaled_like(self, low: SequenceImage, high: SequenceImage) -> Volume:
         """The low-b image in the units of the DWI: two series are scaled apart, and Philips says by how much."""
@@ -290,7 +293,7 @@ class _Reader:
             self._beside_dwi = tuple(
                 mate for mate in study.volumes if mate.series_uid == volume.series_uid and mate is not volume
             )
-        image, source = read_frames(list(volume.frames), volume.path)
+        image, source = read_frames(list(volume.frames), volume.path, volume.geometry)
         b = volume.b.actual if volume.b is not None and name in ("dwi", "b0") else None
         return SequenceImage(name, image, volume.path, volume.name, how, b, source)
 

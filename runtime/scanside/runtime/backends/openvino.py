@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from scanside.runtime.backends import winograd
 from scanside.runtime.backends.openvino_quiet import load_openvino
 from scanside.runtime.backends.session import Closing, Float, Session, SessionSpec
 from scanside.runtime.backends.table import FilePrecision
@@ -45,11 +46,12 @@ def open_session(model: bytes, precision: str, threads: int | None = None) -> Se
         settings["INFERENCE_NUM_THREADS"] = threads
     try:
         core = ov.Core()
-        network = core.read_model(model)
-        # One tile at a time: a static shape lets the compiler choose its kernels once.
-        shape = [1, *(int(size.get_length()) for size in list(network.inputs[0].partial_shape)[1:])]
-        network.reshape(shape)
+        network = _one_tile(core.read_model(model))
+        # Float32 only: bfloat16's few digits do not survive the transforms.
+        rewritten = precision == "fp32" and winograd.rewrite(network) > 0
         compiled = core.compile_model(network, "CPU", settings)
+        if rewritten and not winograd.channels_innermost(compiled):
+            compiled = core.compile_model(_one_tile(core.read_model(model)), "CPU", settings)
     except Exception as error:  # the bindings raise RuntimeError and their own types
         raise BackendError(
             f"OpenVINO cannot load the network ({_last_line(error)}); re-export it."
@@ -67,6 +69,12 @@ def open_session(model: bytes, precision: str, threads: int | None = None) -> Se
             "Asked OpenVINO for int8, obtained convolutions in floating point; use --precision fp32."
         )
     return OpenVinoSession(compiled, precision)
+
+
+def _one_tile(network: Any) -> Any:
+    """The network for a batch of one: a static shape lets the compiler choose its kernels once."""
+    network.reshape([1, *(int(size.get_length()) for size in list(network.inputs[0].partial_shape)[1:])])
+    return network
 
 
 def _in_integers(compiled: Any) -> bool:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from scanside.runtime.ahead import imported_ahead
 from scanside.runtime.bundle import Bundle, open_bundle
 from scanside.runtime.cli.arguments import (
     Device,
@@ -30,9 +29,6 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
     from scanside.runtime.study.records import StudyInput, StudyResult
-
-_LATER = ("scipy.spatial", "radiomics", "scanside.runtime.study.overlay", "scanside.runtime.study.objects")
-"""What measuring and writing import."""
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -159,9 +155,7 @@ def _compute(
         study = _read(path, recipe.needed, given, series, bars)
     except InputError as error:
         return refused(str(error)), channels
-    with imported_ahead(*_LATER):
-        opened = StudyRunner(bundle, options, lambda words: print(f"{words} …", file=sys.stderr))
-    with opened as runner:
+    with StudyRunner(bundle, options, lambda words: print(f"{words} …", file=sys.stderr)) as runner:
         return runner.run(study, bars), channels
 
 

@@ -271,7 +271,8 @@ def peak_table(report: PeakReport) -> str:
     size = " × ".join(map(str, report.tile[1:]))
     return "\n".join(
         [
-            f"{report.bundle.name}, {report.role}: {report.tile_gflop:.1f} Gop of convolutions for a tile of {size}. "
+            f"{report.bundle.name}, {report.role}: {report.tile_gflop:.1f} Gop of convolutions for a tile of {size}; "
+            f"openvino:fp32 may reach the same result with fewer (ADR 14). "
             f"The peak is the best of the products of the same precision and threads.{busy}",
             f"{machine_.processor}, {machine_.cores} core(s), {machine_.memory_gib} GiB; {known}.",
             *(f"Not measured: {words}" for words in report.absent),

@@ -46,7 +46,7 @@ def _measure(asked: dict[str, Any]) -> dict[str, Any]:
         device=asked["device"], step_size=asked["step_size"], mirroring=False, threads=asked["threads"]
     )
     obtained = Obtained(asked["device"], asked["device"], "asked for", "fp32")
-    with mock.patch("scanside.runtime.pipeline.open_session", open_timed):
+    with mock.patch("scanside.runtime.opening.open_session", open_timed):
         segmenter = Segmenter(open_bundle(Path(asked["bundle"])), options, obtained)
     z, y, x = asked["shape"]
     volume = make_image((z, y, x))

@@ -49,7 +49,7 @@ class Stream:
         start = time.perf_counter()
         self._bundle = open_bundle(bundle)
         opened = time.perf_counter()
-        with mock.patch("scanside.runtime.pipeline.open_session", open_timed):
+        with mock.patch("scanside.runtime.opening.open_session", open_timed):
             self.runner = StudyRunner(self._bundle, options)
         self.opening = {
             "bundle_ms": round(1000 * (opened - start), 1),

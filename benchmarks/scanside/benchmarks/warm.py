@@ -146,7 +146,7 @@ class _Scanside:
         options = Options(
             device=kind.device, precision=kind.precision, mirroring=setup.mirroring, folds=setup.folds or None
         )
-        with mock.patch("scanside.runtime.pipeline.open_session", open_timed):
+        with mock.patch("scanside.runtime.opening.open_session", open_timed):
             self._segmenter = open_segmenter(bundle, options)
         device = self._segmenter.device
         self.facts = {

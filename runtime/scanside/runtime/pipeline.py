@@ -16,14 +16,13 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from scanside.runtime.backends.session import Session
-from scanside.runtime.backends.table import backend, file_precision, open_session
 from scanside.runtime.bundle import Bundle
 from scanside.runtime.device.layout import linear
 from scanside.runtime.device.slide import Device, label_on_device
-from scanside.runtime.errors import BackendError, BundleError, InputError, UsageError
+from scanside.runtime.errors import BackendError, InputError, UsageError
 from scanside.runtime.events import Listener, StageFinished, StageProgress, StageStarted, ignore
 from scanside.runtime.images.orient import reorient, restore_orientation
+from scanside.runtime.opening import FLOAT32_SUMS, Stage, open_stage
 from scanside.runtime.options import Options
 from scanside.runtime.plan import Plan
 from scanside.runtime.stages.body import Body, find_body
@@ -39,7 +38,6 @@ from scanside.runtime.volume import Volume
 
 Mask = npt.NDArray[np.unsignedinteger]
 Probabilities = npt.NDArray[np.float32]
-FLOAT32_SUMS = "float32 sums"
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,20 +61,6 @@ class Segmentation:
     logits: npt.NDArray[np.float16] | None = None
     remarks: tuple[str, ...] = ()
     float32_sums: bool = False
-
-
-@dataclass(frozen=True)
-class _Stage:
-    """One stage of the chain: its recipe and opened networks, one a fold.
-
-    Attributes:
-        device: The graphs around the networks, where the device has buffers of its own and the bundle such graphs.
-    """
-
-    role: str
-    plan: Plan
-    sessions: tuple[Session, ...]
-    device: Device | None = None
 
 
 @dataclass(frozen=True)
@@ -109,10 +93,10 @@ class Segmenter:
         """
         self.bundle, self.options, self.device = bundle, options, device
         self.role = bundle.role(options.role)
-        self._stages: list[_Stage] = []
+        self._stages: list[Stage] = []
         try:
             for role in bundle.manifest.chain(self.role):
-                self._stages.append(_open_stage(bundle, role, options, device.obtained))
+                self._stages.append(open_stage(bundle, role, options, device.obtained))
             if device.engines is not None and not self.engines <= device.engines:
                 raise BackendError(
                     f"An engine of {device.obtained} changed after the golden cases had passed; run again."
@@ -202,7 +186,7 @@ class Segmenter:
 
     def _run_stage(
         self,
-        stage: _Stage,
+        stage: Stage,
         volume: Volume,
         previous: Mask | None,
         clock: "Clock",
@@ -230,9 +214,7 @@ class Segmenter:
             full = None if values is None else restore_probabilities(values, place, plan)
         return _Staged(mask, full, sums)
 
-    def _on_device(
-        self, stage: _Stage, device: Device, ready: "_Ready", clock: "Clock", prefix: str
-    ) -> Codes:
+    def _on_device(self, stage: Stage, device: Device, ready: "_Ready", clock: "Clock", prefix: str) -> Codes:
         """The sliding window of all folds and the labels, in one: nothing but labels leaves the device."""
         name, place, plan = f"{prefix}slide", ready.place, stage.plan
         with clock.stage(name):
@@ -254,7 +236,7 @@ class Segmenter:
         return found.labels
 
     def _prepare(
-        self, stage: _Stage, volume: Volume, previous: Mask | None, clock: "Clock", prefix: str
+        self, stage: Stage, volume: Volume, previous: Mask | None, clock: "Clock", prefix: str
     ) -> "_Ready":
         """Everything up to the image on the network's grid."""
         plan = stage.plan
@@ -278,7 +260,7 @@ class Segmenter:
 
     def _logits(
         self,
-        stage: _Stage,
+        stage: Stage,
         image: npt.NDArray[np.float32],
         clock: "Clock",
         name: str,
@@ -300,7 +282,7 @@ class Segmenter:
         assert total is not None
         return finish_average(total, folds)
 
-    def _left_out(self, stage: _Stage, body: Body, shape: tuple[int, ...]) -> str:
+    def _left_out(self, stage: Stage, body: Body, shape: tuple[int, ...]) -> str:
         if not body.stands_out:
             return f"No body stands out from the air in the image of {stage.role}; all tiles were computed."
         tiles = tiling(shape, stage.plan.patch_size, self.options.step_size)
@@ -357,60 +339,6 @@ class Clock:
     def progress(self, name: str, done: int, total: int) -> None:
         """Announce a part of a stage."""
         self.listener(StageProgress(self.case, name, done, total))
-
-
-def sums_are_float32(bundle: Bundle, options: Options, device: str) -> bool:
-    """Whether labels are computed on this device, by the bundle's graphs, in runs that ask for labels alone."""
-    graphs = any(segmenter.device for segmenter in bundle.manifest.segmenters.values())
-    return graphs and hasattr(backend(device), "on_device") and not options.skip_empty_tiles
-
-
-def approximations(bundle: Bundle, options: Options, device: str | None) -> tuple[str, ...]:
-    """What makes results on this device differ from nnU-Net's default, in words; empty when nothing does."""
-    if device is None or not sums_are_float32(bundle, options, device):
-        return options.approximations
-    return (*options.approximations, f"{FLOAT32_SUMS} on the device")
-
-
-def _open_stage(bundle: Bundle, role: str, options: Options, device: str) -> _Stage:
-    segmenter = bundle.manifest.segmenters[role]
-    networks = {network.fold: network for network in segmenter.networks}
-    chosen = tuple(networks) if options.folds is None else options.folds
-    unknown = [fold for fold in chosen if fold not in networks]
-    if unknown or not chosen:
-        raise UsageError(
-            f"Segmenter '{role}' has no fold {', '.join(unknown) or '(none given)'}; it has {', '.join(networks)}."
-        )
-    kind = file_precision(device, options.precision)
-    sessions: list[Session] = []
-    try:
-        for fold in chosen:
-            path = networks[fold].files.get(kind)
-            if path is None:
-                raise BundleError(
-                    f"Fold {fold} of '{role}' was exported without precision '{kind}'; "
-                    f"export it again with --precision fp32,{kind}."
-                )
-            sessions.append(open_session(device, bundle.read(path), options.precision, options.threads))
-            _check_network(sessions[-1], segmenter.plan, role)
-        around = None
-        if segmenter.device is not None and sums_are_float32(bundle, options, device):
-            graphs = {name: bundle.read(path) for name, path in segmenter.device.items()}
-            around = backend(device).on_device(graphs, sessions)  # type: ignore[attr-defined]
-    except BaseException:
-        for session in sessions:
-            session.close()
-        raise
-    return _Stage(role, segmenter.plan, tuple(sessions), around)
-
-
-def _check_network(session: Session, plan: Plan, role: str) -> None:
-    expected = (plan.input_channels, *plan.patch_size)
-    if session.spec.input_shape != expected or session.spec.heads != plan.labels.heads:
-        raise BundleError(
-            f"The network of '{role}' takes {session.spec.input_shape} and gives {session.spec.heads} channels, but "
-            f"its plan says {expected} and {plan.labels.heads}; export the bundle again."
-        )
 
 
 def _volumes(mask: Mask, plan: Plan, voxel_ml: float) -> dict[str, float]:

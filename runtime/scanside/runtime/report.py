@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from scanside.runtime import machine
-from scanside.runtime.pipeline import Segmenter, approximations
+from scanside.runtime.opening import approximations
+from scanside.runtime.pipeline import Segmenter
 from scanside.runtime.run import CaseResult
 
 SCHEMA = "scanside.segment/1"

@@ -26,8 +26,8 @@ from scanside.runtime.cli.progress import ProgressBars
 from scanside.runtime.errors import InputError, OutputError, UsageError
 from scanside.runtime.images.cases import CaseInput, find_cases
 from scanside.runtime.images.files import ENDINGS, ending_of
+from scanside.runtime.opening import approximations
 from scanside.runtime.options import Options
-from scanside.runtime.pipeline import approximations
 from scanside.runtime.report import RESEARCH, segment_report
 from scanside.runtime.run import CaseResult, Task, exit_code, run_cases
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from scanside.runtime import machine
 from scanside.runtime.bundle import Bundle
+from scanside.runtime.opening import approximations
 from scanside.runtime.options import Options
-from scanside.runtime.pipeline import approximations
 from scanside.runtime.report import RESEARCH
 from scanside.runtime.study.records import StudyResult
 

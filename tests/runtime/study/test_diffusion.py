@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from scanside.runtime.errors import InputError
-from scanside.runtime.radiomics.body import body_mask
 from scanside.runtime.study.diffusion import fitted_adc, grid_points, in_unit, indices_in, onto_grid
+from scanside.runtime.study.quality import body_of
 from scanside.runtime.volume import Geometry, Volume
 from tests.runtime.study.tiny_study import DWI_GRID, images, moved, places
 from tests.support.properties import examples
@@ -80,7 +80,7 @@ def test_adc_is_never_made_across_grids() -> None:
 def test_units(factor: float, unit: str | None) -> None:
     made = images()
     scaled = Volume((made["adc"].data * factor).astype(np.float32), made["adc"].geometry)
-    converted, warning = in_unit(scaled, body_mask(made["dwi"].data[0].astype(np.float64)))
+    converted, warning = in_unit(scaled, body_of(made["dwi"]))
     np.testing.assert_allclose(converted.data, made["adc"].data, rtol=1e-6)
     assert warning is None if unit is None else warning is not None and unit in warning
 
@@ -90,7 +90,7 @@ def test_no_unit_is_guessed(factor: float) -> None:
     made = images()
     scaled = Volume((made["adc"].data * factor).astype(np.float32), made["adc"].geometry)
     with pytest.raises(InputError) as caught:
-        in_unit(scaled, body_mask(made["dwi"].data[0].astype(np.float64)))
+        in_unit(scaled, body_of(made["dwi"]))
     assert_one_sentence(str(caught.value), "median", "check its unit")
 
 
@@ -99,7 +99,7 @@ def test_an_empty_map_is_refused() -> None:
     with pytest.raises(InputError) as caught:
         in_unit(
             Volume(np.zeros_like(made["adc"].data), DWI_GRID),
-            body_mask(made["dwi"].data[0].astype(np.float64)),
+            body_of(made["dwi"]),
         )
     assert_one_sentence(str(caught.value), "no values in the body")
 

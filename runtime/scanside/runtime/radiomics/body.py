@@ -100,17 +100,23 @@ def _between(mask: npt.NDArray[np.bool_], axis: int) -> npt.NDArray[np.bool_]:
     return np.asarray((place >= first) & (place <= last))
 
 
+def block_sizes(shape: tuple[int, ...], spacing: tuple[float, ...]) -> tuple[int, int]:
+    """Pixels of a block, (y, x), in an image of (Z, Y, X) with a spacing in mm."""
+    y, x = (
+        min(size, max(1, round(BLOCK / spacing)))
+        for size, spacing in zip(shape[1:], spacing[1:], strict=True)
+    )
+    return y, x
+
+
 def block_means(
     data: npt.NDArray[np.float32], spacing: tuple[float, float, float]
 ) -> npt.NDArray[np.float64]:
     """Means over blocks of about `BLOCK` within slices; what does not fill a block at the far border is left out."""
-    sizes = data.shape[1:]
-    y, x = (
-        min(size, max(1, round(BLOCK / spacing))) for size, spacing in zip(sizes, spacing[1:], strict=True)
-    )
-    rows, columns = sizes[0] // y, sizes[1] // x
+    y, x = block_sizes(data.shape, spacing)
+    rows, columns = data.shape[1] // y, data.shape[2] // x
     data = data[:, : rows * y, : columns * x]
-    lines = data[:, ::y].astype(np.float64)  # strided sums: a tenth of the time of a mean over two axes
+    lines = data[:, ::y].astype(np.float64)  # strided sums are several times faster than a mean over two axes
     for row in range(1, y):
         lines += data[:, row::y]
     blocks = lines[:, :, ::x].copy()

@@ -11,9 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from scanside.runtime.errors import InputError
-from scanside.runtime.radiomics.body import body_mask
 from scanside.runtime.study.diffusion import grid_points, in_unit, indices_in, inside, onto_grid
-from scanside.runtime.study.quality import check_picture
+from scanside.runtime.study.quality import body_of, check_picture
 from scanside.runtime.study.records import SequenceImage, StudyInput
 from scanside.runtime.volume import Geometry
 
@@ -52,7 +51,7 @@ def check_study(study: StudyInput) -> StudyInput:
         if image.name not in _ON_DWI:
             warnings += _check_stack(image)
         if image.name != "adc":
-            bodies[image.name] = _body(image)
+            bodies[image.name] = body_of(image.volume)
             warnings += check_picture(image, bodies[image.name])
     if "t2w" in images and "dwi" in images:
         _refuse_apart(images["t2w"], images["dwi"])
@@ -62,15 +61,11 @@ def check_study(study: StudyInput) -> StudyInput:
             images[name] = replace(images[name], volume=volume)
             warnings.append(f"{name} had another grid than dwi ({difference}); it was interpolated linearly.")
     if "adc" in images:
-        body = bodies["dwi"] if "dwi" in images else _body(images["adc"])
+        body = bodies["dwi"] if "dwi" in images else body_of(images["adc"].volume)
         converted, warning = in_unit(images["adc"].volume, body)
         images["adc"] = replace(images["adc"], volume=converted)
         warnings += [warning] if warning else []
     return replace(study, images=images, warnings=tuple(warnings))
-
-
-def _body(image: SequenceImage) -> npt.NDArray[np.bool_]:
-    return body_mask(image.volume.data[0].astype(np.float64))
 
 
 def overlap(a: Geometry, b: Geometry) -> float:

@@ -71,7 +71,7 @@ def in_unit(adc: Volume, body: npt.NDArray[np.bool_]) -> tuple[Volume, str | Non
     """Bring an ADC map to 1e-6 mm²/s.
 
     Args:
-        body: (Z, Y, X), of `body_mask` on the DWI of the same grid; on the map itself where there is none.
+        body: (Z, Y, X), of `quality.body_of` on the DWI of the same grid; on the map itself where there is none.
 
     Returns:
         The map, and a warning if it had another unit.

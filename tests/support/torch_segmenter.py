@@ -15,7 +15,7 @@ from torch import nn
 from scanside.export.model_folder import ModelFolder, read_model_folder
 from scanside.export.network import build_network, load_weights
 from scanside.export.plan import to_plan
-from scanside.runtime import pipeline
+from scanside.runtime import opening, pipeline
 from scanside.runtime.backends.session import Closing, Float, Session, SessionSpec
 from scanside.runtime.bundle import Bundle
 from scanside.runtime.manifest import SCHEMA, FileEntry, Manifest, Network, Segmenter
@@ -71,7 +71,7 @@ def torch_segmenter(paths: Sequence[Path], tmp_path: Path) -> Iterator[pipeline.
         return sessions[model]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pipeline, "open_session", open_session)
+        patch.setattr(opening, "open_session", open_session)
         bundle = Bundle(tmp_path, manifest, "0" * 64)
         device = pipeline.Obtained("cpu", "cpu", "test", "fp32")
         with pipeline.Segmenter(bundle, Options(device="cpu"), device) as segmenter:

@@ -68,9 +68,11 @@ $(VENV)/sixty:
 # About 45 minutes on two idle cores, the most wanted figures first; each line stands for itself.
 bench: install $(VENV)/hippocampus.bundle $(VENV)/abdomen.bundle $(VENV)/sixty
 	$(PEERS) $(VENV)/abdomen-31m $(ABDOMEN) --bundle $(VENV)/abdomen.bundle --repeats 2 --no-warm \
-		--backends openvino:fp32,openvino:bf16,openvino:int8,onnx-loop $(call written,peers-abdomen)
+		--backends openvino:fp32,openvino:bf16,openvino:int8 $(call written,peers-abdomen)
 	$(PEERS) $(HIPPOCAMPUS) $(MRIS)/imagesTr/hippocampus_006_0000.nii.gz --bundle $(VENV)/hippocampus.bundle \
 		--repeats 7 --backends openvino:fp32,openvino:bf16,openvino:int8,cpu:fp32,onnx-loop $(call written,peers-hippocampus)
+	$(PEERS) $(VENV)/abdomen-31m $(PELVIS) --bundle $(VENV)/abdomen.bundle --mirroring --repeats 2 --no-warm \
+		--backends openvino:fp32,openvino:bf16,openvino:int8 $(call written,peers-pelvis-mirroring)
 	$(PEERS) $(HIPPOCAMPUS) $(VENV)/sixty --bundle $(VENV)/hippocampus.bundle --mirroring --together --no-cold \
 		--no-warm --repeats 2 --backends openvino:fp32,openvino:int8,onnx-loop $(call written,peers-sixty)
 	$(BIN)/scanside bench run $(PANCREAS) --most 12 --offline 8 $(call written,run)

@@ -55,7 +55,8 @@ written = -o $(RESULTS)/$(1).json --table $(RESULTS)/$(1).md --overwrite
 # Models whose int8 networks take their scales from images that are not measured.
 $(VENV)/hippocampus.bundle: $(VENV)/.installed
 	$(BIN)/scanside export nnunet $(HIPPOCAMPUS) -o $@ --precision fp32,int8 --postprocessing none --overwrite \
-		$(foreach n,383 385 386 387 389 390 393 394,--calibrate $(MRIS)/imagesTr/hippocampus_$(n)_0000.nii.gz)
+		$(foreach n,367 368 370 372 373 374 380 381 383 385 386 387 389 390 393 394,\
+			--calibrate $(MRIS)/imagesTr/hippocampus_$(n)_0000.nii.gz)
 
 $(VENV)/abdomen.bundle: $(VENV)/.installed
 	rm -rf $(VENV)/abdomen-31m && $(BIN)/scanside bench make-model $(VENV)/abdomen-31m --kind abdomen-31m

@@ -59,7 +59,7 @@ def test_as_accurate_as_pytorch(device: str, shape: tuple[int, ...], offset: flo
 @pytest.mark.parametrize("device", ["cpu", "openvino"])
 @pytest.mark.parametrize("shape", [(28, 160, 192), (14, 40, 48), (20, 28, 20)])
 def test_as_accurate_where_a_third_of_the_tile_is_empty(device: str, shape: tuple[int, ...]) -> None:
-    """One summand after the other this costs up to 4e-4 of a standard deviation: the sum is long before the values end."""
+    """Summed one after the other this costs up to 4e-4 of a standard deviation."""
     model = norm_model(shape)
     image = np.random.default_rng(3).standard_normal((1, CHANNELS, *shape)).astype(np.float32) * 0.3 + 2
     image[:, :, -shape[0] // 3 :] = 0

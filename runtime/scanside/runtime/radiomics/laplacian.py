@@ -1,4 +1,4 @@
-"""Laplacian of Gaussian in the lesion's box: ITK's values bit by bit, at two fifths of its work.
+"""Laplacian of Gaussian in the lesion's box: ITK's values bit by bit, without the rest of the image.
 
 ITK adds three chains, each the second derivative along one axis and then Gaussians along the other two, and computes
 them everywhere. Every pass works on lines along its axis by themselves, so that after it only the lines and voxels of

@@ -128,9 +128,27 @@ def test_who_connects_and_says_nothing_takes_no_place(tmp_path: Path) -> None:
         assert storescu(desk.port, files).returncode == 0
         for one in silent:
             one.close()
-        for _ in range(100):  # a load balancer that looks whether somebody is there
+        for _ in range(300):  # a load balancer that looks whether somebody is there
             socket.create_connection(("127.0.0.1", desk.port)).close()
         assert storescu(desk.port, files).returncode == 0
+
+
+def test_who_comes_when_all_connections_are_taken_waits_for_one(tmp_path: Path) -> None:
+    files = series_files(tmp_path / "files", 2)
+    with receiver(tmp_path / "data", max_associations=1, idle_seconds=1) as desk:
+        silent = [socket.create_connection(("127.0.0.1", desk.port)) for _ in range(100)]
+        assert storescu(desk.port, files).returncode == 0
+        for one in silent:
+            one.close()
+
+
+def test_who_finds_no_connection_free_in_time_is_turned_away(tmp_path: Path) -> None:
+    with receiver(tmp_path / "data", max_associations=1, idle_seconds=30) as desk:
+        silent = [socket.create_connection(("127.0.0.1", desk.port)) for _ in range(66)]
+        until(lambda: desk.audited("association refused"), 10, "a refusal")
+        assert "too many connections" in str(desk.audited("association refused")[0])
+        for one in silent:
+            one.close()
 
 
 def test_our_limit_of_a_pdu_is_announced_and_kept(tmp_path: Path) -> None:

@@ -26,6 +26,8 @@ _HANDSHAKE_SECONDS = 10.0
 _NEGOTIATION_SECONDS = 10.0
 _UNASSOCIATED = 64
 """Connections beyond the associations: handshakes, negotiations, and who only looks whether the port is open."""
+_PLACE_SECONDS, _PLACE_POLL = 2.0, 0.01
+"""How long who finds no place is kept waiting for one: connections that are over take a moment to end."""
 
 Turned = Callable[[str, str, str], None]
 """Told of every caller that is turned away: address, calling AE title (may be empty), reason."""
@@ -63,6 +65,7 @@ class Server(ThreadedAssociationServer):  # type: ignore[misc]
         self._lock = threading.Lock()
         self._connections = 0
         self._associations: dict[Any, str] = {}
+        self._over: list[str] = []
         self._numbers = itertools.count(1)
         self._start = f"{os.getpid()}.{time.time_ns():x}"
         entity = AE(config.ae_title)
@@ -90,12 +93,22 @@ class Server(ThreadedAssociationServer):  # type: ignore[misc]
         if not self._callers.reaches(client_address[0]):
             self._turned_away(client_address[0], "", "address not known")
             return False
+        deadline = time.monotonic() + _PLACE_SECONDS
+        while not self._found_place():
+            if time.monotonic() > deadline:
+                self._turned_away(client_address[0], "", "too many connections at once")
+                return False
+            time.sleep(_PLACE_POLL)
+        return True
+
+    def _found_place(self) -> bool:
+        most = self.config.max_associations + _UNASSOCIATED
+        if self._connections >= most:
+            self._collect()
         with self._lock:
-            if self._connections < self.config.max_associations + _UNASSOCIATED:
-                self._connections += 1
-                return True
-        self._turned_away(client_address[0], "", "too many connections at once")
-        return False
+            found = self._connections < most
+            self._connections += found
+        return found
 
     def finish_request(self, request: Any, client_address: Any) -> None:
         """Shake hands and start an association."""
@@ -139,20 +152,27 @@ class Server(ThreadedAssociationServer):  # type: ignore[misc]
 
     def ended(self) -> list[str]:
         """Names of the associations whose threads have ended since the last call, in whatever way."""
+        self._collect()
+        with self._lock:
+            names, self._over = self._over, []
+        return names
+
+    def _collect(self) -> None:
         with self._lock:
             over = [one for one in self._associations if not one.is_alive() and not one.dul.is_alive()]
             names = [self._associations.pop(one) for one in over]
-            self._connections -= len(over)
         for one in over:
             one.dimse.close()
             with suppress(OSError, AttributeError):
                 one.dul.socket.socket.close()
-        return names
+        with self._lock:
+            self._over += names
+            self._connections -= len(over)
 
     def running(self) -> int:
-        """Number of associations and connections that may become one."""
+        """Number of associations, connections that may become one, and ended ones that `ended` has not named."""
         with self._lock:
-            return len(self._associations)
+            return len(self._associations) + len(self._over)
 
     def abort_all(self) -> None:
         """End what is still running."""

@@ -41,7 +41,7 @@ format: install
 	$(BIN)/ruff check --fix .
 
 # The figures of README.md: want an idle machine and the shared test data.
-RESULTS := benchmarks/results
+RESULTS := results/benchmarks
 HIPPOCAMPUS := $(SHARED)/models/hippocampus/nnUNetTrainer__nnUNetPlans__3d_fullres
 MRIS := $(SHARED)/data/volumes/msd_hippocampus
 PANCREAS ?= training/scanside/training/data/pancreas-phantom.bundle

@@ -11,7 +11,7 @@ import typer
 from scanside.runtime.cli.main import app
 
 ROOT = Path(__file__).parents[1]
-FOLDERS = ("", "docs/**/", "benchmarks/", "benchmarks/results/", "results/*/")
+FOLDERS = ("", "docs/**/", "benchmarks/", "results/*/")
 DOCUMENTS = [document for folder in FOLDERS for document in ROOT.glob(f"{folder}*.md")]
 LINK = re.compile(r"\]\(([^)#\s]+)?(?:#([^)]*))?\)")
 

@@ -16,7 +16,7 @@ from scanside.tui.bench.screen import BenchScreen
 from scanside.tui.widgets.confirm import ConfirmScreen
 from tests.tui.desk import OPERATOR, Desk, loaded, seen, terminal, text_of, until
 
-RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
+RESULTS = Path(__file__).parents[2] / "results" / "benchmarks"
 
 
 def test_only_benchmarks_can_be_started() -> None:

@@ -29,7 +29,7 @@ def test_the_bindings_of_the_guides_example_exist() -> None:
 
 
 def test_the_guides_figures_are_those_of_the_results_file() -> None:
-    found = json.loads((ROOT / "benchmarks" / "results" / "tui.json").read_text())
+    found = json.loads((ROOT / "results" / "benchmarks" / "tui.json").read_text())
     row = re.findall(r"^\| (.+?) \| (.+?) \|", GUIDE.split("## What it takes")[1], re.MULTILINE)[1:]
     figures = {
         "opening, median of": f"{found['opening_s']['p50']:.2f} s",

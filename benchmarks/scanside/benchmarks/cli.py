@@ -478,7 +478,7 @@ def install(
 ) -> None:
     """Weigh `pip install scanside[cpu]` against `pip install nnunetv2` in fresh environments. Downloads gigabytes.
 
-    Example: scanside bench install -o benchmarks/results/install.json
+    Example: scanside bench install -o results/benchmarks/install.json
     """
     refuse_existing(overwrite, out, table)
     from scanside.benchmarks.install import table as install_table

@@ -63,7 +63,7 @@ def tui(
 ) -> None:
     """Measure the terminal: opening, key to paint, idle load, and 50 events a second, with thousands of studies.
 
-    Example: scanside bench tui -o benchmarks/results/tui.json
+    Example: scanside bench tui -o results/benchmarks/tui.json
     """
     if out.exists() and not overwrite:
         raise OutputError(f"{out} exists already; add --overwrite or choose another name.")

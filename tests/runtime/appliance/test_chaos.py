@@ -1,6 +1,5 @@
 """Kills and failures at random instants: N studies in, exactly N sets of results out."""
 
-import json
 import os
 import sys
 import time
@@ -9,15 +8,13 @@ from typing import Any
 
 import pytest
 
-from scanside.runtime import machine
 from tests.runtime.appliance.chaos import KINDS, Killer, Senders, Tally, check, wait_until_done
 from tests.runtime.study.tiny_study import write_bundle
 from tests.support import peers
 from tests.support.appliance import Appliance, appliance, free_port
 from tests.support.flaky import flaky_proxy
 from tests.support.small_studies import small_study
-
-SOAK = Path(__file__).parents[3] / "results" / "soak"
+from tests.support.soak_results import write_soak_results
 
 
 def run_chaos(
@@ -95,21 +92,10 @@ def test_a_few_studies_under_fire(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_soak(tmp_path: Path) -> None:
-    """1,000 studies (or SCANSIDE_SOAK_STUDIES), at least a kill for every ten; writes results/soak."""
+    """1,000 studies (or SCANSIDE_SOAK_STUDIES), at least a kill for every ten; writes soak.json."""
     studies = int(os.environ.get("SCANSIDE_SOAK_STUDIES", "1000"))
     found = run_chaos(
         tmp_path, studies=studies, every=5, least_kills=studies // 10, seconds=60 + 15 * studies
     )
-    SOAK.mkdir(parents=True, exist_ok=True)
-    document = {
-        "schema": "scanside.soak/1",
-        "command": f"SCANSIDE_SOAK_STUDIES={studies} make soak",
-        "machine": {
-            "processor": machine.processor(),
-            "cores": machine.cores(),
-            "memory_gib": machine.memory_gib(),
-        },
-        "versions": machine.versions(("pynetdicom", "pydicom", "highdicom", "onnxruntime")),
-        **found,
-    }
-    (SOAK / "soak.json").write_text(json.dumps(document, indent=1) + "\n")
+    packages = ("pynetdicom", "pydicom", "highdicom", "onnxruntime")
+    write_soak_results("soak", f"SCANSIDE_SOAK_STUDIES={studies} make soak", packages, found)

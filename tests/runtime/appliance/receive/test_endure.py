@@ -19,7 +19,6 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
-from scanside.runtime import machine
 from scanside.runtime.appliance.receive.classes import DEFLATED, transfer_syntaxes
 from scanside.runtime.appliance.receive.quarantine import MOST_FILES
 from scanside.runtime.appliance.store.states import State
@@ -38,6 +37,7 @@ from tests.support.appliance import until
 from tests.support.dicom_factory import ROOT, save
 from tests.support.mutate import mutations
 from tests.support.peers import echoscu, storescu
+from tests.support.soak_results import write_soak_results
 
 NAMES = {
     0: "stored",
@@ -47,7 +47,6 @@ NAMES = {
     0xC000: "not understood",
 }
 GROWTH_MIB = 100
-RESULTS = Path(__file__).parents[4] / "results" / "endure"
 
 
 def feed(port: int, files: dict[int, Path], acknowledged: set[int]) -> None:
@@ -181,21 +180,10 @@ def test_mutated_instances_are_stored_or_refused_and_do_no_harm(tmp_path: Path) 
 
 @pytest.mark.slow
 def test_five_thousand_mutated_instances(tmp_path: Path) -> None:
-    """Writes results/endure."""
+    """Writes endure.json."""
     found = feed_mutations(tmp_path, 5000)
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    document = {
-        "schema": "scanside.endure/1",
-        "command": "python -m pytest -m slow tests/runtime/appliance/receive/test_endure.py",
-        "machine": {
-            "processor": machine.processor(),
-            "cores": machine.cores(),
-            "memory_gib": machine.memory_gib(),
-        },
-        "versions": machine.versions(("pynetdicom", "pydicom")),
-        **found,
-    }
-    (RESULTS / "network.json").write_text(json.dumps(document, indent=1) + "\n")
+    command = "python -m pytest -m slow tests/runtime/appliance/receive/test_endure.py"
+    write_soak_results("endure", command, ("pynetdicom", "pydicom"), found)
 
 
 def test_memory_stays_bounded_whatever_is_sent(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 WORKERS ?= 3
 SHARED ?= ../shared
 
-.PHONY: demo test check soak bench bench-long format clean install
+.PHONY: demo test check soak bench bench-long figures format clean install
 
 install: $(VENV)/.installed
 
@@ -39,6 +39,10 @@ check: install
 format: install
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+# Writes the figures of the results files into README.md and docs/.
+figures: install
+	$(BIN)/python docs/render_figures.py
 
 # The figures of README.md: want an idle machine and the shared test data.
 RESULTS := results/benchmarks

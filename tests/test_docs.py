@@ -12,7 +12,12 @@ from scanside.runtime.cli.main import app
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("", "docs/**/", "benchmarks/", "results/*/")
-DOCUMENTS = [document for folder in FOLDERS for document in ROOT.glob(f"{folder}*.md")]
+DOCUMENTS = [
+    document
+    for folder in FOLDERS
+    for document in ROOT.glob(f"{folder}*.md")
+    if document.parent.name != "figures"
+]
 LINK = re.compile(r"\]\(([^)#\s]+)?(?:#([^)]*))?\)")
 
 

@@ -1,0 +1,185 @@
+"""Write measured figures into the documents, from the committed results files.
+
+A document marks a place with `<!-- figures: NAME -->` and `<!-- /figures -->`. Between them stands the template
+`docs/figures/NAME.md`, whose `{placeholders}` are filled from `results/`. Run `make figures` after a results file or a
+template has changed; a test compares every document with what this script would write.
+"""
+
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "results"
+TEMPLATES = ROOT / "docs" / "figures"
+_BLOCK = re.compile(r"(<!-- figures: ([\w-]+) -->\n).*?(<!-- /figures -->)", re.DOTALL)
+
+
+class NotToBeQuotedError(Exception):
+    """A document asks for a figure of a run that called itself unfit to be quoted."""
+
+
+def read(path: str) -> dict[str, Any]:
+    """A results file below `results/`.
+
+    Raises:
+        NotToBeQuotedError: If the run noted that it was disturbed (`"headline": false`).
+    """
+    found: dict[str, Any] = json.loads((RESULTS / path).read_text())
+    if found.get("headline") is False:
+        raise NotToBeQuotedError(f"results/{path} is not to be quoted: {' '.join(found['remarks'])}")
+    return found
+
+
+def seconds(value: float) -> str:
+    """Three significant digits: `0.90 s`, `44.2 s`, `184 s`."""
+    return f"{value:.2f} s" if value < 10 else f"{value:.1f} s" if value < 100 else f"{value:.0f} s"
+
+
+def times(ratio: dict[str, float]) -> str:
+    """`2.6–3.0 ×` where rounds differ in what is shown, else `7.2 ×`."""
+    low, high = (f"{ratio[end]:.1f}" if ratio[end] < 10 else f"{ratio[end]:.0f}" for end in ("min", "max"))
+    return f"{low} ×" if low == high else f"{low}–{high} ×"
+
+
+def peers() -> Iterator[tuple[str, str]]:
+    """`<file>.<what>.<peer>` and, for the ratio to nnunetv2, `<file>.<what>.<peer>.times`."""
+    for name in ("abdomen", "hippocampus", "pelvis-mirroring", "sixty", "classes-30"):
+        found = read(f"benchmarks/peers-{name}.json")
+        part = found["together"] or found["cases"][0]
+        for metric in part["metrics"]:
+            shown = {"wall": ("time", seconds), "peak_memory": ("memory", lambda mib: f"{mib:.0f} MiB")}
+            what, write = shown.get(metric["name"], ("", str))
+            if not what or (metric["mode"] == "warm" and metric["name"] == "peak_memory"):
+                continue
+            stem = f"{name}.{'warm-' if metric['mode'] == 'warm' else ''}{what}"
+            for peer, value in metric["median"].items():
+                short = peer.removeprefix("openvino:")
+                yield f"{stem}.{short}", write(value)
+                if peer in metric["ratio"]:
+                    yield f"{stem}.{short}.times", times(metric["ratio"][peer])
+        for modes in part.get("labels", {}).values():
+            for peer, labels in modes.items():
+                lowest = min(dice for dice in labels["dice"].values() if dice is not None)
+                yield f"{name}.dice.{peer.removeprefix('openvino:')}", f"{lowest:.4f}"
+                yield f"{name}.differing.{peer.removeprefix('openvino:')}", f"{labels['differing']:,}"
+
+
+def parity() -> Iterator[tuple[str, str]]:
+    """Voxels that differ from nnUNetPredictor's over a folder of images."""
+    found = read("benchmarks/parity-hippocampus.json")
+    yield "parity.images", str(found["images"])
+    for device, total in found["totals"].items():
+        yield f"parity.{device}.differing", f"{total['differing']:,}"
+        yield f"parity.{device}.voxels", f"{total['voxels']:,}"
+
+
+def install() -> Iterator[tuple[str, str]]:
+    """Size of the environments."""
+    lean, full, cpu = read("benchmarks/install.json")["installs"]
+    yield "install.lean", f"{lean['megabytes'] / 1000:.2f} GB"
+    yield "install.nnunetv2", f"{full['megabytes'] / 1000:.1f} GB"
+    yield "install.nnunetv2-cpu", f"{cpu['megabytes'] / 1000:.1f} GB"
+
+
+def radiomics() -> Iterator[tuple[str, str]]:
+    """The signature's features beside plain pyradiomics."""
+    study = read("benchmarks/radiomics.json")["studies"][0]
+    yield "radiomics.times", f"{study['ratio']['median']:.1f} ×"
+    yield "radiomics.error", f"{max(one['error'] for one in study['features'].values()):.0e}"
+
+
+def soak() -> Iterator[tuple[str, str]]:
+    """Studies under fire."""
+    found = read("soak/soak.json")
+    yield "soak.studies", f"{found['studies']:,}"
+    yield "soak.kills", str(found["kills_in_all"])
+    yield "soak.lost", str(found["lost"])
+    yield "soak.twice", str(found["duplicated"])
+
+
+def terminal() -> Iterator[tuple[str, str]]:
+    """What the terminal takes with 5,000 studies."""
+    found = read("benchmarks/tui.json")
+    yield "tui.studies", f"{found['studies']:,}"
+    yield "tui.opening", f"{found['opening_s']['p50']:.2f} s"
+    yield "tui.key", f"{1000 * found['key_to_paint_s']['p95']:.0f} ms"
+    yield "tui.idle", f"{100 * found['idle_cpu_part']:.1f} %"
+
+
+def interval(found: dict[str, Any], key: str = "interval") -> str:
+    """`0.44 (0.38–0.50)`."""
+    low, high = found[key]
+    return f"{found['value']:.2f} ({low:.2f}–{high:.2f})"
+
+
+def phantom() -> Iterator[tuple[str, str]]:
+    """The study on the phantom: `phantom.dice.<role>.<part>.<scanners>.<size>`, `phantom.auc.<model>.<part>`."""
+    found = read("phantom-254/report.json")
+    for row in found["segmentation"]["rows"]:
+        where = f"{row['role']}.{row['part']}.{row['scanners']}.{row['size']}".replace(" ", "-")
+        yield f"phantom.dice.{where}", interval(row["dice"])
+        yield f"phantom.missed.{where}", str(row["missed"])
+    for model in found["classification"]["models"]:
+        name = f"{model['model']}.{model['part']}"
+        if model["auc"]:
+            yield f"phantom.auc.{name}", interval(model["auc"], "delong")
+        for status, count in model["statuses"].items():
+            yield f"phantom.status.{name}.{status.replace(' ', '-')}", str(count)
+    for one in found["published"]:
+        yield f"phantom.published.{one['quantity'].replace(' ', '-')}.{one['part']}", f"{one['published']:g}"
+    yield "phantom.train", str(found["cohort"]["train"])
+    yield "phantom.test", str(found["cohort"]["test"])
+
+
+SOURCES: tuple[Callable[[], Iterator[tuple[str, str]]], ...] = (
+    peers, parity, install, radiomics, soak, terminal, phantom,
+)  # fmt: skip
+
+
+def figures() -> dict[str, str]:
+    """Every figure that a template may name."""
+    return {name: text for source in SOURCES for name, text in source()}
+
+
+def render(text: str, values: dict[str, str]) -> str:
+    """A document with its blocks written anew.
+
+    Raises:
+        KeyError: If a template names a figure that no results file holds.
+    """
+
+    def fill(block: re.Match[str]) -> str:
+        template = (TEMPLATES / f"{block[2]}.md").read_text().strip()
+        filled = re.sub(r"\{([^{}\s]+)\}", lambda name: values[name[1]], template)
+        return f"{block[1]}{filled}\n{block[3]}"
+
+    return _BLOCK.sub(fill, text)
+
+
+def documents() -> list[Path]:
+    """Documents that hold blocks."""
+    found = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted(RESULTS.glob("*/README.md"))]
+    return [path for path in found if path.parent != TEMPLATES and _BLOCK.search(path.read_text())]
+
+
+def main() -> int:
+    """Rewrite every document; 0, or 1 with `--check` where one was stale."""
+    values, stale = figures(), []
+    for path in documents():
+        before = path.read_text()
+        after = render(before, values)
+        if after != before:
+            stale.append(path)
+            if "--check" not in sys.argv:
+                path.write_text(after)
+    for path in stale:
+        print(path.relative_to(ROOT), file=sys.stderr)
+    return int(bool(stale) and "--check" in sys.argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

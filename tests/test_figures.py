@@ -1,0 +1,74 @@
+"""Figures in the documents are those of the results files, and no figure stands in the README beside them."""
+
+import importlib.util
+import json
+import re
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("render_figures", ROOT / "docs" / "render_figures.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_document_is_as_the_script_writes_it(script: ModuleType) -> None:
+    values, documents = script.figures(), script.documents()
+    assert {"README.md", "benchmarks.md", "study.md"} <= {path.name for path in documents}
+    for path in documents:
+        assert path.read_text() == script.render(path.read_text(), values), f"run `make figures`: {path.name}"
+
+
+def test_every_template_is_used(script: ModuleType) -> None:
+    used = {
+        name for path in script.documents() for name in re.findall(r"figures: ([\w-]+)", path.read_text())
+    }
+    assert used == {path.stem for path in script.TEMPLATES.glob("*.md")}
+
+
+def test_a_changed_figure_is_written_into_its_block_alone(
+    script: ModuleType, tmp_path: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(script, "TEMPLATES", tmp_path)
+    (tmp_path / "speed.md").write_text("It takes {time}.\n")
+    text = "before 1 s\n<!-- figures: speed -->\nold\n<!-- /figures -->\nafter 1 s\n"
+    assert script.render(text, {"time": "2 s"}) == text.replace("old", "It takes 2 s.")
+    with pytest.raises(KeyError, match="time"):
+        script.render(text, {})
+
+
+def test_a_disturbed_run_is_not_quoted(script: ModuleType, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(script, "RESULTS", tmp_path)
+    (tmp_path / "run.json").write_text(json.dumps({"headline": False, "remarks": ["It was disturbed."]}))
+    with pytest.raises(script.NotToBeQuotedError, match="It was disturbed"):
+        script.read("run.json")
+
+
+MEASURED = re.compile(r"\d[\d.,]*\s?(?:×|s\b|ms\b|[KMG]i?B\b|%|voxels|times\b|studies)")
+
+
+def test_the_readme_holds_no_figure_outside_its_blocks() -> None:
+    text = re.sub(r"(?s)<!-- figures: .*?<!-- /figures -->|```.*?```", "", (ROOT / "README.md").read_text())
+    assert not MEASURED.findall(text)
+    assert MEASURED.findall("It takes 2.5 s, 3 × less, 12 MiB, 40 %.")  # the pattern finds what it is for
+
+
+def test_the_readme_is_short_and_reads_well() -> None:
+    """At most 120 lines, 900 words, and no sentence over 30 words."""
+    text = (ROOT / "README.md").read_text()
+    assert len(text.splitlines()) <= 120 and len(text.split()) <= 900
+    prose = re.sub(r"(?s)<!--.*?-->|```.*?```", "", text)
+    prose = re.sub(r"(?m)^(?:    .*|#.*|>\s*\[!.*)$", "\n", prose)
+    prose = re.sub(r"\]\([^)]*\)", "]", prose)
+    for paragraph in re.split(r"\n\s*\n|\n- ", prose):
+        for sentence in re.split(r"(?<=[.:;?!])\s+", paragraph):
+            assert len(sentence.split()) <= 30, sentence

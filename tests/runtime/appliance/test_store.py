@@ -3,6 +3,7 @@
 import sqlite3
 import tempfile
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,8 @@ from scanside.runtime.appliance.store import audit, intake, jobs, outbox, retent
 from scanside.runtime.appliance.store.database import Database
 from scanside.runtime.appliance.store.intake import Added
 from scanside.runtime.appliance.store.jobs import NotAllowedError
-from scanside.runtime.appliance.store.records import Instance, Job, Made, Outcome, Patient
+from scanside.runtime.appliance.store.records import Instance, Job, Made, Outcome, Patient, Warned
+from scanside.runtime.appliance.store.schema import VERSION
 from scanside.runtime.appliance.store.states import (
     ARRIVED,
     BY_PERSON,
@@ -414,6 +416,50 @@ def test_only_the_table_changes_a_state(state: State, action: Action) -> None:
             assert (state, action) not in TRANSITIONS and audit.head(db) == before
             new = state
         assert worklist.cases(db)[0].state is new is TRANSITIONS.get((state, action), state)
+
+
+RELEASED = sorted(Path(__file__).parent.glob("store_version_*.sql"))
+
+
+@pytest.mark.parametrize("dump", RELEASED, ids=lambda path: path.stem)
+def test_a_store_of_every_released_version_goes_on(dump: Path, tmp_path: Path) -> None:
+    """It has one study that was sent and waits for commitment, and one in the queue."""
+    path = tmp_path / "scanside.db"
+    with sqlite3.connect(path) as old:
+        old.executescript(dump.read_text())
+    before = [row[0] for row in old.execute("SELECT hash FROM audit ORDER BY number")]
+    old.close()
+    with Database(path) as db:
+        assert db.rows("PRAGMA user_version")[0][0] == VERSION
+        sent, waiting = sorted(worklist.cases(db), key=lambda case: case.job)
+        assert (sent.state, sent.status, sent.probability) == (State.SENDING, "ok", 0.7)
+        assert sent.warnings is None and sent.positive is None, "unknown is not none"
+        assert audit.verify(db) == len(before)
+        assert outbox.answered(db, _transaction(db), ["7.1"], {}) == 1
+        assert worklist.case(db, sent.case_id) is not None
+        jobs.succeed(db, claimed(db, 2000.0).job, outcome("PACS", uid="7.2"), hold=True)
+        after = worklist.case(db, waiting.case_id)
+        assert after is not None and after.state is State.REVIEW and after.warnings == ()
+
+
+def _transaction(db: Database) -> str:
+    items = outbox.uncommitted(db, "PACS")
+    outbox.requested(db, items, "9.9")
+    return "9.9"
+
+
+def test_a_row_says_what_a_decision_wants(db: Database) -> None:
+    case_id = queued(db)
+    warned = (Warned("lesions-apart", "They lie apart."), Warned("other", "It is odd."))
+    made = replace(outcome(), positive="PDAC", named=None, warnings=warned)
+    jobs.succeed(db, claimed(db).job, made, hold=True)
+    case = worklist.case(db, case_id)
+    assert case is not None
+    assert (case.positive, case.named, case.warnings) == ("PDAC", None, warned)
+    assert (case.probability, case.low, case.high) == (0.7, 0.5, 0.8)
+    add(db, instance(2), now=1005)
+    (again,) = worklist.cases(db)
+    assert (again.positive, again.named, again.warnings) == (None, None, None), "it was another result"
 
 
 class Appliance(RuleBasedStateMachine):

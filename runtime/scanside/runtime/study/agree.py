@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from scanside.runtime.remark import Remark
 from scanside.runtime.study.diffusion import grid_points, indices_in, inside
 from scanside.runtime.study.records import RoleResult
 from scanside.runtime.volume import Geometry
@@ -15,10 +16,11 @@ def disagreement(one: RoleResult, grid: Geometry, other: RoleResult, other_grid:
     gap = float(np.linalg.norm(np.subtract(one.lesions[0].centroid_mm, other.lesions[0].centroid_mm)))
     if gap <= NEAR_MM or overlapping(one, grid, other, other_grid):
         return []
-    return [
+    sentence = (
         f"The lesions on {one.role} and {other.role} lie {gap:.0f} mm apart and do not overlap: they may be two "
         "lesions, and the signature mixes both; look at the overlays."
-    ]
+    )
+    return [Remark(sentence, "lesions-apart")]
 
 
 def overlapping(one: RoleResult, grid: Geometry, other: RoleResult, other_grid: Geometry) -> bool:

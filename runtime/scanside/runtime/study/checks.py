@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scanside.runtime.errors import InputError
+from scanside.runtime.remark import Remark
 from scanside.runtime.study.diffusion import grid_points, in_unit, indices_in, inside, onto_grid
 from scanside.runtime.study.quality import body_of, check_picture
 from scanside.runtime.study.records import SequenceImage, StudyInput
@@ -59,12 +60,13 @@ def check_study(study: StudyInput) -> StudyInput:
         if "dwi" in images and (difference := _difference(images[name], images["dwi"])):
             volume = onto_grid(images[name].volume, images["dwi"].volume.geometry, name)
             images[name] = replace(images[name], volume=volume)
-            warnings.append(f"{name} had another grid than dwi ({difference}); it was interpolated linearly.")
+            moved = f"{name} had another grid than dwi ({difference}); it was interpolated linearly."
+            warnings.append(Remark(moved, "interpolated"))
     if "adc" in images:
         body = bodies["dwi"] if "dwi" in images else body_of(images["adc"].volume)
         converted, warning = in_unit(images["adc"].volume, body)
         images["adc"] = replace(images["adc"], volume=converted)
-        warnings += [warning] if warning else []
+        warnings += [Remark(warning, "adc-unit")] if warning else []
     return replace(study, images=images, warnings=tuple(warnings))
 
 
@@ -139,25 +141,25 @@ def _check_stack(image: SequenceImage) -> list[str]:
         )
     if axial <= AXIAL:
         raise InputError(f"{what} is not axial; give an axial series.")
-    warnings = []
+    warnings: list[str] = []
     if axial < NEARLY_AXIAL:
-        warnings.append(f"{what} is tilted by {np.degrees(np.arccos(axial)):.0f}° from axial.")
+        tilted = f"{what} is tilted by {np.degrees(np.arccos(axial)):.0f}° from axial."
+        warnings.append(Remark(tilted, "tilted"))
     if length < USUAL_MM:
-        warnings.append(
-            f"{what} covers only {length:.0f} mm from head to foot; parts of the organ may be missing."
-        )
+        short = f"{what} covers only {length:.0f} mm from head to foot; parts of the organ may be missing."
+        warnings.append(Remark(short, "coverage"))
     if width < USUAL_WIDTH_MM:
-        warnings.append(
-            f"{what} covers only {sizes[1]:.0f} × {sizes[2]:.0f} mm within its slices; the body may be cut off."
-        )
+        narrow = f"{what} covers only {sizes[1]:.0f} × {sizes[2]:.0f} mm within its slices; the body may be cut off."
+        warnings.append(Remark(narrow, "coverage"))
     if max(grid.spacing) > ANISOTROPY * min(grid.spacing):
-        warnings.append(
+        thick = (
             f"{what} has slices {grid.spacing[0]:.3g} mm apart at pixels of {min(grid.spacing[1:]):.2g} mm."
         )
+        warnings.append(Remark(thick, "anisotropic"))
     if image.source is not None and any(
         str(header.get("LossyImageCompression") or "") == "01" for header in image.source.headers
     ):
-        warnings.append(f"{what} has been compressed with losses.")
+        warnings.append(Remark(f"{what} has been compressed with losses.", "lossy"))
     return warnings
 
 

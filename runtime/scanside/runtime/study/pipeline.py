@@ -22,6 +22,7 @@ from scanside.runtime.pipeline import Clock, Segmenter
 from scanside.runtime.plan import Plan
 from scanside.runtime.radiomics.config import RadiomicsConfig, load_config
 from scanside.runtime.radiomics.extract import FeatureValue, extract
+from scanside.runtime.remark import Remark
 from scanside.runtime.stages.lesions import find_lesions, main_lesion
 from scanside.runtime.study.agree import disagreement
 from scanside.runtime.study.checks import check_study
@@ -243,16 +244,16 @@ def _explained(made: Classification, features: Mapping[str, FeatureValue]) -> st
 
 def _remarks(roles: Mapping[str, RoleResult], study: StudyInput) -> list[str]:
     """What the user should know about the masks."""
-    remarks = []
+    remarks: list[str] = []
     for role, result in roles.items():
         if not result.lesions:
-            remarks.append(f"No lesion was segmented on {role}.")
+            remarks.append(Remark(f"No lesion was segmented on {role}.", "no-lesion"))
         if len(result.lesions) > 1:
-            remarks.append(
-                f"{len(result.lesions)} lesions were segmented on {role}; the largest one is measured."
-            )
+            several = f"{len(result.lesions)} lesions were segmented on {role}; the largest one is measured."
+            remarks.append(Remark(several, "several-lesions"))
         if result.main[[0, -1]].any():
-            remarks.append(f"The lesion on {role} reaches the first or last slice; it may be cut off.")
+            cut = f"The lesion on {role} reaches the first or last slice; it may be cut off."
+            remarks.append(Remark(cut, "lesion-at-edge"))
     pair = [
         (result, study.images[role].volume.geometry) for role, result in roles.items() if role in study.images
     ]

@@ -5,6 +5,7 @@ import numpy.typing as npt
 
 from scanside.runtime.errors import InputError
 from scanside.runtime.radiomics.body import block_means, block_sizes, body_mask
+from scanside.runtime.remark import Remark
 from scanside.runtime.study.records import SequenceImage
 from scanside.runtime.volume import Volume
 
@@ -46,7 +47,8 @@ def check_picture(image: SequenceImage, body: Mask | None = None) -> list[str]:
             f"{likeness:.2f}); repeat the series, or check that coil and sequence were right."
         )
     if snr < LOW_SNR:
-        return [f"{image.name} is noisy (signal-to-noise about {snr:.1f}); results may be unreliable."]
+        noisy = f"{image.name} is noisy (signal-to-noise about {snr:.1f}); results may be unreliable."
+        return [Remark(noisy, "noisy")]
     return []
 
 

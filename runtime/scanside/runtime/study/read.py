@@ -11,6 +11,7 @@ import numpy as np
 from scanside.runtime.errors import ImageReadError, InputError, UsageError
 from scanside.runtime.images.files import ending_of
 from scanside.runtime.images.read import read_image
+from scanside.runtime.remark import Remark
 from scanside.runtime.study.diffusion import fitted_adc
 from scanside.runtime.study.named import named_in, sidecar_b
 from scanside.runtime.study.records import SEQUENCES, Considered, SequenceImage, StudyInput
@@ -149,9 +150,8 @@ class _Reader:
         volume, used = fitted_adc(points)
         listed = f"{', '.join(f'{b:g}' for b in used[:-1])} and {used[-1]:g}"
         count = "two" if len(used) == 2 else str(len(used))
-        self.warnings.append(
-            f"The study has no ADC map; it was computed from b = {listed} s/mm² ({count} points)."
-        )
+        computed = f"The study has no ADC map; it was computed from b = {listed} s/mm² ({count} points)."
+        self.warnings.append(Remark(computed, "adc-computed"))
         how = f"computed from b = {low.b:g} ({low.series}) and b = {high.b:g} ({high.series})"
         if used != (low.b, high.b):
             how = f"computed from b = {listed} ({high.series})"
@@ -188,10 +188,11 @@ class _Reader:
             return low.volume
         mine, theirs = (floating_scale(image.source.frames) for image in (low, high) if image.source)
         if mine is None or theirs is None:
-            self.warnings.append(
+            apart = (
                 f"The ADC is computed from two series ({low.series}; {high.series}), which the scanner may have "
                 "scaled apart."
             )
+            self.warnings.append(Remark(apart, "adc-scaled-apart"))
             return low.volume
         return Volume((low.volume.data * np.float64(mine / theirs)).astype(np.float32), low.volume.geometry)
 
@@ -281,7 +282,8 @@ class _Reader:
         made = judge(cast("Kind", name), volume, study.volumes, self._dwi)
         if made.score is None and volume.problem is None:
             b = "" if volume.b is None else f", b = {volume.b.nominal:g} s/mm²"
-            self.warnings.append(f"{what} would not have been taken by the rules: it {made.reason}{b}.")
+            against = f"{what} would not have been taken by the rules: it {made.reason}{b}."
+            self.warnings.append(Remark(against, "against-rules"))
 
     def _load(self, name: str, volume: "SeriesVolume", study: "DicomStudy", how: str) -> SequenceImage:
         from scanside.runtime.dicom.read import read_frames

@@ -88,6 +88,12 @@ def test_a_study_becomes_a_result_and_an_outbox(place: Open, dicom_study: Path) 
     )  # fmt: skip
     assert case.probability is not None and case.low is not None and case.high is not None
     assert case.low <= case.probability <= case.high
+    assert case.positive and case.named, "of what it is the probability, and what it says"
+    assert case.warnings is not None
+    assert [one.sentence for one in case.warnings] == here.report(case_id)["warnings"]
+    assert {one.code for one in case.warnings} >= {"coverage"} and "other" not in {
+        one.code for one in case.warnings
+    }
     assert here.left() == FILES, "the snapshot is gone"
     report = here.report(case_id)
     _validate(report)

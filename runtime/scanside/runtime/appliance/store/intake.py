@@ -94,7 +94,7 @@ def _reopen(write: sqlite3.Connection, study_uid: str, case_id: str, at: float) 
         move(
             write, int(job["job"]), Action.MORE, RECEIVER, at,
             attempts=0, not_before=0.0, stage=None, status=None, probability=None, low=None, high=None,
-            result=None, finished=None,
+            result=None, finished=None, named=None, warnings=None, **{"class": None},
         )  # fmt: skip
     elif state is not State.RECEIVING:
         write.execute(

@@ -129,8 +129,9 @@ def succeed(database: Database, job: int, outcome: Outcome, *, hold: bool, now: 
     with database.transaction() as write:
         columns = {
             "finished": at, "status": outcome.status, "reason": outcome.reason, "probability": outcome.probability,
-            "low": outcome.low, "high": outcome.high, "result": outcome.result, "stage": None, "deadline": None,
-            "failure": None,
+            "low": outcome.low, "high": outcome.high, "class": outcome.positive, "named": outcome.named,
+            "warnings": json.dumps([[one.code, one.sentence] for one in outcome.warnings]),
+            "result": outcome.result, "stage": None, "deadline": None, "failure": None,
         }  # fmt: skip
         action = Action.HOLD if hold else Action.RELEASE
         state = move(write, job, action, WORKER, at, {"status": outcome.status}, **columns)

@@ -54,6 +54,19 @@ class Job:
 
 
 @dataclass(frozen=True)
+class Warned:
+    """Something that whoever decides on a result has to know.
+
+    Attributes:
+        code: A word for it, such as `lesions-apart`; `other` for a sentence that has none.
+        sentence: Without patient data.
+    """
+
+    code: str
+    sentence: str
+
+
+@dataclass(frozen=True)
 class Case:
     """A line of the worklist: a study and its latest job.
 
@@ -65,6 +78,9 @@ class Case:
         stage, done, total: What it computes, and how far it is.
         started, finished: Of the computation; None when it has not.
         status, probability, low, high: Of the result; None when there is none.
+        positive: The class that the probability is of.
+        named: The class that the result names; None where it names none.
+        warnings: Of the result; None when there is none, or when it was made by a version that did not keep them.
         result: Folder of the result, relative to the results; None when there is none.
         verdict, verdict_by: What a person said of it.
         sending: Number of objects by state of delivery.
@@ -98,6 +114,9 @@ class Case:
     probability: float | None
     low: float | None
     high: float | None
+    positive: str | None
+    named: str | None
+    warnings: tuple[Warned, ...] | None
     result: str | None
     verdict: str | None
     verdict_by: str | None
@@ -131,6 +150,9 @@ class Outcome:
         result: Folder, relative to the results.
         stages: Name → milliseconds.
         sends: (destination, object), each once.
+        positive: The class that the probability is of.
+        named: The class that the result names; None where it names none.
+        warnings: What whoever decides on it has to know.
     """
 
     status: str
@@ -141,6 +163,9 @@ class Outcome:
     result: str
     stages: Mapping[str, float]
     sends: tuple[tuple[str, Made], ...]
+    positive: str | None = None
+    named: str | None = None
+    warnings: tuple[Warned, ...] = ()
 
 
 @dataclass(frozen=True)

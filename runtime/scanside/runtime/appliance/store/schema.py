@@ -1,6 +1,6 @@
 """The tables. A newer program raises `VERSION` and adds a step to `MIGRATIONS`; an older one refuses a newer file."""
 
-VERSION = 1
+VERSION = 2
 
 _FIRST = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -113,5 +113,11 @@ CREATE TRIGGER audit_is_not_deleted BEFORE DELETE ON audit
 BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
 """
 
-MIGRATIONS = (_FIRST,)
+_SECOND = """
+ALTER TABLE jobs ADD COLUMN class TEXT;      -- that the probability is of
+ALTER TABLE jobs ADD COLUMN named TEXT;      -- class that the result names; NULL where it names none
+ALTER TABLE jobs ADD COLUMN warnings TEXT;   -- JSON: [[code, sentence], …]; NULL where nobody kept them
+"""
+
+MIGRATIONS = (_FIRST, _SECOND)
 """The n-th one makes version n of what was there before."""

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from scanside.runtime.appliance.store.database import Database, clock
-from scanside.runtime.appliance.store.records import Case, Instance, Patient
+from scanside.runtime.appliance.store.records import Case, Instance, Patient, Warned
 from scanside.runtime.appliance.store.states import SETTLED, Sending, State
 
 _CASE = """
-    SELECT studies.*, jobs.*,
+    SELECT studies.*, jobs.*, jobs.class AS positive,
         (SELECT count(*) FROM instances WHERE instances.study_uid = jobs.study_uid) AS instances,
         (SELECT count(DISTINCT series_uid) FROM instances WHERE instances.study_uid = jobs.study_uid) AS series_count,
         (SELECT json_group_object(state, n) FROM (SELECT outbox.state, count(*) AS n FROM outbox
@@ -130,6 +130,7 @@ def expired(
 
 def _case(row: dict[str, object]) -> Case:
     values = {name: row[name] for name in Case.__dataclass_fields__ if name in row}
+    warnings = json.loads(str(row["warnings"])) if row["warnings"] else None
     sending = json.loads(str(row["sending"])) if row["sending"] else {}
     return Case(
         **{
@@ -137,6 +138,7 @@ def _case(row: dict[str, object]) -> Case:
             "patient": Patient(str(row["patient_id"]), str(row["patient_name"])),
             "state": State(str(row["state"])),
             "series": json.loads(str(row["series"])),
+            "warnings": None if warnings is None else tuple(Warned(*pair) for pair in warnings),
             "sending": {Sending(state): int(n) for state, n in sending.items()},
         }
     )

@@ -16,7 +16,7 @@ from scanside.runtime.appliance.deliver.labelmap import take_labelmap
 from scanside.runtime.appliance.deliver.rules import sends_to
 from scanside.runtime.appliance.store import worklist
 from scanside.runtime.appliance.store.database import Database
-from scanside.runtime.appliance.store.records import Case, Job, Made, Outcome
+from scanside.runtime.appliance.store.records import Case, Job, Made, Outcome, Warned
 from scanside.runtime.appliance.work.engine import Engine
 from scanside.runtime.appliance.work.faults import Words
 from scanside.runtime.appliance.work.inputs import snapshot
@@ -26,6 +26,7 @@ from scanside.runtime.errors import InputError
 from scanside.runtime.events import StageFinished, StageStarted
 from scanside.runtime.images.files import atomic_write, writing_failed
 from scanside.runtime.pipeline import Clock
+from scanside.runtime.remark import code_of, reworded
 from scanside.runtime.study.objects import ObjectOptions, write_objects
 from scanside.runtime.study.pipeline import Recipe, read_recipe, refused
 from scanside.runtime.study.read import read_study
@@ -103,7 +104,7 @@ class CaseRun:
                 runner = engine.runner(bundle, lambda words: tell(StageStarted(case_id, "golden cases")))
             result = runner.run(study, tell)
         reason = None if result.reason is None else self.words.advised(result.reason)
-        warnings = tuple(self.words.relative(warning) for warning in result.warnings)
+        warnings = tuple(reworded(warning, self.words.relative) for warning in result.warnings)
         return replace(result, reason=reason, warnings=warnings)
 
     def _write(
@@ -188,6 +189,9 @@ class CaseRun:
             result=f"{self.job.case_id}/{self.job.job}",
             stages={"queued": waited, **own, **stages, "total": total},
             sends=tuple(sends),
+            positive=probability.get("class"),
+            named=probability.get("predicted"),
+            warnings=tuple(Warned(code_of(one), self.words.clean(one)) for one in report["warnings"]),
         )
 
 

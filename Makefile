@@ -15,10 +15,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[train,bench,dev]'
 	touch $(VENV)/.lean $@
 
-# What a workstation at the scanner has: no PyTorch, no nnunetv2, no scikit-learn.
+# What the main job needs: no PyTorch, no nnunetv2, no scikit-learn.
 $(VENV)/.lean: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[cpu]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[cpu,study]'
 	touch $@
 
 demo: $(VENV)/.lean

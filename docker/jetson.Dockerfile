@@ -30,7 +30,7 @@ WORKDIR /source
 COPY . .
 # The system's packages are seen for TensorRT's Python module, which apt installed.
 RUN python3 -m venv --system-site-packages /opt/scanside/venv \
-    && /opt/scanside/venv/bin/pip install --no-cache-dir '.[cpu]' 'cuda-bindings~=13.0'
+    && /opt/scanside/venv/bin/pip install --no-cache-dir '.[cpu,appliance]' 'cuda-bindings~=13.0'
 
 FROM base
 COPY --from=builder /opt/scanside/venv /opt/scanside/venv

@@ -2,7 +2,7 @@
 # NOT BUILT AND NOT RUN: we have neither a GPU nor a Docker daemon. Checked with hadolint 2.15.1 alone; docs/install.md.
 #
 #   docker build -f docker/rtx.Dockerfile -t scanside:rtx .
-#   docker build -f docker/rtx.Dockerfile -t scanside:cpu --build-arg EXTRAS=cpu .
+#   docker build -f docker/rtx.Dockerfile -t scanside:cpu --build-arg EXTRAS=cpu,appliance .
 #
 # TensorRT-RTX comes from PyPI; the driver comes from the host, through the NVIDIA Container Toolkit.
 
@@ -11,7 +11,7 @@ ARG BASE=python:3.12-slim-bookworm
 
 # pyradiomics has no wheels: the compiler stays behind in this stage.
 FROM ${BASE} AS builder
-ARG EXTRAS=cpu,rtx
+ARG EXTRAS=cpu,rtx,appliance
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install -y --no-install-recommends gcc libc6-dev \

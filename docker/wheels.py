@@ -23,9 +23,11 @@ PLATFORMS = [*(f"manylinux_2_{minor}_aarch64" for minor in range(35, 16, -1)), "
 
 
 def requirements() -> list[str]:
-    """What `scanside[cpu]` asks for, of pyproject.toml."""
+    """What `scanside[cpu,appliance]` asks for, of pyproject.toml."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    return [*project["dependencies"], *project["optional-dependencies"]["cpu"]]
+    parts = ("cpu", "dicom", "study", "appliance")
+    asked = [line for part in parts for line in project["optional-dependencies"][part]]
+    return [*project["dependencies"], *(line for line in asked if not line.startswith("scanside["))]
 
 
 def report(*arguments: str) -> dict[str, tuple[str, str]]:

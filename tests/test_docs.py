@@ -66,6 +66,15 @@ def test_every_command_that_is_shown_parses(document: Path) -> None:
         assert given <= known | {"--help"}, f"{document.name}: scanside {' '.join(words)}"
 
 
+INSTRUCTIONS = [path for path in DOCUMENTS if path.parent != ROOT and "results" not in path.parts]
+
+
+@pytest.mark.parametrize("document", INSTRUCTIONS, ids=lambda path: path.name)
+def test_no_document_installs_from_an_index_that_does_not_have_the_package(document: Path) -> None:
+    """`pip install 'scanside[cpu]'` names a package that nobody has published; a checkout's `.` works."""
+    assert not re.search(r"pip install (--\S+ )*'?scanside\[", document.read_text())
+
+
 @pytest.mark.parametrize(
     "command",
     [

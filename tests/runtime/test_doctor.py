@@ -49,7 +49,7 @@ def test_all_that_is_missing_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -
     rtx, full = trt.RTX.missing(), trt.FULL.missing()
     assert rtx and full
     assert rtx[0] == "tensorrt-rtx is not installed; cuda-python is not installed"
-    assert "scanside[rtx]" in rtx[1] and "pip install cuda-bindings" in rtx[1]
+    assert "[rtx]'" in rtx[1] and "pip install cuda-bindings" in rtx[1]
     assert "python3-libnvinfer" in full[1]
 
 

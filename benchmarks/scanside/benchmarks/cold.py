@@ -12,6 +12,7 @@ from scanside.benchmarks.kinds import PeerKind
 from scanside.benchmarks.processes import Finished, run_measured
 from scanside.benchmarks.warm import Mask, Setup
 from scanside.runtime.errors import CaseError, ExtraMissingError
+from scanside.runtime.extras import install_command
 from scanside.runtime.images.read import read_image
 
 _PROGRAMS = {
@@ -110,5 +111,6 @@ def _program(name: str) -> Path:
     beside = Path(sys.executable).with_name(name)
     found = str(beside) if beside.is_file() else shutil.which(name)
     if found is None:
-        raise ExtraMissingError(f"The command {name} is not installed; run: pip install 'scanside[bench]'.")
+        extra = "export" if name.startswith("nnUNet") else "bench"
+        raise ExtraMissingError(f"The command {name} is not installed; run: {install_command(extra)}.")
     return Path(found)

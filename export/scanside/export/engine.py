@@ -13,6 +13,7 @@ from scanside.runtime.bundle import Bundle, open_bundle
 from scanside.runtime.choose import choose_device
 from scanside.runtime.errors import BackendError, BundleError, UsageError
 from scanside.runtime.events import Listener, StageProgress, StageStarted
+from scanside.runtime.extras import install_command
 from scanside.runtime.options import Options
 
 SCHEMA = "scanside.engine-report/1"
@@ -75,7 +76,7 @@ def _flavour(device: str | None) -> TensorRt:
         installed = [flavour for flavour in (FULL, RTX) if trt_build.installed(flavour.NAME)]
         if not installed:
             raise BackendError(
-                "Neither tensorrt nor tensorrt-rtx is installed; run: pip install 'scanside[rtx]'."
+                f"Neither tensorrt nor tensorrt-rtx is installed; run: {install_command('rtx')}."
             )
         return installed[0]
     flavours = {flavour.NAME: flavour for flavour in (FULL, RTX)}

@@ -21,6 +21,7 @@ from scanside.runtime import machine
 from scanside.runtime.backends.table import DEVICES, backend
 from scanside.runtime.bundle import Bundle
 from scanside.runtime.errors import BackendError, BundleError
+from scanside.runtime.extras import install_command
 from scanside.runtime.golden import INT8_DICE, Comparison, GoldenCase, compare, label_dice, policy
 from scanside.runtime.options import Options
 from scanside.runtime.pipeline import Obtained, Segmenter
@@ -79,7 +80,7 @@ def targets(precisions: Sequence[str]) -> list[tuple[str, str]]:
     if unchecked:
         raise BackendError(
             f"No backend here can check precision {unchecked[0]} against nnunetv2; "
-            "run: pip install 'scanside[cpu]', or leave it out of --precision."
+            f"run: {install_command('cpu')}, or leave it out of --precision."
         )
     return pairs
 

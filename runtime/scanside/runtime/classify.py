@@ -12,6 +12,7 @@ import numpy as np
 
 from scanside.runtime.bundle import Bundle
 from scanside.runtime.errors import BackendError, BundleError
+from scanside.runtime.extras import install_command
 from scanside.runtime.manifest import Classifier, Signature
 
 Verdict = Literal["ok", "indeterminate", "unsuitable input"]
@@ -148,7 +149,7 @@ def _open(model: bytes) -> Any:
         import onnxruntime as ort
     except ImportError as error:
         raise BackendError(
-            "The classifier needs ONNX Runtime, which is not installed; run: pip install 'scanside[cpu]'."
+            f"The classifier needs ONNX Runtime, which is not installed; run: {install_command('cpu')}."
         ) from error
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1  # nine numbers; also bit-identical on every machine

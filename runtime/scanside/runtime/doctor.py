@@ -1,16 +1,12 @@
 """What this machine can run, what is missing and how to get it."""
 
 import importlib
-import importlib.util
 from dataclasses import dataclass
 
 from scanside.runtime.backends.table import DEVICES, ON_TRIAL, backend
 from scanside.runtime.backends.trt_build import LIBRARIES
+from scanside.runtime.extras import EXTRAS, install_command, missing_modules
 
-_EXTRAS = {
-    "export": ("torch", "nnunetv2", "onnx", "onnxscript"),
-    "bench": ("psutil", "matplotlib", "nnunetv2"),
-}
 _MODULES = {"cpu": "onnxruntime", "cuda": "onnxruntime", **LIBRARIES}
 """Device → the Python module that it needs, where that is not its own name."""
 UNPROVEN = "the project has never run this device on a GPU: its golden cases decide on this machine"
@@ -39,7 +35,7 @@ class Finding:
 
 def examine() -> list[Finding]:
     """Examine every backend (by importing it) and every extra (by looking for its packages)."""
-    return [*(_backend(name) for name in DEVICES), *(_extra(name) for name in _EXTRAS)]
+    return [*(_backend(name) for name in DEVICES), *(_extra(name) for name in EXTRAS if name != "cpu")]
 
 
 def _backend(name: str) -> Finding:
@@ -59,7 +55,7 @@ def _backend(name: str) -> Finding:
 
 
 def _extra(name: str) -> Finding:
-    missing = [package for package in _EXTRAS[name] if importlib.util.find_spec(package) is None]
+    missing = missing_modules(name)
     reason = f"{', '.join(missing)} not installed" if missing else "installed"
-    fix = f"pip install 'scanside[{name}]'" if missing else None
+    fix = install_command(name) if missing else None
     return Finding(name, f"extra '{name}'", "extra", not missing, reason, fix)

@@ -90,7 +90,7 @@ def test_what_is_missing_is_named_with_its_package(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(cuda.gpu, "missing", lambda: None)
     monkeypatch.setattr(cuda, "_has", lambda package: package == "onnxruntime")
     absent = cuda.missing()
-    assert absent and "only onnxruntime for CPUs" in absent[0] and "scanside[gpu]" in absent[1]
+    assert absent and "only onnxruntime for CPUs" in absent[0] and "[gpu]'" in absent[1]
     monkeypatch.setattr(cuda, "_has", lambda package: True)
     absent = cuda.missing()
     assert absent and "overwrite each other" in absent[0] and "pip uninstall onnxruntime" in absent[1]

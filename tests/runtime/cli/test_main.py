@@ -43,14 +43,14 @@ def test_a_command_without_its_packages_says_which_extra(
     )
     done = scanside("export", "nnunet", tmp_path, "-o", tmp_path / "out")
     assert done.code == ExitCode.USAGE
-    assert "torch" in done.err and "pip install 'scanside[export]'" in done.err
+    assert "torch" in done.err and "pip install" in done.err and "[export]'" in done.err
 
 
 def test_a_component_that_is_not_there_says_so(scanside: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     absent = EntryPoint("tui", "scanside.nowhere.cli:app", main.GROUP)
     monkeypatch.setattr(main, "entry_points", lambda group: [absent])
     done = scanside("tui", "--demo")
-    assert done.code == ExitCode.USAGE and "pip install 'scanside[tui]'" in done.err
+    assert done.code == ExitCode.USAGE and "pip install" in done.err and "[tui]'" in done.err
     assert scanside("--help").code == 0
 
 

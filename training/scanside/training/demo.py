@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from scanside.runtime.cli.main import run
+from scanside.runtime.cli.main import require_extra, run
 from scanside.runtime.errors import CaseError, ExitCode, InputError
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ def demo(
 
     Example: scanside demo demo-out --seed 7
     """
+    require_extra("study", "radiomics", "pydicom", "onnxruntime")
     from scanside.training.phantom.dicom import write_dicom_study
     from scanside.training.phantom.study import make_study
 

@@ -16,6 +16,7 @@ from scanside.runtime.backends.table import FilePrecision
 from scanside.runtime.device.graph import Buffer, OrtGraph, ort_error
 from scanside.runtime.device.slide import Device
 from scanside.runtime.errors import BackendError, ProviderMismatchError
+from scanside.runtime.extras import install_command
 
 NAME = "cuda"
 TITLE = "ONNX Runtime, NVIDIA GPU"
@@ -28,7 +29,6 @@ SETTINGS = {
     "arena_extend_strategy": "kSameAsRequested",
     "use_tf32": "0",  # on by default: ten bits of mantissa are not float32
 }
-_INSTALL = "pip uninstall onnxruntime onnxruntime-gpu; pip install 'scanside[gpu]'"
 _WHEELS = {
     "x86_64": ("7.5", "8.0", "8.6", "8.9", "9.0", "12.0"),
     "aarch64": ("8.9", "9.0", "12.0", "12.1"),
@@ -172,13 +172,17 @@ class BoundSession(Closing):
         self._size, self._bound, self._source, self._target = 0, None, None, None
 
 
+def _mend() -> str:
+    return f"pip uninstall onnxruntime onnxruntime-gpu; {install_command('gpu')}"
+
+
 def _package() -> tuple[str, str] | None:
     if importlib.util.find_spec("onnxruntime") is None:
-        return "onnxruntime-gpu is not installed", "pip install 'scanside[gpu]'"
+        return "onnxruntime-gpu is not installed", install_command("gpu")
     if not _has("onnxruntime-gpu"):
-        return "onnxruntime-gpu is not installed, only onnxruntime for CPUs, which it replaces", _INSTALL
+        return "onnxruntime-gpu is not installed, only onnxruntime for CPUs, which it replaces", _mend()
     if _has("onnxruntime"):
-        return "onnxruntime and onnxruntime-gpu are both installed and overwrite each other's files", _INSTALL
+        return "onnxruntime and onnxruntime-gpu are both installed and overwrite each other's files", _mend()
     return None
 
 

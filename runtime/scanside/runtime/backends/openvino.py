@@ -11,6 +11,7 @@ from scanside.runtime.backends.openvino_quiet import load_openvino
 from scanside.runtime.backends.session import Closing, Float, Session, SessionSpec
 from scanside.runtime.backends.table import FilePrecision
 from scanside.runtime.errors import BackendError, ProviderMismatchError
+from scanside.runtime.extras import install_command
 
 NAME = "openvino"
 TITLE = "OpenVINO, CPU"
@@ -21,7 +22,7 @@ _HINTS = {"fp32": "f32", "bf16": "bf16"}
 def missing() -> tuple[str, str] | None:
     """Why this backend cannot be used here and how to mend it, or None."""
     if importlib.util.find_spec("openvino") is None:
-        return "openvino is not installed", "pip install 'scanside[cpu]'"
+        return "openvino is not installed", install_command("cpu")
     return None
 
 

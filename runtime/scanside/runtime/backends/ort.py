@@ -8,6 +8,7 @@ from typing import Any
 from scanside.runtime.backends.session import Closing, Float, Session, SessionSpec
 from scanside.runtime.backends.table import FilePrecision
 from scanside.runtime.errors import BackendError, ProviderMismatchError
+from scanside.runtime.extras import install_command
 
 NAME = "cpu"
 TITLE = "ONNX Runtime, CPU"
@@ -18,7 +19,7 @@ PROVIDER = "CPUExecutionProvider"
 def missing() -> tuple[str, str] | None:
     """Why this backend cannot be used here and how to mend it, or None."""
     if importlib.util.find_spec("onnxruntime") is None:
-        return "onnxruntime is not installed", "pip install 'scanside[cpu]'"
+        return "onnxruntime is not installed", install_command("cpu")
     return None
 
 

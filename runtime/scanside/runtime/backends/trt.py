@@ -9,6 +9,7 @@ from scanside.runtime.backends import engines, gpu, trt_build
 from scanside.runtime.backends.session import Session
 from scanside.runtime.backends.table import FilePrecision
 from scanside.runtime.errors import BackendError
+from scanside.runtime.extras import install_command
 
 _PRECISIONS: dict[str, FilePrecision] = {"fp32": "fp32", "mixed": "mixed", "bf16": "bf16", "int8": "int8"}
 
@@ -23,7 +24,7 @@ class TensorRt:
 
     NAME: str
     TITLE: str
-    install: str
+    install: Callable[[], str]
     FILES: Mapping[str, FilePrecision]
 
     def missing(self) -> tuple[str, str] | None:
@@ -102,7 +103,7 @@ class TensorRt:
     def _library(self) -> tuple[str, str] | None:
         if trt_build.installed(self.NAME):
             return None
-        return f"{self.NAME} is not installed", self.install
+        return f"{self.NAME} is not installed", self.install()
 
     def _foreign_gpu(self) -> tuple[str, str] | None:
         able, here = trt_build.capabilities(self.NAME), gpu.gpu()
@@ -134,10 +135,12 @@ def _cuda_python() -> tuple[str, str] | None:
     return "cuda-python is not installed", "pip install cuda-bindings (of the CUDA version of the driver)"
 
 
-RTX = TensorRt("tensorrt-rtx", "TensorRT-RTX, NVIDIA GPU", "pip install 'scanside[rtx]'", _PRECISIONS)
+RTX = TensorRt("tensorrt-rtx", "TensorRT-RTX, NVIDIA GPU", lambda: install_command("rtx"), _PRECISIONS)
 FULL = TensorRt(
     "tensorrt",
     "TensorRT, NVIDIA GPU",
-    "pip install tensorrt (it comes from pypi.nvidia.com), Jetson: apt install python3-libnvinfer (JetPack)",
+    lambda: (
+        "pip install tensorrt (it comes from pypi.nvidia.com), Jetson: apt install python3-libnvinfer (JetPack)"
+    ),
     _PRECISIONS,
 )

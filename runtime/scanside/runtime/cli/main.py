@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from scanside.runtime.errors import ExitCode, ExtraMissingError, ScansideError
+from scanside.runtime.extras import EXTRAS, extra_of, install_command
 
 GROUP = "scanside.commands"
 _BUILT_IN = {
@@ -44,16 +45,16 @@ class _Commands(TyperGroup):
         return [*_BUILT_IN, *sorted(point.name for point in entry_points(group=GROUP))]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        if cmd_name in _BUILT_IN:
-            app = importlib.import_module(_BUILT_IN[cmd_name]).app
-        else:
-            points = [point for point in entry_points(group=GROUP) if point.name == cmd_name]
-            if not points:
-                return None
-            try:
+        points = [point for point in entry_points(group=GROUP) if point.name == cmd_name]
+        try:
+            if cmd_name in _BUILT_IN:
+                app = importlib.import_module(_BUILT_IN[cmd_name]).app
+            elif points:
                 app = points[0].load()
-            except ImportError as error:
-                app = _unavailable(cmd_name, error)
+            else:
+                return None
+        except ImportError as error:
+            app = _unavailable(cmd_name, error)
         command = get_command(app)
         command.name = cmd_name
         return command
@@ -64,11 +65,12 @@ def _unavailable(name: str, error: ImportError) -> typer.Typer:
     stand_in = typer.Typer(add_completion=False, rich_markup_mode=None)
     any_arguments = {"allow_extra_args": True, "ignore_unknown_options": True}
     reason = str(error)
+    extra = extra_of(error.name or "") or (name if name in EXTRAS else "appliance")
 
     @stand_in.command(help="Not installed.", context_settings=any_arguments)
     def explain() -> None:
         raise ExtraMissingError(
-            f"`scanside {name}` is not available here ({reason}); run: pip install 'scanside[{name}]'."
+            f"`scanside {name}` is not available here ({reason}); run: {install_command(extra)}."
         )
 
     return stand_in
@@ -87,15 +89,26 @@ def _root() -> None:
 def require_extra(extra: str, *packages: str) -> None:
     """See that the packages of an extra are installed, before a command imports them.
 
+    Args:
+        packages: Modules; one that another extra brings is answered with that one. None: all of the extra.
+
     Raises:
-        ExtraMissingError: Naming the extra to install.
+        ExtraMissingError: Naming the extra, or extras, to install.
     """
-    missing = [package for package in packages if importlib.util.find_spec(package) is None]
+    missing = [package for package in packages or EXTRAS[extra] if importlib.util.find_spec(package) is None]
     if missing:
-        raise ExtraMissingError(
-            f"This command needs {', '.join(missing)}, which is not installed; "
-            f"run: pip install 'scanside[{extra}]'."
-        )
+        raise ExtraMissingError(_lacks(extra, missing))
+
+
+def _lacks(extra: str, modules: list[str]) -> str:
+    """The sentence for modules that are not installed."""
+    known = EXTRAS.get(extra, ())
+    needed = dict.fromkeys(extra if name in known else extra_of(name) or extra for name in modules)
+    are = "are" if len(modules) > 1 else "is"
+    return (
+        f"This command needs {', '.join(modules)}, which {are} not installed; "
+        f"run: {install_command(','.join(needed))}."
+    )
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -117,6 +130,11 @@ def run(arguments: list[str] | None = None) -> int:
         # The reader of stdout has gone (`| head`); keep the interpreter from complaining at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.OK
+    except ModuleNotFoundError as error:
+        extra = extra_of(error.name or "")
+        return (
+            _unforeseen(error) if extra is None else _say(_lacks(extra, [error.name or ""]), ExitCode.USAGE)
+        )
     except Exception as error:
         return _unforeseen(error)
     if result == ExitCode.INTERRUPTED:  # typer turns Ctrl-C inside a command into this code

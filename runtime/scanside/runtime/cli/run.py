@@ -20,6 +20,7 @@ from scanside.runtime.cli.arguments import (
     names,
     rejection,
 )
+from scanside.runtime.cli.main import require_extra
 from scanside.runtime.cli.progress import ProgressBars
 from scanside.runtime.errors import InputError, UsageError
 from scanside.runtime.events import CaseFailed, CaseFinished, StageFinished, StageStarted
@@ -84,6 +85,7 @@ def run(
 
       scanside run pancreas.bundle study_folder -o result --series dwi=1.2.840.99.7#b800
     """
+    require_extra("study", "radiomics", "ruamel", "pydicom", "PIL")
     from scanside.runtime.study.report import run_report
     from scanside.runtime.study.words import summary
     from scanside.runtime.study.write import refuse_existing, write_result

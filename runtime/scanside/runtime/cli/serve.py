@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from scanside.runtime.cli.arguments import ConfigFile, find_config
+from scanside.runtime.cli.main import require_extra
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -37,6 +38,7 @@ def serve(
             files("scanside.runtime.appliance").joinpath("example.toml").read_text(encoding="utf-8"), end=""
         )
         return 0
+    require_extra("appliance", "pynetdicom", "prometheus_client", "radiomics", "pydicom")
     from scanside.runtime.appliance.config import load_config
 
     path = find_config(config)

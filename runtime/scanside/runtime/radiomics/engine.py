@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import Any
 
 from scanside.runtime.errors import ExtraMissingError
+from scanside.runtime.extras import install_command
 
 _SILENT = logging.CRITICAL + 10
 
@@ -23,7 +24,7 @@ def pyradiomics() -> Any:
         package = import_module("radiomics")
     except ImportError as error:
         raise ExtraMissingError(
-            f"Radiomics needs pyradiomics, which does not load ({error}); run: pip install pyradiomics-bhklab."
+            f"Radiomics needs pyradiomics, which does not load ({error}); run: {install_command('study')}."
         ) from error
     logging.getLogger("radiomics").setLevel(_SILENT)  # the package sets its own level while it is imported
     return package

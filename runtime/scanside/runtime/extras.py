@@ -1,0 +1,82 @@
+"""The optional parts of an installation, and the command that adds one to this very copy.
+
+What a person does decides the part: the base segments image files; `dicom`, `study`, `appliance` and the others are in
+pyproject.toml. A command to install names what this copy was installed from (PEP 610, direct_url.json): a folder, a
+repository or a file; the package's bare name is right only for a copy that came from an index.
+"""
+
+import importlib.util
+import json
+import shlex
+import shutil
+import sys
+from importlib.metadata import Distribution, PackageNotFoundError, distribution
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+PACKAGE = "scanside"
+EXTRAS: dict[str, tuple[str, ...]] = {
+    "dicom": ("pydicom", "gdcm", "highdicom", "PIL"),
+    "study": ("radiomics", "ruamel"),
+    "appliance": ("pynetdicom", "prometheus_client"),
+    "tui": ("textual", "textual_image"),
+    "export": ("torch", "nnunetv2", "onnx", "onnxscript"),
+    "train": ("sklearn", "skl2onnx", "matplotlib", "jinja2"),
+    "bench": ("psutil", "matplotlib"),
+    "int8": ("nncf",),
+    "cpu": ("onnxruntime", "openvino"),
+}
+"""Part → the Python modules it brings. `gpu` and `rtx` bring devices alone, which `scanside doctor` names itself."""
+
+
+def extra_of(module: str) -> str | None:
+    """The part that brings a module (`pydicom.dataset` → `dicom`), or None."""
+    top = module.partition(".")[0]
+    return next((extra for extra, modules in EXTRAS.items() if top in modules), None)
+
+
+def missing_modules(extra: str) -> tuple[str, ...]:
+    """The modules of a part that are not installed."""
+    return tuple(name for name in EXTRAS[extra] if importlib.util.find_spec(name) is None)
+
+
+def install_command(extra: str) -> str:
+    """What to run, on this machine, to add a part to this copy, such as `pip install '/home/a/scanside[cpu]'`."""
+    return f"{_installer()} {' '.join(shlex.quote(word) for word in _requirement(extra))}"
+
+
+def _installer() -> str:
+    """pip of this interpreter: by its short name where that is the one a shell finds."""
+    here, found = Path(sys.executable).parent, shutil.which("pip")
+    if found and Path(found).parent == here:
+        return "pip install"
+    if importlib.util.find_spec("pip") is None:
+        return f"uv pip install --python {shlex.quote(sys.executable)}"
+    return f"{shlex.quote(sys.executable)} -m pip install"
+
+
+def _requirement(extra: str) -> list[str]:
+    origin = _origin()
+    url = str(origin.get("url", ""))
+    if "dir_info" in origin:
+        folder = f"{unquote(urlsplit(url).path)}[{extra}]"
+        return ["-e", folder] if origin["dir_info"].get("editable") else [folder]
+    if "vcs_info" in origin:
+        vcs = origin["vcs_info"]
+        return [f"{PACKAGE}[{extra}] @ {vcs.get('vcs', 'git')}+{url}@{vcs['commit_id']}"]
+    return [f"{PACKAGE}[{extra}] @ {url}" if url else f"{PACKAGE}[{extra}]"]
+
+
+def _origin() -> dict[str, Any]:
+    """What direct_url.json says; for a source tree that was never installed its folder; empty for an index."""
+    try:
+        found: Distribution = distribution(PACKAGE)
+    except PackageNotFoundError:
+        tree = Path(__file__).resolve().parents[3]
+        return {"dir_info": {"editable": True}, "url": tree.as_uri()}
+    try:
+        origin = json.loads(found.read_text("direct_url.json") or "{}")
+    except ValueError:
+        return {}
+    return origin if isinstance(origin, dict) else {}

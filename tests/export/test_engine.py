@@ -29,7 +29,7 @@ def test_engines_for_another_gpu_are_built_and_said_to_be_untried(
     command = ["export", "engine", str(DEMO), "--device", "tensorrt-rtx", "--compute-capability", "8.9"]
     assert run([*command, "-o", str(tmp_path), "--json"]) == ExitCode.OK
     report = json.loads(capsys.readouterr().out)
-    assert report["schema"] == "scanside.engine-report/1" and report["verdict"].endswith("never run.")
+    assert report["schema"] == "scanside.engine-report/2" and report["verdict"].endswith("never run.")
     names = {row["network"] for row in report["engines"]}
     assert names == {f"{role}-{fold}" for role in ("t2w", "dwi") for fold in "012"}
     for row in report["engines"]:

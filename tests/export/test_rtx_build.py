@@ -26,11 +26,13 @@ from scanside.benchmarks.rtx_build import (
 from scanside.export.convert import in_precisions
 from scanside.export.device import device_graphs
 from scanside.export.onnx_graph import to_onnx
-from scanside.runtime.backends import trt_build
+from scanside.runtime.backends import engines, gpu, trt_build
 from scanside.runtime.backends.table import FilePrecision
+from scanside.runtime.errors import DeviceMemoryError
 from scanside.runtime.plan import Plan
 from tests.support.phantoms import smooth
 from tests.support.plans import REGIONS, plan
+from tests.support.sentences import assert_one_sentence
 from tests.support.tiny_models import Tiny, make_network
 
 DEMO = Path(__file__).parents[2] / "training/scanside/training/data/pancreas-phantom.bundle"
@@ -71,11 +73,36 @@ def test_int8() -> None:
     assert built(graphs(network, smooth((1, 1, *tiny.patch), 0), ("int8",))["int8"], batch=2) > 10_000
 
 
-def test_default_network_builds(default_network: Network) -> None:
+@pytest.mark.parametrize("patch", [LARGE_PATCH, (128, 128, 128)], ids=str)
+def test_default_network_builds_for_the_batch_that_is_run(
+    patch: tuple[int, ...], default_network: Network
+) -> None:
+    """In every precision and for every generation, as a card of 16 GiB builds it: all mirror variants at once."""
     network, _ = default_network
     assert sum(math.prod(tensor.dims) for tensor in network.graph.initializer) > 30e6
-    for graph in in_precisions(at_patch(network, LARGE_PATCH), TYPED).values():
-        assert built(graph) > 50e6
+    for precision, graph in in_precisions(at_patch(network, patch), TYPED).items():
+        for capability in CAPABILITIES:
+            made = as_opened(graph, capability, 16)
+            assert (made.batch, made.remark) == (gpu.LARGEST_BATCH, None), (precision, capability)
+            assert len(made.plan) > 50e6
+
+
+def test_a_smaller_card_takes_fewer_tiles_at_once_and_says_why(default_network: Network) -> None:
+    """Float32: TensorRT-RTX asks for 10 GB of scratch memory for eight tiles."""
+    graph = in_precisions(at_patch(default_network[0], LARGE_PATCH), ("fp32",))["fp32"]
+    made = as_opened(graph, "8.6", 8)
+    assert made.batch == 4 and made.remark is not None
+    assert "4 tile(s) at once instead of 8" in made.remark and "OutOfMemory" in made.remark
+    with pytest.raises(DeviceMemoryError) as caught:  # not even one
+        as_opened(graph, "8.6", 0.5)
+    assert_one_sentence(str(caught.value), "1 tile(s)", "0.4 GiB", "--device cpu")
+
+
+def as_opened(graph: onnx.ModelProto, capability: str, gib: float) -> engines.Built:
+    """As a session builds it on a card of this memory."""
+    return trt_build.build_largest(
+        graph.SerializeToString(), "tensorrt-rtx", gpu.LARGEST_BATCH, int(gib * 2**30), capability=capability
+    )
 
 
 def test_numerics_of_the_default_network(default_network: Network) -> None:

@@ -16,7 +16,9 @@ from scanside.runtime.events import Listener, StageProgress, StageStarted
 from scanside.runtime.extras import install_command
 from scanside.runtime.options import Options
 
-SCHEMA = "scanside.engine-report/1"
+SCHEMA = "scanside.engine-report/2"
+SMALLEST_CARD = 8 << 30
+"""Bytes of memory that a GPU which is not here is taken to have."""
 
 
 def build_here(path: Path, device: str | None, precision: str, say: Callable[[str], None]) -> dict[str, Any]:
@@ -52,7 +54,7 @@ def build_for(
         BackendError: If one does not build.
     """
     flavour, bundle = _flavour(device), open_bundle(path)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name, file in _networks(bundle, flavour, precision):
         network = bundle.read(file)
         refuse_foreign(network)
@@ -61,10 +63,11 @@ def build_for(
         def progress(part: float, name: str = name) -> None:
             listener(StageProgress(name, "building", round(100 * part), 100))
 
-        plan = trt_build.build(
-            network, flavour.NAME, batch=gpu.LARGEST_BATCH, capability=capability, progress=progress
+        built = trt_build.build_largest(
+            network, flavour.NAME, gpu.LARGEST_BATCH, SMALLEST_CARD, capability=capability, progress=progress
         )
-        rows.append({"network": name, "sha256": hashlib.sha256(plan).hexdigest(), "bytes": len(plan)})
+        plan, row = built.plan, {"network": name, "sha256": hashlib.sha256(built.plan).hexdigest()}
+        rows.append(row | {"bytes": len(plan), "largest_batch": built.batch, "remark": built.remark})
         if out is not None:
             _write(out / f"{name}.{precision}.sm{capability.replace('.', '')}.plan", plan)
     verdict = f"Built with {flavour.library()} for compute capability {capability}; never run."

@@ -5,14 +5,14 @@ Engines are built for a GPU that is not here; nothing in this file runs one.
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from scanside.runtime.backends import engines, trt_build
-from scanside.runtime.backends.engines import Facts
+from scanside.runtime.backends.engines import Built, Facts
 from scanside.runtime.errors import BackendError
 from tests.support.sentences import assert_one_sentence
 from tests.support.session_contract import model
@@ -53,9 +53,9 @@ class Builder:
     def __init__(self, plan: bytes) -> None:
         self.plan, self.built = plan, 0
 
-    def __call__(self) -> bytes:
+    def __call__(self) -> Built:
         self.built += 1
-        return self.plan
+        return Built(self.plan, 4, "built for 4 tile(s) at once instead of 8")
 
 
 @pytest.fixture
@@ -72,6 +72,7 @@ def test_an_engine_is_built_once_and_kept_for_its_user_alone(build: Builder, sai
     first = engines.obtain(FACTS, build)
     assert build.built == 1 and "Building" in said[0] and FACTS.gpu in said[0]
     second = engines.obtain(FACTS, build)
+    assert first.remark == "built for 4 tile(s) at once instead of 8"
     assert build.built == 1 and second == first and engines.kept(FACTS) == first.sha256
     assert engines.folder().stat().st_mode & 0o777 == 0o700
     assert all(path.stat().st_mode & 0o777 == 0o600 for path in engines.folder().iterdir())
@@ -146,7 +147,7 @@ def test_a_plan_that_was_touched_is_refused_and_built_anew(
 
 @pytest.mark.parametrize(
     "sidecar",
-    ["", "{", "[]", "{}", '{"schema": "scanside.engine/1"}', "null"],
+    ["", "{", "[]", "{}", '{"schema": "scanside.engine/2"}', "null"],
     ids=lambda text: text or "empty",
 )
 def test_a_damaged_sidecar(sidecar: str, build: Builder, said: list[str]) -> None:
@@ -168,7 +169,7 @@ def test_a_sidecar_names_nothing_outside_the_cache(digest: object, build: Builde
 
 def test_a_sidecar_of_another_version(build: Builder, said: list[str]) -> None:
     engines.obtain(FACTS, build)
-    files()[1].write_text(files()[1].read_text().replace("scanside.engine/1", "scanside.engine/9"))
+    files()[1].write_text(files()[1].read_text().replace("scanside.engine/2", "scanside.engine/9"))
     engines.obtain(FACTS, build)
     assert build.built == 2 and "another version" in said[-1]
 
@@ -222,6 +223,43 @@ def test_a_discarded_engine_is_built_again(build: Builder) -> None:
     assert engines.kept(FACTS) is None
     engines.obtain(FACTS, build)
     assert build.built == 2
+
+
+def test_what_lies_beside_an_engine_is_kept_whole_and_forgotten_with_it(build: Builder) -> None:
+    engines.obtain(FACTS, build)
+    name = engines.kernels(FACTS)
+    assert engines.recall(name) is None
+    engines.remember(name, b"compiled kernels")
+    assert engines.recall(name) == b"compiled kernels"
+    path = engines.folder() / name
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert not [one for one in engines.folder().iterdir() if one.name.startswith(".")]
+    engines.discard(FACTS)
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    "harm", [flip, lambda data: data[:-1], lambda data: b"", lambda data: data[:20]], ids=range(4)
+)
+def test_what_was_changed_beside_an_engine_is_refused_and_said(
+    harm: Callable[[bytes], bytes], said: list[str]
+) -> None:
+    engines.remember("one.kernels", b"compiled kernels")
+    path = engines.folder() / "one.kernels"
+    path.write_bytes(harm(path.read_bytes()))
+    assert engines.recall("one.kernels") is None
+    assert "one.kernels" in said[-1] and "refused" in said[-1]
+
+
+def test_a_full_disk_beside_an_engine_is_said_and_no_error(
+    said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(engines.os, "fsync", full)
+    engines.remember("one.kernels", b"compiled kernels")
+    assert "No space left" in said[-1] and engines.recall("one.kernels") is None
 
 
 def test_the_library_itself_does_not_take_a_plan_without_its_gpu(plan: bytes) -> None:

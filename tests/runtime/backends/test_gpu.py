@@ -21,16 +21,26 @@ int cuDriverGetVersion(int *version) { *version = 13010; return 0; }
 """
 
 
+MANAGEMENT = """
+#include <string.h>
+int nvmlInit_v2(void) { return INIT; }
+int nvmlSystemGetDriverVersion(char *version, unsigned size) { strncpy(version, "581.15", size); return 0; }
+int nvmlShutdown(void) { return 0; }
+"""
+
+
 def driver(folder: Path, init: int = 0, count: int = 1) -> str:
+    return compiled(folder / "driver.c", DRIVER, INIT=init, COUNT=count)
+
+
+def compiled(file: Path, source: str, **definitions: int) -> str:
+    """A shared library of a C source."""
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None:
         pytest.skip("there is no C compiler here")
-    (folder / "driver.c").write_text(DRIVER)
-    library = folder / "libcuda.so"
-    definitions = [f"-DINIT={init}", f"-DCOUNT={count}"]
-    subprocess.run(
-        [compiler, "-shared", "-fPIC", *definitions, "-o", library, folder / "driver.c"], check=True
-    )
+    file.write_text(source)
+    library, flags = file.with_suffix(".so"), [f"-D{name}={value}" for name, value in definitions.items()]
+    subprocess.run([compiler, "-shared", "-fPIC", *flags, "-o", library, file], check=True)
     return str(library)
 
 
@@ -45,6 +55,25 @@ def test_a_gpu_is_described(tmp_path: Path) -> None:
 def test_a_driver_without_gpu(init: int, count: int, tmp_path: Path) -> None:
     found = gpu.examine(driver(tmp_path, init, count))
     assert isinstance(found, tuple) and "no GPU" in found[0] and "nvidia-smi" in found[1]
+
+
+@pytest.mark.parametrize(("init", "version"), [(0, "581.15"), (999, "unknown")])
+def test_where_no_file_tells_the_driver_nvml_does(
+    init: int, version: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """WSL2 and gVisor have no /proc/driver/nvidia; an update of the driver has to make engines new there too."""
+    monkeypatch.setattr(gpu, "_VERSION_FILES", ((str(tmp_path / "none"), "Module"),))
+    nvml = compiled(tmp_path / "nvml.c", MANAGEMENT, INIT=init)
+    found = gpu.examine(driver(tmp_path), nvml)
+    assert isinstance(found, gpu.Gpu) and found.driver == version
+
+
+def test_the_kernel_module_tells_the_driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = tmp_path / "version"
+    said.write_text("NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.65.06  Release Build\n")
+    monkeypatch.setattr(gpu, "_VERSION_FILES", ((str(said), "Module"),))
+    found = gpu.examine(driver(tmp_path), str(tmp_path / "none.so"))
+    assert isinstance(found, gpu.Gpu) and found.driver == "580.65.06"
 
 
 def test_no_driver(tmp_path: Path) -> None:

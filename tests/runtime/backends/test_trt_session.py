@@ -18,6 +18,7 @@ from scanside.runtime.backends.network_bytes import refuse_foreign
 from scanside.runtime.backends.session import Session
 from scanside.runtime.backends.trt_session import TensorRtSession
 from scanside.runtime.errors import BackendError, DeviceMemoryError
+from tests.support.sentences import assert_one_sentence
 from tests.support.session_contract import SessionTests, model, tiles
 
 real = pytest.importorskip("cuda.bindings.runtime", reason="cuda-bindings is not installed")
@@ -199,6 +200,16 @@ def test_lack_of_memory_names_what_is_needed_and_leaves_nothing(host: HostCuda) 
             session.run(tiles("3d", 8))
         assert not host.device and not host.host
         session.run(tiles("3d", 1))
+
+
+def test_an_address_that_the_context_refuses_is_no_silence(host: HostCuda) -> None:
+    """Running then would read or write where another batch's tiles were."""
+    with opened(host) as session:
+        session._context.set_tensor_address = lambda name, address: name != "logits"
+        with pytest.raises(BackendError) as caught:
+            session.run(tiles("3d", 1))
+        assert_one_sentence(str(caught.value), "logits", "doctor")
+        assert not host.device and not host.host
 
 
 def test_the_guard_finds_the_batch_that_fits(host: HostCuda) -> None:

@@ -20,9 +20,11 @@ from typing import Any
 
 from scanside.runtime.errors import BackendError
 
-SCHEMA = "scanside.engine/1"
+SCHEMA = "scanside.engine/2"
 ENDINGS = (".plan", ".engine", ".trt")
 """Files of compiled engines; a bundle that holds one is refused."""
+_DIGEST = 32
+"""Bytes of the sha256 in front of what `remember` keeps."""
 _say: ContextVar[Callable[[str], None]] = ContextVar(
     "say", default=logging.getLogger("scanside.engines").warning
 )
@@ -37,7 +39,7 @@ class Facts:
         library: Flavour and version, such as `tensorrt-rtx 1.7.1.116`.
         memory: Of the GPU, bytes.
         driver, cuda: Version of the driver, and the newest CUDA it runs.
-        profile: Batch range and workspace.
+        profile: Largest batch asked for, and workspace.
     """
 
     network: str
@@ -58,15 +60,31 @@ class Facts:
 
 
 @dataclass(frozen=True)
+class Built:
+    """What a build gave.
+
+    Attributes:
+        batch: The most tiles that the plan takes at once.
+        remark: Why these are fewer than were asked for, or None.
+    """
+
+    plan: bytes
+    batch: int
+    remark: str | None = None
+
+
+@dataclass(frozen=True)
 class Engine:
     """A plan that may be deserialised here.
 
     Attributes:
         sha256: Of the plan: what golden results are remembered by.
+        remark: See `Built`.
     """
 
     plan: bytes
     sha256: str
+    remark: str | None = None
 
 
 @contextmanager
@@ -112,7 +130,7 @@ def folder() -> Path:
     return path
 
 
-def obtain(facts: Facts, build: Callable[[], bytes]) -> Engine:
+def obtain(facts: Facts, build: Callable[[], Built]) -> Engine:
     """The engine of these facts: from the cache where it is there and untouched, else built and kept.
 
     Raises:
@@ -127,10 +145,10 @@ def obtain(facts: Facts, build: Callable[[], bytes]) -> Engine:
         )
     except ValueError as why:
         announce(f"The kept {facts.library} engine is refused: {why}; building it anew")
-    plan = build()
-    engine = Engine(plan, hashlib.sha256(plan).hexdigest())
+    built = build()
+    engine = Engine(built.plan, hashlib.sha256(built.plan).hexdigest(), built.remark)
     try:
-        _store(engine, facts, cache)
+        _store(engine, built.batch, facts, cache)
     except OSError as error:
         announce(f"The engine cannot be kept in {cache} ({error.strerror}); the next start builds it again")
     return engine
@@ -145,9 +163,43 @@ def kept(facts: Facts) -> str | None:
 
 
 def discard(facts: Facts) -> None:
-    """Forget an engine that the library does not take."""
-    sidecar = folder() / f"{facts.key}.json"
-    sidecar.unlink(missing_ok=True)
+    """Forget an engine that the library does not take, and its kernels."""
+    for name in (f"{facts.key}.json", kernels(facts)):
+        (folder() / name).unlink(missing_ok=True)
+
+
+def kernels(facts: Facts) -> str:
+    """Name for `recall` of the kernels that TensorRT-RTX compiled for an engine."""
+    return f"{facts.key}.kernels"
+
+
+def recall(name: str) -> bytes | None:
+    """What `remember` kept under a name in the cache; None where there is nothing, or it was changed, which is said.
+
+    Raises:
+        BackendError: If the cache is open to others.
+    """
+    try:
+        whole = _read(folder() / name)
+    except FileNotFoundError:
+        return None
+    except ValueError as why:
+        announce(f"{name} in the engine cache is refused: {why}; it is made anew")
+        return None
+    digest, data = whole[:_DIGEST], whole[_DIGEST:]
+    if hashlib.sha256(data).digest() != digest:
+        announce(f"{name} in the engine cache is refused: it was changed or cut short; it is made anew")
+        return None
+    return data
+
+
+def remember(name: str, data: bytes) -> None:
+    """Keep bytes beside the engines, behind their sha256. A folder that cannot be written only costs time later."""
+    cache = folder()
+    try:
+        _write(cache, name, hashlib.sha256(data).digest() + data)
+    except OSError as error:
+        announce(f"{name} cannot be kept in {cache} ({error.strerror}); the next start makes it again")
 
 
 def _load(facts: Facts, cache: Path) -> Engine:
@@ -160,7 +212,7 @@ def _load(facts: Facts, cache: Path) -> Engine:
     try:
         sidecar: Any = json.loads(_read(cache / f"{facts.key}.json"))
         recorded, digest, size = sidecar["facts"], sidecar["plan"]["sha256"], sidecar["plan"]["bytes"]
-        schema = sidecar["schema"]
+        schema, remark = sidecar["schema"], sidecar.get("remark")
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError("its sidecar is damaged") from error
     if schema != SCHEMA:
@@ -176,7 +228,7 @@ def _load(facts: Facts, cache: Path) -> Engine:
         raise ValueError(f"its plan is truncated ({len(plan)} of {size} bytes)")
     if hashlib.sha256(plan).hexdigest() != digest:
         raise ValueError("its plan was changed (its sha256 differs)")
-    return Engine(plan, digest)
+    return Engine(plan, digest, remark if isinstance(remark, str) else None)
 
 
 def _read(path: Path) -> bytes:
@@ -199,25 +251,29 @@ def _read(path: Path) -> bytes:
         return stream.read()
 
 
-def _store(engine: Engine, facts: Facts, cache: Path) -> None:
+def _store(engine: Engine, batch: int, facts: Facts, cache: Path) -> None:
     """The plan under its own hash, then the sidecar that names it: whole or not at all, whoever else is building."""
     sidecar = {
         "schema": SCHEMA,
         "facts": asdict(facts),
         "plan": {"sha256": engine.sha256, "bytes": len(engine.plan)},
+        "batch": batch,
+        "remark": engine.remark,
     }
-    for name, data in (
-        (_plan_name(engine.sha256), engine.plan),
-        (f"{facts.key}.json", json.dumps(sidecar, indent=1).encode()),
-    ):
-        temporary = cache / f".{name}.{os.getpid()}"
-        temporary.unlink(missing_ok=True)
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(descriptor)
-        temporary.replace(cache / name)
+    _write(cache, _plan_name(engine.sha256), engine.plan)
+    _write(cache, f"{facts.key}.json", json.dumps(sidecar, indent=1).encode())
+
+
+def _write(cache: Path, name: str, data: bytes) -> None:
+    """A file of this user alone, whole or not at all."""
+    temporary = cache / f".{name}.{os.getpid()}"
+    temporary.unlink(missing_ok=True)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(descriptor)
+    temporary.replace(cache / name)
 
 
 def _plan_name(digest: object) -> str:

@@ -8,6 +8,9 @@ from pathlib import Path
 from scanside.runtime.errors import BackendError
 
 DRIVER = "libcuda.so.1"
+NVML = "libnvidia-ml.so.1"
+"""The driver's own library of management, which comes with it, also into WSL2 and containers."""
+_VERSION_FILES = (("/proc/driver/nvidia/version", "Module"), ("/etc/nv_tegra_release", "REVISION:"))
 _MAJOR, _MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, _MINOR
 BYTES_A_VOXEL = 1250
 """What a U-Net of nnU-Net's default widths keeps at once, bytes a voxel of the patch in float32: 2.5 GB for 128³,
@@ -77,8 +80,12 @@ def find() -> Gpu | tuple[str, str]:
     return examine(DRIVER)
 
 
-def examine(driver: str) -> Gpu | tuple[str, str]:
-    """Ask a driver library for its first GPU; what is missing and how to mend it where there is none."""
+def examine(driver: str, nvml: str = NVML) -> Gpu | tuple[str, str]:
+    """Ask a driver library for its first GPU; what is missing and how to mend it where there is none.
+
+    Args:
+        driver, nvml: File names of the driver's two libraries.
+    """
     try:
         cuda = ctypes.CDLL(driver)
     except OSError:
@@ -112,14 +119,17 @@ def examine(driver: str) -> Gpu | tuple[str, str]:
         name.value.decode(errors="replace"),
         f"{major.value}.{minor.value}",
         memory.value,
-        _driver_version(),
+        _driver_version(nvml),
         f"{version.value // 1000}.{version.value % 1000 // 10}",
     )
 
 
-def _driver_version() -> str:
-    """From the kernel module; a Jetson tells its L4T release instead."""
-    for file, marker in (("/proc/driver/nvidia/version", "Module"), ("/etc/nv_tegra_release", "REVISION:")):
+def _driver_version(nvml: str) -> str:
+    """From the kernel module; a Jetson tells its L4T release instead; NVML where neither is shown (WSL2, gVisor).
+
+    An engine belongs to the driver it was built under: without its version an update would go unseen.
+    """
+    for file, marker in _VERSION_FILES:
         try:
             words = Path(file).read_text().split()
         except OSError:
@@ -127,5 +137,21 @@ def _driver_version() -> str:
         if file.endswith("tegra_release"):
             return f"L4T {' '.join(words[1:5]).rstrip(',')}"
         after = words[words.index(marker) :] if marker in words else words
-        return next((word for word in after if word[0].isdigit() and "." in word), "unknown")
-    return "unknown"
+        found = next((word for word in after if word[0].isdigit() and "." in word), None)
+        if found is not None:
+            return found
+    return _of_nvml(nvml) or "unknown"
+
+
+def _of_nvml(nvml: str) -> str | None:
+    """The driver's version as NVML tells it, or None."""
+    version = ctypes.create_string_buffer(80)  # NVML_SYSTEM_DRIVER_VERSION_BUFFER_SIZE
+    try:
+        library = ctypes.CDLL(nvml)
+        if library.nvmlInit_v2() != 0:
+            return None
+        code = library.nvmlSystemGetDriverVersion(version, ctypes.c_uint(len(version)))
+        library.nvmlShutdown()
+    except (OSError, AttributeError):  # not there, or a stub of it
+        return None
+    return version.value.decode(errors="replace") or None if code == 0 else None

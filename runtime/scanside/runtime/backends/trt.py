@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.util
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -57,12 +58,12 @@ class TensorRt:
             engine = engines.obtain(facts, lambda: self._build(model))
             ready = trt_build.deserialise(engine.plan, self.NAME)
             if ready is not None:
-                session = TensorRtSession(
-                    trt_build.library(self.NAME), ready, self.NAME, precision, engine.sha256, cuda
-                )
+                library = trt_build.library(self.NAME)
+                kernels = engines.kernels(facts) if self.NAME == "tensorrt-rtx" else None
+                session = TensorRtSession(library, ready, self.NAME, precision, engine.sha256, cuda, kernels)
                 engines.announce(
                     f"{self.NAME}: {(session.spec.memory or 0) / 2**30:.2f} GiB of device memory for a batch of "
-                    f"{session.spec.batch}"
+                    f"{session.spec.batch}{f' ({engine.remark})' if engine.remark else ''}"
                 )
                 return session
             engines.announce(f"{self.NAME} does not take the kept engine; building it anew")
@@ -85,20 +86,27 @@ class TensorRt:
             driver=here.driver,
             cuda=here.cuda,
             precision=precision,
-            profile=f"batch 1 to {gpu.LARGEST_BATCH}, workspace {trt_build.WORKSPACE}",
+            profile=f"batch {gpu.LARGEST_BATCH}, workspace {trt_build.workspace(self.NAME, here.memory)}",
         )
 
-    def _build(self, model: bytes) -> bytes:
-        target = gpu.gpu().capability if trt_build.capabilities(self.NAME) else None
-        cache = engines.folder() / f"{self.NAME}.timing"
-        return trt_build.build(
+    def _build(self, model: bytes) -> engines.Built:
+        here = gpu.gpu()
+        ahead = bool(trt_build.capabilities(self.NAME))  # without the GPU, so that it times no kernels
+        return trt_build.build_largest(
             model,
             self.NAME,
-            batch=gpu.LARGEST_BATCH,
-            capability=target,
-            timing_cache=cache,
+            gpu.LARGEST_BATCH,
+            here.memory,
+            capability=here.capability if ahead else None,
+            timings=None if ahead else self._timings(),
             progress=_in_quarters(self.NAME),
         )
+
+    def _timings(self) -> str:
+        """Name of the kernel timings of this library on this GPU under this driver."""
+        here = gpu.gpu()
+        facts = f"{self.library()} {here.name} {here.capability} {here.driver}"
+        return f"{re.sub('[^A-Za-z0-9.]+', '-', facts)}.timings"
 
     def _library(self) -> tuple[str, str] | None:
         if trt_build.installed(self.NAME):

@@ -8,15 +8,29 @@ import importlib
 import importlib.util
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 from typing import Any
 
-from scanside.runtime.errors import BackendError
+from scanside.runtime.backends import engines
+from scanside.runtime.backends.trt_progress import monitor
+from scanside.runtime.errors import BackendError, DeviceMemoryError
 
 LIBRARIES = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx_bindings"}
 """Flavour → Python module. `pip install tensorrt-rtx` brings the second one, whatever the CUDA version."""
-WORKSPACE = 4 << 30
-"""Bytes of scratch memory that the kernels of one plan may use, where nobody says otherwise."""
+_GIB = 1 << 30
+_TOO_LITTLE = ("outofmemory", "out of memory", "insufficient memory", "insufficient workspace")
+"""How the libraries say that memory lacks, in lower case."""
+
+
+def workspace(flavour: str, memory: int) -> int:
+    """Bytes of scratch memory that a plan for a GPU may use.
+
+    TensorRT-RTX counts everything between input and output as scratch: nine tenths of the GPU. For full TensorRT it is
+    what a single kernel may take beside that: a quarter, at most 4 GiB.
+
+    Args:
+        memory: Of the whole GPU, bytes: what is free changes from start to start, and would make another engine.
+    """
+    return memory // 10 * 9 if flavour == "tensorrt-rtx" else min(memory // 4, 4 * _GIB)
 
 
 def installed(flavour: str) -> bool:
@@ -53,9 +67,9 @@ def build(
     *,
     batch: int = 1,
     capability: str | None = None,
-    workspace: int = WORKSPACE,
+    scratch: int = 4 * _GIB,
     progress: Callable[[float], None] | None = None,
-    timing_cache: Path | None = None,
+    timings: str | None = None,
 ) -> bytes:
     """Build a plan.
 
@@ -65,11 +79,12 @@ def build(
         batch: Largest size of the first axis; the plan takes 1 to `batch` and is tuned for 1, which a 3-D patch
             fills a GPU with, and which needs the least memory to tune.
         capability: Compute capability to build for, such as `8.9` (TensorRT-RTX); None for the GPU that is here.
-        workspace: Bytes of scratch memory.
+        scratch: Bytes of scratch memory; see `workspace`.
         progress: Told the part that is done, 0 to 1, never falling.
-        timing_cache: File of kernel timings, read where it exists and written afterwards; TensorRT-RTX times none.
+        timings: Name in the engine cache of this library's and GPU's kernel timings; TensorRT-RTX times none.
 
     Raises:
+        DeviceMemoryError: If the batch needs more scratch memory.
         BackendError: If the library is not there, cannot build for that GPU, or refuses the network.
     """
     lib, log = library(flavour), _log(flavour)
@@ -88,23 +103,87 @@ def build(
         why = parser.get_error(0).desc() if parser.num_errors else _last(log)
         raise BackendError(f"{flavour} does not take the network ({_one_line(why)}); re-export it.")
     config = builder.create_builder_config()
-    config.set_memory_pool_limit(lib.MemoryPoolType.WORKSPACE, workspace)
+    config.set_memory_pool_limit(lib.MemoryPoolType.WORKSPACE, scratch)
     config.clear_flag(lib.BuilderFlag.TF32)  # on by default: ten bits of mantissa are not float32
     _target(lib, config, flavour, capability)
     _profile(builder, config, definition, batch)
     if progress is not None and hasattr(config, "progress_monitor"):
-        config.progress_monitor = _monitor(lib, progress)
-    if flavour == "tensorrt-rtx":
-        timing_cache = None
-    if timing_cache is not None:
-        known = timing_cache.read_bytes() if timing_cache.exists() else b""
-        config.set_timing_cache(config.create_timing_cache(known), False)
+        config.progress_monitor = monitor(lib, progress)
+    if timings is not None:
+        _give_timings(config, timings)
     plan = builder.build_serialized_network(definition, config)
+    if plan is None and _lacks_memory(log):
+        raise DeviceMemoryError(
+            f"{flavour} cannot build the network for {batch} tile(s) at once in {scratch / _GIB:.1f} GiB of scratch "
+            f"memory ({_last(log)}); use a GPU with more memory, or --device cpu."
+        )
     if plan is None:
         raise BackendError(f"{flavour} cannot build the network ({_last(log)}); re-export it.")
-    if timing_cache is not None:
-        timing_cache.write_bytes(bytes(config.get_timing_cache().serialize()))
+    if timings is not None:
+        _keep_timings(config, timings)
     return bytes(plan)
+
+
+def build_largest(
+    network: bytes,
+    flavour: str,
+    batch: int,
+    memory: int,
+    *,
+    capability: str | None = None,
+    progress: Callable[[float], None] | None = None,
+    timings: str | None = None,
+) -> engines.Built:
+    """Build a plan for as many tiles as a GPU's memory takes: `batch`, or a half, a quarter of it.
+
+    Args:
+        memory: Of the whole GPU, bytes.
+
+    Raises:
+        DeviceMemoryError: If not even one tile can be built for.
+        BackendError: See `build`.
+    """
+    scratch, asked, remark = workspace(flavour, memory), batch, None
+    while True:
+        try:
+            plan = build(
+                network,
+                flavour,
+                batch=batch,
+                capability=capability,
+                scratch=scratch,
+                progress=progress,
+                timings=timings,
+            )
+            return engines.Built(plan, batch, remark)
+        except DeviceMemoryError:
+            if batch == 1:
+                raise
+            remark = (
+                f"built for {batch // 2} tile(s) at once instead of {asked}: {batch} need more than "
+                f"{scratch / _GIB:.1f} GiB of scratch memory ({_last(_log(flavour))})"
+            )
+            engines.announce(f"{flavour}: {remark}")
+            batch //= 2
+
+
+def _give_timings(config: Any, name: str) -> None:
+    """Give the builder the kernel timings that are kept, or none where it refuses them."""
+    known = engines.recall(name)
+    kept = config.create_timing_cache(known) if known else None
+    if kept is not None and config.set_timing_cache(kept, False):
+        return
+    if known:
+        engines.announce(f"{name} in the engine cache is refused by the library; kernels are timed anew")
+    empty = config.create_timing_cache(b"")
+    if empty is not None:
+        config.set_timing_cache(empty, False)
+
+
+def _keep_timings(config: Any, name: str) -> None:
+    found = config.get_timing_cache()
+    if found is not None:
+        engines.remember(name, bytes(found.serialize()))
 
 
 def _target(lib: Any, config: Any, flavour: str, capability: str | None) -> None:
@@ -155,48 +234,12 @@ def _last(log: Any) -> str:
     return _one_line(log.errors[0]) if log.errors else "it gives no reason"
 
 
+def _lacks_memory(log: Any) -> bool:
+    return any(words in error.lower() for error in log.errors for words in _TOO_LITTLE)
+
+
 def _one_line(text: str) -> str:
     return " ".join(text.split())[:300].rstrip(". ")
-
-
-def _monitor(lib: Any, progress: Callable[[float], None]) -> Any:
-    """A progress monitor that turns the library's nested phases into one part of the whole."""
-
-    class Monitor(lib.IProgressMonitor):  # type: ignore[misc]
-        def __init__(self) -> None:
-            super().__init__()
-            self.phases: dict[str, tuple[str | None, int, int]] = {}
-            self.told = -1.0
-
-        def phase_start(self, name: str, parent: str | None, steps: int) -> None:
-            self.phases[name] = (parent, max(steps, 1), 0)
-            self._tell()
-
-        def step_complete(self, name: str, step: int) -> bool:
-            parent, steps, _ = self.phases[name]
-            self.phases[name] = (parent, steps, step + 1)
-            self._tell()
-            return True
-
-        def phase_finish(self, name: str) -> None:
-            self.phases.pop(name, None)
-            if not self.phases:
-                progress(1.0)
-
-        def _tell(self) -> None:
-            part, weight, phase = 0.0, 1.0, None
-            while True:
-                inner = [(name, row) for name, row in self.phases.items() if row[0] == phase]
-                if not inner:
-                    break
-                phase, (_, steps, done) = inner[-1]
-                part += weight * min(done, steps) / steps
-                weight /= steps
-            if self.told < part < 1:
-                self.told = part
-                progress(part)
-
-    return Monitor()
 
 
 def deserialise(plan: bytes, flavour: str) -> Any:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from scanside.runtime.backends.session import Closing, Float, SessionSpec
+from scanside.runtime.backends.trt_context import prepare
 from scanside.runtime.errors import BackendError, DeviceMemoryError
 
 _PART_OF_FREE_MEMORY = 0.9
@@ -19,7 +20,14 @@ class TensorRtSession(Closing):
     """One engine with its own stream and its own memory on the device."""
 
     def __init__(
-        self, library: Any, engine: Any, device: str, precision: str, sha256: str, cuda: Any
+        self,
+        library: Any,
+        engine: Any,
+        device: str,
+        precision: str,
+        sha256: str,
+        cuda: Any,
+        kernels: str | None = None,
     ) -> None:
         """Prepare an engine.
 
@@ -27,12 +35,14 @@ class TensorRtSession(Closing):
             library: The module `tensorrt` or `tensorrt_rtx_bindings`.
             engine: ICudaEngine of one input and one output, batch axis first.
             cuda: The module `cuda.bindings.runtime`.
+            kernels: Name in the engine cache of the kernels that TensorRT-RTX compiled for this engine.
 
         Raises:
             DeviceMemoryError: If the device has not enough memory for one tile.
         """
         self._cuda: Any = cuda
-        self._engine, self._context = engine, _context(library, engine)
+        self._prepared = prepare(library, engine, kernels)
+        self._engine, self._context = engine, self._prepared.context
         self._stream: Any = None
         self._device: list[Any] = []
         self._host: list[Any] = []
@@ -76,11 +86,13 @@ class TensorRtSession(Closing):
             copy, self._host[1], self._device[1], target.nbytes, kind.cudaMemcpyDeviceToHost, self._stream
         )
         self._call(self._cuda.cudaStreamSynchronize, self._stream)
+        self._prepared.keep(len(tiles))
         return target.copy()
 
     def close(self) -> None:
         """Free the network, its stream and all memory."""
         self._free()
+        self._prepared.close()
         self._context = self._engine = None  # in this order: a context needs its engine
         if self._stream is not None:
             self._cuda.cudaStreamDestroy(self._stream)
@@ -127,8 +139,12 @@ class TensorRtSession(Closing):
             )
             for pointer, size, shape in zip(self._host, sizes, shapes, strict=False)
         )
-        self._context.set_tensor_address(self._input, int(self._device[0]))
-        self._context.set_tensor_address(self._output, int(self._device[1]))
+        for name, pointer in ((self._input, self._device[0]), (self._output, self._device[1])):
+            if not self._context.set_tensor_address(name, int(pointer)):
+                self._free()
+                raise BackendError(
+                    f"{self.spec.device} does not take the memory of '{name}'; run `scanside doctor`."
+                )
         self._context.device_memory = int(self._device[2])
         self._size = batch
 
@@ -149,21 +165,3 @@ class TensorRtSession(Closing):
         if code != errors.cudaSuccess:
             raise BackendError(f"CUDA failed in {function.__name__} ({code.name}); run `scanside doctor`.")
         return results[0] if len(results) == 1 else results
-
-
-def _context(library: Any, engine: Any) -> Any:
-    """An execution context whose memory is ours."""
-    own = library.ExecutionContextAllocationStrategy.USER_MANAGED
-    kernels = getattr(library, "DynamicShapesKernelSpecializationStrategy", None)
-    if kernels is None:
-        context = engine.create_execution_context(own)
-    else:
-        # TensorRT-RTX by default runs stand-in kernels until those for the shape are compiled in the background: the
-        # golden cases would judge kernels that are not those of the next case.
-        config = engine.create_runtime_config()
-        config.set_execution_context_allocation_strategy(own)
-        config.dynamic_shapes_kernel_specialization_strategy = kernels.EAGER
-        context = engine.create_execution_context(config)
-    if context is None:
-        raise BackendError("The engine cannot be prepared for running; run `scanside doctor`.")
-    return context

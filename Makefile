@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 WORKERS ?= 3
 SHARED ?= ../shared
 
-.PHONY: demo test check soak bench bench-long figures format clean install
+.PHONY: demo test check soak bench bench-long figures docs package format clean install
 
 install: $(VENV)/.installed
 
@@ -43,6 +43,20 @@ format: install
 # Writes the figures of the results files into README.md and docs/.
 figures: install
 	$(BIN)/python docs/render_figures.py
+
+# The documentation as a site, in site/; a link to nowhere is an error.
+docs: install
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
+# Source and wheel, checked; the wheel installed as a stranger would install it, and asked to prove its bundle.
+package: install
+	rm -rf dist $(VENV)/package && $(BIN)/python -m build --outdir dist . > /dev/null
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/check-wheel-contents --ignore W002 dist/*.whl
+	$(PYTHON) -m venv $(VENV)/package
+	$(VENV)/package/bin/python -m pip install --quiet --constraint constraints.txt "$$(ls $(CURDIR)/dist/*.whl)[cpu,study]"
+	cd $(VENV)/package && bin/scanside selftest lib/python3.*/site-packages/scanside/training/data/pancreas-phantom.bundle
+	rm -rf $(VENV)/package
 
 # The figures of README.md: want an idle machine and the shared test data.
 RESULTS := results/benchmarks
@@ -107,4 +121,4 @@ bench-long: install $(VENV)/hippocampus.bundle $(VENV)/abdomen.bundle
 	$(BIN)/scanside bench install $(call written,install)
 
 clean:
-	rm -rf $(VENV) demo-out dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) demo-out site dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -36,13 +36,14 @@ def read(path: str) -> dict[str, Any]:
 
 def seconds(value: float) -> str:
     """Three significant digits: `0.90 s`, `44.2 s`, `184 s`."""
-    return f"{value:.2f} s" if value < 10 else f"{value:.1f} s" if value < 100 else f"{value:.0f} s"
+    digits = 2 if value < 10 else 1 if value < 100 else 0
+    return f"{value:.{digits}f}\N{NO-BREAK SPACE}s"
 
 
 def times(ratio: dict[str, float]) -> str:
     """`2.6–3.0 ×` where rounds differ in what is shown, else `7.2 ×`."""
     low, high = (f"{ratio[end]:.1f}" if ratio[end] < 10 else f"{ratio[end]:.0f}" for end in ("min", "max"))
-    return f"{low} ×" if low == high else f"{low}–{high} ×"
+    return f"{low}\N{NO-BREAK SPACE}×" if low == high else f"{low}–{high}\N{NO-BREAK SPACE}×"
 
 
 def peers() -> Iterator[tuple[str, str]]:
@@ -51,7 +52,10 @@ def peers() -> Iterator[tuple[str, str]]:
         found = read(f"benchmarks/peers-{name}.json")
         part = found["together"] or found["cases"][0]
         for metric in part["metrics"]:
-            shown = {"wall": ("time", seconds), "peak_memory": ("memory", lambda mib: f"{mib:.0f} MiB")}
+            shown = {
+                "wall": ("time", seconds),
+                "peak_memory": ("memory", lambda mib: f"{mib:.0f}\N{NO-BREAK SPACE}MiB"),
+            }
             what, write = shown.get(metric["name"], ("", str))
             if not what or (metric["mode"] == "warm" and metric["name"] == "peak_memory"):
                 continue

@@ -132,3 +132,27 @@ def test_the_exactness_policy_in_the_documents_is_the_one_in_the_code() -> None:
     assert f"at most {EXACT.fraction:.0e}".replace("e-0", "e-") in text and f"(or {EXACT.floor}," in text
     assert f"margin of {APPROXIMATE.margin:g}" in text and f"(or {APPROXIMATE.floor})" in text
     assert f"at least {APPROXIMATE.dice:g}" in text
+
+
+def test_the_sentences_of_the_troubleshooting_page_are_those_of_the_program() -> None:
+    parts = ("runtime", "export", "training", "tui")
+    source = "\n".join(file.read_text() for part in parts for file in (ROOT / part).rglob("*.py"))
+    source = re.sub(r'"\s*\n\s*f?"', "", source)  # sentences that stand in several literals
+    rows = re.findall(r"(?m)^\| (.*?) \|", (ROOT / "docs" / "troubleshooting.md").read_text())
+    phrases = [phrase for row in rows for phrase in re.findall(r"`([^`]+)`", row)]
+    assert len(phrases) > 12
+    assert not [phrase for phrase in phrases if phrase not in source]
+
+
+def test_the_configurations_of_the_tutorials_are_valid(tmp_path: Path) -> None:
+    from scanside.runtime.appliance.config import load_config
+
+    found = [
+        block
+        for page in (ROOT / "docs" / "tutorials").glob("*.md")
+        for block in re.findall(r"```toml\n(.*?)```", page.read_text(), re.DOTALL)
+    ]
+    assert found
+    for text in found:
+        (tmp_path / "scanside.toml").write_text(text)
+        load_config(tmp_path / "scanside.toml")

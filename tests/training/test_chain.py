@@ -84,6 +84,8 @@ def test_bundle_proves_every_hop(bundle: Path) -> None:
     assert [study["problem"] for study in parity["studies"]] == [None]
     assert parity["studies"][0]["feature_error"] <= 1e-6
     assert parity["probability"]["largest_difference"] <= 1e-6
+    manifest = json.loads((bundle / "bundle.json").read_text())
+    assert manifest["orientation"]["t2w"] == ["LPS"] == manifest["orientation"]["adc"]
     card = (bundle / "model_card.md").read_text()
     assert "Research use only" in card and "synthetic phantom" in card and "| t2w | test" in card
 

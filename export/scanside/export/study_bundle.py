@@ -153,6 +153,7 @@ def _manifest(
         signature=parts.signature,
         classifier=parts.classifier,
         studies=tuple(GoldenStudy(name=name, file=f"golden/{name}.npz") for name in studies),
+        orientation=parts.experiment.get("orientation", {}),
         provenance={
             "source": "scanside experiment",
             "cohort_sha256": parts.experiment["cohort_sha256"],

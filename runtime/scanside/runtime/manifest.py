@@ -5,10 +5,11 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from scanside.runtime.backends.table import FilePrecision
+from scanside.runtime.images.orient import is_orientation
 from scanside.runtime.plan import Plan, Record
 
-SCHEMA = 1
-"""Version of the bundle format that this runtime writes and reads."""
+SCHEMA = 2
+"""Version of the bundle format that this runtime writes; it reads all up to it. 2 added `orientation`."""
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
@@ -26,6 +27,15 @@ def _inside(path: str) -> str:
 
 
 RelativePath = Annotated[str, AfterValidator(_inside)]
+
+
+def _letters(orientation: str) -> str:
+    if not is_orientation(orientation):
+        raise ValueError(f"'{orientation}' is no orientation such as LPS")
+    return orientation
+
+
+Orientations = Annotated[tuple[Annotated[str, AfterValidator(_letters)], ...], Field(min_length=1)]
 
 
 class FileEntry(Record):
@@ -190,6 +200,8 @@ class Manifest(Record):
         synthetic: The model was trained on synthetic images (a phantom); every result says so.
         radiomics, signature, classifier: All three, or none: a bundle may hold segmenters alone. A classifier needs
             the sequences its features name; each segmenter's role is then the name of its mask.
+        orientation: Sequence → where the x, y and z index of the training cohort's images point to, the most frequent
+            first. A sequence that is not in it: nobody knows.
         provenance: Where the model comes from: dataset, trainer, checkpoints' hashes, versions. Not interpreted.
         files: Every other file of the bundle.
     """
@@ -208,6 +220,7 @@ class Manifest(Record):
     signature: Signature | None = None
     classifier: Classifier | None = None
     studies: tuple[GoldenStudy, ...] = ()
+    orientation: dict[str, Orientations] = Field(default_factory=dict)
     provenance: dict[str, Any]
     files: dict[RelativePath, FileEntry]
 

@@ -22,6 +22,7 @@ from scanside.runtime.events import CaseFailed, CaseFinished, Listener, StageFin
 from scanside.runtime.images.cases import CaseInput
 from scanside.runtime.images.files import atomic_write
 from scanside.runtime.images.load import LoadedCase, load_case
+from scanside.runtime.images.orient import USUAL, unlike_training
 from scanside.runtime.images.write import write_mask
 from scanside.runtime.pipeline import Segmentation, Segmenter
 
@@ -157,6 +158,7 @@ def _write(
     write_ms = (perf_counter() - start) * 1000
     listener(StageFinished(case.name, "write", write_ms))
     stages = {"read": read_ms, **result.stages, "write": write_ms}
+    remarks = (*result.remarks, *unlike_training(case.volume.geometry, _trained(segmenter, case), case.name))
     return CaseResult(
         case.name,
         "ok",
@@ -166,8 +168,16 @@ def _write(
         stages,
         result.volumes_ml,
         ExitCode.OK,
-        result.remarks,
+        remarks,
     )
+
+
+def _trained(segmenter: Segmenter, case: LoadedCase) -> tuple[str, ...]:
+    """Orientations that the segmenter knows; empty where it does not matter or nobody knows them."""
+    if segmenter.plan.reorient:
+        return ()
+    known = segmenter.bundle.manifest.orientation.get(segmenter.plan.channels[0].name.lower())
+    return known or ((USUAL,) if case.source is not None else ())
 
 
 def _write_seg(segmenter: Segmenter, task: Task, case: LoadedCase, result: Segmentation) -> None:

@@ -13,6 +13,7 @@ import pytest
 import SimpleITK as sitk
 
 from tests.runtime.cli.conftest import Command
+from tests.support.dicom_factory import AXIAL, Grid, write_series
 from tests.support.sentences import assert_one_sentence
 from tests.support.shared_data import shared_data
 
@@ -249,6 +250,25 @@ def test_dicom_series_gives_a_segmentation_object(scanside: Command, bundle: Pat
         "1",
     )
     assert again.code == 0 and sitk.ReadImage(str(tmp_path / "n.nii.gz")).GetSize()[2] == 45
+
+
+def test_a_prone_series_is_computed_as_nnunet_would_and_warned_of(
+    scanside: Command, bundle: Path, write_image: Write, tmp_path: Path
+) -> None:
+    stored = np.random.default_rng(3).integers(0, 4000, (6, 24, 20)).astype(np.uint16)
+    for name, cosines in (("supine", AXIAL), ("prone", (-1.0, 0.0, 0.0, 0.0, -1.0, 0.0))):
+        write_series(tmp_path / name, stored, Grid(cosines))
+    how = ("--no-mirroring", "--folds", "0", "--step-size", "1", "--format", ".nrrd", "--json")
+    masks = []
+    for name in ("supine", "prone"):
+        done = scanside("segment", bundle, tmp_path / name, "-o", tmp_path / "out", *how)
+        assert done.code == 0
+        warned = [
+            line for line in done.err.splitlines() if line.startswith("Warning: prone is stored as RAS")
+        ]
+        assert len(warned) == (name == "prone") == len(done.json["cases"][0]["remarks"])
+        masks.append(sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "out" / f"{name}.nrrd"))))
+    np.testing.assert_array_equal(*masks)
 
 
 def test_ctrl_c_leaves_nothing_half_written(bundle: Path, write_image: Write, tmp_path: Path) -> None:

@@ -70,6 +70,9 @@ class TinyBundle:
     synthetic: bool = True
     lesion: str = "lesion"
     classifier: bool = True
+    lopsided: bool = False
+    """The network looks at a voxel's neighbours on one side of each axis alone: a turned image is another one to it."""
+    orientation: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def write_bundle(out: Path, recipe: TinyBundle | None = None) -> Path:
@@ -80,7 +83,7 @@ def write_bundle(out: Path, recipe: TinyBundle | None = None) -> Path:
         for role, channels in recipe.channels.items():
             plan = _plan(channels, T2W_GRID if role == "t2w" else DWI_GRID, recipe.lesion)
             path = f"segmenters/{role}/0.onnx"
-            writer.add(path, _network(len(channels), plan.patch_size))
+            writer.add(path, _network(len(channels), plan.patch_size, recipe.lopsided))
             segmenters[role] = Segmenter(plan=plan, networks=(Network(fold="0", files={"fp32": path}),))
         parts: dict[str, Any] = {}
         if recipe.classifier:
@@ -91,7 +94,7 @@ def write_bundle(out: Path, recipe: TinyBundle | None = None) -> Path:
             Manifest(
                 schema=SCHEMA, name="tiny", version="1.0", intended_use="test", licence="none", created="now",
                 file_ending=".nii.gz", segmenters=segmenters, synthetic=recipe.synthetic, provenance={},
-                files=writer.files, **parts,
+                files=writer.files, orientation=dict(recipe.orientation), **parts,
             )
         )  # fmt: skip
         writer.commit()
@@ -109,12 +112,16 @@ def _plan(channels: tuple[str, ...], grid: Geometry, lesion: str) -> Plan:
     )
 
 
-def _network(channels: int, patch: tuple[int, ...]) -> bytes:
-    """Logit of lesion = 8 (x - LEVEL) of the first channel; of background 0."""
-    weight = np.zeros((2, channels, 1, 1, 1), np.float32)
+def _network(channels: int, patch: tuple[int, ...], lopsided: bool = False) -> bytes:
+    """Logit of lesion = 8 (x - LEVEL) of the first channel; of background 0. Lopsided: x is a mean of 8 voxels."""
+    size = 3 if lopsided else 1
+    weight = np.zeros((2, channels, size, size, size), np.float32)
     weight[1, 0] = 8
+    if lopsided:
+        weight[1, 0] = 0
+        weight[1, 0, 1:, 1:, 1:] = 1
     graph = helper.make_graph(
-        [helper.make_node("Conv", ["image", "weight", "bias"], ["logits"])],
+        [helper.make_node("Conv", ["image", "weight", "bias"], ["logits"], pads=[size // 2] * 6)],
         "threshold",
         [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", channels, *patch])],
         [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 2, *patch])],

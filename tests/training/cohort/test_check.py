@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 
 from scanside.training.cohort.check import CohortReport, check_cohort
 from scanside.training.cohort.cli import app
-from scanside.training.cohort.table import Patient, write_cohort_table
+from scanside.training.cohort.orientation import cohort_orientation
+from scanside.training.cohort.table import Patient, read_cohort, write_cohort_table
 
 SHAPES = {"t2w": ((6, 24, 24), (6.0, 2.0, 2.0)), "dwi": ((6, 16, 16), (6.0, 3.0, 3.0))}
 
@@ -253,3 +254,14 @@ def test_the_command(cohort: Path) -> None:
 def test_the_command_on_no_folder_and_as_a_group(tmp_path: Path) -> None:
     assert command(str(tmp_path / "none"))[0] == 5
     assert isinstance(typer.main.get_command(app), typer.core.TyperGroup)
+
+
+def test_how_the_images_lie_is_counted_most_frequent_first(cohort: Path) -> None:
+    assert cohort_orientation(read_cohort(cohort)) == {name: ["LPS"] for name in ("t2w", "dwi", "b0", "adc")}
+    path = cohort / "A1" / "t2w.nii.gz"
+    image = sitk.ReadImage(str(path))
+    image.SetDirection((-1, 0, 0, 0, -1, 0, 0, 0, 1))
+    sitk.WriteImage(image, str(path))
+    trained = [patient.patient for patient in read_cohort(cohort).split("train")]
+    assert "A1" in trained and len(trained) == 2
+    assert set(cohort_orientation(read_cohort(cohort))["t2w"]) == {"LPS", "RAS"}

@@ -12,7 +12,7 @@ import hashlib
 import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -114,8 +114,17 @@ def cohort_hash(cohort: Path) -> str:
         raise InputError(f"{cohort} is not a cohort: it has no readable cohort.csv.") from error
 
 
-def start_experiment(path: Path, cohort: Path, *, synthetic: bool) -> Experiment:
+def start_experiment(
+    path: Path,
+    cohort: Path,
+    *,
+    synthetic: bool,
+    orientation: Mapping[str, Sequence[str]] | None = None,
+) -> Experiment:
     """Open an experiment folder for a cohort, or make it.
+
+    Args:
+        orientation: How the cohort's images lie (`cohort_orientation`); the bundle will say so.
 
     Raises:
         InputError: If the folder was made from another cohort or from another version of this one.
@@ -134,6 +143,7 @@ def start_experiment(path: Path, cohort: Path, *, synthetic: bool) -> Experiment
         "cohort": str(cohort.resolve()),
         "cohort_sha256": sha256,
         "synthetic": synthetic,
+        "orientation": {name: list(letters) for name, letters in (orientation or {}).items()},
     }
     write_json(path / "experiment.json", document)
     return Experiment(path, cohort, sha256, synthetic)

@@ -28,6 +28,7 @@ from scanside.runtime.images.cases import CaseInput, find_cases
 from scanside.runtime.images.files import ENDINGS, ending_of
 from scanside.runtime.opening import approximations
 from scanside.runtime.options import Options
+from scanside.runtime.remark import Remark
 from scanside.runtime.report import RESEARCH, segment_report
 from scanside.runtime.run import CaseResult, Task, exit_code, run_cases
 
@@ -111,6 +112,9 @@ def _run(bundle: Bundle, options: Options, tasks: list[Task], as_json: bool) -> 
             results = list(run_cases(segmenter, tasks, bars))
         for result in results:
             print(_sentence(result), file=sys.stderr)
+            for remark in result.remarks:
+                if isinstance(remark, Remark):
+                    print(f"Warning: {remark}", file=sys.stderr)
         device = segmenter.device.obtained
         print(_summary(device, approximations(bundle, options, device)), file=sys.stderr)
         if as_json:

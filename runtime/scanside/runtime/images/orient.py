@@ -7,12 +7,23 @@ import numpy as np
 import numpy.typing as npt
 
 from scanside.runtime.errors import GeometryError
+from scanside.runtime.remark import Remark
 from scanside.runtime.volume import Geometry, Volume
+
+USUAL = "LPS"
+"""Of an axial DICOM image of a patient on the back, head first: columns to the left, rows to posterior, slices up."""
 
 _Scalar = TypeVar("_Scalar", bound=np.generic)
 
 _LETTERS = ("RL", "AP", "IS")
 """Per LPS coordinate: the letter when the index grows against it, and along it."""
+
+
+def is_orientation(letters: str) -> bool:
+    """Whether three letters name an orientation, such as `LPS`: one of each pair."""
+    return len(letters) == 3 and {pair for pair in _LETTERS for one in letters if one in pair} == set(
+        _LETTERS
+    )
 
 
 def orientation(geometry: Geometry) -> str:
@@ -47,7 +58,24 @@ def reorient(volume: Volume, target: str = "RAS") -> tuple[Volume, str]:
     Source: `DICOMOrient` as in nnU-Net v2 `SimpleITKIOWithReorient`; parity in
     tests/runtime/images/test_orient.py.
     """
-    geometry = volume.geometry
+    data, geometry = reoriented(volume.data, volume.geometry, target)
+    return Volume(data, geometry), orientation(volume.geometry)
+
+
+def reoriented(
+    array: npt.NDArray[_Scalar], geometry: Geometry, target: str
+) -> tuple[npt.NDArray[_Scalar], Geometry]:
+    """`reorient` for any array, such as a mask.
+
+    Args:
+        array: (…, Z, Y, X) on `geometry`.
+
+    Returns:
+        The array, C-contiguous, and its geometry.
+
+    Raises:
+        GeometryError: If the grid is a 2-D picture.
+    """
     if geometry.dimension == 2:
         raise GeometryError("A 2-D image has no orientation to bring to RAS; give the model a 3-D image.")
     code = orientation(geometry)
@@ -55,8 +83,7 @@ def reorient(volume: Volume, target: str = "RAS") -> tuple[Volume, str]:
     signed = np.zeros((3, 3))
     for from_, to in pairs:
         signed[from_, to] = 1.0 if code[from_] == target[to] else -1.0
-    data = np.ascontiguousarray(_apply(volume.data, signed))
-    return Volume(data, _moved(geometry, signed)), code
+    return np.ascontiguousarray(_apply(array, signed)), _moved(geometry, signed)
 
 
 def restore_orientation(
@@ -78,6 +105,18 @@ def restore_orientation(
     if restored.shape != original.shape:
         raise ValueError(f"the mask's grid {oriented.shape} is not {original.shape} reoriented")
     return restored
+
+
+def unlike_training(geometry: Geometry, wanted: tuple[str, ...], name: str) -> list[str]:
+    """A warning for an image that is computed as it is stored, though it is not stored as those of the training."""
+    stored = orientation(geometry)
+    if not wanted or stored in wanted or geometry.dimension != 3:
+        return []
+    words = (
+        f"{name} is stored as {stored}, not as {wanted[0]}; as nnunetv2 does, it was computed as it is stored, which "
+        "may cost accuracy: `scanside run` turns it."
+    )
+    return [Remark(words, "orientation")]
 
 
 def _same_line(a: str, b: str) -> bool:

@@ -50,6 +50,21 @@ def read_image(path: Path) -> Volume:
         raise type(error)(f"{path.name}: {error}") from error
 
 
+def read_geometry(path: Path) -> Geometry:
+    """Where an image's voxels lie, from its header alone.
+
+    Raises:
+        ImageReadError: If the file is missing or not an image.
+        GeometryError: As `read_image`.
+        InputError: If it has several channels or time points.
+    """
+    if not path.is_file():
+        raise ImageReadError(f"There is no file {path}; check the path.")
+    reader = _open(path)
+    _refuse_what_is_not_one_volume(reader, path)
+    return _geometry(reader)
+
+
 def _open(path: Path) -> Any:
     import SimpleITK as sitk
 

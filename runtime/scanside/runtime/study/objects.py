@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from scanside.runtime.bundle import Bundle
 from scanside.runtime.errors import InputError, OutputError
+from scanside.runtime.images.orient import reoriented, restore_orientation
 from scanside.runtime.stages.lesions import main_lesion
 from scanside.runtime.study.overlay import draw_overlay
 from scanside.runtime.study.records import RoleResult, SequenceImage, StudyResult
@@ -181,6 +182,18 @@ def lesion_segments(mask: Mask, lesion: int, names: Mapping[int, str]) -> tuple[
     return made, labels
 
 
+def _numbered(
+    found: RoleResult, image: SequenceImage, lesion: int, names: Mapping[int, str]
+) -> tuple[Mask, dict[str, int]]:
+    """`lesion_segments` in the orientation of the computation: of two lesions of one size the same one is the first."""
+    if image.computed_as is None:
+        return lesion_segments(found.mask, lesion, names)
+    grid = image.volume.geometry
+    turned, oriented = reoriented(found.mask, grid, image.computed_as)
+    mask, labels = lesion_segments(turned, lesion, names)
+    return restore_orientation(mask, oriented, grid), labels
+
+
 def _sources(result: StudyResult, evidence: Sequence["Dataset"]) -> list[list["Dataset"]]:
     """Headers of the source images by series, in the order of the sequences; nothing of another patient or study.
 
@@ -228,7 +241,7 @@ def _write_seg(
 
     role, plan = found.role, bundle.manifest.segmenters[found.role].plan
     names = {value: name for name, value in plan.labels.names.items() if isinstance(value, int) and value}
-    mask, labels = lesion_segments(found.mask, lesion_label(plan, role), names)
+    mask, labels = _numbered(found, image, lesion_label(plan, role), names)
     own = [lesion.number for lesion in found.lesions if lesion.number <= MOST_LESIONS]
     for number in own:
         done.trackings[role, number] = (

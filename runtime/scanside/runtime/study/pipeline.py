@@ -26,6 +26,7 @@ from scanside.runtime.remark import Remark
 from scanside.runtime.stages.lesions import find_lesions, main_lesion
 from scanside.runtime.study.agree import disagreement
 from scanside.runtime.study.checks import check_study
+from scanside.runtime.study.orientation import as_received, as_trained, on_received_grid
 from scanside.runtime.study.records import SEQUENCES, RoleResult, Status, StudyInput, StudyResult
 from scanside.runtime.volume import stack
 
@@ -149,12 +150,12 @@ class StudyRunner:
             BackendError: If the device fails.
         """
         clock = Clock(study.name, listener)
-        clock.ms["read"] = study.read_ms
+        clock.ms["read"], received = study.read_ms, study
         try:
             with clock.stage("check"):
-                study = check_study(study)
+                study = check_study(as_trained(study, self.bundle.manifest.orientation))
         except InputError as error:
-            return refused(str(error), study, clock.ms)
+            return refused(str(error), received, clock.ms)
         roles = {role: self._segment(role, study, clock) for role in self.recipe.channels}
         with clock.stage("radiomics"):
             images = {name: image.volume for name, image in study.images.items()}
@@ -162,6 +163,8 @@ class StudyRunner:
             features = extract(images, masks, self.recipe.config, self.recipe.features)
         with clock.stage("classify"):
             status, reason, classification = self._judge(roles, features)
+        roles = {role: self._as_received(result, study, received) for role, result in roles.items()}
+        study = as_received(study, received)
         return StudyResult(
             status, reason, study, self.device, roles, features, classification,
             (*study.warnings, *clock.remarks, *_remarks(roles, study)), dict(clock.ms),
@@ -179,6 +182,10 @@ class StudyRunner:
             lesions = find_lesions(lesion, volume.geometry, role)
             main = main_lesion(lesion)
         return RoleResult(role, found.mask, main, lesions, found.volumes_ml)
+
+    def _as_received(self, result: RoleResult, study: StudyInput, received: StudyInput) -> RoleResult:
+        name = self.recipe.channels[result.role][0]
+        return on_received_grid(result, study.images[name], received.images[name])
 
     def _judge(
         self, roles: Mapping[str, RoleResult], features: Mapping[str, FeatureValue]

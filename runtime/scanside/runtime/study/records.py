@@ -41,6 +41,7 @@ class SequenceImage:
         how: Why this one: `named so`, `given`, `computed`, or the rules that chose it.
         b: b-value as applied, s/mm²; None where it is unknown or there is none.
         source: The DICOM series, for objects that refer to it.
+        computed_as: The orientation it was brought to for the computation; None where it was computed as it is stored.
     """
 
     name: str
@@ -50,6 +51,7 @@ class SequenceImage:
     how: str
     b: float | None = None
     source: DicomSeries | None = None
+    computed_as: str | None = None
 
 
 @dataclass(frozen=True)

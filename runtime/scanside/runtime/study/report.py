@@ -6,6 +6,7 @@ from typing import Any
 
 from scanside.runtime import machine
 from scanside.runtime.bundle import Bundle
+from scanside.runtime.images.orient import orientation
 from scanside.runtime.opening import approximations
 from scanside.runtime.options import Options
 from scanside.runtime.report import RESEARCH
@@ -56,6 +57,8 @@ def run_report(
                 "series_instance_uid": (image.source.series_instance_uid or None) if image.source else None,
                 "shape": list(image.volume.geometry.shape),
                 "spacing_mm": [round(mm, 6) for mm in image.volume.geometry.spacing],
+                "orientation": orientation(image.volume.geometry),
+                "computed_as": image.computed_as or orientation(image.volume.geometry),
             }
             for image in images
         ],

@@ -124,6 +124,7 @@ def segment(
     Example: scanside train segment cohort -o experiment --role t2w --folds 3
     """
     require_extra("export", *PACKAGES)
+    from scanside.training.cohort.orientation import cohort_orientation
     from scanside.training.cohort.table import read_cohort
     from scanside.training.experiment import start_experiment
     from scanside.training.segmentation.settings import COMPACT, Settings
@@ -155,7 +156,8 @@ def segment(
     if device == "cuda":
         _require_cuda()
     table = read_cohort(cohort)
-    experiment = start_experiment(out, cohort, synthetic=table.synthetic)
+    how = cohort_orientation(table)
+    experiment = start_experiment(out, cohort, synthetic=table.synthetic, orientation=how)
     print(
         train_segmenter(
             table,

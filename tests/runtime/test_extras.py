@@ -2,6 +2,7 @@
 
 import json
 import sys
+import sysconfig
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from scanside.runtime import extras
-from scanside.runtime.extras import EXTRAS, extra_of, install_command
+from scanside.runtime.extras import EXTRAS, extra_of, install_command, package_command
 from tests.support.interpreter import python
 
 ROOT = Path(__file__).parents[2]
@@ -56,6 +57,27 @@ def test_the_command_names_what_this_copy_came_from(
 def test_a_pip_that_is_another_pythons_is_not_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(extras.shutil, "which", lambda name: "/usr/bin/pip")
     assert install_command("cpu").startswith(f"{sys.executable} -m pip install ")
+
+
+class InFolder:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def locate_file(self, name: str) -> Path:
+        return self.folder / name
+
+
+@pytest.mark.parametrize("where", ["here", "target"])
+def test_a_package_goes_where_the_one_that_needs_it_is(
+    where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = Path(sysconfig.get_path("purelib"))
+    folder = here if where == "here" else tmp_path / "a b"
+    monkeypatch.setattr(extras, "distribution", lambda name: InFolder(folder))
+    target = "" if where == "here" else f"--target '{tmp_path}/a b' "
+    assert package_command("nvidia-cublas", beside="onnxruntime-gpu").endswith(
+        f"pip install {target}nvidia-cublas"
+    )
 
 
 def test_pip_itself_takes_the_command_of_this_copy() -> None:

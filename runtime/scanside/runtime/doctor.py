@@ -3,9 +3,10 @@
 import importlib
 from dataclasses import dataclass
 
+from scanside.runtime.backends.quiet import captured
 from scanside.runtime.backends.table import DEVICES, ON_TRIAL, backend
 from scanside.runtime.backends.trt_build import LIBRARIES
-from scanside.runtime.extras import EXTRAS, install_command, missing_modules
+from scanside.runtime.extras import EXTRAS, install_command, missing_modules, package_command
 
 _MODULES = {"cpu": "onnxruntime", "cuda": "onnxruntime", **LIBRARIES}
 """Device → the Python module that it needs, where that is not its own name."""
@@ -46,10 +47,11 @@ def _backend(name: str) -> Finding:
         return Finding(name, module.TITLE, "backend", False, *absent, note=note)
     package = _MODULES.get(name, name)
     try:
-        importlib.import_module(package)
+        with captured():
+            importlib.import_module(package)
     except Exception as error:  # a broken binary fails in many ways
         reason = f"{package} is installed but does not load ({type(error).__name__}: {error})"
-        fix = f"pip install --force-reinstall {package}"
+        fix = package_command("--force-reinstall", package, beside=package)
         return Finding(name, module.TITLE, "backend", False, reason, fix, note=note)
     return Finding(name, module.TITLE, "backend", True, module.version(), None, tuple(module.FILES), note)
 

@@ -9,7 +9,9 @@ import importlib.util
 import json
 import shlex
 import shutil
+import site
 import sys
+import sysconfig
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
@@ -44,6 +46,28 @@ def missing_modules(extra: str) -> tuple[str, ...]:
 def install_command(extra: str) -> str:
     """What to run, on this machine, to add a part to this copy, such as `pip install '/home/a/scanside[cpu]'`."""
     return f"{_installer()} {' '.join(shlex.quote(word) for word in _requirement(extra))}"
+
+
+def package_command(*packages: str, beside: str | None = None) -> str:
+    """What to run to add packages to this interpreter.
+
+    Args:
+        packages: As pip takes them, options included.
+        beside: A package that is here, and whose folder the others have to be in (`pip install --target`).
+    """
+    words = [*(_target(beside) if beside else []), *packages]
+    return f"{_installer()} {' '.join(shlex.quote(word) for word in words)}"
+
+
+def _target(beside: str) -> list[str]:
+    """`--target` where a package is not among those of the interpreter."""
+    try:
+        folder = Path(str(distribution(beside).locate_file(""))).resolve()
+    except PackageNotFoundError:
+        return []
+    own = {Path(sysconfig.get_path(name)).resolve() for name in ("purelib", "platlib")}
+    usual = own | {Path(path).resolve() for path in (*site.getsitepackages(), site.getusersitepackages())}
+    return [] if folder in usual else ["--target", str(folder)]
 
 
 def _installer() -> str:

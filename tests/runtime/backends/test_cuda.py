@@ -86,43 +86,6 @@ def test_a_node_that_would_fall_back_to_the_cpu_does_not_open() -> None:
         cuda.create(onnxruntime, model("3d", "fp32"), [("CUDAExecutionProvider", cuda.SETTINGS)])
 
 
-def test_what_is_missing_is_named_with_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cuda.gpu, "missing", lambda: None)
-    monkeypatch.setattr(cuda, "_has", lambda package: package == "onnxruntime")
-    absent = cuda.missing()
-    assert absent and "only onnxruntime for CPUs" in absent[0] and "[gpu]'" in absent[1]
-    monkeypatch.setattr(cuda, "_has", lambda package: True)
-    absent = cuda.missing()
-    assert absent and "overwrite each other" in absent[0] and "pip uninstall onnxruntime" in absent[1]
-
-
-@pytest.mark.parametrize(
-    ("machine", "capability", "wheel", "refused"),
-    [
-        ("x86_64", "8.9", "manylinux_2_28_x86_64", False),
-        ("aarch64", "8.7", "manylinux_2_28_aarch64", True),
-        ("aarch64", "11.0", "manylinux_2_28_aarch64", True),
-        ("aarch64", "8.7", "linux_aarch64", False),  # built by somebody for a Jetson
-    ],
-)
-def test_a_wheel_without_code_for_the_gpu(
-    machine: str, capability: str, wheel: str, refused: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Package:
-        def read_text(self, name: str) -> str:
-            assert name == "WHEEL"
-            return f"Tag: cp311-cp311-{wheel}"
-
-    here = cuda.gpu.Gpu("Orin", capability, 32 << 30, "L4T R36", "12.6")
-    monkeypatch.setattr(cuda.gpu, "gpu", lambda: here)
-    monkeypatch.setattr(cuda.platform, "machine", lambda: machine)
-    monkeypatch.setattr(cuda, "distribution", lambda name: Package())
-    absent = cuda._foreign_gpu()
-    assert bool(absent) == refused
-    if absent:
-        assert capability in absent[0] and "--device tensorrt" in absent[1]
-
-
 def test_nothing_is_measured_in_less_than_float32() -> None:
     assert cuda.SETTINGS["use_tf32"] == "0" and cuda.SETTINGS["cudnn_conv_algo_search"] == "EXHAUSTIVE"
 

@@ -1,25 +1,11 @@
 """What the driver is asked, with a driver library that is compiled here and answers as a 4090 would."""
 
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from scanside.runtime.backends import gpu
-
-DRIVER = """
-#include <stddef.h>
-#include <string.h>
-int cuInit(unsigned flags) { return INIT; }
-int cuDeviceGetCount(int *count) { *count = COUNT; return 0; }
-int cuDeviceGet(int *device, int ordinal) { *device = ordinal; return 0; }
-int cuDeviceGetName(char *name, int size, int device) { strncpy(name, "NVIDIA GeForce RTX 4090", size); return 0; }
-int cuDeviceTotalMem_v2(size_t *bytes, int device) { *bytes = 25757220864ULL; return 0; }
-int cuDeviceGetAttribute(int *value, int what, int device) { *value = what == 75 ? 8 : what == 76 ? 9 : -1; return 0; }
-int cuDriverGetVersion(int *version) { *version = 13010; return 0; }
-"""
-
+from tests.support.made_libraries import DRIVER, compiled
 
 MANAGEMENT = """
 #include <string.h>
@@ -30,18 +16,7 @@ int nvmlShutdown(void) { return 0; }
 
 
 def driver(folder: Path, init: int = 0, count: int = 1) -> str:
-    return compiled(folder / "driver.c", DRIVER, INIT=init, COUNT=count)
-
-
-def compiled(file: Path, source: str, **definitions: int) -> str:
-    """A shared library of a C source."""
-    compiler = shutil.which("cc") or shutil.which("gcc")
-    if compiler is None:
-        pytest.skip("there is no C compiler here")
-    file.write_text(source)
-    library, flags = file.with_suffix(".so"), [f"-D{name}={value}" for name, value in definitions.items()]
-    subprocess.run([compiler, "-shared", "-fPIC", *flags, "-o", library, file], check=True)
-    return str(library)
+    return str(compiled(folder / "libcuda.so.1", DRIVER, f"-DINIT={init}", f"-DCOUNT={count}"))
 
 
 def test_a_gpu_is_described(tmp_path: Path) -> None:
@@ -63,8 +38,8 @@ def test_where_no_file_tells_the_driver_nvml_does(
 ) -> None:
     """WSL2 and gVisor have no /proc/driver/nvidia; an update of the driver has to make engines new there too."""
     monkeypatch.setattr(gpu, "_VERSION_FILES", ((str(tmp_path / "none"), "Module"),))
-    nvml = compiled(tmp_path / "nvml.c", MANAGEMENT, INIT=init)
-    found = gpu.examine(driver(tmp_path), nvml)
+    nvml = compiled(tmp_path / "libnvidia-ml.so.1", MANAGEMENT, f"-DINIT={init}")
+    found = gpu.examine(driver(tmp_path), str(nvml))
     assert isinstance(found, gpu.Gpu) and found.driver == version
 
 

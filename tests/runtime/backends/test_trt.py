@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from scanside.runtime.backends import engines, gpu, table, trt_build
+from scanside.runtime.backends import engines, gpu, table, trt_build, trt_ready
 from scanside.runtime.backends.trt import RTX
 from scanside.runtime.errors import BackendError
 from tests.support.sentences import assert_one_sentence
@@ -29,6 +29,7 @@ def test_an_engine_is_built_for_the_gpu_kept_and_offered(
     pytest.importorskip("cuda.bindings.runtime", reason="cuda-bindings is not installed")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(gpu, "find", lambda: ADA)
+    monkeypatch.setattr(trt_ready, "trial", lambda flavour: None)  # it allocates on the GPU
     said: list[str] = []
     kept: list[str | None] = []
     facts = RTX.facts("c" * 64, "fp32")

@@ -1,22 +1,17 @@
 """ONNX Runtime on an NVIDIA GPU: the same networks as on the CPU, without building anything. Never yet run on a GPU."""
 
-import importlib.util
 import math
-import platform
 from collections.abc import Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, distribution
-from importlib.metadata import version as installed
 from typing import Any, cast
 
 import numpy as np
 
-from scanside.runtime.backends import gpu
+from scanside.runtime.backends import cuda_ready, gpu
 from scanside.runtime.backends.session import BufferSession, Closing, Float, Session, SessionSpec
 from scanside.runtime.backends.table import FilePrecision
 from scanside.runtime.device.graph import Buffer, OrtGraph, ort_error
 from scanside.runtime.device.slide import Device
 from scanside.runtime.errors import BackendError, ProviderMismatchError
-from scanside.runtime.extras import install_command
 
 NAME = "cuda"
 TITLE = "ONNX Runtime, NVIDIA GPU"
@@ -29,24 +24,16 @@ SETTINGS = {
     "arena_extend_strategy": "kSameAsRequested",
     "use_tf32": "0",  # on by default: ten bits of mantissa are not float32
 }
-_WHEELS = {
-    "x86_64": ("7.5", "8.0", "8.6", "8.9", "9.0", "12.0"),
-    "aarch64": ("8.9", "9.0", "12.0", "12.1"),
-}
-"""GPUs that the wheels of onnxruntime-gpu 1.31 hold code for, read off the wheels: there is no PTX for others."""
 
 
 def missing() -> tuple[str, str] | None:
-    """Everything that is missing, driver and GPU first, and how to get each."""
-    found = [problem for problem in (gpu.missing(), _package(), _cudnn()) if problem]
-    if found:
-        return "; ".join(reason for reason, _ in found), "; ".join(fix for _, fix in found)
-    return _foreign_gpu()
+    """What is missing and how to get it: driver and GPU, packages, and what loading them for real says."""
+    return cuda_ready.missing()
 
 
 def version() -> str:
     """Version of ONNX Runtime and the GPU it runs on."""
-    return f"onnxruntime-gpu {installed('onnxruntime-gpu')} on {gpu.gpu()}"
+    return f"onnxruntime-gpu {cuda_ready.version()} on {gpu.gpu()}"
 
 
 def open_session(model: bytes, precision: str, threads: int | None = None) -> Session:
@@ -57,9 +44,7 @@ def open_session(model: bytes, precision: str, threads: int | None = None) -> Se
         precision: `fp32` or `mixed`; for `mixed` the model itself holds the float16 parts.
         threads: Not used: the network runs on the GPU.
     """
-    import onnxruntime as ort
-
-    ort.preload_dlls()
+    ort = cuda_ready.load()
     session = create(ort, model, [(PROVIDER, SETTINGS)])
     if session.get_providers()[0] != PROVIDER:
         raise ProviderMismatchError(
@@ -98,7 +83,7 @@ def create(ort: Any, model: bytes, providers: list[Any]) -> Any:
     if providers != ["CPUExecutionProvider"]:
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     try:
-        return ort.InferenceSession(model, options, providers=providers)
+        return ort.InferenceSession(model, options, providers=providers, enable_fallback=0)
     except Exception as error:
         raise ort_error("cannot load the network", error) from error
 
@@ -170,46 +155,3 @@ class BoundSession(Closing):
 
     def _release(self) -> None:
         self._size, self._bound, self._source, self._target = 0, None, None, None
-
-
-def _mend() -> str:
-    return f"pip uninstall onnxruntime onnxruntime-gpu; {install_command('gpu')}"
-
-
-def _package() -> tuple[str, str] | None:
-    if importlib.util.find_spec("onnxruntime") is None:
-        return "onnxruntime-gpu is not installed", install_command("gpu")
-    if not _has("onnxruntime-gpu"):
-        return "onnxruntime-gpu is not installed, only onnxruntime for CPUs, which it replaces", _mend()
-    if _has("onnxruntime"):
-        return "onnxruntime and onnxruntime-gpu are both installed and overwrite each other's files", _mend()
-    return None
-
-
-def _cudnn() -> tuple[str, str] | None:
-    if importlib.util.find_spec("nvidia") and importlib.util.find_spec("nvidia.cudnn"):
-        return None
-    import ctypes.util
-
-    if ctypes.util.find_library("cudnn"):
-        return None
-    return "cuDNN 9 is not installed", "pip install nvidia-cudnn-cu13 (Jetson: apt install libcudnn9-cuda-13)"
-
-
-def _foreign_gpu() -> tuple[str, str] | None:
-    here, able = gpu.gpu(), _WHEELS.get(platform.machine(), ())
-    from_registry = "manylinux" in (distribution("onnxruntime-gpu").read_text("WHEEL") or "")
-    if here.capability in able or not from_registry:  # a build of somebody's own holds what it holds
-        return None
-    return (
-        f"the wheel of onnxruntime-gpu for {platform.machine()} holds no code for {here.name} (compute capability "
-        f"{here.capability}; it holds {', '.join(able) or 'none'})",
-        "use --device tensorrt (on a Jetson JetPack brings it), or build onnxruntime for this GPU",
-    )
-
-
-def _has(package: str) -> bool:
-    try:
-        return bool(installed(package))
-    except PackageNotFoundError:
-        return False

@@ -49,6 +49,22 @@ def missing() -> tuple[str, str] | None:
     return None if isinstance(found, Gpu) else found
 
 
+def too_old(major: int, what: str) -> tuple[str, str] | None:
+    """Whether the driver is too old for packages of a CUDA version, in words; CUDA itself would fail with error 35.
+
+    Args:
+        major: Such as 13.
+        what: The packages.
+    """
+    here = gpu()
+    if not here.cuda[:1].isdigit() or int(here.cuda.partition(".")[0]) >= major:
+        return None
+    return (
+        f"the NVIDIA driver {here.driver} runs CUDA up to {here.cuda}, but {what} is built for CUDA {major}",
+        f"update the NVIDIA driver (Ubuntu: apt install nvidia-driver-580-open, Jetson: a JetPack with CUDA {major})",
+    )
+
+
 def gpu() -> Gpu:
     """The first GPU.
 

@@ -4,7 +4,9 @@ The CPU's are in the order of their measured speed. Those of a GPU come first be
 nobody has measured them yet, and none is used before it has passed the golden cases on the machine.
 """
 
+import contextlib
 import importlib
+import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal, Protocol, cast
 
@@ -92,7 +94,8 @@ def open_session(device: str, model: bytes, precision: str, threads: int | None 
         raise BackendError(f"Device '{device}' is not available: {absent[0]}; {absent[1]}.")
     file_precision(device, precision)
     refuse_foreign(model)
-    session = module.open_session(model, precision, threads)
+    with contextlib.redirect_stdout(sys.stderr):  # a library's `print`; see also backends/quiet.py
+        session = module.open_session(model, precision, threads)
     if (session.spec.device, session.spec.precision) != (device, precision):
         session.close()
         raise BackendError(

@@ -6,11 +6,11 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from scanside.runtime.backends import engines, gpu, trt_build
+from scanside.runtime.backends import engines, gpu, trt_build, trt_ready
 from scanside.runtime.backends.session import Session
 from scanside.runtime.backends.table import FilePrecision
 from scanside.runtime.errors import BackendError
-from scanside.runtime.extras import install_command
+from scanside.runtime.extras import install_command, package_command
 
 _PRECISIONS: dict[str, FilePrecision] = {"fp32": "fp32", "mixed": "mixed", "bf16": "bf16", "int8": "int8"}
 
@@ -29,11 +29,11 @@ class TensorRt:
     FILES: Mapping[str, FilePrecision]
 
     def missing(self) -> tuple[str, str] | None:
-        """Everything that is missing, driver and GPU first, and how to get each."""
+        """What is missing and how to get it: driver, GPU and packages all at once, then what a trial says."""
         found = [problem for problem in (gpu.missing(), self._library(), _cuda_python()) if problem]
         if found:
             return "; ".join(reason for reason, _ in found), "; ".join(fix for _, fix in found)
-        return self._foreign_gpu()
+        return trt_ready.trial(self.NAME) or self._foreign_gpu()
 
     def version(self) -> str:
         """Flavour, version and the GPU it runs on."""
@@ -140,7 +140,10 @@ def _in_quarters(name: str) -> Callable[[float], None]:
 def _cuda_python() -> tuple[str, str] | None:
     if importlib.util.find_spec("cuda") and importlib.util.find_spec("cuda.bindings"):
         return None
-    return "cuda-python is not installed", "pip install cuda-bindings (of the CUDA version of the driver)"
+    found = gpu.find()
+    major = found.cuda.partition(".")[0] if isinstance(found, gpu.Gpu) else ""
+    wanted = f"cuda-bindings=={major}.*" if major.isdigit() else "cuda-bindings"
+    return "cuda-python is not installed", package_command(wanted)
 
 
 RTX = TensorRt("tensorrt-rtx", "TensorRT-RTX, NVIDIA GPU", lambda: install_command("rtx"), _PRECISIONS)

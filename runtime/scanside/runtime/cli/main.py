@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
+from scanside.runtime.backends.quiet import ours_alone
 from scanside.runtime.errors import ExitCode, ExtraMissingError, ScansideError
 from scanside.runtime.extras import EXTRAS, extra_of, install_command
 
@@ -113,6 +114,8 @@ def _lacks(extra: str, modules: list[str]) -> str:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with one of `ExitCode`."""
+    if "--json" in (sys.argv[1:] if arguments is None else arguments):
+        ours_alone()
     sys.exit(run(arguments))
 
 

@@ -207,7 +207,7 @@ class Work(Record):
         )
 
 
-Kind = Literal["seg", "sr", "sc", "key"]
+Kind = Literal["seg", "sr", "sc", "key", "reject"]
 ResultStatus = Literal["ok", "indeterminate", "no lesion segmented", "unsuitable input"]
 
 
@@ -215,7 +215,8 @@ class Rule(Record):
     """What a destination gets.
 
     Attributes:
-        objects: Kinds of result objects.
+        objects: Kinds of result objects. `reject`, a note that rejects what an older result of the study had sent, is
+            not among them unless it is named.
         statuses: Of which results.
         calling: Only of studies from these AE titles; empty for all.
     """

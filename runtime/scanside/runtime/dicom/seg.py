@@ -22,7 +22,7 @@ from scanside.runtime.dicom.segments import (
     unfit,
 )
 from scanside.runtime.dicom.series import DicomSeries
-from scanside.runtime.dicom.stamp import NOTICE, SERIES_NUMBER_OFFSET, Algorithm, Stamp, stamp_of
+from scanside.runtime.dicom.stamp import NOTICE, SERIES_NUMBER_OFFSET, Algorithm, Revision, Stamp, stamp_of
 from scanside.runtime.errors import OutputError
 from scanside.runtime.images.files import atomic_write
 
@@ -39,6 +39,7 @@ class SegOptions:
         moment: See `stamp_of`.
         offset: Added to the source's series number.
         region: The organ that lesions lie in, where it is known.
+        revision: Which of the study's results.
         tracking: Put before a segment's label to make its tracking identifier, such as `t2w`.
     """
 
@@ -47,6 +48,7 @@ class SegOptions:
     offset: int = SERIES_NUMBER_OFFSET
     region: Code | None = None
     tracking: str = ""
+    revision: Revision | None = None
 
 
 def write_seg(
@@ -88,7 +90,7 @@ def write_seg(
         raise ValueError(f"mask of shape {mask.shape} for a series on a grid of {series.geometry.shape}")
     refuse_unfit(series)
     algorithm = Algorithm(algorithm_name, algorithm_version, bundle_sha256)
-    stamp = stamp_of(algorithm, series.headers, options.moment, options.offset)
+    stamp = stamp_of(algorithm, series.headers, options.moment, options.offset, options.revision)
     numbered = numbered_segments(mask, labels)
     with quiet(), atomic_write(path) as temporary:
         try:

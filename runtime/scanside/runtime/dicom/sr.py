@@ -17,6 +17,7 @@ from pydicom.sr.codedict import codes
 
 from scanside.runtime.dicom.codes import ABNORMAL, SCHEME, Code
 from scanside.runtime.dicom.header import attribute, quiet
+from scanside.runtime.dicom.references import references
 from scanside.runtime.dicom.stamp import MAKER, Stamp, plain, short_text, source_header
 from scanside.runtime.dicom.uids import derived_uid
 from scanside.runtime.errors import OutputError
@@ -146,6 +147,8 @@ def _document(
         coding_schemes=[private_scheme()],
         **stamp.series("sr", patient, f"{stamp.algorithm.name} report"),
     )
+    if predecessors := [one for one in stamp.revision.replaces if one.kind == "sr"]:
+        made.PredecessorDocumentsSequence = references(made.StudyInstanceUID, predecessors)
     items.insert(len(items) - 1, _image_library(sources))
     made.ContentSequence = items
     stamp.finish(made, patient)

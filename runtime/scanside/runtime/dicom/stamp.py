@@ -17,7 +17,7 @@ from pydicom.valuerep import DA, DT, TM, VR, validate_value
 from scanside.runtime.dicom.header import attribute
 from scanside.runtime.dicom.uids import derived_uid
 
-Kind = Literal["seg", "sr", "sc", "key"]
+Kind = Literal["seg", "sr", "sc", "key", "reject"]
 
 NOTICE = "RESEARCH USE ONLY"
 MAKER = "Scanside"
@@ -25,7 +25,7 @@ MAKER = "Scanside"
 SERIES_NUMBER_OFFSET = 9000
 """Added to the source's series number: far from what scanners use, and different for each source series."""
 
-_BLOCK: dict[Kind, int] = {"seg": 0, "sr": 1000, "sc": 2000, "key": 3000}
+_BLOCK: dict[Kind, int] = {"seg": 0, "sr": 1000, "sc": 2000, "key": 3000, "reject": 4000}
 """Added on top, so that kinds of objects stand together in a list of series."""
 
 _TYPE_2 = (
@@ -64,6 +64,32 @@ class Algorithm:
     bundle_sha256: str
 
 
+@dataclass(frozen=True)
+class Replaced:
+    """An object of an earlier result of the same study, which this result takes the place of."""
+
+    kind: Kind
+    sop_class_uid: str
+    sop_instance_uid: str
+    series_instance_uid: str
+
+
+@dataclass(frozen=True)
+class Revision:
+    """Which one of a study's results this is.
+
+    Attributes:
+        number: From 1, in the order in which they were made.
+        key: Tells this computation from others of the same images and bundle: part of every UID. Empty: the UIDs are
+            functions of images, bundle and content alone.
+        replaces: What the result before this one had sent.
+    """
+
+    number: int = 1
+    key: str = ""
+    replaces: tuple[Replaced, ...] = ()
+
+
 @dataclass(frozen=True, eq=False)
 class Stamp:
     """How the objects of one job are marked.
@@ -73,18 +99,20 @@ class Stamp:
         sources: (0008,0018) of the images they were made from, sorted: the seed of every UID.
         moment: Content date and time of every object.
         offset: Added to the source's series number.
+        revision: Which of the study's results.
     """
 
     algorithm: Algorithm
     sources: tuple[str, ...]
     moment: datetime
     offset: int = SERIES_NUMBER_OFFSET
+    revision: Revision = Revision()
     _seeds: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(
-            self, "_seeds", (*self.sources, self.algorithm.bundle_sha256, self.algorithm.version)
-        )
+        key = (self.revision.key,) if self.revision.key else ()
+        seeds = (*self.sources, self.algorithm.bundle_sha256, self.algorithm.version, *key)
+        object.__setattr__(self, "_seeds", seeds)
 
     def uid(self, kind: str, *content: str) -> str:
         """A UID of this kind: a function of the sources, the bundle, and what else makes the object what it is."""
@@ -95,13 +123,15 @@ class Stamp:
 
         Args:
             source: Header of the (first) source series.
-            description: `RESEARCH USE ONLY` is added to it.
+            description: `RESEARCH USE ONLY` is added to it, and from the second result on its number.
         """
+        number = self.revision.number
+        ending = f"{f', result {number}' if number > 1 else ''} ({NOTICE})"
         name = f"{self.algorithm.name} {self.algorithm.version}"
         return {
             "series_number": self.offset + _BLOCK[kind] + _number(source),
-            "series_description": f"{short_text(description)[: 61 - len(NOTICE)]} ({NOTICE})",
-            "instance_number": 1,
+            "series_description": short_text(description)[: 64 - len(ending)] + ending,
+            "instance_number": number,
             "manufacturer": MAKER,
             "manufacturer_model_name": MAKER,
             "software_versions": short_text(name),
@@ -126,6 +156,7 @@ def stamp_of(
     headers: Sequence[Dataset],
     moment: datetime | None = None,
     offset: int = SERIES_NUMBER_OFFSET,
+    revision: Revision | None = None,
 ) -> Stamp:
     """The stamp for results of these images.
 
@@ -135,7 +166,9 @@ def stamp_of(
             so that a second run gives the same bytes; only where they state none it is now.
     """
     sources = tuple(sorted({str(attribute(header, "SOPInstanceUID") or "") for header in headers}))
-    return Stamp(algorithm, sources, moment or latest_moment(headers) or datetime.now(), offset)
+    return Stamp(
+        algorithm, sources, moment or latest_moment(headers) or datetime.now(), offset, revision or Revision()
+    )
 
 
 def latest_moment(headers: Iterable[Dataset]) -> datetime | None:

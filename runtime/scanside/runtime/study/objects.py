@@ -25,14 +25,18 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
     from scanside.runtime.dicom.seg import Encoding
-    from scanside.runtime.dicom.stamp import Stamp
+    from scanside.runtime.dicom.stamp import Revision, Stamp
 
 SEG_ENDING = "_mask.dcm"
 REPORT, CAPTURE, KEY_IMAGES = "report_sr.dcm", "capture_sc.dcm", "key_images.dcm"
+REJECTION = "rejection.dcm"
 MOST_LESIONS = 10
 """Lesions of a segmenter that have a segment and a group each; smaller ones share a segment."""
 
 Mask = npt.NDArray[np.unsignedinteger[Any]]
+
+
+ObjectKind = Literal["seg", "sr", "sc", "key", "reject"]
 
 
 @dataclass(frozen=True)
@@ -40,11 +44,11 @@ class ResultObject:
     """A DICOM object that was written.
 
     Attributes:
-        kind: Segmentation, structured report, secondary capture, key object selection.
+        kind: Segmentation, structured report, secondary capture, key object selection, note that rejects older ones.
         path: The file.
     """
 
-    kind: Literal["seg", "sr", "sc", "key"]
+    kind: ObjectKind
     path: Path
     sop_class_uid: str
     sop_instance_uid: str
@@ -60,11 +64,15 @@ class ObjectOptions:
             latest date and time that the sources state: a second run then gives the same bytes.
         series_offset: Added to the source's series number.
         encoding: Of Segmentations: LABELMAP only for a peer that negotiated it.
+        revision: Which of the study's results, and what the one before had sent; None for the first and only one.
+        reject: Write a note that rejects what is replaced.
     """
 
     moment: datetime | None = None
     series_offset: int = 9000
     encoding: "Encoding" = "BINARY"
+    revision: "Revision | None" = None
+    reject: bool = False
 
 
 @dataclass(eq=False)
@@ -93,7 +101,7 @@ def write_objects(
 
     Args:
         channels: Segmenter → its sequences; its mask lies on the grid of the first.
-        folder: Gets `<segmenter>_mask.dcm`, `report_sr.dcm`, `capture_sc.dcm` and `key_images.dcm`.
+        folder: Gets `<segmenter>_mask.dcm`, `report_sr.dcm`, `capture_sc.dcm`, `key_images.dcm` and `rejection.dcm`.
         evidence: Headers of the study's images, for a study that was refused before its images were known.
         options: Default: as a second run would make them again.
         pictures: What `draw_pictures` drew, where it has been drawn already.
@@ -116,13 +124,15 @@ def write_objects(
     manifest = bundle.manifest
     headers = [header for series in sources for header in series]
     algorithm = Algorithm(manifest.name, manifest.version, bundle.sha256)
-    stamp = stamp_of(algorithm, headers, options.moment, options.series_offset)
+    stamp = stamp_of(algorithm, headers, options.moment, options.series_offset, options.revision)
     done = _Written()
     for role, found in result.roles.items():
         _write_seg(found, _image(result, channels, role), bundle, folder, options, stamp, done)
     _write_report(result, bundle, sources, folder, stamp, done)
     drawn = pictures or draw_pictures(result, bundle, channels)
     _write_pictures(result, drawn, bundle, channels, folder, stamp, done)
+    if options.reject and stamp.revision.replaces:
+        _write_rejection(headers[0], folder, stamp, done)
     return tuple(done.objects), tuple(done.warnings)
 
 
@@ -250,7 +260,9 @@ def _write_seg(
         )
     if image.source is None:
         return
-    how = SegOptions(options.encoding, stamp.moment, options.series_offset, region_of(bundle), role)
+    how = SegOptions(
+        options.encoding, stamp.moment, options.series_offset, region_of(bundle), role, stamp.revision
+    )
     path, series = folder / f"{role}{SEG_ENDING}", image.source
     manifest = bundle.manifest
     with _allowed(f"{role}: ", done):
@@ -326,6 +338,14 @@ def _write_pictures(
             _add("key", made, folder / KEY_IMAGES, done)
 
 
+def _write_rejection(source: "Dataset", folder: Path, stamp: "Stamp", done: _Written) -> None:
+    from scanside.runtime.dicom.rejection import write_rejection
+
+    with _allowed("", done):
+        made = write_rejection(source, stamp.revision.replaces, stamp, folder / REJECTION)
+        _add("reject", made, folder / REJECTION, done)
+
+
 @contextmanager
 def _allowed(before: str, done: _Written) -> Iterator[None]:
     """An object that odd headers forbid is a warning: the other files are there. A disk that is full is an error."""
@@ -337,6 +357,6 @@ def _allowed(before: str, done: _Written) -> Iterator[None]:
         done.warnings.append(f"{before}{error}")
 
 
-def _add(kind: Literal["seg", "sr", "sc", "key"], made: "Dataset", path: Path, done: _Written) -> None:
+def _add(kind: ObjectKind, made: "Dataset", path: Path, done: _Written) -> None:
     uids = (str(made.SOPClassUID), str(made.SOPInstanceUID), str(made.SeriesInstanceUID))
     done.objects.append(ResultObject(kind, path, *uids))

@@ -21,6 +21,7 @@ from scanside.runtime.pipeline import Clock
 from scanside.runtime.study.objects import (
     CAPTURE,
     KEY_IMAGES,
+    REJECTION,
     REPORT,
     SEG_ENDING,
     ObjectOptions,
@@ -103,6 +104,7 @@ def write_result(
                 "path": str(out / made.path.name),
                 "sop_class_uid": made.sop_class_uid,
                 "sop_instance_uid": made.sop_instance_uid,
+                "series_instance_uid": made.series_instance_uid,
             }
             for made in objects
         ]
@@ -132,4 +134,10 @@ def _move(beside: Path, out: Path, names: list[str], roles: tuple[str, ...]) -> 
 
 def _names(roles: tuple[str, ...]) -> list[str]:
     """Every file that a run of these segmenters may write, but for the report, in order."""
-    return [*(f"{role}{ending}" for role in roles for ending in _ENDINGS), REPORT, CAPTURE, KEY_IMAGES]
+    return [
+        *(f"{role}{ending}" for role in roles for ending in _ENDINGS),
+        REPORT,
+        CAPTURE,
+        KEY_IMAGES,
+        REJECTION,
+    ]

@@ -14,7 +14,7 @@ from pynetdicom.sop_class import (
 )
 
 from scanside.runtime.appliance.deliver import main as deliver
-from scanside.runtime.appliance.deliver.labelmap import LABELMAP_STORAGE
+from scanside.runtime.appliance.deliver.labelmap import LABELMAP_STORAGE, labelmap_takers
 from scanside.runtime.appliance.store import jobs
 from scanside.runtime.appliance.store.states import State
 from scanside.runtime.appliance.work.main import Worker
@@ -68,6 +68,7 @@ def test_who_negotiates_labelmap_gets_it_and_all_others_binary(
         case_id = received(config, database, sorted(dicom_study.rglob("*.dcm")))
         worker = Worker(config, database, threading.Event())
         with database, thread_of(lambda stop: deliver.run(config, stop)):
+            until(lambda: labelmap_takers(config, database) == {"modern"}, 20, "the sender has asked")
             assert worker.step()
             until(lambda: shown(database, case_id).state is State.DONE, 60, "everything is sent")
             sent = {name: held(at) for name, at in (("modern", modern), ("old", old))}

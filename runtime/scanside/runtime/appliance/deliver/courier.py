@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from scanside.runtime.appliance.config import Config, Destination, DicomDestination, Send
 from scanside.runtime.appliance.deliver.association import AssociationError, ContextError
 from scanside.runtime.appliance.deliver.commitment import Answers, ask
+from scanside.runtime.appliance.deliver.labelmap import LabelmapQuestion
 from scanside.runtime.appliance.deliver.objects import DamagedError
 from scanside.runtime.appliance.deliver.reach import DeliveryError, backoff
 from scanside.runtime.appliance.deliver.scu import store
@@ -55,6 +56,8 @@ class Courier(threading.Thread):
         self._destination, self._config, self._answers, self._stop_event = destination, config, answers, stop
         self._sending, self._committing = _Pause(config.send), _Pause(config.send)
         self._told_unsupported = False
+        dicom = isinstance(destination, DicomDestination)
+        self._labelmap = LabelmapQuestion(destination, config) if dicom else None
 
     def run(self) -> None:
         """Until it is told to stop; a fault is logged, and work goes on."""
@@ -70,6 +73,8 @@ class Courier(threading.Thread):
 
     def _loop(self, database: Database) -> None:
         while not self._stop_event.is_set():
+            if self._labelmap is not None:
+                self._labelmap.ask(database)
             worked = self._sending.over and self._send(database)
             if isinstance(self._destination, DicomDestination) and self._destination.commitment:
                 worked = (self._committing.over and self._commit(database, self._destination)) or worked

@@ -144,11 +144,21 @@ def succeed(database: Database, job: int, outcome: Outcome, *, hold: bool, now: 
             (Sending.ABANDONED, at, job, Sending.WAITING),
         )
         write.executemany(
-            "INSERT INTO outbox (job, destination, kind, sop_class, sop_uid, path, state, changed) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (job, destination, sop_uid) DO UPDATE "
+            "INSERT INTO outbox (job, destination, kind, sop_class, sop_uid, path, state, changed, series_uid) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (job, destination, sop_uid) DO UPDATE "
             f"SET state = excluded.state, changed = excluded.changed WHERE state = '{Sending.ABANDONED}'",
             [
-                (job, destination, made.kind, made.sop_class, made.sop_uid, made.path, Sending.WAITING, at)
+                (
+                    job,
+                    destination,
+                    made.kind,
+                    made.sop_class,
+                    made.sop_uid,
+                    made.path,
+                    Sending.WAITING,
+                    at,
+                    made.series_uid,
+                )
                 for destination, made in outcome.sends
             ],
         )

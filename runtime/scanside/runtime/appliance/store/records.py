@@ -130,14 +130,31 @@ class Made:
     """A result object that is to be sent.
 
     Attributes:
-        kind: seg, sr, sc or key.
+        kind: seg, sr, sc, key or reject.
         path: Relative to the results.
+        series_uid: None in what an earlier version has left.
     """
 
     kind: str
     sop_class: str
     sop_uid: str
     path: str
+    series_uid: str | None = None
+
+
+@dataclass(frozen=True)
+class Occasion:
+    """Which of a study's results a job makes.
+
+    Attributes:
+        moment: When its inputs were first computed.
+        number: From 1, in the order in which results were made.
+        replaces: What the result before it has sent.
+    """
+
+    moment: float
+    number: int
+    replaces: tuple[Made, ...]
 
 
 @dataclass(frozen=True)
@@ -186,6 +203,7 @@ class Item:
     reason: str | None
     transaction_uid: str | None
     changed: float
+    series_uid: str | None
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """The tables. A newer program raises `VERSION` and adds a step to `MIGRATIONS`; an older one refuses a newer file."""
 
-VERSION = 2
+VERSION = 3
 
 _FIRST = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -119,5 +119,19 @@ ALTER TABLE jobs ADD COLUMN named TEXT;      -- class that the result names; NUL
 ALTER TABLE jobs ADD COLUMN warnings TEXT;   -- JSON: [[code, sentence], …]; NULL where nobody kept them
 """
 
-MIGRATIONS = (_FIRST, _SECOND)
+_THIRD = """
+ALTER TABLE jobs ADD COLUMN inputs TEXT;       -- hash of the images, the bundle and how it is used
+ALTER TABLE jobs ADD COLUMN moment REAL;       -- when these inputs were first computed: the time in every object
+ALTER TABLE jobs ADD COLUMN revision INTEGER;  -- which of the study's results, from 1
+ALTER TABLE outbox ADD COLUMN series_uid TEXT;
+CREATE TABLE answers (                         -- whether a destination takes a SOP class, as it said itself
+    destination TEXT NOT NULL,
+    sop_class   TEXT NOT NULL,
+    takes       INTEGER NOT NULL,
+    asked       REAL NOT NULL,
+    PRIMARY KEY (destination, sop_class)
+);
+"""
+
+MIGRATIONS = (_FIRST, _SECOND, _THIRD)
 """The n-th one makes version n of what was there before."""

@@ -11,15 +11,17 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from scanside.runtime.appliance.config import Config, DicomDestination
-from scanside.runtime.appliance.deliver.labelmap import take_labelmap
+from scanside.runtime.appliance.config import Config
+from scanside.runtime.appliance.deliver.labelmap import labelmap_takers
 from scanside.runtime.appliance.deliver.rules import sends_to
 from scanside.runtime.appliance.store import worklist
 from scanside.runtime.appliance.store.database import Database
+from scanside.runtime.appliance.store.occasions import occasion
 from scanside.runtime.appliance.store.records import Case, Job, Made, Outcome, Warned
 from scanside.runtime.appliance.work.engine import Engine
 from scanside.runtime.appliance.work.faults import Words
 from scanside.runtime.appliance.work.inputs import snapshot
+from scanside.runtime.appliance.work.revision import LABELMAPS, inputs_digest, object_options
 from scanside.runtime.appliance.work.tell import Teller
 from scanside.runtime.bundle import Bundle
 from scanside.runtime.errors import InputError
@@ -33,9 +35,6 @@ from scanside.runtime.study.read import read_study
 from scanside.runtime.study.records import StudyResult
 from scanside.runtime.study.report import run_report
 from scanside.runtime.study.write import RESULT, write_result
-
-LABELMAPS = "labelmap"
-"""Folder in a result: the objects for peers that take Segmentations as LABELMAP."""
 
 log = logging.getLogger("scanside.work")
 
@@ -83,10 +82,14 @@ class CaseRun:
                 taken = snapshot(instances, self.config.spool, self.out.parent, tell.check)
                 study = held.enter_context(taken)
             result = self._result(bundle, recipe, study, engine, tell, clock)
-            report = self._write(result, bundle, recipe, study, tell)
-            takers, labelmaps = self._write_labelmaps(result, bundle, recipe, clock)
+            inputs = inputs_digest(instances, bundle.sha256, self.job, self.config)
+            now = occasion(database, self.job.job, inputs)
+            report = self._write(result, bundle, recipe, study, tell, object_options(self.config, now))
+            takers = labelmap_takers(self.config, database) if result.roles else frozenset()
+            options = object_options(self.config, now, "LABELMAP")
+            labelmaps = self._write_labelmaps(result, bundle, recipe, clock, options) if takers else []
         self._finish(report)
-        return self._outcome(report, clock.ms, takers, labelmaps)
+        return self._outcome(report, clock.ms, takers if labelmaps else frozenset(), labelmaps)
 
     def _result(
         self, bundle: Bundle, recipe: Recipe, path: Path, engine: Engine, tell: Teller, clock: Clock
@@ -114,6 +117,7 @@ class CaseRun:
         recipe: Recipe,
         study: Path,
         tell: Teller,
+        options: ObjectOptions,
     ) -> dict[str, Any]:
         from scanside.runtime.dicom.evidence import read_evidence
 
@@ -122,31 +126,23 @@ class CaseRun:
             return {**made, "case": self.job.case_id, "job": self.job.job}
 
         evidence = read_evidence([study]) if result.study is None else ()
-        options = ObjectOptions(series_offset=self.config.send.series_number)
         return write_result(result, bundle, recipe.channels, self.out, document, tell, evidence, options)
 
     def _write_labelmaps(
-        self, result: StudyResult, bundle: Bundle, recipe: Recipe, clock: Clock
-    ) -> tuple[frozenset[str], list[Made]]:
-        """A second set of objects, whose Segmentations are LABELMAP, and who gets it; nobody when it cannot be made."""
+        self, result: StudyResult, bundle: Bundle, recipe: Recipe, clock: Clock, options: ObjectOptions
+    ) -> list[Made]:
+        """A second set of objects, whose Segmentations are LABELMAP; none when they cannot be made."""
         folder = self.out / LABELMAPS
-        shutil.rmtree(folder, ignore_errors=True)  # of an earlier try
-        meant = any(isinstance(one, DicomDestination) and one.labelmap for one in self.config.destinations)
-        if not meant or not result.roles:
-            return frozenset(), []
         with clock.stage("labelmap"):
-            takers = take_labelmap(self.config, self.config.send.timeout_seconds)
-            if not takers:
-                return frozenset(), []
             try:
+                shutil.rmtree(folder, ignore_errors=True)  # of an earlier try
                 folder.mkdir()
             except OSError as error:
                 raise writing_failed(folder, error) from error
-            options = ObjectOptions(series_offset=self.config.send.series_number, encoding="LABELMAP")
             objects, warnings = write_objects(result, bundle, recipe.channels, folder, options=options)
         for warning in warnings:
             log.warning("BINARY in place of LABELMAP: %s", self.words.clean(warning))
-        return (frozenset(), []) if warnings else (takers, [self._made(asdict(one)) for one in objects])
+        return [] if warnings else [self._made(asdict(one)) for one in objects]
 
     def _finish(self, report: dict[str, Any]) -> None:
         """Make the report's paths relative to its own folder, and see that all of it has reached the disk."""
@@ -161,7 +157,8 @@ class CaseRun:
     def _made(self, row: Mapping[str, Any]) -> Made:
         """For the outbox."""
         path = Path(row["path"]).relative_to(self.config.results)
-        return Made(row["kind"], row["sop_class_uid"], row["sop_instance_uid"], str(path))
+        uids = (row["sop_class_uid"], row["sop_instance_uid"])
+        return Made(row["kind"], *uids, str(path), row["series_instance_uid"])
 
     def _outcome(
         self,

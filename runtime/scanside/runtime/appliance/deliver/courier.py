@@ -56,8 +56,9 @@ class Courier(threading.Thread):
         self._destination, self._config, self._answers, self._stop_event = destination, config, answers, stop
         self._sending, self._committing = _Pause(config.send), _Pause(config.send)
         self._told_unsupported = False
-        dicom = isinstance(destination, DicomDestination)
-        self._labelmap = LabelmapQuestion(destination, config) if dicom else None
+        self._labelmap = (
+            LabelmapQuestion(destination, config) if isinstance(destination, DicomDestination) else None
+        )
 
     def run(self) -> None:
         """Until it is told to stop; a fault is logged, and work goes on."""

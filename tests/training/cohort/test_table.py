@@ -30,6 +30,7 @@ def test_reads_back_what_was_written(tmp_path: Path) -> None:
     cohort = read_cohort(written(tmp_path, ANN, BEN))
     assert cohort.patients == (ANN, BEN)
     assert (cohort.name, cohort.synthetic, cohort.provenance) == ("few", True, {"seed": 7})
+    assert cohort.phantom_version is None
     assert cohort.split("train") == (ANN,) and cohort.split("test") == (BEN,)
     assert cohort.lines == {"ann": 2, "ben": 3}
 

@@ -10,7 +10,7 @@ from scanside.training.phantom.cohort import PhantomPatient, draw_patient, strea
 from scanside.training.phantom.lesion import LesionParameters
 from scanside.training.phantom.scanners import Scanner
 from scanside.training.phantom.signal import ivim, spin_echo
-from scanside.training.phantom.tissues import Tissue, draw_tissues
+from scanside.training.phantom.tissues import Tissue, draw_tissues, obstructed
 
 _NODES, _WEIGHTS = special.roots_hermitenorm(15)
 _WEIGHTS = _WEIGHTS / _WEIGHTS.sum()
@@ -45,6 +45,20 @@ def t2_ratio(patient: PhantomPatient) -> float:
     pancreas = tissues["pancreas"]
     return _lesion(patient.lesion, scanner, tissues, equation) / float(
         spin_echo(pancreas.t1, pancreas.t2, pancreas.density, protocol.te, protocol.tr)
+    )
+
+
+def high_b_ratio(patient: PhantomPatient, b: float, *, upstream: bool = False) -> float:
+    """Lesion over healthy pancreas, or over what the pancreas upstream of it has become, at a b-value."""
+    protocol, tissues = patient.scanner.dwi, _tissues(patient)
+
+    def equation(t1: float, t2: np.ndarray, density: float, d: float, f: float, d_star: float) -> np.ndarray:
+        return spin_echo(t1, t2, density, protocol.te, protocol.tr) * ivim(d, f, d_star, b)
+
+    gland = tissues["pancreas"]
+    gland = obstructed(gland, patient.lesion.obstruction) if upstream else gland
+    return _lesion(patient.lesion, patient.scanner, tissues, equation) / float(
+        equation(gland.t1, np.array(gland.t2), gland.density, gland.d, gland.f, gland.d_star)
     )
 
 

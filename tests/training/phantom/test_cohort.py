@@ -3,15 +3,19 @@
 import filecmp
 import gzip
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 import SimpleITK as sitk
 from typer.testing import CliRunner
 
-from scanside.runtime.errors import OutputError, UsageError
+from scanside.runtime.errors import InputError, OutputError, UsageError
 from scanside.training.cohort.check import check_cohort
+from scanside.training.cohort.cli import app as cohort_app
 from scanside.training.cohort.table import read_cohort
+from scanside.training.experiment import start_experiment
+from scanside.training.phantom import VERSION
 from scanside.training.phantom.cli import app
 from scanside.training.phantom.study import SYNTHETIC
 from scanside.training.phantom.write import PhantomChoice, write_cohort
@@ -36,6 +40,7 @@ def test_it_says_that_it_is_synthetic(made: Path) -> None:
     assert cohort.synthetic
     assert "Synthetic" in cohort.description
     assert cohort.provenance["seed"] == 6
+    assert cohort.phantom_version == VERSION == 2
     for sequence in ("t2w", "dwi", "b0", "adc"):
         image = cohort.image(cohort.patients[0].patient, sequence)
         assert SYNTHETIC.encode() in gzip.decompress(image.read_bytes())[:348], "in the NIfTI header"
@@ -63,6 +68,27 @@ def test_the_command_writes_dicom_and_tells_the_time_left(tmp_path: Path) -> Non
     assert "1 of 1" in result.stderr
     assert not check_cohort(tmp_path / "c").problems
     assert json.loads((tmp_path / "c" / "cohort.json").read_text())["synthetic"] is True
+
+
+def test_an_old_cohort_is_version_1_and_no_experiment_goes_on_with_another(
+    made: Path, tmp_path: Path
+) -> None:
+    """The tables of both versions are the same, so that the table's hash cannot tell them apart."""
+    old = tmp_path / "old"
+    shutil.copytree(made, old)
+    about = json.loads((old / "cohort.json").read_text())
+    del about["provenance"]["phantom_version"]
+    (old / "cohort.json").write_text(json.dumps(about))
+    assert read_cohort(old).phantom_version == 1
+    told = CliRunner().invoke(cohort_app, ["check", str(old)])
+    assert told.exit_code == 0 and "(phantom version 1)" in told.output
+    begun = start_experiment(tmp_path / "e", old, synthetic=True, phantom_version=1)
+    begun.record("segment-t2w", {}, seed=0, started=0.0)
+    assert begun.records()["segment-t2w"]["phantom_version"] == 1
+    assert start_experiment(tmp_path / "e", old, synthetic=True, phantom_version=1).phantom_version == 1
+    with pytest.raises(InputError, match="version 1") as caught:
+        start_experiment(tmp_path / "e", made, synthetic=True, phantom_version=2)
+    assert_one_sentence(str(caught.value))
 
 
 def test_refusals(made: Path) -> None:

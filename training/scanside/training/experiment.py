@@ -38,12 +38,14 @@ class Experiment:
         cohort: Folder of the cohort it was made from.
         cohort_sha256: Hash of the cohort's table when the experiment began.
         synthetic: Whether the cohort is a phantom; every result says so then.
+        phantom_version: Version of the phantom, if the cohort is one and says so.
     """
 
     path: Path
     cohort: Path
     cohort_sha256: str
     synthetic: bool
+    phantom_version: int | None = None
 
     def masks(self, part: str, role: str) -> Path:
         """Folder of automatic masks, `<patient>.nii.gz`."""
@@ -92,6 +94,7 @@ class Experiment:
                 "memory_gib": machine.memory_gib(),
             },
             "versions": machine.versions(PACKAGES),
+            "phantom_version": self.phantom_version,
             **results,
         }
         write_json(self.path / "records" / f"{step}.json", document)
@@ -120,11 +123,13 @@ def start_experiment(
     *,
     synthetic: bool,
     orientation: Mapping[str, Sequence[str]] | None = None,
+    phantom_version: int | None = None,
 ) -> Experiment:
     """Open an experiment folder for a cohort, or make it.
 
     Args:
         orientation: How the cohort's images lie (`cohort_orientation`); the bundle will say so.
+        phantom_version: As `Cohort.phantom_version`. The table alone does not tell: it is the same in both versions.
 
     Raises:
         InputError: If the folder was made from another cohort or from another version of this one.
@@ -136,6 +141,12 @@ def start_experiment(
             raise InputError(
                 f"{path} was made from another cohort ({experiment.cohort}); choose a new folder for {cohort}."
             )
+        before, now = experiment.phantom_version or 1, phantom_version or 1
+        if before != now:
+            raise InputError(
+                f"{path} was made from a phantom of version {before}, and {cohort} is of version {now}; "
+                "choose a new folder."
+            )
         return experiment
     document = {
         "schema": SCHEMA,
@@ -144,9 +155,10 @@ def start_experiment(
         "cohort_sha256": sha256,
         "synthetic": synthetic,
         "orientation": {name: list(letters) for name, letters in (orientation or {}).items()},
+        "phantom_version": phantom_version,
     }
     write_json(path / "experiment.json", document)
-    return Experiment(path, cohort, sha256, synthetic)
+    return Experiment(path, cohort, sha256, synthetic, phantom_version)
 
 
 def open_experiment(path: Path) -> Experiment:
@@ -158,7 +170,11 @@ def open_experiment(path: Path) -> Experiment:
     try:
         document = json.loads((path / "experiment.json").read_text())
         return Experiment(
-            path, Path(document["cohort"]), document["cohort_sha256"], bool(document["synthetic"])
+            path,
+            Path(document["cohort"]),
+            document["cohort_sha256"],
+            bool(document["synthetic"]),
+            document.get("phantom_version"),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(

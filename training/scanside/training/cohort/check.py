@@ -42,6 +42,7 @@ class CohortReport:
         patients, train, test: Rows that could be read.
         problems: What makes the cohort invalid.
         warnings: What somebody should look at.
+        phantom_version: As `Cohort.phantom_version`.
     """
 
     cohort: str
@@ -50,6 +51,7 @@ class CohortReport:
     test: int
     problems: tuple[Problem, ...]
     warnings: tuple[Problem, ...] = ()
+    phantom_version: int | None = None
 
     @property
     def valid(self) -> bool:
@@ -100,7 +102,7 @@ def check_cohort(path: Path, progress: Progress = lambda done, of: None) -> Coho
     warnings += _folders_without_row(cohort)
     order = sorted(problems, key=lambda problem: (problem.line or 0, problem.file or ""))
     counts = (len(cohort.patients), len(cohort.split("train")), len(cohort.split("test")))
-    return CohortReport(cohort.name, *counts, tuple(order), tuple(warnings))
+    return CohortReport(cohort.name, *counts, tuple(order), tuple(warnings), cohort.phantom_version)
 
 
 def _check_patient(cohort: Cohort, patient: Patient, findings: _Findings) -> Iterator[Image]:

@@ -47,9 +47,8 @@ def check(
         print(f"warning: {warning}", file=sys.stderr)
     state = "valid" if report.valid else f"not valid: {len(report.problems)} problem(s)"
     noted = f", {len(report.warnings)} warning(s)" if report.warnings else ""
-    words = (
-        f"Cohort {report.cohort}: {report.train} training and {report.test} test patients; {state}{noted}."
-    )
+    phantom = f" (phantom version {report.phantom_version})" if report.phantom_version else ""
+    words = f"Cohort {report.cohort}{phantom}: {report.train} training and {report.test} test patients; {state}{noted}."
     print(words, file=sys.stderr if as_json or not report.valid else sys.stdout)
     return ExitCode.OK if report.valid else ExitCode.INPUT
 

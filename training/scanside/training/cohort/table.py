@@ -90,6 +90,13 @@ class Cohort:
     description: str = ""
     lines: dict[str, int] = field(default_factory=dict, repr=False, compare=False)
 
+    @property
+    def phantom_version(self) -> int | None:
+        """Version of the phantom the images are of, 1 where an old cohort does not say it; None for other images."""
+        if self.provenance.get("generator") != "scanside phantom":
+            return None
+        return int(self.provenance.get("phantom_version", 1))
+
     def image(self, patient: str, sequence: str) -> Path:
         """The NIfTI file or DICOM folder of a sequence; where the file ought to be when there is neither."""
         folder = self.path / patient / sequence

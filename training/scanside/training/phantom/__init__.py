@@ -6,4 +6,7 @@ it, and `scanside phantom` writes a cohort.
 
 from scanside.training.phantom.study import PhantomStudy, make_study
 
-__all__ = ["PhantomStudy", "make_study"]
+VERSION = 2
+"""Of the phantom: changes when the same seed gives other images (docs/adr/0017)."""
+
+__all__ = ["VERSION", "PhantomStudy", "make_study"]

@@ -6,13 +6,14 @@ of the upper abdomen, in front of the spine. Later parts lie over earlier ones.
 """
 
 from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 import numpy.typing as npt
 from scipy.interpolate import CubicSpline
 
 from scanside.training.phantom.lesion import Lesion, LesionParameters, make_lesion
-from scanside.training.phantom.shapes import Above, Ellipsoid, Noise, Rough, Shape, Trunk, Tube
+from scanside.training.phantom.shapes import Above, Ellipsoid, Lobed, Noise, Rough, Shape, Trunk, Tube
 
 Points = npt.NDArray[np.float64]
 
@@ -41,7 +42,7 @@ class Anatomy:
     Attributes:
         parts: In painting order; the lesion comes after all of them.
         lesion: The lesion.
-        gas: (N, 4): x, y, z and radius of the gas pockets that disturb the magnetic field, mm.
+        gas: (N, 4): x, y, z and radius of the gas that disturbs the magnetic field, mm: pockets, and both lungs' bases.
         warp: Three fields of the large-scale deformation.
         warp_mm: Its standard deviation.
         ripple: The pattern of signal inside the tissues.
@@ -68,13 +69,14 @@ def make_anatomy(rng: np.random.Generator, parameters: LesionParameters, field_t
     line, radii = _pancreas(rng, size)
     lesion = _place(rng, parameters, line, field_t)
     trunk = _trunk(rng, size)
+    ribs = _ribs(rng, trunk, size)
     organs = _organs(rng, size, bumps)
     gut, gas = _gut(rng, size)
     vessels = _vessels(rng, size, line)
-    gland = _gland(line, radii, lesion, bumps)
+    gland = _gland(line, radii, lesion, bumps, float(rng.uniform(0.8, 2.2)))
     middle = line.mean(axis=0)
     centre = tuple((0.5 * (middle + np.asarray(lesion.centre))).tolist())
-    return Anatomy((*trunk, *organs, *gut, *vessels, *gland), lesion, gas, warp, 5.0, ripple, centre)
+    return Anatomy((*trunk, *ribs, *organs, *gut, *vessels, *gland), lesion, gas, warp, 5.0, ripple, centre)
 
 
 def _jitter(rng: np.random.Generator, centre: Points | tuple[float, ...], sd: float) -> Points:
@@ -130,6 +132,25 @@ def _trunk(rng: np.random.Generator, size: float) -> list[Part]:
     cord = Ellipsoid((0, spine + 27 * size, 0), (4.5, 3.8, 1000))
     bone = Ellipsoid((0, spine + 40 * size, 0), (5.0, 12.0, 1000))
     return [*parts, Part("marrow", bone), Part("csf", canal), Part("cord", cord)]
+
+
+def _ribs(rng: np.random.Generator, trunk: list[Part], size: float) -> list[Part]:
+    """The lower ribs in the muscle wall, from the spine down and forward: a dark rind around marrow."""
+    wall, inside = (part.shape for part in trunk[2:4])
+    assert isinstance(wall, Trunk) and isinstance(inside, Trunk)
+    wide, deep = 0.5 * (np.array(wall.radii) + inside.radii) * 1.02
+    parts = []
+    for side, level in product((-1, 1), np.arange(5)):
+        turn = np.linspace(0.30 + 0.03 * level, 1.9 - 0.22 * level, 9) + 0.04 * rng.standard_normal()
+        height = (118 - 27 * level) * size - 44 * np.linspace(0, 1, 9) + rng.normal(0, 2)
+        square = 1 + 0.16 * np.sin(2 * turn) ** 2  # the trunk's section is squarish
+        line = np.stack([side * wide * square * np.sin(turn), deep * square * np.cos(turn), height], axis=1)
+        outer = _tube(line, np.array([4.6, 5.2, 4.2]), 16, tall=1.5)
+        parts += [
+            Part("bone", outer, ripple=0),
+            Part("marrow", replace(outer, radii=outer.radii - 1.8), ripple=0.15),
+        ]
+    return parts
 
 
 def _organs(rng: np.random.Generator, size: float, bumps: Noise) -> list[Part]:
@@ -200,7 +221,8 @@ def _gut(rng: np.random.Generator, size: float) -> tuple[list[Part], Points]:
                      np.array([9.0, 10.5, 9.0]) * size, 8)  # fmt: skip
         kind = ("content", "content", "fluid", "stool")[int(rng.integers(4))]
         parts += [Part("wall", loop), Part(kind, replace(loop, radii=loop.radii - 2.5), ripple=0.25)]
-    return parts, np.array(gas)
+    domes = [[-72 * size, -10, 180 * size, 56 * size], [76 * size, -8, 184 * size, 54 * size]]
+    return parts, np.array([*gas, *domes])
 
 
 def _vessels(rng: np.random.Generator, size: float, line: Points) -> list[Part]:
@@ -220,9 +242,43 @@ def _vessels(rng: np.random.Generator, size: float, line: Points) -> list[Part]:
     )
     path = line[int(0.40 * len(line)) :: 6] + [0, 9.5, 1]
     splenic = _tube(np.concatenate([[behind], path, [tail + [14, 6, 4]]]), 4.0, 30)
-    tubes = [(Part("vein", portal)), Part("vein", mesenteric), Part("vein", splenic), Part("artery", artery)]
+    branches = _branches(rng, size, behind, mesenteric, artery)
+    tubes = [
+        (Part("vein", portal)),
+        Part("vein", mesenteric),
+        Part("vein", splenic),
+        Part("artery", artery),
+        *branches,
+    ]
     big = [Part("artery", aorta), Part("vein", cava)]
     return [replace(part, warped=False, ripple=0.1) for part in (*big, *tubes)]
+
+
+def _branches(rng: np.random.Generator, size: float, behind: Points, vein: Tube, artery: Tube) -> list[Part]:
+    """What runs beside the pancreas and through the mesentery: thin, winding, as bright or dark as lesions are."""
+
+    def winding(start: Points, end: Points, thick: tuple[float, float], tissue: str) -> Part:
+        way = np.linspace(start, end, 5)
+        way[1:4] += rng.standard_normal((3, 3)) * 4 * size
+        return Part(tissue, _tube(way, np.array(thick), 9))
+
+    parts = []
+    for _ in range(12):  # jejunal, ileal and colic pairs
+        low = int(rng.integers(3, 9))
+        end = vein.nodes[low] + rng.uniform([-75, -55, -45], [80, -10, 5]) * size
+        parts.append(winding(vein.nodes[low], end, (2.4, 1.2), "vein"))
+        parts.append(winding(artery.nodes[low + 1], end + [3, 2, 2], (1.6, 0.9), "artery"))
+    trunk = behind + np.array([6, 12, 22]) * size
+    parts.append(
+        winding(trunk, behind + np.array([-24, -6, 4]) * size, (2.4, 2.0), "artery")
+    )  # common hepatic
+    parts.append(winding(behind + np.array([-20, -14, 6]) * size, behind + np.array([-30, -18, -34]) * size,
+                         (1.9, 1.2), "artery"))  # gastroduodenal, in front of the head  # fmt: skip
+    parts.append(winding(behind + np.array([0, 2, -14]) * size, behind + np.array([-6, -40, -24]) * size,
+                         (2.6, 1.6), "vein"))  # gastrocolic  # fmt: skip
+    parts.append(winding(behind + np.array([8, 2, -2]) * size, behind + np.array([34, 10, -90]) * size,
+                         (2.2, 1.6), "vein"))  # inferior mesenteric  # fmt: skip
+    return parts
 
 
 def _pancreas(rng: np.random.Generator, size: float) -> tuple[Points, Points]:
@@ -245,18 +301,26 @@ def _place(rng: np.random.Generator, parameters: LesionParameters, line: Points,
     return make_lesion(rng, parameters, (float(at[0]), float(at[1]), float(at[2])), field_t)
 
 
-def _gland(line: Points, radii: Points, lesion: Lesion, bumps: Noise) -> list[Part]:
-    """The pancreas, thinned upstream of the lesion, with its duct; and the bile duct."""
+def _gland(line: Points, radii: Points, lesion: Lesion, bumps: Noise, lobes_mm: float) -> list[Part]:
+    """The lobed pancreas, thinned upstream of the lesion and another tissue where obstructed; its duct; the bile duct.
+
+    Obstructive pancreatitis begins in the middle of the lesion, which hides where it does.
+    """
     own = lesion.parameters
     along = np.linspace(0, 1, len(line))
     upstream = 1 / (1 + np.exp(-(along - own.along) / 0.03))
     thick = radii * (1 - own.atrophy * upstream)
     duct = np.minimum(0.5 * (1.3 + (own.duct_mm - 1.3) * upstream), 0.62 * thick)
     first = 8  # the duct ends at the papilla, short of the lowest part of the head
-    gland = Rough(Tube(line, thick, 1.25), bumps, 1.3, 7.0)
+    gland = Lobed(Tube(line, thick, 1.25), bumps, lobes_mm, 8.0)
     wide = 2.4 + (0.55 * own.duct_mm if own.place == "head" else 0.0)
     papilla = line[first] + [-8, 2, 0]
     bile = _tube(np.stack([papilla, line[22] + [-16, 6, 6], line[26] + [-26, 6, 26]]), wide, 10)
-    parts = [Part("pancreas", gland, ripple=0.07), Part("bile", bile, ripple=0)]
+    parts = [Part("pancreas", gland, ripple=0.07)]
+    behind = int(np.searchsorted(along, own.along))
+    if own.obstruction > 0.05 and behind < len(line) - 2:
+        beyond = replace(gland, shape=Tube(line[behind:], thick[behind:], 1.25))
+        parts.append(Part("obstructed", beyond, ripple=0.09))
+    parts.append(Part("bile", bile, ripple=0))
     parts.append(Part("duct", Tube(line[first:-4], duct[first:-4]), ripple=0))
     return [replace(part, warped=False) for part in parts]

@@ -1,4 +1,4 @@
-"""What a real scanner adds: coil sensitivity, point spread, N/2 ghost, Rician noise."""
+"""What a real scanner adds: coil sensitivity, point spread, ghosts, Rician noise."""
 
 from typing import Any
 
@@ -37,6 +37,25 @@ def point_spread(image: Array, blur: float) -> Array:
 def ghost(image: Array, level: float) -> Array:
     """Add the N/2 ghost of EPI: the image once more, half a field of view along y."""
     return image + np.float32(level) * np.roll(image, image.shape[-2] // 2, axis=-2)
+
+
+def breathing_ghosts(image: Array, weight: Array, travel_px: float, distance_px: int, phase: float) -> Array:
+    """Magnitude of an image whose lines were acquired while it moved along y by `travel_px` · cos(ωt + phase).
+
+    First order of exp(−ik·a·cos ωt): a/2 · ∂image/∂y appears at both sides, at + and − the distance, with phases of
+    + and − that of the breath. Source: Wood and Henkelman, Med Phys 12:143 (1985).
+
+    Args:
+        image: (Z, Y, X).
+        weight: Broadcasts against it: how much of the motion each row takes part in.
+        travel_px: Amplitude of the motion, voxels; small against the structures.
+        distance_px: How far the ghosts lie, voxels.
+        phase: Of the breath when the middle of k-space was acquired, radians.
+    """
+    edges = np.float32(travel_px / 2) * weight * np.gradient(image, axis=-2)
+    before, after = (np.roll(edges, way * distance_px, axis=-2) for way in (-1, 1))
+    in_phase = image - np.float32(np.cos(phase)) * (before + after)
+    return np.hypot(in_phase, np.float32(np.sin(phase)) * (before - after)).astype(np.float32)
 
 
 def rician(rng: np.random.Generator, image: Array, sigma: float) -> Array:

@@ -1,8 +1,8 @@
 """Where a voxel of an acquisition comes from: breathing, EPI distortion by the field of gas, large-scale deformation.
 
-The field is shimmed until the image folds nowhere, gas included. What is left is mild: up to about 25 Hz in tissue at
-3 T and a shift of about a millimetre, where patients have 50 to 200 Hz beside gas. Breathing is the larger part of what
-lies between T2WI and DWI here.
+The field is that of gas in stomach and colon and of the lungs, shimmed to first order: 50 to 200 Hz beside
+gas at 3 T, half of it at 1.5 T, and up to a few mm of EPI shift in the pancreas. Where the image would fold over
+itself, mostly inside gas, the shift is flattened there and nowhere else (`Distortion.folded`).
 
 Everything is a pull-back: for each voxel, the point of the body whose signal it holds. Masks follow the same way, so
 the mask of a sequence has that sequence's geometry.
@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 from scanside.runtime.volume import Geometry
 from scanside.training.phantom.anatomy import Anatomy
@@ -24,9 +23,13 @@ Doubles = npt.NDArray[np.float64]
 _HZ_PER_TESLA = 42.577e6
 _AIR = 9.4e-6
 """Susceptibility of gas against tissue (SI)."""
-_COARSE_MM = 6.0
-_STEEPEST = 0.6
-"""Largest change of the EPI shift per mm that the shim leaves: beyond 1 the image folds over itself."""
+_NODES_MM = 3.0
+_MARGIN_MM = 48.0
+"""How far beyond the grid signal is followed that the field carries into it."""
+_FLATTEST = 0.25
+"""Least distance in the image per mm of body: below 0 the image folds over itself."""
+_SHIM_MM = (150.0, 90.0, 90.0)
+"""Half the box (x, y, z) around the middle of the examination that is shimmed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,9 +65,10 @@ class FieldMap:
     Attributes:
         gas: (N, 4) x, y, z and radius, mm.
         field_t: Tesla.
-        shim: What is left of the field, as a part.
-        ramp: (3,) Hz per mm at 3 T that the shim leaves as a slope.
+        shim: What higher-order shims leave of the field, as a part.
+        ramp: (3,) Hz per mm at 3 T that the shim adds as a slope.
         centre: (x, y, z): where the slope is zero.
+        offset: Hz at 3 T that the centre frequency adds.
     """
 
     gas: Doubles
@@ -72,6 +76,7 @@ class FieldMap:
     shim: float
     ramp: Doubles
     centre: tuple[float, float, float]
+    offset: float = 0.0
 
     def hertz(self, x: Array, y: Array, z: Array) -> Array:
         """Off-resonance at points, Hz. Proportional to the field strength."""
@@ -85,13 +90,21 @@ class FieldMap:
         slope = [float(r) * self.field_t / 3 for r in self.ramp]
         for value, centre, rate in zip((x, y, z), self.centre, slope, strict=True):
             total += (value - np.float32(centre)) * np.float32(rate)
+        total += np.float32(self.offset * self.field_t / 3)
         return total * np.float32(self.shim)
 
 
 def draw_field(rng: np.random.Generator, anatomy: Anatomy, field_t: float) -> FieldMap:
-    """The field around a patient's gas, shimmed on the upper abdomen."""
-    shim, ramp = float(rng.uniform(0.5, 0.9)), rng.normal(0, 0.25, 3)
-    return FieldMap(anatomy.gas, field_t, shim, ramp, anatomy.centre)
+    """The field around a patient's gas, shimmed to first order over the upper abdomen, not perfectly."""
+    left, error = float(rng.uniform(0.7, 1.0)), rng.normal(0, [0.25, 0.25, 0.25, 20.0])
+    plain = FieldMap(anatomy.gas, 3.0, 1.0, np.zeros(3), anatomy.centre)
+    box = np.stack(np.meshgrid(*(np.linspace(-mm, mm, 9) for mm in _SHIM_MM), indexing="ij")).reshape(3, -1)
+    points = (box + np.array(anatomy.centre)[:, None]).astype(np.float32)
+    apart = np.linalg.norm(points.T[:, None] - anatomy.gas[None, :, :3], axis=2)
+    tissue = (apart > anatomy.gas[:, 3] + 5).all(axis=1)
+    terms = np.concatenate([box, np.ones((1, box.shape[1]))])[:, tissue].T
+    fit = np.linalg.lstsq(terms, plain.hertz(points[0], points[1], points[2])[tissue], rcond=None)[0]
+    return FieldMap(anatomy.gas, field_t, left, error[:3] - fit[:3], anatomy.centre, float(error[3] - fit[3]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,37 +114,50 @@ class Distortion:
     Attributes:
         source_y: (Z, Y, X) y of the point that each voxel shows, mm.
         jacobian: (Z, Y, X) how densely the signal lies there: d source / d image.
-        strength: Factor by which the field had to be shimmed further so that the image does not fold.
+        folded: (Z, Y, X) bool: where several points would have landed, and the shift was flattened.
     """
 
     source_y: Array
     jacobian: Array
-    strength: float
+    folded: npt.NDArray[np.bool_]
 
 
 def distort(field: FieldMap, protocol: DiffusionProtocol, geometry: Geometry) -> Distortion:
-    """Solve y_image = y + shift(y) for y at every voxel, by fixed-point iteration on a coarse grid.
+    """Where y + shift(y) lands, for points every 3 mm of every column, and its inverse on the grid.
 
     Source of the shift: `DiffusionProtocol.shift_mm`. The polarity is anterior to posterior.
     """
     x, y, z = axes_of(geometry)
-    nodes_y = np.arange(y[0] - 6, y[-1] + 6 + _COARSE_MM, _COARSE_MM, dtype=np.float32)
-    nodes_x = np.arange(x[0], x[-1] + _COARSE_MM, _COARSE_MM, dtype=np.float32)
-    gx, gy, gz = nodes_x[None, None, :], nodes_y[None, :, None], z[:, None, None]
-    per_hertz = np.float32(protocol.shift_mm(1.0))
-    steep = np.abs(np.diff(field.hertz(gx, gy, gz) * per_hertz, axis=1)).max() / _COARSE_MM
-    strength = min(1.0, _STEEPEST / max(float(steep), 1e-6))
-    per_hertz *= np.float32(strength)
-    source = np.broadcast_to(gy, (len(z), len(nodes_y), len(nodes_x))).astype(np.float32)
-    for _ in range(8):
-        source = gy - per_hertz * field.hertz(gx, source, gz)
-    rows = np.interp(y, nodes_y, np.arange(len(nodes_y)))
-    columns = np.interp(x, nodes_x, np.arange(len(nodes_x)))
-    where = np.stack(np.meshgrid(np.arange(len(z)), rows, columns, indexing="ij"))
-    shift = ndimage.map_coordinates(source - gy, where.astype(np.float32), order=1, mode="nearest")
-    fine: Array = (y[None, :, None] + shift).astype(np.float32)
+    nodes = np.arange(y[0] - _MARGIN_MM, y[-1] + _MARGIN_MM + _NODES_MM, _NODES_MM, dtype=np.float32)
+    columns = np.arange(x[0], x[-1] + _NODES_MM, _NODES_MM, dtype=np.float32)
+    gx, gy, gz = columns[None, None, :], nodes[None, :, None], z[:, None, None]
+    landing = gy + np.float32(protocol.shift_mm(1.0)) * field.hertz(gx, gy, gz)
+    flat = _unfolded(landing, gy)
+    touched = (np.abs(flat - landing) > 0.05).astype(np.float32)
+    source, folded = (np.empty((len(z), len(y), len(columns)), dtype=np.float32) for _ in range(2))
+    for k, j in np.ndindex(len(z), len(columns)):
+        source[k, :, j] = np.interp(y, flat[k, :, j], nodes)
+        folded[k, :, j] = np.interp(y, flat[k, :, j], touched[k, :, j])
+    place = np.interp(x, columns, np.arange(len(columns)))
+    left = np.minimum(place.astype(np.intp), len(columns) - 2)
+    share = (place - left).astype(np.float32)
+    fine, flattened = (
+        part[..., left] * (1 - share) + part[..., left + 1] * share for part in (source, folded)
+    )
     jacobian = np.gradient(fine, geometry.spacing[1], axis=1)
-    return Distortion(fine, np.clip(jacobian, 0.2, 3.0).astype(np.float32), strength)
+    return Distortion(fine, np.clip(jacobian, 0.2, 1 / _FLATTEST).astype(np.float32), flattened > 0)
+
+
+def _unfolded(landing: Array, y: Array) -> Array:
+    """The same places along y (axis 1) where they rise by `_FLATTEST` per mm at least; elsewhere, the nearest that do.
+
+    It is the mean of the largest landing before a point and the smallest after it, above a line of that slope.
+    """
+    line = np.float32(_FLATTEST) * y
+    lean = landing - line
+    before = np.maximum.accumulate(lean, axis=1)
+    after = np.minimum.accumulate(lean[:, ::-1], axis=1)[:, ::-1]
+    return np.asarray(np.float32(0.5) * (before + after) + line)
 
 
 def axes_of(geometry: Geometry) -> tuple[Array, Array, Array]:

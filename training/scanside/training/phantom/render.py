@@ -6,6 +6,7 @@ that voxels on a boundary mix the signals of both sides (partial volume).
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,19 @@ from scanside.training.phantom.shapes import Array, Box
 THIN = 3
 """Thin slices that make up a slice."""
 
-LABELS = ("", "pancreas", "liver", "spleen", "muscle", "fluid", "bile", "lesion", "other")
+LABELS = (
+    "",
+    "pancreas",
+    "liver",
+    "spleen",
+    "muscle",
+    "fluid",
+    "bile",
+    "lesion",
+    "fat",
+    "obstructed",
+    "other",
+)
 """What `Rendered.labels` counts; 0 where a voxel is not purely one of them."""
 _LABEL_OF = {name: number for number, name in enumerate(LABELS) if name}
 _OTHER = _LABEL_OF["other"]
@@ -114,14 +127,31 @@ def _slab(anatomy: Anatomy, view: View, k: int) -> _Slab:
     ox, oy, oz = view.breath.offsets[k].astype(np.float32)
     bx, by, bz = gx - weight * ox, gy - weight * oy, z[k] - weight * oz
     thin = (((np.arange(THIN) + 0.5) / THIN - 0.5) * view.thickness).astype(np.float32)[:, None, None]
-    scale = np.float32(anatomy.warp_mm)
-    wx, wy, wz = (scale * noise.at(bx, by, bz, 110.0) for noise in anatomy.warp)
+    wx, wy, wz = _warp(anatomy, bx, by, bz)
     return _Slab(
         x,
         y,
         (bx[None], by[None], bz[None] + thin),
         ((bx + wx)[None], (by + wy)[None], (bz + wz)[None] + thin),
     )
+
+
+def _warp(anatomy: Anatomy, x: Array, y: Array, z: Array) -> tuple[Array, Array, Array]:
+    """The large-scale deformation at (Y, X) points, mm: computed at every eighth row and column, linear between."""
+    kept, spread = zip(*(_eighth(n) for n in x.shape), strict=True)
+    few_x, few_y, few_z = (np.ascontiguousarray(axis[np.ix_(*kept)]) for axis in (x, y, z))
+    scale, (down, across) = np.float32(anatomy.warp_mm), spread
+    wx, wy, wz = (scale * (down @ noise.at(few_x, few_y, few_z, 110.0) @ across.T) for noise in anatomy.warp)
+    return wx, wy, wz
+
+
+@cache
+def _eighth(count: int) -> tuple[npt.NDArray[np.intp], Array]:
+    """Every eighth of `count` places with the last, and the (count, kept) weights of linear interpolation."""
+    kept = np.unique(np.append(np.arange(0, count, 8), count - 1))
+    rows = np.eye(len(kept), dtype=np.float32)
+    weights = np.stack([np.interp(np.arange(count), kept, row) for row in rows], axis=1)
+    return kept, weights.astype(np.float32)
 
 
 def _span(axis: Array, below: npt.NDArray[np.bool_], above: npt.NDArray[np.bool_]) -> slice | None:

@@ -18,7 +18,7 @@ class SpinEchoProtocol:
         spacing: (Z, Y, X) mm; Z is the step between slices.
         shape: (Z, Y, X) voxels.
         thickness: Slice thickness, mm.
-        fat: What fat suppression leaves of fat.
+        fat: What fat suppression leaves of fat, on average where the magnetic field is even.
         snr: Signal of pancreas over the noise's standard deviation.
         blur: Point spread along the phase-encoding axis, standard deviation in voxels.
     """
@@ -31,6 +31,15 @@ class SpinEchoProtocol:
     fat: float
     snr: float
     blur: float
+
+    def ghost_mm(self, period_ms: float) -> float:
+        """Distance of respiratory ghosts along the phase-encoding axis (y): FOV · |TR/T − nearest whole number|.
+
+        Lines that lie side by side in k-space are acquired one TR apart, and so see a breath that goes on by TR/T.
+        Source: Wood and Henkelman, Med Phys 12:143 (1985).
+        """
+        cycles = self.tr / period_ms
+        return self.spacing[1] * self.shape[1] * abs(cycles - round(cycles))
 
 
 @dataclass(frozen=True)
@@ -45,7 +54,7 @@ class DiffusionProtocol:
         spacing: (Z, Y, X) mm; Z is the step between slices.
         shape: (Z, Y, X) voxels.
         thickness: Slice thickness, mm.
-        fat: What fat suppression leaves of fat.
+        fat: What fat suppression leaves of fat, on average where the magnetic field is even.
         snr: Signal of pancreas in the low-b image over its noise's standard deviation.
         averages: How many times more averages the high-b image has.
         echo_spacing: ms.

@@ -277,3 +277,37 @@ class Rough:
         """See `Shape`."""
         bumps = self.noise.at(x, y, z, self.feature)
         return self.shape.distance(x, y, z) + np.float32(self.height) * bumps
+
+
+@dataclass(frozen=True, eq=False)
+class Lobed:
+    """A shape of rounded lobes with sharp clefts between them, as the pancreas has.
+
+    Attributes:
+        shape: The smooth shape.
+        noise: Its zeros are the clefts.
+        depth: A cleft lies 0.8 times this inside the smooth surface, mm.
+        feature: Width of a lobe, mm.
+    """
+
+    shape: Shape
+    noise: Noise
+    depth: float
+    feature: float
+
+    @property
+    def box(self) -> Box:
+        """See `Shape`."""
+        low, high = self.shape.box
+        return low - 2 * self.depth, high + 2 * self.depth
+
+    def clip(self, low: float, high: float) -> "Lobed | None":
+        """See `Shape`."""
+        reach = 2 * self.depth
+        part = self.shape.clip(low - reach, high + reach)
+        return None if part is None else replace(self, shape=part)
+
+    def distance(self, x: Array, y: Array, z: Array) -> Array:
+        """See `Shape`: ∣noise∣ has a mean of 0.8, so that the volume stays about the same."""
+        lobes = np.float32(0.8) - np.minimum(np.abs(self.noise.at(x, y, z, self.feature)), np.float32(2.5))
+        return self.shape.distance(x, y, z) + np.float32(self.depth) * lobes

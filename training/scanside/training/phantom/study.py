@@ -10,14 +10,15 @@ import numpy.typing as npt
 from scanside.runtime.volume import Geometry, Volume
 from scanside.training.phantom.anatomy import Anatomy, make_anatomy
 from scanside.training.phantom.cohort import PhantomPatient, draw_patient, stream
-from scanside.training.phantom.degrade import bias_field, ghost, point_spread, rician
+from scanside.training.phantom.degrade import bias_field, breathing_ghosts, ghost, point_spread, rician
+from scanside.training.phantom.fat import OLEFINIC, OLEFINIC_IN_EPI, fat_left, shifted_fat
 from scanside.training.phantom.lesion import Matter
-from scanside.training.phantom.motion import distort, draw_breath, draw_field
+from scanside.training.phantom.motion import FieldMap, axes_of, distort, draw_breath, draw_field, held_weight
 from scanside.training.phantom.render import Rendered, View, render
 from scanside.training.phantom.scanners import DiffusionProtocol, Scanner, SpinEchoProtocol, with_pixels
-from scanside.training.phantom.shapes import Array
+from scanside.training.phantom.shapes import Array, Noise
 from scanside.training.phantom.signal import adc, ivim, spin_echo
-from scanside.training.phantom.tissues import Tissue, draw_tissues
+from scanside.training.phantom.tissues import Tissue, draw_tissues, obstructed
 
 SMALL_MM = (72.0, 96.0, 96.0)
 """(Z, Y, X) field of view of a small study."""
@@ -34,9 +35,11 @@ class PhantomStudy:
         scanner: Where it was made.
         images: t2w, dwi (high b), b0 (low b), adc (1e-6 mm²/s); each (1, Z, Y, X) float32 of whole numbers.
         masks: Role t2w, dwi → (Z, Y, X) uint8, 1 where at least half of a voxel is lesion (see `_outline`).
-        truth: What is known beyond: "parameters" (the lesion's, as a dict), "tissues" (by name), and per role a dict:
-            "labels" (`render.LABELS`), "lesion" (fraction of each voxel), "sigma" (of the noise); for dwi also "field"
-            (`motion.FieldMap`) and "distortion".
+        truth: What is known beyond: "parameters" (the lesion's, as a dict), "tissues" (by name), "centre"
+            (x, y, z of the lesion's middle in the body, mm), and per role a dict:
+            "labels" (`render.LABELS`), "lesion" (fraction of each voxel), "sigma" (of the noise), "field"
+            (`motion.FieldMap`), "fat" (what suppression left of it); for t2w also "ghost_mm" (how far respiratory
+            ghosts lie); for dwi also "distortion".
     """
 
     patient: PhantomPatient
@@ -76,11 +79,17 @@ def make_study(
     where = with_pixels(where, pixel_size) if pixel_size != 1 else where
     anatomy = make_anatomy(stream(seed, index, "anatomy"), patient.lesion, where.field_t)
     tissues = draw_tissues(stream(seed, index, "tissues"), where.field_t)
+    tissues["obstructed"] = obstructed(tissues["pancreas"], patient.lesion.obstruction)
+    field = draw_field(stream(seed, index, "field"), anatomy, where.field_t)
     crop = SMALL_MM if small else None
     images: dict[str, Volume] = {}
-    truth: dict[str, Any] = {"parameters": patient.lesion.as_dict(), "tissues": tissues}
+    truth: dict[str, Any] = {
+        "parameters": patient.lesion.as_dict(),
+        "tissues": tissues,
+        "centre": anatomy.lesion.centre,
+    }
     for role in roles:
-        made, known = _ACQUIRE[role](stream(seed, index, role), anatomy, tissues, where, crop, noise)
+        made, known = _ACQUIRE[role](stream(seed, index, role), anatomy, tissues, field, where, crop, noise)
         images |= made
         truth[role] = known
     masks = {role: _outline(truth[role]["lesion"]) for role in roles}
@@ -101,6 +110,7 @@ def _t2w(
     rng: np.random.Generator,
     anatomy: Anatomy,
     tissues: Mapping[str, Tissue],
+    field: FieldMap,
     scanner: Scanner,
     crop: tuple[float, float, float] | None,
     noise: float,
@@ -108,40 +118,58 @@ def _t2w(
     protocol = scanner.t2w
     geometry = _grid(rng, protocol, anatomy, crop)
     view = View(geometry, protocol.thickness, draw_breath(rng, geometry.shape[0], 0.8))
-    unit = scanner.scale * float(rng.uniform(0.85, 1.15)) / _t2_signal(tissues["pancreas"], protocol)
+    unit = (
+        scanner.scale * float(rng.uniform(0.85, 1.15)) / float(_t2_signals(tissues["pancreas"], protocol)[0])
+    )
     signals = {
-        name: np.array([unit * _t2_signal(tissue, protocol)], dtype=np.float32)
-        for name, tissue in tissues.items()
+        name: (unit * _t2_signals(tissue, protocol)).astype(np.float32) for name, tissue in tissues.items()
     }
 
     def lesion_signal(matter: Matter) -> Array:
         mixed = _blend(
             matter, tissues, lambda t1, t2, pd, d, f, ds: spin_echo(t1, t2, pd, protocol.te, protocol.tr)
         )
-        return (np.float32(unit) * mixed)[None].astype(np.float32)
+        return np.stack([np.float32(unit) * mixed, np.zeros_like(mixed)]).astype(np.float32)
 
     rendered = render(anatomy, view, signals, lesion_signal)
-    image = point_spread(rendered.signal[0], protocol.blur) * bias_field(rng, geometry, scanner.bias)
+    left = fat_left(field, Noise.draw(rng, 20), geometry, protocol.fat)
+    image = point_spread(
+        rendered.signal[0] + (left + np.float32(OLEFINIC)) * rendered.signal[1], protocol.blur
+    )
+    image *= bias_field(rng, geometry, scanner.bias)
+    image, far = _breathe(rng, image, protocol, geometry)
     sigma = float(signals["pancreas"][0]) / protocol.snr * float(rng.uniform(0.85, 1.15)) * noise
-    return {"t2w": _volume(rician(rng, image, sigma), geometry)}, _truth(rendered) | {"sigma": sigma}
+    known = {"sigma": sigma, "field": field, "fat": left, "ghost_mm": far}
+    return {"t2w": _volume(rician(rng, image, sigma), geometry)}, _truth(rendered) | known
+
+
+def _breathe(
+    rng: np.random.Generator, image: Array, protocol: SpinEchoProtocol, geometry: Geometry
+) -> tuple[Array, float]:
+    """Respiratory ghosts, and how far away they lie, mm. What gating leaves moves 0.2 to 1.0 mm (assumed)."""
+    period, travel, phase = rng.uniform(3000, 5500), rng.uniform(0.2, 1.0), rng.uniform(0, 2 * np.pi)
+    pixel, y = geometry.spacing[1], axes_of(geometry)[1]
+    rows = round(protocol.ghost_mm(period) / pixel)
+    ghosted = breathing_ghosts(image, held_weight(y)[:, None], travel / pixel, rows, phase)
+    return ghosted, rows * pixel
 
 
 def _dwi(
     rng: np.random.Generator,
     anatomy: Anatomy,
     tissues: Mapping[str, Tissue],
+    field: FieldMap,
     scanner: Scanner,
     crop: tuple[float, float, float] | None,
     noise: float,
 ) -> tuple[dict[str, Volume], dict[str, Any]]:
     protocol = scanner.dwi
     geometry = _grid(rng, protocol, anatomy, crop)
-    field = draw_field(rng, anatomy, scanner.field_t)
     distortion = distort(field, protocol, geometry)
     view = View(geometry, protocol.thickness, draw_breath(rng, geometry.shape[0], 1.0), distortion)
-    unit = 400 * float(rng.uniform(0.85, 1.15)) / _dwi_signal(tissues["pancreas"], protocol)[0]
+    unit = 400 * float(rng.uniform(0.85, 1.15)) / float(_dwi_signals(tissues["pancreas"], protocol)[0])
     signals = {
-        name: (unit * _dwi_signal(tissue, protocol)).astype(np.float32) for name, tissue in tissues.items()
+        name: (unit * _dwi_signals(tissue, protocol)).astype(np.float32) for name, tissue in tissues.items()
     }
 
     def lesion_signal(matter: Matter) -> Array:
@@ -151,32 +179,44 @@ def _dwi(
                 lambda t1, t2, pd, d, f, ds: spin_echo(t1, t2, pd, protocol.te, protocol.tr) * ivim(d, f, ds, b),
             )  # fmt: skip
 
-        return (np.float32(unit) * np.stack([of(b) for b in protocol.b_actual])).astype(np.float32)
+        water = [of(b) for b in protocol.b_actual]
+        return (np.float32(unit) * np.stack([*water, np.zeros_like(water[0])])).astype(np.float32)
 
     rendered = render(anatomy, view, signals, lesion_signal)
-    image = ghost(point_spread(rendered.signal, protocol.blur), protocol.ghost)
+    left = fat_left(field, Noise.draw(rng, 20), geometry, protocol.fat)
+    fat = shifted_fat(left * rendered.signal[2], protocol, geometry, scanner.field_t)
+    fat += np.float32(OLEFINIC_IN_EPI) * rendered.signal[2]
+    image = rendered.signal[:2] + fat * _of_fat(tissues["fat"], protocol)[:, None, None, None]
+    image = ghost(point_spread(image, protocol.blur), protocol.ghost)
     image = image * bias_field(rng, geometry, scanner.bias)
     sigma = float(signals["pancreas"][0]) / protocol.snr * float(rng.uniform(0.85, 1.15)) * noise
     low = rician(rng, image[0], sigma)
     high = rician(rng, image[1], sigma / protocol.averages**0.5)
     fitted = adc(low, high, *protocol.b_actual, floor=max(4 * sigma, 0.03 * 400))
     images = {"dwi": _volume(high, geometry), "b0": _volume(low, geometry), "adc": _volume(fitted, geometry)}
-    known = {"sigma": sigma, "field": field, "distortion": distortion}
+    known = {"sigma": sigma, "field": field, "fat": left, "distortion": distortion}
     return images, _truth(rendered) | known
 
 
 _ACQUIRE = {"t2w": _t2w, "dwi": _dwi}
 
 
-def _t2_signal(tissue: Tissue, protocol: SpinEchoProtocol) -> float:
-    suppressed = 1 - tissue.fat * (1 - protocol.fat)
-    return float(suppressed * spin_echo(tissue.t1, tissue.t2, tissue.density, protocol.te, protocol.tr))
+def _t2_signals(tissue: Tissue, protocol: SpinEchoProtocol) -> npt.NDArray[np.float64]:
+    """(2,) signals of a tissue's water and, unsuppressed, of its fat."""
+    echo = float(spin_echo(tissue.t1, tissue.t2, tissue.density, protocol.te, protocol.tr))
+    return np.array([(1 - tissue.fat) * echo, tissue.fat * echo])
 
 
-def _dwi_signal(tissue: Tissue, protocol: DiffusionProtocol) -> npt.NDArray[np.float64]:
-    suppressed = 1 - tissue.fat * (1 - protocol.fat)
-    echo = suppressed * spin_echo(tissue.t1, tissue.t2, tissue.density, protocol.te, protocol.tr)
-    return np.array([echo * ivim(tissue.d, tissue.f, tissue.d_star, b) for b in protocol.b_actual])
+def _dwi_signals(tissue: Tissue, protocol: DiffusionProtocol) -> npt.NDArray[np.float64]:
+    """(3,) signals of a tissue's water at both b-values and, unsuppressed and without diffusion, of its fat."""
+    echo = float(spin_echo(tissue.t1, tissue.t2, tissue.density, protocol.te, protocol.tr))
+    water = [(1 - tissue.fat) * echo * ivim(tissue.d, tissue.f, tissue.d_star, b) for b in protocol.b_actual]
+    return np.array([*water, tissue.fat * echo])
+
+
+def _of_fat(fat: Tissue, protocol: DiffusionProtocol) -> Array:
+    """(2,) what diffusion leaves of fat at both b-values."""
+    return np.array([ivim(fat.d, 0.0, 0.0, b) for b in protocol.b_actual], dtype=np.float32)
 
 
 def _blend(matter: Matter, tissues: Mapping[str, Tissue], equation: Any) -> Array:

@@ -57,6 +57,7 @@ _AT_3T: Mapping[str, Tissue] = {
     "gas": Tissue(1000, 10, 0.0, 1.0),
     "cyst": Tissue(3200, 420, 0.95, 2.6),
     "blood_clot": Tissue(950, 38, 0.85, 0.85),
+    "bone": Tissue(1000, 5, 0.15, 0.3),
 }
 
 _AT_1_5T: Mapping[str, tuple[float, float]] = {
@@ -110,3 +111,24 @@ def at_field(name: str, field_t: float) -> Tissue:
         t1, t2 = _AT_1_5T[name]
         return replace(tissue, t1=t1, t2=t2)
     return tissue
+
+
+def obstructed(pancreas: Tissue, level: float) -> Tissue:
+    """Pancreas upstream of a closed duct: obstructive pancreatitis.
+
+    At b = 1000 it is brighter than healthy pancreas, and so hides tumours: of 80 PDAC 12 are isointense and 4
+    hypointense against the pancreas around them, 26 have no clear border upstream; the ADC there is 1.24 against 1.33
+    on the other side (Fukukura et al., Radiology 263:732, 2012) or 1.44 against 1.47 (Huang et al., J Dig Dis 12:401,
+    2011). T1 and T2 grow with oedema; by how much is our assumption, set so that these shares come out.
+
+    Args:
+        pancreas: The subject's own.
+        level: 0 for healthy, 1 for fully obstructed.
+    """
+    return replace(
+        pancreas,
+        t1=pancreas.t1 * (1 + 0.25 * level),
+        t2=pancreas.t2 * (1 + 0.15 * level),
+        d=pancreas.d * (1 - 0.06 * level),
+        f=pancreas.f * (1 - 0.2 * level),
+    )

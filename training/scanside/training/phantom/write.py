@@ -20,12 +20,10 @@ from scanside.runtime.images.files import atomic_write
 from scanside.runtime.images.write import to_itk
 from scanside.runtime.volume import Geometry
 from scanside.training.cohort.table import Patient, write_cohort_table
+from scanside.training.phantom import VERSION
 from scanside.training.phantom.cohort import split_of
 from scanside.training.phantom.study import SYNTHETIC, PhantomStudy, make_study
 from scanside.training.progress import duration
-
-VERSION = "1"
-"""Of the phantom: changes when the same seed gives other images."""
 
 DESCRIPTION = (
     "Synthetic abdominal MRI of a physics-based phantom with pancreatic lesions. No patient's data. "

@@ -157,7 +157,9 @@ def segment(
         _require_cuda()
     table = read_cohort(cohort)
     how = cohort_orientation(table)
-    experiment = start_experiment(out, cohort, synthetic=table.synthetic, orientation=how)
+    experiment = start_experiment(
+        out, cohort, synthetic=table.synthetic, orientation=how, phantom_version=table.phantom_version
+    )
     print(
         train_segmenter(
             table,

@@ -22,7 +22,8 @@ from scanside.runtime.events import ignore
 from scanside.runtime.images.cases import CaseInput
 from scanside.runtime.images.read import read_image
 from scanside.runtime.options import Options
-from scanside.runtime.run import Task, run_cases
+from scanside.runtime.outputs import Task
+from scanside.runtime.run import run_cases
 from scanside.runtime.volume import Geometry, Volume
 from tests.support.nnunet_files import predict_files, predictor, write_images
 from tests.support.phantoms import image

@@ -167,6 +167,15 @@ EDITS: dict[str, tuple[Callable[[Path], None], tuple[str, ...]]] = {
         ("network_weights", "not an nnU-Net v2 checkpoint"),
     ),
     "checkpoint that is a list": (lambda folder: torch.save([1, 2], checkpoint(folder)), ("not an nnU-Net v2",)),
+    "Primus": (lambda folder: _trainer(folder, "nnUNet_Primus_M_Trainer"), ("Primus", "transformer")),
+    "labels the wrong way round": (
+        _dataset(labels={"0": "background", "1": "near", "2": "far"}), ("'background'", "wrong way round")),
+    "a label of no whole number": (_dataset(labels={"background": 0, "near": 1.5, "far": 2}), ("'near'", "1.5")),
+    "channels in a list": (_dataset(channel_names=["T2"]), ("channel_names", "list")),
+    "a model of nnU-Net v1": (
+        lambda folder: (folder / "plans.json").rename(folder / "plans.pkl"), ("nnU-Net v1", "plans.pkl")),
+    "an unfinished fold": (
+        lambda folder: (folder / "fold_3").mkdir(), ("Fold 3", "checkpoint_final.pth", "--folds 0")),
     "configuration the plans lack": (lambda folder: _configuration(folder, "3d_bigres"), ("3d_bigres",)),
 }  # fmt: skip
 
@@ -201,6 +210,19 @@ def _trainer(folder: Path, name: str) -> None:
 def _configuration(folder: Path, name: str) -> None:
     with edited_checkpoint(folder) as content:
         content["init_args"]["configuration"] = name
+
+
+def test_a_folder_that_is_not_there(folder: Path) -> None:
+    refused(folder.with_name("nnUNetTrainer__nnUNetPlans__2d"), "There is no folder")
+
+
+def test_postprocessing_of_other_folds_is_named(tmp_path: Path) -> None:
+    folder = write_model(tmp_path, Tiny(folds=("0", "1"), postprocessing=([1],)))
+    said: list[str] = []
+    options = ExportOptions(precisions=("fp32",), folds=("0",))
+    export_nnunet(folder, tmp_path / "bundle", options, said.append)
+    assert any("postprocessing found for folds 0_1 is left out" in words for words in said), said
+    assert not open_bundle(tmp_path / "bundle").manifest.segmenters["3d_fullres"].plan.postprocessing
 
 
 def test_a_fold_that_is_not_there(folder: Path) -> None:

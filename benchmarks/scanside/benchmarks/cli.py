@@ -21,6 +21,7 @@ from scanside.benchmarks.arguments import (
 from scanside.benchmarks.cli_parts import peak, radiomics
 from scanside.benchmarks.tui import tui
 from scanside.runtime.cli.arguments import Device, NoMirroring, Precision, SkipEmptyTiles, StepSize, Threads
+from scanside.runtime.cli.group import Group
 from scanside.runtime.cli.main import require_extra
 from scanside.runtime.errors import ExitCode, UsageError
 
@@ -28,6 +29,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     no_args_is_help=True,
+    cls=Group,
     help="How long studies take on this machine, and how long nnunetv2 takes.",
 )
 app.command()(tui)

@@ -47,11 +47,14 @@ def synthetic_cases(plan: Plan, statistics: dict[str, Any]) -> list[Candidate]:
     ]
 
 
-def given_cases(inputs: Sequence[Path], plan: Plan, ending: str) -> list[Candidate]:
-    """Images from files or an nnU-Net style folder."""
+def given_cases(inputs: Sequence[Path], plan: Plan, ending: str, name: str = "golden") -> list[Candidate]:
+    """Images from files or an nnU-Net style folder, by number: a file's name may say whose image it is."""
     channels = len(plan.channels)
     found = find_cases(inputs, channels, ending)
-    return [Candidate(case.name, "given", load_case(case, channels).volume) for case in found]
+    return [
+        Candidate(f"{name}-{number}", "given", load_case(case, channels).volume)
+        for number, case in enumerate(found, start=1)
+    ]
 
 
 def _phantom(

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from scanside.export.precisions import parse_precisions
+from scanside.runtime.cli.group import Group
 from scanside.runtime.cli.main import require_extra
 from scanside.runtime.errors import ExitCode, UsageError
 
@@ -15,6 +16,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     no_args_is_help=True,
+    cls=Group,
     help="Make bundles from trained models.",
 )
 PACKAGES = ("torch", "nnunetv2", "onnx", "onnxscript")
@@ -31,10 +33,16 @@ def nnunet(
     model: Annotated[
         Path,
         typer.Argument(
-            metavar="MODEL_FOLDER", help="nnU-Net v2 results folder <Trainer>__<Plans>__<configuration>."
+            metavar="MODEL_FOLDER",
+            help="nnU-Net v2 results folder <Trainer>__<Plans>__<configuration>, or a .zip of "
+            "nnUNetv2_export_model_to_zip.",
         ),
     ],
     out: Annotated[Path, typer.Option("-o", "--out", metavar="BUNDLE", help="Bundle folder to make.")],
+    configuration: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Which one, where a .zip holds several, such as 3d_fullres."),
+    ] = None,
     folds: Annotated[
         str | None,
         typer.Option(metavar="LIST", help="Folds, such as 0,1,2 or all; default: every one that is there."),
@@ -49,9 +57,17 @@ def nnunet(
         list[Path] | None,
         typer.Option(
             metavar="IMAGE",
-            help="Image or folder to prove the export on, besides two synthetic ones; repeatable.",
+            help="Image or folder to prove the export on, besides two synthetic ones; its voxels are stored in the "
+            "bundle, its name is not; repeatable.",
         ),
     ] = None,
+    golden_keep: Annotated[
+        str,
+        typer.Option(
+            metavar="WHAT",
+            help="Of the --golden images the bundle keeps: images, for every machine to replay, or figures alone.",
+        ),
+    ] = "images",
     calibrate: Annotated[
         list[Path] | None,
         typer.Option(
@@ -89,8 +105,11 @@ def nnunet(
     """
     require_extra("export", *PACKAGES)
     precisions = parse_precisions(precision)
+    if golden_keep not in ("images", "figures"):
+        raise UsageError(f"There is no --golden-keep '{golden_keep}'; choose images or figures.")
     if "int8" in precisions:
         require_extra("int8", "nncf")
+    from scanside.export.archive import unpacked
     from scanside.export.nnunet import ExportOptions, export_nnunet
 
     options = ExportOptions(
@@ -98,6 +117,7 @@ def nnunet(
         checkpoint=checkpoint,
         precisions=precisions,
         golden=tuple(golden or ()),
+        keep_images=golden_keep == "images",
         calibrate=tuple(calibrate or ()),
         previous=previous_stage,
         postprocessing=postprocessing,
@@ -107,7 +127,8 @@ def nnunet(
         licence=licence,
         overwrite=overwrite,
     )
-    report = export_nnunet(model, out, options, lambda sentence: print(f"{sentence} …", file=sys.stderr))
+    with unpacked(model, configuration) as folder:
+        report = export_nnunet(folder, out, options, lambda sentence: print(f"{sentence} …", file=sys.stderr))
     if as_json:
         print(json.dumps(report, indent=1))
     else:
@@ -126,7 +147,7 @@ def bundle(
         list[Path] | None,
         typer.Option(
             metavar="STUDY",
-            help="Study folder to prove the bundle on; stored in it, so never a patient's; repeatable.",
+            help="Study folder to prove the bundle on; its images are stored in it, so never a patient's; repeatable.",
         ),
     ] = None,
     name: Annotated[str, typer.Option(metavar="NAME", help="Name of the bundle.")] = "pancreas-mri",

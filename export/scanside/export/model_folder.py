@@ -79,6 +79,19 @@ def read_model_folder(
     )
 
 
+_NUMBER = re.compile(r"\d+")
+_PLANS_OF_V1 = "plans.pkl"
+
+
+def postprocessing_of_other_folds(folder: ModelFolder) -> tuple[str, ...]:
+    """The folds, such as `0_1_2_3_4`, that postprocessing was found for, where it was not for exactly these."""
+    prefix, own = "crossval_results_folds_", "_".join(folder.folds)
+    found = (
+        file.parent.name.removeprefix(prefix) for file in folder.path.glob(f"{prefix}*/postprocessing.json")
+    )
+    return tuple(sorted(name for name in found if name != own))
+
+
 def postprocessing_file(folder: ModelFolder) -> Path | None:
     """postprocessing.json that `nnUNetv2_find_best_configuration` made for exactly these folds, or None."""
     name = "_".join(folder.folds)
@@ -87,6 +100,17 @@ def postprocessing_file(folder: ModelFolder) -> Path | None:
 
 
 def _json(path: Path, name: str) -> dict[str, Any]:
+    if not path.exists():
+        raise InputError(f"There is no folder {path}; check the path.")
+    if not path.is_dir():
+        raise InputError(
+            f"{path} is a file; give the results folder named <Trainer>__<Plans>__<configuration>."
+        )
+    if not (path / name).exists() and any((path / place / _PLANS_OF_V1).exists() for place in (".", "..")):
+        raise InputError(
+            f"{path} is a model of nnU-Net v1 (it has a {_PLANS_OF_V1}), which is another format; "
+            "train it with nnU-Net v2."
+        )
     try:
         content = json.loads((path / name).read_text())
     except OSError as error:
@@ -116,8 +140,15 @@ def _configuration(path: Path, manager: PlansManager, name: str) -> Configuratio
 
 
 def _found_folds(path: Path, checkpoint: str) -> tuple[str, ...]:
-    found = [file.parent.name.removeprefix("fold_") for file in path.glob(f"fold_*/{checkpoint}")]
-    numbered = sorted((name for name in found if re.fullmatch(r"\d+", name)), key=int)
+    begun = [folder.name.removeprefix("fold_") for folder in path.glob("fold_*") if folder.is_dir()]
+    found = [name for name in begun if (path / f"fold_{name}" / checkpoint).is_file()]
+    numbered = sorted((name for name in found if _NUMBER.fullmatch(name)), key=int)
+    unfinished = sorted(name for name in begun if name not in found and _NUMBER.fullmatch(name))
+    if numbered and unfinished:
+        raise InputError(
+            f"Fold {', '.join(unfinished)} of {path} has no {checkpoint}: its training has not ended. Export without "
+            f"it by --folds {','.join(numbered)}, or name another checkpoint with --checkpoint."
+        )
     if numbered:
         return tuple(numbered)
     if "all" in found:

@@ -34,6 +34,11 @@ def build_network(folder: ModelFolder, input_channels: int, heads: int) -> nn.Mo
     Raises:
         InputError: If the trainer cannot be found or its network cannot be built.
     """
+    if "Primus" in folder.trainer:
+        raise InputError(
+            f"{folder.path} is a Primus model (trainer '{folder.trainer}'), a transformer, which scanside does not "
+            "support; convolutional networks are."
+        )
     trainer = find_trainer(folder.trainer)
     build = trainer.build_network_architecture
     configuration = folder.configuration

@@ -15,7 +15,12 @@ from scanside.export import parity
 from scanside.export.cases import Candidate, given_cases, synthetic_cases
 from scanside.export.convert import in_precisions
 from scanside.export.device import device_graphs
-from scanside.export.model_folder import ModelFolder, postprocessing_file, read_model_folder
+from scanside.export.model_folder import (
+    ModelFolder,
+    postprocessing_file,
+    postprocessing_of_other_folds,
+    read_model_folder,
+)
 from scanside.export.network import build_network, load_weights
 from scanside.export.onnx_graph import to_onnx
 from scanside.export.plan import to_plan
@@ -43,6 +48,7 @@ class ExportOptions:
     Attributes:
         folds: None for all that are there.
         golden: Images to prove the export on, besides the synthetic ones.
+        keep_images: Store them in the bundle, for every machine to replay; else their figures alone.
         calibrate: Images that int8 takes its scales from, and on which its cost in accuracy is measured.
         previous: Results folder of a cascade's first stage; None looks beside the model folder.
         postprocessing: `auto` builds in the postprocessing.json found for exactly these folds, `none` leaves it
@@ -53,6 +59,7 @@ class ExportOptions:
     checkpoint: str = "checkpoint_final.pth"
     precisions: tuple[FilePrecision, ...] = ("fp32", "mixed")
     golden: tuple[Path, ...] = ()
+    keep_images: bool = True
     calibrate: tuple[Path, ...] = ()
     previous: Path | None = None
     postprocessing: str = "auto"
@@ -94,17 +101,25 @@ def export_nnunet(model: Path, out: Path, options: ExportOptions, say: Say) -> d
         raise InputError("A bundle needs its fp32 networks: every other precision is judged against them.")
     targets = parity.targets(options.precisions)
     stages = _stages(model, options)
+    others = postprocessing_of_other_folds(stages[-1].folder)
+    if options.postprocessing == "auto" and others and not stages[-1].plan.postprocessing:
+        say(
+            f"The postprocessing found for folds {', '.join(others)} is left out: folds "
+            f"{'_'.join(stages[-1].folder.folds)} are exported"
+        )
     candidates = _candidates(stages[-1], options)
     images, calibration = _calibration(stages, options)
     with BundleWriter(out, overwrite=options.overwrite) as writer:
+        _say_what_is_stored(candidates, options, say)
         say(f"Running {len(candidates)} golden case(s) through nnunetv2")
         results: dict[str, list[tuple[GoldenCase, Prediction]]] = {stage.role: [] for stage in stages}
         golden = []
         for candidate in candidates:
             for role, (case, prediction) in _reference_cases(stages, candidate).items():
-                path = f"golden/{case.name}.npz"
-                writer.add(path, case.encode())
-                golden.append(Golden(name=case.name, role=role, file=path, origin=candidate.origin))
+                if candidate.origin == "synthetic" or options.keep_images:
+                    path = f"golden/{case.name}.npz"
+                    writer.add(path, case.encode())
+                    golden.append(Golden(name=case.name, role=role, file=path, origin=candidate.origin))
                 results[role].append((case, prediction))
         segmenters, ranges = {}, []
         for stage in stages:
@@ -128,6 +143,17 @@ def export_nnunet(model: Path, out: Path, options: ExportOptions, say: Say) -> d
         writer.write_manifest(manifest)
         writer.commit()
     return report
+
+
+def _say_what_is_stored(candidates: Sequence[Candidate], options: ExportOptions, say: Say) -> None:
+    given = sum(candidate.origin == "given" for candidate in candidates)
+    if given and options.keep_images:
+        say(
+            f"The bundle will hold the voxels of {given} given image(s), without names and headers; for patients' "
+            "images --golden-keep figures stores none"
+        )
+    elif given:
+        say(f"The bundle will hold figures of {given} given image(s), and none of the images")
 
 
 def unproven_bundle(model: Path, out: Path, options: ExportOptions, say: Say) -> None:
@@ -254,7 +280,7 @@ def _calibration(stages: Sequence[_Stage], options: ExportOptions) -> tuple[list
         return [], ()
     final = stages[-1]
     ending = str(final.folder.dataset.get("file_ending", ".nii.gz"))
-    images = given_cases(options.calibrate, final.plan, ending) if options.calibrate else []
+    images = given_cases(options.calibrate, final.plan, ending, "calibration") if options.calibrate else []
     return images, calibration_tiles([image.volume for image in images], final.plan)
 
 

@@ -121,6 +121,11 @@ def _refuse_custom_classes(folder: ModelFolder, config: dict[str, Any], plans: d
 def _channels(folder: ModelFolder, config: dict[str, Any]) -> tuple[Channel, ...]:
     known: tuple[str, ...] = get_args(Normalization.model_fields["scheme"].annotation)
     names: dict[str, str] = folder.dataset.get("channel_names") or folder.dataset.get("modality") or {}
+    if not isinstance(names, dict):
+        raise InputError(
+            f"channel_names in dataset.json of {folder.path} is a {type(names).__name__}; nnU-Net wants an object from "
+            'number to name, such as {"0": "T2"}.'
+        )
     if not names:
         raise InputError(f"dataset.json of {folder.path} names no channels.")
     statistics = folder.plans.foreground_intensity_properties_per_channel
@@ -180,6 +185,18 @@ def _resampling(config: dict[str, Any], what: str) -> Resampling:
 
 def _labels(dataset: dict[str, Any]) -> Labels:
     named = {name: value for name, value in dataset["labels"].items() if name != "ignore"}
+    for name, value in named.items():
+        members = value if isinstance(value, list | tuple) else (value,)
+        if not members or not all(isinstance(one, int) and not isinstance(one, bool) for one in members):
+            turned = (
+                " (names and numbers are the wrong way round, as in nnU-Net v1)"
+                if str(name).isdigit()
+                else ""
+            )
+            raise InputError(
+                f"dataset.json gives label '{name}' the value {value!r}{turned}; nnU-Net wants a name with a whole "
+                "number, or with a list of them for a region."
+            )
     regions = any(isinstance(value, list | tuple) and len(value) > 1 for value in named.values())
     names: dict[str, int | tuple[int, ...]] = {}
     for name, value in named.items():

@@ -33,8 +33,8 @@ def golden_studies(parts: StudyParts, given: Sequence[Path]) -> list[StudyCase]:
     """
     config = load_config(parts.radiomics)
     cases = [_case("study-synthetic", *_made_up(config), config, parts)]
-    for path in given:
-        cases.append(_case(f"study-{path.name}", *_segmented(path, parts), config, parts))
+    for number, path in enumerate(given, start=1):  # by number: a folder's name may say whose study it is
+        cases.append(_case(f"study-golden-{number}", *_segmented(path, parts), config, parts))
     return cases
 
 

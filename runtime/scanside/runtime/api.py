@@ -11,7 +11,7 @@ from scanside.runtime.errors import InputError, UsageError
 from scanside.runtime.events import Listener, ignore
 from scanside.runtime.options import Options
 from scanside.runtime.pipeline import Segmentation, Segmenter
-from scanside.runtime.volume import Geometry, Volume
+from scanside.runtime.volume import Geometry, Volume, picture
 
 
 def segment(
@@ -27,14 +27,15 @@ def segment(
 
     Args:
         model: An opened bundle (its networks are opened for this call), or an opened segmenter.
-        image: A `Volume`, or an array (C, Z, Y, X), or (Z, Y, X) for a model of one channel, of any real type.
-        spacing: (Z, Y, X) mm; needed for an array.
+        image: A `Volume`, or an array (C, Z, Y, X), or (Z, Y, X) for a model of one channel, of any real type; for a
+            picture (C, Y, X) or (Y, X).
+        spacing: (Z, Y, X) mm, of a picture (Y, X) mm; needed for an array.
         options: How to compute it; only with a bundle.
         probabilities: Also return (K, Z, Y, X) probabilities.
         listener: Receives the events.
 
     Returns:
-        Mask (Z, Y, X), label volumes in ml and stage times.
+        Mask (Z, Y, X), with Z = 1 for a picture, label volumes in ml (areas in mm² for a picture) and stage times.
 
     Raises:
         UsageError: If arguments contradict each other.
@@ -50,16 +51,20 @@ def segment(
 
 
 def _volume(image: npt.ArrayLike, spacing: Sequence[float] | None) -> Volume:
-    array = np.asarray(image)
-    if array.ndim == 3:
-        array = array[None]
-    if array.ndim != 4 or array.dtype.kind not in "iufb":
+    if spacing is None or len(spacing) not in (2, 3):
+        raise UsageError("An array needs spacing=(z, y, x) in mm, that of a picture spacing=(y, x).")
+    array, axes = np.asarray(image), len(spacing)
+    if array.ndim not in (axes, axes + 1) or array.dtype.kind not in "iufb":
+        wanted = "(C, Z, Y, X) or (Z, Y, X)" if axes == 3 else "(C, Y, X) or (Y, X)"
         raise InputError(
-            f"An image is an array of real numbers of shape (C, Z, Y, X) or (Z, Y, X), not {array.dtype} "
-            f"of shape {array.shape}."
+            f"With {axes} numbers of spacing an image is an array of real numbers of shape {wanted}, not "
+            f"{array.dtype} of shape {array.shape}."
         )
-    if spacing is None or len(spacing) != 3:
-        raise UsageError("An array needs spacing=(z, y, x) in mm.")
-    shape = (array.shape[1], array.shape[2], array.shape[3])
-    geometry = Geometry(shape, (float(spacing[0]), float(spacing[1]), float(spacing[2])))
+    array = array if array.ndim == axes + 1 else array[None]
+    mm = tuple(float(value) for value in spacing)
+    if axes == 2:
+        geometry = picture((array.shape[1], array.shape[2]), (mm[0], mm[1]))
+        array = array[:, None]
+    else:
+        geometry = Geometry((array.shape[1], array.shape[2], array.shape[3]), (mm[0], mm[1], mm[2]))
     return Volume(np.ascontiguousarray(array, dtype=np.float32), geometry)

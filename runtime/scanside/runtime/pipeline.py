@@ -47,20 +47,22 @@ class Segmentation:
     Attributes:
         mask: (Z, Y, X) uint8 or uint16 on the grid of the input.
         probabilities: (K, Z, Y, X) float32 where asked for.
-        volumes_ml: Volume of each label or region, ml.
+        volumes_ml: Volume of each label or region, ml; None for a picture, which has no thickness.
         stages: Stage name → milliseconds, in order.
         logits: (K, z, y, x) float16 on the network's grid of the last stage, where asked for.
         remarks: What a person should know of an approximation: how many tiles were left out.
         float32_sums: The last stage's labels were computed on the device, whose sums of tiles are float32.
+        areas_mm2: Area of each label or region of a picture, mm²; None for a volume.
     """
 
     mask: Mask
-    volumes_ml: dict[str, float]
+    volumes_ml: dict[str, float] | None
     stages: dict[str, float]
     probabilities: Probabilities | None = None
     logits: npt.NDArray[np.float16] | None = None
     remarks: tuple[str, ...] = ()
     float32_sums: bool = False
+    areas_mm2: dict[str, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -162,15 +164,18 @@ class Segmenter:
                 mask = restore_orientation(mask, volume.geometry, original)
                 if result is not None:
                     result = np.stack([restore_orientation(p, volume.geometry, original) for p in result])
-        volumes = _volumes(mask, self.plan, original.voxel_volume_ml)
+        flat = original.dimension == 2
+        unit = original.pixel_area_mm2 if flat else original.voxel_volume_ml
+        sizes = _sizes(mask, self.plan, unit)
         return Segmentation(
             mask,
-            volumes,
+            None if flat else sizes,
             clock.ms,
             result,
             staged.logits if logits else None,
             tuple(clock.remarks),
             staged.logits is None,
+            sizes if flat else None,
         )
 
     def _oriented(self, volume: Volume, previous: Mask | None) -> tuple[Volume, Mask | None]:
@@ -341,11 +346,12 @@ class Clock:
         self.listener(StageProgress(self.case, name, done, total))
 
 
-def _volumes(mask: Mask, plan: Plan, voxel_ml: float) -> dict[str, float]:
+def _sizes(mask: Mask, plan: Plan, unit: float) -> dict[str, float]:
+    """Voxels of each label or region, times `unit`."""
     counts = {value: int(np.count_nonzero(mask == value)) for value in plan.labels.foreground}
-    volumes = {}
+    sizes = {}
     for name, value in plan.labels.names.items():
         members = set(value) if isinstance(value, tuple) else {value}
         if members != {0}:
-            volumes[name] = round(sum(counts.get(member, 0) for member in members) * voxel_ml, 6)
-    return volumes
+            sizes[name] = round(sum(counts.get(member, 0) for member in members) * unit, 6)
+    return sizes

@@ -37,6 +37,7 @@ def segment_report(segmenter: Segmenter, results: Sequence[CaseResult]) -> dict[
         "outputs": [str(path) for result in results for path in result.outputs],
         "stages": _stages(single) if single else None,
         "labels": single.labels if single else None,
+        "areas_mm2": single.areas_mm2 if single else None,
         "cases": [_case(result) for result in results],
         "versions": machine.versions(),
     }
@@ -51,6 +52,7 @@ def _case(result: CaseResult) -> dict[str, Any]:
         "outputs": [str(path) for path in result.outputs],
         "stages": _stages(result),
         "labels": result.labels,
+        "areas_mm2": result.areas_mm2,
         "remarks": list(result.remarks),
     }
 

@@ -7,33 +7,19 @@ from pathlib import Path
 from time import perf_counter
 from typing import Literal
 
-import numpy as np
-
 from scanside.runtime.errors import (
     BackendError,
     BundleError,
     CaseError,
     ExitCode,
     InputError,
-    OutputError,
     ScansideError,
 )
 from scanside.runtime.events import CaseFailed, CaseFinished, Listener, StageFinished
-from scanside.runtime.images.cases import CaseInput
-from scanside.runtime.images.files import atomic_write
 from scanside.runtime.images.load import LoadedCase, load_case
 from scanside.runtime.images.orient import USUAL, unlike_training
-from scanside.runtime.images.write import write_mask
+from scanside.runtime.outputs import Task, check_outputs, write_outputs
 from scanside.runtime.pipeline import Segmentation, Segmenter
-
-
-@dataclass(frozen=True)
-class Task:
-    """A case and the file its mask goes to."""
-
-    case: CaseInput
-    mask: Path
-    probabilities: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -44,7 +30,8 @@ class CaseResult:
         status: `ok`, `refused` (the input is unsuitable) or `failed`.
         reason: The sentence for the user; None when ok.
         stages: Stage → milliseconds, reading and writing included.
-        labels: Label or region → ml; None when not ok.
+        labels: Label or region → ml; None when not ok, and for a picture.
+        areas_mm2: Label or region → mm² of a picture, else None.
         remarks: What a person should know of the result: tiles that were left out.
     """
 
@@ -57,6 +44,7 @@ class CaseResult:
     labels: dict[str, float] | None
     exit_code: ExitCode
     remarks: tuple[str, ...] = ()
+    areas_mm2: dict[str, float] | None = None
 
 
 def run_cases(segmenter: Segmenter, tasks: Sequence[Task], listener: Listener) -> Iterator[CaseResult]:
@@ -121,6 +109,7 @@ def _compute(
     case, read_ms = loaded
     listener(StageFinished(case.name, "read", read_ms))
     try:
+        check_outputs(task, case)
         wanted = task.probabilities is not None
         result = segmenter.segment(case.volume, case=case.name, listener=listener, probabilities=wanted)
     except (BackendError, BundleError):
@@ -143,16 +132,8 @@ def _write(
     listener: Listener,
 ) -> CaseResult:
     start = perf_counter()
-    outputs = [task.mask]
     try:
-        if task.probabilities is not None and result.probabilities is not None:
-            outputs.append(task.probabilities)
-            with atomic_write(task.probabilities) as temporary, temporary.open("wb") as stream:
-                np.savez_compressed(stream, probabilities=result.probabilities)
-        if task.mask.suffix == ".dcm":
-            _write_seg(segmenter, task, case, result)
-        else:
-            write_mask(result.mask, case.volume.geometry, task.mask)
+        write_outputs(segmenter, task, case, result)
     except ScansideError as error:
         return _failure(task, error)
     write_ms = (perf_counter() - start) * 1000
@@ -164,11 +145,12 @@ def _write(
         "ok",
         None,
         task.case.channels,
-        tuple(outputs),
+        task.files,
         stages,
         result.volumes_ml,
         ExitCode.OK,
         remarks,
+        result.areas_mm2,
     )
 
 
@@ -178,30 +160,6 @@ def _trained(segmenter: Segmenter, case: LoadedCase) -> tuple[str, ...]:
         return ()
     known = segmenter.bundle.manifest.orientation.get(segmenter.plan.channels[0].name.lower())
     return known or ((USUAL,) if case.source is not None else ())
-
-
-def _write_seg(segmenter: Segmenter, task: Task, case: LoadedCase, result: Segmentation) -> None:
-    from scanside.runtime.dicom.seg import write_seg
-
-    if case.source is None:
-        raise OutputError(f"{task.mask} cannot be a DICOM SEG: the input of {case.name} is not DICOM.")
-    names = segmenter.plan.labels.names
-    flat = {name: value for name, value in names.items() if isinstance(value, int) and value != 0}
-    for (
-        value
-    ) in segmenter.plan.labels.foreground:  # a label that occurs in regions only has no name of its own
-        if value not in flat.values():
-            flat[" ∩ ".join(n for n, v in names.items() if isinstance(v, tuple) and value in v)] = value
-    manifest = segmenter.bundle.manifest
-    write_seg(
-        result.mask,
-        flat,
-        case.source,
-        task.mask,
-        algorithm_name=manifest.name,
-        algorithm_version=manifest.version,
-        bundle_sha256=segmenter.bundle.sha256,
-    )
 
 
 def _failure(task: Task, error: ScansideError) -> CaseResult:

@@ -17,6 +17,10 @@ AGREEMENT_TOLERANCE = 1e-3
 """mm (origin, spacing) and unit (direction): within this, channels lie on the same grid."""
 
 
+FLAT_SPACING = 999
+"""A picture gets this multiple of its largest spacing as z spacing (nnU-Net `SimpleITKIO`); nothing is so thick."""
+
+
 @dataclass(frozen=True)
 class Geometry:
     """A regular grid of voxels in patient space (LPS, mm). Arrays are indexed [z, y, x].
@@ -59,6 +63,11 @@ class Geometry:
         """Volume of one voxel, ml."""
         return float(np.prod(self.spacing)) / 1000.0
 
+    @property
+    def pixel_area_mm2(self) -> float:
+        """Area of one pixel of a picture, mm²: its thickness is invented and measures nothing."""
+        return float(self.spacing[1] * self.spacing[2])
+
     def difference(self, other: Self) -> str | None:
         """What differs from `other`, in words, or None when both are the same grid within 1e-3 mm."""
         if self.shape != other.shape:
@@ -68,6 +77,30 @@ class Geometry:
             if not np.allclose(mine, theirs, rtol=0, atol=AGREEMENT_TOLERANCE):
                 return f"{name} {_numbers(mine)} against {_numbers(theirs)}"
         return None
+
+
+def picture(
+    shape: tuple[int, int],
+    spacing: tuple[float, float],
+    origin: tuple[float, float] = (0.0, 0.0),
+    direction: tuple[float, ...] = (1.0, 0.0, 0.0, 1.0),
+) -> Geometry:
+    """The grid of a 2-D picture.
+
+    Args:
+        shape: (Y, X).
+        spacing: (Y, X), mm.
+        origin: (x, y), mm.
+        direction: 4 cosines, row-major 2×2.
+    """
+    a, b, c, d = direction
+    return Geometry(
+        shape=(1, *shape),
+        spacing=(max(spacing) * FLAT_SPACING, *spacing),
+        origin=(*origin, 0.0),
+        direction=(a, b, 0.0, c, d, 0.0, 0.0, 0.0, 1.0),
+        dimension=2,
+    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,5 +1,8 @@
+import os
 import re
-from importlib.metadata import EntryPoint
+import subprocess
+import sys
+from importlib.metadata import EntryPoint, version
 from typing import Any
 
 import pytest
@@ -70,3 +73,40 @@ def test_an_unforeseen_error_is_one_sentence(scanside: Command, monkeypatch: pyt
 
 def test_the_app_is_a_group() -> None:
     assert hasattr(get_command(main.app), "list_commands")
+
+
+def test_the_version_is_that_of_the_package(scanside: Command) -> None:
+    done = scanside("--version")
+    assert (done.code, done.out.strip()) == (0, f"scanside {version('scanside')}")
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_h_is_help(scanside: Command, command: str) -> None:
+    short, long = scanside(*command.split(), "-h"), scanside(*command.split(), "--help")
+    assert short.code == 0 and short.out == long.out
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"), [("segmnt x", "segment"), ("bundle inspct", "inspect"), ("bench peer", "peers")]
+)
+def test_a_command_that_is_spelled_nearly_right_is_named(scanside: Command, words: str, meant: str) -> None:
+    done = scanside(*words.split())
+    assert done.code == ExitCode.USAGE and "id you mean" in done.err and meant in done.err
+
+
+def test_commands_stand_in_groups_and_no_sentence_is_cut_off(scanside: Command) -> None:
+    text = scanside("--help").out
+    headings = ["Models:", "Studies:", "Appliance:", "Research:", "Machine:"]
+    assert sorted(headings, key=text.index) == headings and "Other:" not in text
+    assert (
+        "..." not in text.partition("Models:")[2]
+        and "..." not in scanside("bench", "--help").out.partition("Commands:")[2]
+    )
+
+
+def test_the_shell_can_complete_commands(tmp_path: Any) -> None:
+    """As bash asks: a variable says what is typed so far."""
+    asked = {"_SCANSIDE_COMPLETE": "complete_bash", "COMP_WORDS": "scanside se", "COMP_CWORD": "1"}
+    program = [sys.executable, "-m", "scanside.runtime.cli.main"]
+    done = subprocess.run(program, env=os.environ | asked, capture_output=True, text=True, check=False)
+    assert {"segment", "selftest", "serve", "send"} == set(done.stdout.split()), done.stderr

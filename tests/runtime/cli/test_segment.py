@@ -150,7 +150,13 @@ def test_probabilities_sum_to_one_and_their_argmax_is_the_mask(
     done = scanside(
         "segment", bundle, source, "-o", tmp_path / "out", "--save-probabilities", "--device", "cpu"
     )
-    assert done.code == 0 and files(tmp_path / "out") == {"x.nii.gz", "x.npz"}
+    assert done.code == 0 and files(tmp_path / "out") == {
+        "x.nii.gz",
+        "x.npz",
+        "x.pkl",
+        "dataset.json",
+        "plans.json",
+    }
     with np.load(tmp_path / "out" / "x.npz", allow_pickle=False) as arrays:
         probabilities = arrays["probabilities"]
     assert probabilities.dtype == np.float32 and probabilities.shape == (3, 14, 26, 22)

@@ -2,6 +2,7 @@
 
 import typer
 
+from scanside.runtime.cli.group import Group
 from scanside.training.classifier.cli import classifier
 from scanside.training.segmentation.cli import segment
 from scanside.training.signature.cli import signature
@@ -10,6 +11,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     no_args_is_help=True,
+    cls=Group,
     help="Train segmenters, the radiomics signature and the classifier of a cohort.",
 )
 app.command()(segment)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from scanside.runtime.cli.arguments import ConfigFile, find_config
+from scanside.runtime.cli.group import Group
 from scanside.runtime.errors import InputError, OutputError, UsageError
 
 if TYPE_CHECKING:
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     from scanside.runtime.appliance.store.records import Entry
 
 app = typer.Typer(
-    add_completion=False, rich_markup_mode=None, no_args_is_help=True, help="Verify, show and export the audit log."
+    add_completion=False, rich_markup_mode=None, no_args_is_help=True,
+    cls=Group, help="Verify, show and export the audit log."
 )  # fmt: skip
 
 Store = Annotated[

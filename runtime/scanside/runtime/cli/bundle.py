@@ -9,9 +9,14 @@ import typer
 
 from scanside.runtime import bundle as bundles
 from scanside.runtime.bundle import Bundle
+from scanside.runtime.cli.group import Group
 
 app = typer.Typer(
-    add_completion=False, rich_markup_mode=None, no_args_is_help=True, help="Inspect or verify a bundle."
+    add_completion=False,
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    cls=Group,
+    help="Inspect or verify a bundle.",
 )
 Folder = Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle folder.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]

@@ -4,14 +4,15 @@ import importlib
 import importlib.util
 import os
 import sys
-from importlib.metadata import entry_points
-from typing import Any
+from collections.abc import Mapping
+from importlib.metadata import entry_points, version
+from typing import Annotated, Any, ClassVar
 
 import typer
-from typer.core import TyperGroup
 from typer.main import get_command
 
 from scanside.runtime.backends.quiet import ours_alone
+from scanside.runtime.cli.group import Group
 from scanside.runtime.errors import ExitCode, ExtraMissingError, ScansideError
 from scanside.runtime.extras import EXTRAS, extra_of, install_command
 
@@ -39,8 +40,16 @@ Example: scanside segment hippocampus.bundle scan.nii.gz -o masks"""
 _INTERRUPTED = "Interrupted; nothing half-written is left behind."
 
 
-class _Commands(TyperGroup):
+class _Commands(Group):
     """Built-in commands and those of installed components; a command's module is imported when it is called."""
+
+    sections: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "Models": ("segment", "export", "bundle", "selftest"),
+        "Studies": ("run", "radiomics", "demo"),
+        "Appliance": ("serve", "tui", "queue", "send", "echo", "audit", "deidentify"),
+        "Research": ("cohort", "phantom", "train", "evaluate"),
+        "Machine": ("doctor", "bench"),
+    }
 
     def list_commands(self, ctx: Any) -> list[str]:
         return [*_BUILT_IN, *sorted(point.name for point in entry_points(group=GROUP))]
@@ -78,12 +87,26 @@ def _unavailable(name: str, error: ImportError) -> typer.Typer:
 
 
 app = typer.Typer(
-    cls=_Commands, help=_HELP, no_args_is_help=True, add_completion=False, rich_markup_mode=None
+    cls=_Commands,
+    help=_HELP,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        print(f"scanside {version('scanside')}")
+        raise typer.Exit
+
+
 @app.callback()
-def _root() -> None:
+def _root(
+    show_version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_tell_version, help="Print the version.")
+    ] = False,
+) -> None:
     """Make typer build a group although no command is registered here."""
 
 

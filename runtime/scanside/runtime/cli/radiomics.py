@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from scanside.runtime.cli.group import Group
 from scanside.runtime.errors import ExitCode, InputError, UsageError
 from scanside.runtime.report import RESEARCH
 
@@ -14,6 +15,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     no_args_is_help=True,
+    cls=Group,
     help="Measure radiomics features, and show conformance with IBSI.",
 )
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]

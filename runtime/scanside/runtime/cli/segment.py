@@ -28,12 +28,12 @@ from scanside.runtime.images.cases import CaseInput, find_cases
 from scanside.runtime.images.files import ENDINGS, ending_of
 from scanside.runtime.opening import approximations
 from scanside.runtime.options import Options
+from scanside.runtime.outputs import DICOM_SEG, Task, write_model_files
 from scanside.runtime.remark import Remark
 from scanside.runtime.report import RESEARCH, segment_report
-from scanside.runtime.run import CaseResult, Task, exit_code, run_cases
+from scanside.runtime.run import CaseResult, exit_code, run_cases
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
-DICOM_SEG = ".dcm"
 
 
 @app.command()
@@ -72,7 +72,10 @@ def segment(
         ),
     ] = None,
     save_probabilities: Annotated[
-        bool, typer.Option("--save-probabilities", help="Also write <case>.npz with probabilities.")
+        bool,
+        typer.Option(
+            "--save-probabilities", help="Also write probabilities, as nnUNetv2_ensemble takes them."
+        ),
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace masks that exist.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON report on stdout.")] = False,
@@ -108,6 +111,7 @@ def _run(bundle: Bundle, options: Options, tasks: list[Task], as_json: bool) -> 
     with imported_ahead("scipy.ndimage", *_reading(tasks)):
         opened = open_segmenter(bundle, options, lambda words: print(f"{words} …", file=sys.stderr))
     with opened as segmenter:
+        write_model_files(segmenter.plan, bundle.manifest.name, tasks)
         with ProgressBars(len(tasks)) as bars:
             results = list(run_cases(segmenter, tasks, bars))
         for result in results:
@@ -165,7 +169,7 @@ def _native_ending(case: CaseInput) -> str:
 
 
 def _refuse_existing(tasks: list[Task]) -> None:
-    existing = [path for task in tasks for path in (task.mask, task.probabilities) if path and path.exists()]
+    existing = [path for task in tasks for path in task.files if path.exists()]
     if existing:
         more = f" and {len(existing) - 1} more exist" if len(existing) > 1 else " exists"
         raise OutputError(f"{existing[0]}{more} already; add --overwrite or choose another -o.")
@@ -174,7 +178,8 @@ def _refuse_existing(tasks: list[Task]) -> None:
 def _sentence(result: CaseResult) -> str:
     if result.status != "ok":
         return f"{result.name}: {result.status}: {result.reason}"
-    labels = ", ".join(f"{name} {ml:.3g} ml" for name, ml in (result.labels or {}).items())
+    sizes, unit = (result.labels, "ml") if result.areas_mm2 is None else (result.areas_mm2, "mm²")
+    labels = ", ".join(f"{name} {size:.3g} {unit}" for name, size in (sizes or {}).items())
     return f"{result.name}: {sum(result.stages.values()) / 1000:.1f} s; {labels}"
 
 

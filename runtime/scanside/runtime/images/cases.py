@@ -42,6 +42,10 @@ def find_cases(inputs: Sequence[Path], channels: int, preferred_ending: str | No
     for path in inputs:
         if not path.exists():
             raise InputError(f"There is no file or folder {path}; check the path.")
+        if not path.is_file() and not path.is_dir():
+            raise InputError(
+                f"{path} is neither a file nor a folder but a pipe, socket or device; save the image to a file first."
+            )
     if len(inputs) == 1 and inputs[0].is_dir() and images_in(inputs[0]):
         return _cases_of_folder(inputs[0], channels, preferred_ending)
     for path in inputs:

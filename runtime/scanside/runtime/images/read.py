@@ -10,10 +10,7 @@ from scanside.runtime.errors import GeometryError, ImageReadError, InputError
 from scanside.runtime.images.complete import is_complete
 from scanside.runtime.images.files import ENDINGS
 from scanside.runtime.images.nifti import non_finite_voxels, read_header, spacing_is_missing
-from scanside.runtime.volume import Geometry, Volume
-
-FLAT_SPACING = 999
-"""A 2-D image gets this multiple of its largest spacing as z spacing (nnU-Net `SimpleITKIO`)."""
+from scanside.runtime.volume import Geometry, Volume, picture
 
 
 def read_image(path: Path) -> Volume:
@@ -119,14 +116,7 @@ def _geometry(image: Any) -> Geometry:
     width, height, *depth = image.GetSize()
     if z:
         return Geometry((depth[0], height, width), (z[0], y, x), (origin[0], origin[1], origin[2]), direction)
-    a, b, c, d = direction
-    return Geometry(
-        shape=(1, height, width),
-        spacing=(max(x, y) * FLAT_SPACING, y, x),
-        origin=(origin[0], origin[1], 0.0),
-        direction=(a, b, 0.0, c, d, 0.0, 0.0, 0.0, 1.0),
-        dimension=2,
-    )
+    return picture((height, width), (y, x), (origin[0], origin[1]), direction)
 
 
 def _unreadable(path: Path, error: BaseException) -> InputError:

@@ -4,6 +4,7 @@ Source: nnU-Net v2 `preprocessing/normalization/default_normalization_schemes.py
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,19 +22,30 @@ def normalise(cropped: Cropped, plan: Plan) -> Image:
     """Normalise every channel in place, before resampling, and return the (C, z, y, x) float32 array."""
     for index, channel in enumerate(plan.channels):
         scheme = channel.normalization
-        _SCHEMES[scheme.scheme](cropped.data[index], cropped.mask if scheme.use_mask else None, scheme)
+        with np.errstate(over="ignore", invalid="ignore"):  # refused below, in words
+            _SCHEMES[scheme.scheme](cropped.data[index], cropped.mask if scheme.use_mask else None, scheme)
     return cropped.data
 
 
 def _zscore(image: Image, mask: Mask, scheme: Normalization) -> None:
     if mask is None:
-        mean, deviation = image.mean(), image.std()
+        mean, deviation = _finite(image.mean()), _finite(image.std())
         image -= mean
         image /= max(deviation, EPSILON)
         return
     inside = image[mask]
     if inside.size:  # an all-zero image has no inside
-        image[mask] = (inside - inside.mean()) / max(inside.std(), EPSILON)
+        image[mask] = (inside - _finite(inside.mean())) / max(_finite(inside.std()), EPSILON)
+
+
+def _finite(value: np.floating[Any]) -> Any:
+    """The value, where float32 can hold it; beyond, nnU-Net's division would give zeros or NaN without a word."""
+    if not np.isfinite(value):
+        raise InputError(
+            "The image holds values so large (beyond 1e18) that they cannot be normalised in float32; look for a "
+            "damaged voxel, or export the image again."
+        )
+    return value
 
 
 def _ct(image: Image, mask: Mask, scheme: Normalization) -> None:
@@ -49,7 +61,7 @@ def _none(image: Image, mask: Mask, scheme: Normalization) -> None:
 
 def _rescale(image: Image, mask: Mask, scheme: Normalization) -> None:
     image -= image.min()
-    image /= np.clip(image.max(), a_min=EPSILON, a_max=None)
+    image /= np.clip(_finite(image.max()), a_min=EPSILON, a_max=None)
 
 
 def _rgb(image: Image, mask: Mask, scheme: Normalization) -> None:

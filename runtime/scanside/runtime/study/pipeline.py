@@ -181,7 +181,7 @@ class StudyRunner:
             lesion = (found.mask == lesion_label(segmenter.plan, role)).astype(np.uint8)
             lesions = find_lesions(lesion, volume.geometry, role)
             main = main_lesion(lesion)
-        return RoleResult(role, found.mask, main, lesions, found.volumes_ml)
+        return RoleResult(role, found.mask, main, lesions, found.volumes_ml or {})
 
     def _as_received(self, result: RoleResult, study: StudyInput, received: StudyInput) -> RoleResult:
         name = self.recipe.channels[result.role][0]

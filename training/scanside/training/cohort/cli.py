@@ -7,12 +7,14 @@ from typing import Annotated
 
 import typer
 
+from scanside.runtime.cli.group import Group
 from scanside.runtime.errors import ExitCode, InputError
 
 app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     no_args_is_help=True,
+    cls=Group,
     help="Look after cohorts: patients, images, masks and diagnoses in a folder.",
 )
 

@@ -99,6 +99,8 @@ def test_no_document_installs_from_an_index_that_does_not_have_the_package(docum
         "echo",
         "audit",
         "deidentify",
+        "mrd serve",
+        "mrd send",
         "tui",
         "bench run",
         "bench appliance",

@@ -30,6 +30,7 @@ _BUILT_IN = {
     "echo": "scanside.runtime.cli.echo",
     "audit": "scanside.runtime.cli.audit",
     "deidentify": "scanside.runtime.cli.deidentify",
+    "mrd": "scanside.runtime.cli.mrd",
 }
 _HELP = """Segment MRI with trained nnU-Net models, without PyTorch. Research use only.
 

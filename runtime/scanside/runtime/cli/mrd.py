@@ -1,0 +1,154 @@
+"""`scanside mrd`: segment images while the patient still lies in the scanner, as FIRE and OpenRecon call it."""
+
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from scanside.runtime.bundle import Bundle, open_bundle
+from scanside.runtime.cli.arguments import Device, Folds, NoMirroring, Precision, StepSize, Threads, names
+from scanside.runtime.errors import BackendError, ExitCode, InputError, OutputError, UsageError
+from scanside.runtime.options import Options
+
+if TYPE_CHECKING:
+    from scanside.runtime.pipeline import Segmenter
+
+app = typer.Typer(
+    add_completion=False,
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    help="MRD: segment images inside the scanner's reconstruction. Research use only.",
+)
+PORT = 9002
+"""The port of FIRE and OpenRecon."""
+
+
+@app.command()
+def serve(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle folder; of one input channel.")],
+    host: Annotated[str, typer.Option(metavar="NAME", help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(metavar="N", min=0, max=65535, help="0: any free one.")] = PORT,
+    plaintext: Annotated[
+        bool, typer.Option("--plaintext", help="Listen off this machine: MRD has no encryption.")
+    ] = False,
+    device: Device = "auto",
+    precision: Precision = "fp32",
+    no_mirroring: NoMirroring = False,
+    step_size: StepSize = 0.5,
+    folds: Folds = None,
+    role: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Segmenter, where the bundle holds several.")
+    ] = None,
+    threads: Threads = None,
+) -> int:
+    """Answer MRD sessions: magnitude images come, they go back with a label image for each slice.
+
+    Listens at once and opens the networks meanwhile. The golden cases run before the first answer.
+
+    Example: scanside mrd serve hippocampus.bundle --port 9002
+    """
+    from scanside.runtime.mrd.server import MrdServer, Networks
+
+    if host not in ("127.0.0.1", "localhost", "::1") and not plaintext:
+        raise UsageError(
+            f"MRD has no encryption, and {host} is not this machine alone; add --plaintext in a network that you trust."
+        )
+    opened = open_bundle(bundle)
+    options = Options(
+        device=device,
+        precision=precision,
+        mirroring=not no_mirroring,
+        step_size=step_size,
+        folds=names(folds),
+        role=role,
+        threads=threads,
+    )
+    _refuse_channels(opened, options)
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    networks = Networks(lambda: _proven(opened, options))
+    try:
+        server = MrdServer((host, port), networks)
+    except OSError as error:
+        raise BackendError(f"Cannot listen on {host}:{port} ({error}); choose another port.") from error
+    with server:
+        print(
+            f"Listening on {host}:{server.server_address[1]}. Research use only.", file=sys.stderr, flush=True
+        )
+        try:
+            server.serve_forever(poll_interval=0.2)
+        except KeyboardInterrupt:
+            print("Stopped.", file=sys.stderr)
+        finally:
+            networks.close()
+    return ExitCode.OK
+
+
+def _refuse_channels(bundle: Bundle, options: Options) -> None:
+    plan = bundle.manifest.segmenters[bundle.role(options.role)].plan
+    if len(plan.channels) != 1:
+        raise UsageError(
+            f"Segmenter '{bundle.role(options.role)}' takes {len(plan.channels)} channels, and an MRD series is one; "
+            "use a bundle of one channel."
+        )
+
+
+def _proven(bundle: Bundle, options: Options) -> "Segmenter":
+    """The segmenter, after its golden cases have passed on this machine with the exact recipe."""
+    from dataclasses import replace
+
+    from scanside.runtime.choose import open_segmenter
+    from scanside.runtime.golden import replay_all
+
+    exact = replace(options, step_size=0.5, mirroring=True, folds=None)
+    with open_segmenter(bundle, exact) as trial:
+        for result in replay_all(trial):
+            if result.problem:
+                raise BackendError(
+                    f"Golden case {result.case} is rejected: {result.problem}; use another device."
+                )
+    return open_segmenter(bundle, options)
+
+
+@app.command()
+def send(
+    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="Image file, or a DICOM series folder.")],
+    server: Annotated[str, typer.Argument(metavar="HOST:PORT", help="The MRD server.")],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="MASK", help="File for the labels.")],
+    parameters: Annotated[
+        str, typer.Option(metavar="JSON", help='For the server, such as \'{"sendoriginal": "False"}\'.')
+    ] = "",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the mask if it exists.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
+) -> int:
+    """Send an image as a scanner would, and write the labels that come back.
+
+    Example: scanside mrd send scan.nii.gz 127.0.0.1:9002 -o mask.nii.gz
+    """
+    from scanside.runtime.images.cases import CaseInput
+    from scanside.runtime.images.load import load_case
+    from scanside.runtime.images.write import write_mask
+    from scanside.runtime.mrd.client import send_volume
+
+    host, _, port = server.rpartition(":")
+    if not host or not port.isdigit():
+        raise UsageError(f"'{server}' is not HOST:PORT, such as 127.0.0.1:{PORT}.")
+    if out.exists() and not overwrite:
+        raise OutputError(f"{out} exists; add --overwrite, or choose another file.")
+    volume = load_case(CaseInput(image.name, (image,)), 1).volume
+    answer, sent = send_volume((host, int(port)), volume, parameters=parameters)
+    for text in answer.texts:
+        print(text, file=sys.stderr)
+    labels = answer.labels(sent)
+    if labels is None or labels.shape != volume.geometry.shape:
+        raise InputError(f"{server} sent no label image for every slice of {image}; see its messages above.")
+    write_mask(labels, volume.geometry, out)
+    if as_json:
+        print(
+            json.dumps(
+                {"schema": "scanside.mrd-send/1", "mask": str(out), "messages": list(answer.texts)}, indent=1
+            )
+        )
+    return ExitCode.OK

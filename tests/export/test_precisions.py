@@ -1,7 +1,6 @@
 """Precisions on their way into a bundle: what the audit keeps in float32, and that the very files are judged."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import onnx
@@ -11,7 +10,6 @@ from pydantic import ValidationError
 
 from scanside.export import convert, parity
 from scanside.export.bf16 import to_bf16
-from scanside.export.device import device_graphs
 from scanside.export.mixed import to_mixed
 from scanside.export.nnunet import ExportOptions, export_nnunet
 from scanside.export.precisions import parse_precisions
@@ -105,43 +103,23 @@ def test_what_overflows_stays_in_float32(tmp_path: Path, monkeypatch: pytest.Mon
     assert not (tmp_path / "black").exists()
 
 
-def test_device_graphs_come_with_mixed(tmp_path: Path) -> None:
-    folder = write_model(tmp_path, replace(TINY, mirror=(1,)))
-    manifests = []
-    for precisions in (("fp32",), ("fp32", "mixed")):
-        out = tmp_path / precisions[-1]
-        export_nnunet(folder, out, ExportOptions(precisions=precisions), lambda _: None)  # type: ignore[arg-type]
-        bundle = open_bundle(out)
-        manifests.append(bundle.manifest)
-    without, manifest = (each.segmenters["3d_fullres"].device for each in manifests)
-    assert without is None and manifest is not None
-    made = device_graphs(bundle.manifest.segmenters["3d_fullres"].plan)
-    assert made is not None
-    assert {name: bundle.read(path) for name, path in manifest.items()} == {
-        name: graph.SerializeToString() for name, graph in made.items()
-    }
-    raw = json.loads((bundle.path / "bundle.json").read_text())
-    device = raw["segmenters"]["3d_fullres"]["device"]
-    for wrong in (
-        {**device, "add": "elsewhere.onnx"},
-        {"add": device["add"]},
-        {**device, "more": device["add"]},
-    ):
-        raw["segmenters"]["3d_fullres"]["device"] = wrong
-        with pytest.raises(ValidationError):
-            Manifest.model_validate(raw)
-    del raw["segmenters"]["3d_fullres"]["device"]  # as bundles were written before
-    assert Manifest.model_validate(raw).segmenters["3d_fullres"].device is None
-
-
-def test_a_study_bundle_takes_the_graphs_and_the_ranges_over(tmp_path: Path) -> None:
+def test_a_study_bundle_takes_the_ranges_over(tmp_path: Path) -> None:
     export_nnunet(write_model(tmp_path, TINY), tmp_path / "bundle", ExportOptions(), lambda _: None)
     source = open_bundle(tmp_path / "bundle")
     with BundleWriter(tmp_path / "study", overwrite=False) as writer:
         taken = _take_segmenter("t2w", source, writer)
-    device, before = taken.segmenters["t2w"].device, source.manifest.segmenters["3d_fullres"].device
-    assert device is not None and before is not None and set(device) == set(before)
-    for name, path in device.items():
-        assert path.startswith("segmenters/t2w/device/")
-        assert writer.files[path] == source.manifest.files[before[name]]
     assert [row["role"] for row in taken.parity["ranges"]] == ["t2w"]
+
+
+def test_a_bundle_with_graphs_of_before_opens(tmp_path: Path) -> None:
+    """Earlier releases put graphs beside the networks: hashed as ever, and nothing reads them."""
+    export_nnunet(write_model(tmp_path, TINY), tmp_path / "bundle", ExportOptions(), lambda _: None)
+    raw = json.loads((tmp_path / "bundle/bundle.json").read_text())
+    [segmenter] = raw["segmenters"].values()
+    assert segmenter["device"] is None
+    segmenter["device"] = {"add": segmenter["networks"][0]["files"]["fp32"]}
+    (tmp_path / "bundle/bundle.json").write_text(json.dumps(raw))
+    verify(open_bundle(tmp_path / "bundle"))
+    segmenter["device"] = {"add": "elsewhere.onnx"}
+    with pytest.raises(ValidationError):
+        Manifest.model_validate(raw)

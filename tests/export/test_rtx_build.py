@@ -7,7 +7,6 @@ That it builds shows that TensorRT takes it; the numerics are compared on a CPU,
 import math
 import os
 from pathlib import Path
-from typing import Any
 
 import onnx
 import pytest
@@ -24,14 +23,11 @@ from scanside.benchmarks.rtx_build import (
     of_bundle,
 )
 from scanside.export.convert import in_precisions
-from scanside.export.device import device_graphs
 from scanside.export.onnx_graph import to_onnx
 from scanside.runtime.backends import engines, gpu, trt_build
 from scanside.runtime.backends.table import FilePrecision
 from scanside.runtime.errors import DeviceMemoryError
-from scanside.runtime.plan import Plan
 from tests.support.phantoms import smooth
-from tests.support.plans import REGIONS, plan
 from tests.support.sentences import assert_one_sentence
 from tests.support.tiny_models import Tiny, make_network
 
@@ -121,51 +117,3 @@ def judge(network: onnx.ModelProto, tile: Float) -> None:
         difference = numerics(made["fp32"], made[precision], tile)  # type: ignore[index]
         assert 0 < difference["relative_rms"] < rms
         assert difference["labels_differing"] < labels
-
-
-RECIPES = {
-    "3d": plan(patch_size=(28, 256, 256), mirror_axes=(0, 1, 2)),
-    "2d regions": plan(patch_size=(64, 48), spacing=(1.0, 1.0), mirror_axes=(0, 1), labels=REGIONS),
-    "no mirroring": plan(patch_size=(16, 24, 24)),
-}
-
-
-@pytest.mark.parametrize("name", RECIPES)
-def test_device_graphs(name: str) -> None:
-    """With the ranges of an image's sizes as profile, which one image at a time needs."""
-    made = device_graphs(RECIPES[name])
-    assert made is not None
-    for graph in made.values():
-        assert _build(graph, RECIPES[name]) > 10_000
-
-
-def _build(graph: onnx.ModelProto, recipe: Plan) -> int:
-    lib: Any = trt_build.library("tensorrt-rtx")
-    log = trt_build._log("tensorrt-rtx")
-    builder = lib.Builder(log)
-    network = builder.create_network(1 << int(lib.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
-    parser = lib.OnnxParser(network, log)
-    assert parser.parse(graph.SerializeToString()), parser.get_error(0).desc()
-    config, profile = builder.create_builder_config(), builder.create_optimization_profile()
-    config.num_compute_capabilities = 1
-    config.set_compute_capability(lib.ComputeCapability.SM89, 0)
-    patch = (1,) * (3 - recipe.dimension) + tuple(recipe.patch_size)
-    depth = patch[0] + 1
-    sizes = {"N": (1, 8), "R": (1, 64), "D": (depth, depth), "Y": (patch[1], 512), "X": (patch[2], 512)}
-    sizes |= {"y": (1, 512), "x": (1, 512)}
-    for value in graph.graph.input:
-        kind = value.type.tensor_type
-        shape = [sizes.get(d.dim_param, (d.dim_value,) * 2) for d in kind.shape.dim]
-        low, high = ([pair[at] for pair in shape] for at in (0, 1))
-        if value.name in ("place", "shift"):  # their values are shapes
-            # One that agrees with the smallest sizes, and one with the largest.
-            free = [0, 0] if value.name == "shift" else [512 - patch[1], 512 - patch[2]]
-            least = [0, -1, 0, 0, 0, 1, 0, 0] if value.name == "shift" else [0, 1, *[0] * 6]
-            most = [*least[:6], *free]
-            profile.set_shape_input(value.name, least, most, most)
-        else:
-            profile.set_shape(value.name, low, high, high)
-    assert config.add_optimization_profile(profile) >= 0
-    plan = builder.build_serialized_network(network, config)
-    assert plan is not None, log.errors
-    return len(bytes(plan))

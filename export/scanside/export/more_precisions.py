@@ -16,7 +16,6 @@ import onnx
 from scanside.export import parity
 from scanside.export.accurate_norm import single_norms
 from scanside.export.convert import in_precisions
-from scanside.export.nnunet import write_device_graphs
 from scanside.export.ranges import audit
 from scanside.export.reference import Prediction
 from scanside.export.tiles import tiles
@@ -42,7 +41,7 @@ def add_precisions(
     overwrite: bool,
     say: Callable[[str], None],
 ) -> dict[str, Any]:
-    """Write the bundle with more precisions (with mixed also the graphs of a device), or leave nothing behind.
+    """Write the bundle with more precisions, or leave nothing behind.
 
     Args:
         precisions: Of `mixed` and `bf16`: int8 needs images to calibrate on.
@@ -145,10 +144,7 @@ def _converted(
             files[precision] = f"segmenters/{role}/{network.fold}.{precision}.onnx"
             writer.add(files[precision], graph.SerializeToString())
         networks.append(network.model_copy(update={"files": files}))
-    device = segmenter.device
-    if "mixed" in precisions and device is None:
-        device = write_device_graphs(role, segmenter.plan, writer)
-    return Segmenter(plan=segmenter.plan, networks=tuple(networks), device=device), ranges
+    return segmenter.model_copy(update={"networks": tuple(networks)}), ranges
 
 
 def _fp32(bundle: Bundle, role: str, case: GoldenCase) -> Prediction:

@@ -14,7 +14,6 @@ from torch import nn
 from scanside.export import parity
 from scanside.export.cases import Candidate, given_cases, synthetic_cases
 from scanside.export.convert import in_precisions
-from scanside.export.device import device_graphs
 from scanside.export.model_folder import (
     ModelFolder,
     postprocessing_file,
@@ -250,19 +249,7 @@ def _write_networks(
             files[precision] = f"segmenters/{stage.role}/{fold}.{ending}"
             writer.add(files[precision], converted.SerializeToString())
         networks.append(Network(fold=fold, files=files))
-    device = write_device_graphs(stage.role, stage.plan, writer) if "mixed" in options.precisions else None
-    return Segmenter(plan=stage.plan, networks=tuple(networks), device=device), ranges
-
-
-def write_device_graphs(role: str, plan: Plan, writer: BundleWriter) -> dict[str, str] | None:
-    """Write what surrounds a network on a device; name → file, or None where the recipe has no such graphs."""
-    graphs = device_graphs(plan)
-    if graphs is None:
-        return None
-    files = {name: f"segmenters/{role}/device/{name}.onnx" for name in graphs}
-    for name, graph in graphs.items():
-        writer.add(files[name], graph.SerializeToString())
-    return files
+    return Segmenter(plan=stage.plan, networks=tuple(networks)), ranges
 
 
 def _candidates(stage: _Stage, options: ExportOptions) -> list[Candidate]:

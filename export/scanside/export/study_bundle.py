@@ -110,14 +110,9 @@ def _take_segmenter(role: str, bundle: Bundle, writer: BundleWriter) -> _Taken:
             for precision, target in files.items():
                 writer.add(target, bundle.read(network.files[precision]))
             networks.append(network.model_copy(update={"files": files}))
-        device = None
-        if segmenter.device is not None:
-            device = {name: f"segmenters/{names[old]}/device/{name}.onnx" for name in segmenter.device}
-            for name, target in device.items():
-                writer.add(target, bundle.read(segmenter.device[name]))
         previous = segmenter.plan.previous_stage
         plan = segmenter.plan.model_copy(update={"previous_stage": names[previous] if previous else None})
-        segmenters[names[old]] = Segmenter(plan=plan, networks=tuple(networks), device=device)
+        segmenters[names[old]] = Segmenter(plan=plan, networks=tuple(networks))
     for case in manifest.golden:
         name = f"{role}-{case.name}"
         writer.add(f"golden/{name}.npz", bundle.read(case.file))

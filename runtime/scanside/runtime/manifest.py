@@ -56,20 +56,13 @@ class Segmenter(Record):
     """One segmenter: a recipe and the networks whose logits are averaged.
 
     Attributes:
-        device: Graphs that surround the network on a device, by name: `add`, `finish` and, where the plan mirrors,
-            `mirror`. None where none were exported.
+        device: Graphs that surrounded the network on a GPU, in bundles of before: hashed like every file, and read by
+            nothing any more.
     """
 
     plan: Plan
     networks: tuple[Network, ...] = Field(min_length=1)
     device: dict[str, RelativePath] | None = None
-
-    @model_validator(mode="after")
-    def _device_graphs_are_whole(self) -> Self:
-        wanted = {"add", "finish"} | ({"mirror"} if self.plan.mirror_axes else set())
-        if self.device is not None and set(self.device) != wanted:
-            raise ValueError(f"the graphs of a device are {', '.join(sorted(wanted))}")
-        return self
 
 
 class Signature(Record):

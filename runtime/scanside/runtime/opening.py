@@ -1,11 +1,11 @@
-"""Opening the networks of a segmenter, and the graphs around them where the device has buffers of its own."""
+"""Opening the networks of a segmenter, and what the device lends of its memory."""
 
 from dataclasses import dataclass
 
 from scanside.runtime.backends.session import Session
 from scanside.runtime.backends.table import backend, file_precision, open_session
 from scanside.runtime.bundle import Bundle
-from scanside.runtime.device.slide import Device
+from scanside.runtime.device.case import Device
 from scanside.runtime.errors import BundleError, UsageError
 from scanside.runtime.manifest import Network
 from scanside.runtime.options import Options
@@ -19,7 +19,7 @@ class Stage:
     """One stage of the chain: its recipe and opened networks, one a fold.
 
     Attributes:
-        device: The graphs around the networks, where the device has buffers of its own and the bundle such graphs.
+        device: The networks between arrays of the device, where it lends its memory.
     """
 
     role: str
@@ -51,9 +51,8 @@ def open_stage(bundle: Bundle, role: str, options: Options, device: str) -> Stag
             sessions.append(open_session(device, bundle.read(path), options.precision, options.threads))
             _check_network(sessions[-1], segmenter.plan, role)
         around = None
-        if segmenter.device is not None and sums_are_float32(bundle, options, device):
-            graphs = {name: bundle.read(path) for name, path in segmenter.device.items()}
-            around = backend(device).on_device(graphs, sessions)  # type: ignore[attr-defined]
+        if sums_are_float32(options, device):
+            around = backend(device).on_device(sessions)  # type: ignore[attr-defined]
     except BaseException:
         for session in sessions:
             session.close()
@@ -82,14 +81,13 @@ def _check_network(session: Session, plan: Plan, role: str) -> None:
         )
 
 
-def sums_are_float32(bundle: Bundle, options: Options, device: str) -> bool:
-    """Whether labels are computed on this device, by the bundle's graphs, in runs that ask for labels alone."""
-    graphs = any(segmenter.device for segmenter in bundle.manifest.segmenters.values())
-    return graphs and hasattr(backend(device), "on_device") and not options.skip_empty_tiles
+def sums_are_float32(options: Options, device: str) -> bool:
+    """Whether labels are computed on this device in runs that ask for labels alone."""
+    return hasattr(backend(device), "on_device") and not options.skip_empty_tiles
 
 
-def approximations(bundle: Bundle, options: Options, device: str | None) -> tuple[str, ...]:
+def approximations(options: Options, device: str | None) -> tuple[str, ...]:
     """What makes results on this device differ from nnU-Net's default, in words; empty when nothing does."""
-    if device is None or not sums_are_float32(bundle, options, device):
+    if device is None or not sums_are_float32(options, device):
         return options.approximations
     return (*options.approximations, f"{FLOAT32_SUMS} on the device")

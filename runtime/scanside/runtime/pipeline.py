@@ -3,7 +3,7 @@
     orient → (per stage of a cascade: crop → normalise → resample → slide → label → restore) → postprocess → orient
 
 Every step is a function from a record to a record in `stages/`; nothing is remembered between cases but the opened
-networks.
+networks. Where a GPU lends its memory, all from `normalise` to `label` is one call: `device/case.py`.
 """
 
 import time
@@ -17,8 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scanside.runtime.bundle import Bundle
-from scanside.runtime.device.layout import linear
-from scanside.runtime.device.slide import Device, label_on_device
+from scanside.runtime.device.case import Device, How, label_case, suits
 from scanside.runtime.errors import BackendError, InputError, UsageError
 from scanside.runtime.events import Listener, StageFinished, StageProgress, StageStarted, ignore
 from scanside.runtime.images.orient import reorient, restore_orientation
@@ -26,7 +25,7 @@ from scanside.runtime.opening import FLOAT32_SUMS, Stage, open_stage
 from scanside.runtime.options import Options
 from scanside.runtime.plan import Plan
 from scanside.runtime.stages.body import Body, find_body
-from scanside.runtime.stages.crop import Place, crop, restore, restore_probabilities
+from scanside.runtime.stages.crop import Cropped, crop, restore, restore_probabilities
 from scanside.runtime.stages.decide import Codes
 from scanside.runtime.stages.label import label, label_with_probabilities
 from scanside.runtime.stages.normalise import normalise
@@ -199,69 +198,71 @@ class Segmenter:
         probabilities: bool,
         logits: bool,
     ) -> "_Staged":
-        ready = self._prepare(stage, volume, previous, clock, prefix)
-        place, plan = ready.place, stage.plan
-        grid, spacings = place.shape, (target_spacing(plan, place.spacing), place.spacing)
-        values = sums = None
-        if stage.device and not probabilities and not logits and linear(plan, *spacings):
-            labels = self._on_device(stage, stage.device, ready, clock, prefix)
-        else:
+        plan, values, sums, labels = stage.plan, None, None, None
+        with clock.stage(f"{prefix}crop"):
+            cropped = crop(volume, plan, previous)
+            body = find_body(cropped.data, cropped.spacing) if self.options.skip_empty_tiles else None
+        place = cropped.place
+        if stage.device and not probabilities and not logits and suits(plan, cropped):
+            labels = self._on_device(stage, stage.device, cropped, clock, prefix)
+        if labels is None:
+            image = self._prepare(stage, cropped, clock, prefix)
+            del cropped  # a resampled image needs its original no more
+            if body is not None:
+                clock.remarks.append(self._left_out(stage, body, image.shape[1:]))
             with clock.stage(f"{prefix}slide"):
-                sums = self._logits(stage, ready.image, clock, f"{prefix}slide", ready.body)
-            del ready  # labelling needs the image no more
+                sums = self._logits(stage, image, clock, f"{prefix}slide", body)
+            del image  # labelling needs it no more
+            spacings = target_spacing(plan, place.spacing), place.spacing
             with clock.stage(f"{prefix}label"):
                 if probabilities:
-                    labels, values = label_with_probabilities(sums, grid, *spacings, plan)
+                    labels, values = label_with_probabilities(sums, place.shape, *spacings, plan)
                 else:
-                    labels = label(sums, grid, *spacings, plan)
+                    labels = label(sums, place.shape, *spacings, plan)
         with clock.stage(f"{prefix}restore"):
             mask = restore(labels, place, plan)
             full = None if values is None else restore_probabilities(values, place, plan)
         return _Staged(mask, full, sums)
 
-    def _on_device(self, stage: Stage, device: Device, ready: "_Ready", clock: "Clock", prefix: str) -> Codes:
-        """The sliding window of all folds and the labels, in one: nothing but labels leaves the device."""
-        name, place, plan = f"{prefix}slide", ready.place, stage.plan
-        with clock.stage(name):
-            found = label_on_device(
-                ready.image,
-                place.shape,
-                target_spacing(plan, place.spacing),
-                place.spacing,
-                plan,
-                device,
-                step=self.options.step_size,
-                mirror=self.options.mirroring,
-                progress=lambda done, total: clock.progress(name, done, total),
+    def _on_device(
+        self, stage: Stage, device: Device, cropped: Cropped, clock: "Clock", prefix: str
+    ) -> Codes | None:
+        """From the cropped image to its labels on the device; None, with a remark, where its memory is too small."""
+        how = How(
+            self.options.step_size,
+            self.options.mirroring,
+            lambda name: clock.stage(f"{prefix}{name}"),
+            lambda done, total: clock.progress(f"{prefix}slide", done, total),
+        )
+        found = label_case(cropped, stage.plan, device, how)
+        if found is None:
+            clock.remarks.append(
+                f"The device has too little free memory for {stage.role} of this image: only the network ran on it."
             )
+            return None
+        slabs = f", sums in slabs of {found.need.depth} rows" if found.need.depth < found.rows else ""
         clock.remarks.append(
             f"Labels of {stage.role} were computed on the device: {FLOAT32_SUMS}, nnU-Net's are float16; at most "
-            f"{found.memory.total / 2**30:.2f} GiB of its memory, {found.batch} mirror variant(s) at a time."
+            f"{found.need.total / 2**30:.2f} GiB of its memory beside the networks, {found.need.batch} tile(s) or "
+            f"mirror variant(s) at a time{slabs}."
         )
         return found.labels
 
     def _prepare(
-        self, stage: Stage, volume: Volume, previous: Mask | None, clock: "Clock", prefix: str
-    ) -> "_Ready":
-        """Everything up to the image on the network's grid."""
+        self, stage: Stage, cropped: Cropped, clock: "Clock", prefix: str
+    ) -> npt.NDArray[np.float32]:
+        """The image on the network's grid. Overwrites the crop."""
         plan = stage.plan
-        with clock.stage(f"{prefix}crop"):
-            cropped = crop(volume, plan, previous)
-            body = find_body(cropped.data, cropped.spacing) if self.options.skip_empty_tiles else None
         with clock.stage(f"{prefix}normalise"):
             image = normalise(cropped, plan)
         with clock.stage(f"{prefix}resample"):
             target = target_spacing(plan, cropped.spacing)
             shape = resampled_shape(image.shape[1:], cropped.spacing, target)
             image = resample_image(image, shape, cropped.spacing, target, plan.resampling_data)
-            if cropped.previous is not None:
-                hot = one_hot(cropped.previous, image.shape[1:], cropped.spacing, target, plan)
-                image = np.concatenate([image, hot])
-        place = cropped.place
-        del cropped  # a resampled image needs its original no more
-        if body is not None:
-            clock.remarks.append(self._left_out(stage, body, image.shape[1:]))
-        return _Ready(place, image, body)
+            if cropped.previous is None:
+                return image
+            hot = one_hot(cropped.previous, image.shape[1:], cropped.spacing, target, plan)
+            return np.concatenate([image, hot])
 
     def _logits(
         self,
@@ -307,13 +308,6 @@ class Segmenter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-@dataclass(frozen=True, eq=False)
-class _Ready:
-    place: Place
-    image: npt.NDArray[np.float32]
-    body: Body | None
 
 
 @dataclass(frozen=True, eq=False)

@@ -30,9 +30,7 @@ def segment_report(segmenter: Segmenter, results: Sequence[CaseResult]) -> dict[
             "why": segmenter.device.why,
             "precision": segmenter.device.precision,
         },
-        "approximations": list(
-            approximations(segmenter.bundle, segmenter.options, segmenter.device.obtained)
-        ),
+        "approximations": list(approximations(segmenter.options, segmenter.device.obtained)),
         "inputs": [str(path) for result in results for path in result.inputs],
         "outputs": [str(path) for result in results for path in result.outputs],
         "stages": _stages(single) if single else None,

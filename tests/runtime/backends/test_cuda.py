@@ -3,22 +3,27 @@
 ONNX Runtime's IO binding is the same object for every device: here input and output are bound to host memory.
 """
 
+import ctypes
+
 import numpy as np
 import onnxruntime
 import pytest
 
 from scanside.runtime.backends import cuda
 from scanside.runtime.backends.guard import Guarded
+from scanside.runtime.backends.lending import Allocator
 from scanside.runtime.backends.network_bytes import refuse_foreign
+from scanside.runtime.backends.ort_errors import ort_error
 from scanside.runtime.backends.session import Session
-from scanside.runtime.device.graph import ort_error
 from scanside.runtime.errors import BackendError, DeviceMemoryError
 from tests.support.session_contract import SessionTests, model, tiles
+from tests.support.strict_arrays import StrictArrays
 
 
 def bound(network: bytes, precision: str, batch: int = 2) -> cuda.BoundSession:
+    arrays = StrictArrays()
     session = cuda.create(onnxruntime, network, ["CPUExecutionProvider"])
-    return cuda.BoundSession(onnxruntime, session, "cuda", precision, batch, memory="cpu")
+    return cuda.BoundSession(session, "cuda", precision, batch, arrays, Allocator(arrays), memory="cpu")
 
 
 class TestBound(SessionTests):
@@ -39,14 +44,30 @@ class TestBound(SessionTests):
             bound(given, "fp32")
 
 
-def test_the_buffers_stay_until_the_batch_changes() -> None:
+def test_between_two_arrays_nothing_is_copied() -> None:
     session = bound(model("3d", "fp32"), "fp32")
-    session.run(tiles("3d", 1))
-    kept = session._source
-    session.run(tiles("3d", 1, seed=4))
-    assert session._source is kept
-    session.run(tiles("3d", 2))
-    assert session._source is not kept
+    arrays = session.arrays
+    assert isinstance(arrays, StrictArrays)
+    expected, image = session.run(tiles("3d", 2)), arrays.upload(tiles("3d", 2))
+    logits = arrays.xp.zeros(expected.shape, "float32")
+    arrays.up = arrays.down = 0
+    session.between(image, logits)
+    np.testing.assert_array_equal(np.asarray(logits), expected)
+    assert arrays.up == arrays.down == 0
+
+
+def test_the_allocator_lends_and_counts() -> None:
+    """As ONNX Runtime calls it: by address, from C."""
+    allocator = Allocator(StrictArrays())
+    allocate = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_size_t)(allocator.addresses[0])
+    release = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(allocator.addresses[1])
+    first, second = allocate(1000), allocate(24)
+    assert first and second and (allocator.held, allocator.peak) == (1024, 1024)
+    ctypes.memset(first, 7, 1000)
+    release(first)
+    release(None)
+    assert (allocator.held, allocator.peak) == (24, 1024) and not allocator.lacked
+    assert allocate(1 << 60) is None and allocator.lacked and allocator.held == 24
 
 
 @pytest.mark.parametrize(

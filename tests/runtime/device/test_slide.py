@@ -1,26 +1,27 @@
-"""The device's graphs on the CPU against the runtime's own stages: the same networks, images and plans in both."""
+"""The device's sliding window and labels, on numpy, against the runtime's own stages: the same networks and plans."""
 
 import itertools
+import tracemalloc
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime as ort
 import pytest
 
-from scanside.export.device import device_graphs
-from scanside.runtime.device.graph import OrtGraph
-from scanside.runtime.device.layout import fitting_batch, layout, memory
-from scanside.runtime.device.slide import Device, Labelled, label_on_device
+from scanside.runtime.device import lines
+from scanside.runtime.device.layout import layout, linear
+from scanside.runtime.device.memory import Case, choices, need
+from scanside.runtime.device.slide import Slide
 from scanside.runtime.errors import CaseError
 from scanside.runtime.golden import APPROXIMATE
 from scanside.runtime.plan import Plan, Resampling
-from scanside.runtime.stages.decide import decide
+from scanside.runtime.stages.decide import Codes, decide
 from scanside.runtime.stages.label import label
 from scanside.runtime.stages.resample import resample_image, resampled_shape
 from scanside.runtime.stages.slide import average_folds, cut, finish_average, gaussian_weights, slide, tiling
 from tests.support.phantoms import smooth
-from tests.support.plans import REGIONS, plan
+from tests.support.plans import REGIONS, labels, plan
+from tests.support.strict_arrays import OnDevice, StrictArrays
 
 PATCH = (8, 12, 10)
 
@@ -37,16 +38,16 @@ class Ramp:
     def run(self, tiles: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         return self._amplitude * np.tanh(tiles.sum(1, keepdims=True) * self._field + self._field)
 
-    def __call__(self, inputs: Any, outputs: Any) -> None:
-        outputs["logits"].update_inplace(self.run(inputs["image"].numpy()))
+    def __call__(self, image: Any, logits: Any) -> None:
+        assert isinstance(image, OnDevice) and image.flags.c_contiguous and logits.flags.c_contiguous
+        logits[...] = self.run(np.asarray(image)).view(OnDevice)
 
 
-def device(recipe: Plan, networks: list[Ramp], limit: int | None = None) -> Device:
-    made = device_graphs(recipe)
-    assert made is not None
-    return Device(
-        {name: OrtGraph(graph.SerializeToString()) for name, graph in made.items()}, networks, limit=limit
-    )
+class Silent(Ramp):
+    """A network that takes no memory of its own."""
+
+    def __call__(self, image: Any, logits: Any) -> None:
+        logits[...] = 0
 
 
 def image(shape: tuple[int, int, int], channels: int = 1) -> npt.NDArray[np.float32]:
@@ -76,6 +77,29 @@ def exact(
     return mean
 
 
+def on_device(
+    recipe: Plan,
+    data: npt.NDArray[np.float32],
+    target: tuple[int, int, int],
+    new: tuple[float, float, float],
+    networks: list[Ramp],
+    *,
+    step: float = 0.5,
+    mirror: bool = True,
+    choice: tuple[int, int] | None = None,
+) -> Codes:
+    """Labels, with a batch and a depth of sums where a test names them."""
+    current = (new[0], *recipe.spacing) if len(recipe.spacing) == 2 else recipe.spacing
+    on = layout(recipe, data.shape[1:], target, current, new, step)
+    batch, depth = choice or next(choices(on, recipe, mirror, 8))
+    arrays, done = StrictArrays(), list[int]()
+    made = Slide(arrays, arrays.upload(data), on, recipe, networks, batch=batch, depth=depth, mirror=mirror)
+    labels = made.labels(lambda part, total: done.append(part))
+    assert done == sorted(done) and done[-1] == on.tiles.count
+    assert arrays.down < labels.nbytes + 4000
+    return labels
+
+
 def check(
     recipe: Plan,
     shape: tuple[int, int, int],
@@ -84,21 +108,19 @@ def check(
     *,
     step: float = 0.5,
     mirror: bool = True,
-    limit: int | None = None,
-) -> Labelled:
-    """Labels of the device's graphs, equal to exact arithmetic but for ties within float32, and to the stages, whose
-    float16 sums are nnU-Net's, within the policy for approximations."""
+    choice: tuple[int, int] | None = None,
+) -> Codes:
+    """Labels of the device, equal to exact arithmetic but for ties within float32, and to the stages, whose float16
+    sums are nnU-Net's, within the policy for approximations."""
     current = (new[0], *recipe.spacing) if len(recipe.spacing) == 2 else recipe.spacing
     target = resampled_shape(shape, current, new)
     data, total = image(shape, recipe.input_channels), None
-    found = label_on_device(
-        data, target, current, new, recipe, device(recipe, networks, limit), step=step, mirror=mirror
-    )
-    assert found.labels.shape == target and len(np.unique(found.labels)) > 1
+    found = on_device(recipe, data, target, new, networks, step=step, mirror=mirror, choice=choice)
+    assert found.shape == target and len(np.unique(found)) > 1
 
     how = recipe.resampling_probabilities
     logits = resample_image(exact(recipe, data, networks, step, mirror), target, current, new, how)
-    differing = found.labels != decide(logits, recipe.labels)
+    differing = found != decide(logits, recipe.labels)
     gaps = np.abs(logits).min(0) if recipe.labels.has_regions else np.diff(np.sort(logits, 0)[-2:], axis=0)[0]
     assert differing.mean() < 1e-3 and not (gaps[differing] > 1e-4).any()
 
@@ -106,8 +128,7 @@ def check(
         total = average_folds(total, slide(data, network.run, recipe, step, mirror, lambda *_: None))
     assert total is not None
     stages = label(finish_average(total, len(networks)), target, current, new, recipe)
-    assert stages.dtype == found.labels.dtype
-    differing = found.labels != stages
+    differing = found != stages
     assert differing.sum() <= max(APPROXIMATE.floor, APPROXIMATE.fraction * differing.size)
     assert not (gaps[differing] > APPROXIMATE.margin).any()
     return found
@@ -159,19 +180,58 @@ def test_mirroring_switched_off() -> None:
     check(recipe, (13, 25, 17), (0.9, 0.8, 1.2), [Ramp(PATCH, 3)], mirror=False)
 
 
-def test_a_smaller_batch_gives_the_same_labels() -> None:
+def test_more_labels_than_a_byte_holds() -> None:
+    names = {f"label {value}" if value else "background": value for value in range(300)}
+    recipe = plan(patch_size=(4, 6, 5), labels={"names": names})
+    assert check(recipe, (7, 9, 8), (0.9, 0.8, 1.2), [Ramp((4, 6, 5), 300)]).dtype == np.uint16
+
+
+def laid_out(recipe: Plan, shape: tuple[int, int, int], new: tuple[float, float, float]) -> tuple[Any, Case]:
+    target = resampled_shape(shape, recipe.spacing, new)
+    on = layout(recipe, shape, target, recipe.spacing, new, 0.5)
+    return on, Case(recipe, target, shape, new, recipe.spacing)
+
+
+def test_every_batch_and_depth_gives_the_same_labels() -> None:
+    """Batches of many tiles, of a tile's variants, of a part of them; sums of the whole image, and in slabs."""
     recipe = plan(patch_size=PATCH, mirror_axes=(0, 1, 2))
-    shape, new = (13, 25, 17), (0.9, 0.8, 1.2)
+    shape, new = (29, 25, 17), (0.9, 0.8, 1.2)
+    on, _ = laid_out(recipe, shape, new)
+    every = list(choices(on, recipe, True, 32))
+    assert {batch for batch, _ in every} == {32, 16, 8, 4, 2, 1} and {depth for _, depth in every} == {
+        29,
+        14,
+        9,
+    }
     whole = check(recipe, shape, new, [Ramp(PATCH, 3)])
-    on = layout(recipe, shape, resampled_shape(shape, recipe.spacing, new), recipe.spacing, new, 0.5)
-    assert whole.batch == 8 and whole.memory == memory(recipe, on, 8)
-    for batch in (4, 2, 1):
-        limit = memory(recipe, on, batch).total
-        less = check(recipe, shape, new, [Ramp(PATCH, 3)], limit=limit)
-        assert less.batch == batch and less.memory.total == limit
-        np.testing.assert_array_equal(less.labels, whole.labels)
-    with pytest.raises(CaseError, match="GiB of device memory, above the limit"):
-        fitting_batch(recipe, on, True, memory(recipe, on, 1).total - 1)
+    for choice in every[::2]:
+        labels = on_device(recipe, image(shape), whole.shape, new, [Ramp(PATCH, 3)], choice=choice)
+        assert (labels != whole).sum() <= 2  # float32 sums in another order
+
+
+def test_rows_resampled_one_by_one_give_the_same_labels(monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = plan(patch_size=PATCH, mirror_axes=(1,))
+    shape, new = (21, 25, 17), (0.6, 0.7, 0.45)
+    whole = check(recipe, shape, new, [Ramp(PATCH, 3)])
+    monkeypatch.setattr(lines, "WORK", 1)
+    assert (check(recipe, shape, new, [Ramp(PATCH, 3)]) != whole).sum() <= 2
+
+
+@pytest.mark.parametrize("choice", [(8, 30), (1, 17)])
+def test_memory_is_what_was_stated(choice: tuple[int, int]) -> None:
+    """numpy tells tracemalloc of every array: the peak of the very code that runs on a GPU."""
+    patch, shape, new = (16, 32, 32), (30, 70, 70), (0.8, 0.9, 0.7)
+    recipe = plan(patch_size=patch, mirror_axes=(0, 1, 2), labels=labels(9))
+    on, case = laid_out(recipe, shape, new)
+    stated = need(case, on, *choice, network=0).label
+    data, network = image(shape), Silent(patch, 9)
+    tracemalloc.start()
+    found = on_device(recipe, data, case.box, new, [network], choice=choice)
+    peak = (
+        tracemalloc.get_traced_memory()[1] - 2 * found.nbytes
+    )  # labels on the host, and their copy on the way
+    tracemalloc.stop()
+    assert 0.9 * stated < peak < 1.02 * stated  # the host's matrices are in the peak as well
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
@@ -181,29 +241,12 @@ def test_what_is_not_finite_is_an_error(bad: float) -> None:
     network._field[0, 1, 3, 4, 5] = bad
     network._amplitude = np.float32(bad)
     with pytest.raises(CaseError, match="not finite"), np.errstate(invalid="ignore"):
-        label_on_device(
-            image((13, 25, 17)),
-            (13, 25, 17),
-            (1.0, 1.0, 1.0),
-            (1.0, 1.0, 1.0),
-            recipe,
-            device(recipe, [network]),
-        )
+        on_device(recipe, image((13, 25, 17)), (13, 25, 17), (1.0, 1.0, 1.0), [network])
 
 
 @pytest.mark.parametrize(
     "how", [{"order": 3}, {"order": 0}, {"order": 1, "order_z": 1, "force_separate_z": True}]
 )
-def test_other_resampling_is_refused(how: dict[str, Any]) -> None:
-    recipe = plan(patch_size=PATCH, spacing=(3.0, 1.0, 1.0), resampling_probabilities=Resampling(**how))
-    with pytest.raises(CaseError, match="linearly"):
-        check(recipe, (13, 25, 17), (0.9, 0.8, 1.2), [Ramp(PATCH, 3)])
-
-
-def test_graphs_are_small_and_load_everywhere_float32_does() -> None:
-    made = device_graphs(plan(patch_size=(28, 256, 256), mirror_axes=(0, 1, 2)))
-    assert made is not None and set(made) == {"mirror", "add", "finish"}
-    for graph in made.values():
-        content = graph.SerializeToString()
-        assert len(content) < 10_000
-        ort.InferenceSession(content, providers=["CPUExecutionProvider"])
+def test_logits_that_are_resampled_otherwise_do_not_suit(how: dict[str, Any]) -> None:
+    recipe = plan(spacing=(3.0, 1.0, 1.0), resampling_probabilities=Resampling(**how))
+    assert not linear(recipe, (3.0, 1.0, 1.0), (0.9, 0.8, 1.2))

@@ -11,6 +11,7 @@ from typing import Any
 
 from scanside.runtime.backends import gpu, nvidia_files
 from scanside.runtime.backends.quiet import captured
+from scanside.runtime.device import gpu_arrays
 from scanside.runtime.extras import install_command, package_command
 
 PACKAGE = "onnxruntime-gpu"
@@ -35,7 +36,7 @@ def missing() -> Problem:
     found = [problem for problem in (gpu.missing(), packages()) if problem]
     if found:
         return "; ".join(reason for reason, _ in found), "; ".join(fix for _, fix in found)
-    return foreign_gpu() or trial()
+    return foreign_gpu() or trial() or gpu_arrays.missing()
 
 
 def packages() -> Problem:

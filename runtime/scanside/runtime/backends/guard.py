@@ -1,11 +1,10 @@
 """What stands between every network and whoever runs it: parts of a batch that the memory holds, and a first look."""
 
-from collections.abc import Mapping
 from typing import Any, cast
 
 import numpy as np
 
-from scanside.runtime.backends.session import BufferSession, Closing, Float, Session
+from scanside.runtime.backends.session import Closing, Float, LentSession, Session
 from scanside.runtime.errors import BackendError, DeviceMemoryError
 
 
@@ -41,11 +40,11 @@ class Guarded(Closing):
         self._look(tiles, output)
         return output
 
-    def between(self, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> None:
-        """See `BufferSession.between`; whoever fills the buffers tries smaller ones where memory lacks."""
-        cast(BufferSession, self._session).between(inputs, outputs)
+    def between(self, image: Any, logits: Any) -> None:
+        """See `LentSession.between`; whoever fills the arrays tries smaller ones where memory lacks."""
+        cast(LentSession, self._session).between(image, logits)
         if not self._looked:
-            self._look(inputs["image"].numpy(), outputs["logits"].numpy())
+            self._look(image, logits)
 
     def close(self) -> None:
         """Free the network."""
@@ -63,13 +62,13 @@ class Guarded(Closing):
             parts.append(self._session.run(part)[: self._part - missing])
         return np.concatenate(parts)
 
-    def _look(self, tiles: Float, output: Float) -> None:
-        """The all-black mask of a broken engine, caught at the first tile that shows anything."""
-        if self._looked or tiles[0].min() == tiles[0].max():
+    def _look(self, tiles: Any, output: Any) -> None:
+        """The all-black mask of a broken engine, caught at the first tile that shows anything; on any device."""
+        if self._looked or float(tiles[0].min()) == float(tiles[0].max()):
             return
         self._looked = True
         first = output[0].reshape(len(output[0]), -1)
-        if np.array_equal(first.min(axis=1), first.max(axis=1)):
+        if not (first.max(axis=1) != first.min(axis=1)).any():
             raise BackendError(
                 f"The network gives a constant on {self.spec.device} in {self.spec.precision}: it does not compute "
                 "here; use another device or --precision fp32."

@@ -1,6 +1,5 @@
 """The `Session` protocol: one opened network on one device."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -67,11 +66,11 @@ class Session(Protocol):
     ) -> None: ...
 
 
-class BufferSession(Session, Protocol):
-    """A session that also runs between buffers of its device: what a backend's `on_device` needs."""
+class LentSession(Session, Protocol):
+    """A session that also runs between arrays of its device: what a backend's `on_device` needs."""
 
-    def between(self, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> None:
-        """`image` (N, C, *patch) → `logits` (N, K, *patch), float32 `onnxruntime.OrtValue`s."""
+    def between(self, image: Any, logits: Any) -> None:
+        """`image` (N, C, *patch) → `logits` (N, K, *patch), which is filled: C-contiguous float32 of the device."""
         ...
 
 

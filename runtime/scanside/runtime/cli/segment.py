@@ -120,7 +120,7 @@ def _run(bundle: Bundle, options: Options, tasks: list[Task], as_json: bool) -> 
                 if isinstance(remark, Remark):
                     print(f"Warning: {remark}", file=sys.stderr)
         device = segmenter.device.obtained
-        print(_summary(device, approximations(bundle, options, device)), file=sys.stderr)
+        print(_summary(device, approximations(options, device)), file=sys.stderr)
         if as_json:
             print(json.dumps(segment_report(segmenter, results), indent=1))
         else:

@@ -1,1 +1,1 @@
-"""The sliding window and the labels on a device: the same ONNX graphs under every provider of ONNX Runtime."""
+"""From the cropped image to labels on a device, in array code that runs on numpy and on CuPy."""

@@ -1,176 +1,180 @@
-"""Image in, labels out, with everything between on a device: tiles, mirror variants, weighted sums, resampling, labels.
+"""The sliding window and the labels on a device: tiles, mirror variants, weighted sums, resampling, decision.
 
-The same graphs run on a CPU, where they are compared with `stages/slide.py` and `stages/label.py`. One thing differs by
-design, and for the better: sums are float32, where nnU-Net's are float16, so a voxel whose two best logits nearly tie
-may fall the other way. Devices are judged by the policy for approximations, and say so.
+One thing differs from `stages/slide.py` and `stages/label.py` by design, and for the better: sums are float32, where
+nnU-Net's are float16, so a voxel whose two best logits nearly tie may fall the other way. Devices are judged by the
+policy for approximations, and say so.
 """
 
 import itertools
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from scanside.runtime.device.graph import Buffer, Graph, empty, upload
-from scanside.runtime.device.layout import Layout, Memory, Sweep, fitting_batch, layout, memory
-from scanside.runtime.errors import CaseError, DeviceMemoryError
+from scanside.runtime.device.arrays import Array, Arrays
+from scanside.runtime.device.layout import Layout, Window
+from scanside.runtime.device.lines import Lines
+from scanside.runtime.errors import CaseError
 from scanside.runtime.plan import Plan
-from scanside.runtime.stages.decide import Codes
-from scanside.runtime.stages.resample import Shape, Spacing
-from scanside.runtime.stages.slide import Float, Progress, cut, gaussian_weights
+from scanside.runtime.stages.decide import REGION_THRESHOLD, Codes
+from scanside.runtime.stages.slide import Progress, gaussian_weights, within
 
-_HOST = "cpu"
-
-
-@dataclass(frozen=True)
-class Device:
-    """Where the graphs run.
-
-    Attributes:
-        graphs: The segmenter's `mirror` (where it mirrors), `add` and `finish`.
-        networks: One a fold: `image` (N, C, *patch) → `logits` (N, K, *patch), float32.
-        name: `cpu` or `cuda`: where buffers live.
-        limit: Bytes that an image may take; None for no limit.
-        network_per_tile: Bytes that a network's run takes a tile, as far as the caller knows.
-    """
-
-    graphs: Mapping[str, Graph]
-    networks: Sequence[Graph]
-    name: str = _HOST
-    limit: int | None = None
-    network_per_tile: int = 0
+Network = Callable[[Array, Array], None]
+"""`image` (N, C, *patch) → `logits` (N, K, *patch), both float32, C-contiguous, on the device; `logits` is filled."""
+Flips = tuple[slice, ...]
 
 
 @dataclass(frozen=True)
-class Labelled:
-    """The result.
+class _Job:
+    """One run of a tile: where it lies, and which axes of the patch are reversed."""
 
-    Attributes:
-        labels: (z, y, x) uint16 on the image's grid, as `stages.label.label` gives them.
-        batch: Mirror variants at a time.
-        memory: The ceiling that was stated before the run.
-    """
-
-    labels: Codes
-    batch: int
-    memory: Memory
+    start: tuple[int, int, int]
+    flips: Flips
 
 
-def label_on_device(
-    image: Float,
-    shape: Shape,
-    current: Spacing,
-    new: Spacing,
-    plan: Plan,
-    device: Device,
-    *,
-    step: float = 0.5,
-    mirror: bool = True,
-    progress: Progress = lambda done, total: None,
-) -> Labelled:
-    """Labels of a whole image, the mean over all networks.
+class Slide:
+    """One image's way from the network's grid to labels."""
 
-    Args:
-        image: (C, z, y, x) float32, normalised and resampled.
-        shape, current, new: As for `stages.label.label`.
+    def __init__(
+        self,
+        arrays: Arrays,
+        image: Array,
+        on: Layout,
+        plan: Plan,
+        networks: Sequence[Network],
+        *,
+        batch: int,
+        depth: int,
+        mirror: bool,
+    ) -> None:
+        """Allocate everything that lasts for the whole image.
 
-    Raises:
-        CaseError: If the image does not fit in the device's limit, the plan resamples logits other than linearly, or
-            the network gives values that are not finite.
-        DeviceMemoryError: If the device has less memory than its limit says, even for one variant at a time.
-    """
-    on = layout(plan, (image.shape[1], image.shape[2], image.shape[3]), shape, current, new, step)
-    mirror = mirror and bool(plan.mirror_axes)
-    batch, needed = fitting_batch(plan, on, mirror, device.limit, device.network_per_tile)
-    while True:
-        try:
-            return Labelled(_labels(image, plan, on, device, batch, mirror, progress), batch, needed)
-        except DeviceMemoryError as error:
-            if batch == 1:
-                words = str(error).rstrip(".")
-                raise DeviceMemoryError(
-                    f"{words}; free memory on the device, or use --device cpu."
-                ) from error
-        batch //= 2
-        needed = memory(plan, on, batch, device.network_per_tile)
-
-
-def _labels(
-    image: Float, plan: Plan, on: Layout, device: Device, batch: int, mirror: bool, progress: Progress
-) -> Codes:
-    run = _Run(plan, on, device, batch, mirror)
-    labels = np.zeros(on.labels, np.uint16)
-    done = 0
-    for sweep in on.sweeps:
-        for y, x in itertools.product(*on.tiles.starts[1:]):
-            run.tile(cut(image, on.tiles, (sweep.start, y, x)), y, x)
-            done += 1
-            progress(done, on.tiles.count)
-        labels[sweep.first : sweep.last] = run.finish(sweep)[: sweep.last - sweep.first]
-    return labels
-
-
-class _Run:
-    """The buffers of one image."""
-
-    def __init__(self, plan: Plan, on: Layout, device: Device, batch: int, mirror: bool) -> None:
-        self._plan, self._on, self._device = plan, on, device
-        name, patch, heads = device.name, plan.patch_size, plan.labels.heads
-        self._sums = upload(np.zeros(on.sums, np.float32), name)
-        self._other = empty(on.sums, np.float32, name)
-        self._tile = empty((1, plan.input_channels, *patch), np.float32, name)
-        self._batch = empty((batch, plan.input_channels, *patch), np.float32, name) if mirror else self._tile
-        self._logits = empty((batch, heads, *patch), np.float32, name)
-        self._flags = [upload(flags, name) for flags in _variants(len(plan.mirror_axes), batch, mirror)]
-        runs = len(self._flags) * batch * len(device.networks)
+        Args:
+            image: (C, z, y, x) float32 on the device, normalised and resampled.
+            networks: One a fold.
+            batch: Tiles and mirror variants at a time.
+            depth: Rows of sums at a time.
+        """
+        xp, patch, heads = arrays.xp, plan.patch_size, plan.labels.heads
+        self._arrays, self._image, self._on, self._plan, self._networks = arrays, image, on, plan, networks
+        self._batch = xp.zeros((batch, plan.input_channels, *patch), "float32")
+        self._logits = xp.zeros((batch, heads, *patch), "float32")
+        self._sums = xp.zeros((heads + 1, depth, *on.tiles.padded[1:]), "float32")
+        self._variants = _variants(plan, mirror)
         weights = gaussian_weights(patch).reshape(on.tiles.patch)
-        self._weights = upload(weights / np.float32(runs), name)
-        self._share = upload(weights * np.float32(batch / runs), name)
-        self._along = {"along_y": upload(on.along_y, name), "along_x": upload(on.along_x, name)}
-        self._labels = empty((on.rows, *on.labels[1:]), np.uint8, name)
-        self._energy = empty((), np.float32, name)
+        self._weights = arrays.upload(weights / np.float32(len(self._variants) * len(networks)))
+        self._lines = Lines.on(arrays, on.lines)
+        self._extremes: list[Array] = []
+        self._base = self._mean_until = 0
 
-    def tile(self, values: Float, y: int, x: int) -> None:
-        """Run a tile through all networks and mirror variants, and add it."""
-        graphs, shape = self._device.graphs, self._on.tiles.patch
-        self._tile.update_inplace(values.reshape(1, -1, *self._plan.patch_size))
-        below = (0, 1, y, x)
-        above = [
-            whole - at - size for whole, at, size in zip(self._on.sums[1:], below[1:], shape, strict=True)
-        ]
-        place = upload(np.array([*below, 0, *above], np.int64), _HOST)
-        for flags in self._flags:
-            chosen = {"flags": flags} if self._plan.mirror_axes else {}
-            if self._batch is not self._tile:
-                graphs["mirror"]({"tile": self._tile, **chosen}, {"variants": self._batch})
-            for network in self._device.networks:
-                network({"image": self._batch}, {"logits": self._logits})
-                given: dict[str, Buffer] = {"sums": self._sums, "logits": self._logits, "place": place}
-                given |= {"weights": self._weights, "share": self._share, **chosen}
-                graphs["add"](given, {"added": self._other})
-                self._sums, self._other = self._other, self._sums
+    def labels(self, progress: Progress) -> Codes:
+        """Labels of the whole image, the mean over all networks: (z, y, x), uint8 or uint16.
 
-    def finish(self, sweep: Sweep) -> npt.NDArray[np.uint8]:
-        """Labels of the rows that are finished; the sums move on."""
-        shift = np.array([0, -sweep.step, 0, 0, 0, sweep.step, 0, 0], np.int64)
-        given: dict[str, Buffer] = {"sums": self._sums, "along_z": upload(sweep.along_z, self._device.name)}
-        given |= {**self._along, "shift": upload(shift, _HOST)}
-        results = {"labels": self._labels, "energy": self._energy, "kept": self._other}
-        self._device.graphs["finish"](given, results)
-        self._sums, self._other = self._other, self._sums
-        if not math.isfinite(float(self._energy.numpy())):
+        Raises:
+            CaseError: If a network gives values that are not finite.
+        """
+        labels: Codes = np.zeros(self._on.shape, self._plan.labels.mask_dtype)
+        done = 0
+        for window in self._on.windows(self._sums.shape[1]):
+            self._move(window.base)
+            starts = list(itertools.product(window.starts, *self._on.tiles.starts[1:]))
+            jobs = [_Job(start, flips) for start in starts for flips in self._variants]
+            for first in range(0, len(jobs), len(self._batch)):
+                some = jobs[first : first + len(self._batch)]
+                self._run(some)
+                progress(done + (first + len(some)) // len(self._variants), self._on.tiles.count)
+            done += len(starts)
+            self._divide(window.end)
+            self._decide(window, labels)
+        if not np.isfinite(self._arrays.download(self._arrays.xp.stack(self._extremes))).all():
             raise CaseError(
                 "The network returned values that are not finite for this image; check the model, its precision and "
                 "the image intensities."
             )
-        labels: npt.NDArray[np.uint8] = self._labels.numpy()
         return labels
 
+    def _move(self, base: int) -> None:
+        """Let the sums begin at another row: those before it are forgotten, and as many are new.
 
-def _variants(axes: int, batch: int, mirror: bool) -> list[npt.NDArray[np.bool_]]:
-    """Flags of all mirror variants, `batch` at a time: (N, axes) each."""
-    every = list(itertools.product((False, True), repeat=axes)) if mirror else [(False,) * axes]
-    flags = np.array(every, np.bool_).reshape(len(every), axes)
-    return [flags[at : at + batch] for at in range(0, len(flags), batch)]
+        In steps, since a copy within one array must not overlap itself.
+        """
+        gone, depth = base - self._base, self._sums.shape[1]
+        if gone <= 0:
+            return
+        for row in range(0, depth - gone, gone):
+            count = min(gone, depth - gone - row)
+            self._sums[:, row : row + count] = self._sums[:, row + gone : row + gone + count]
+        self._sums[:, max(0, depth - gone) :] = 0
+        self._base = base
+
+    def _run(self, jobs: list[_Job]) -> None:
+        """Run one batch through all networks and add it. A place without a job keeps what it held."""
+        for place, job in zip(self._batch, jobs, strict=False):
+            place[...] = 0
+            source, target = within(self._on.tiles, job.start, self._image.shape[1:])
+            self._volume(place, job.flips)[target] = self._image[source]
+        for network in self._networks:
+            network(self._batch, self._logits)
+            self._add(jobs)
+
+    def _volume(self, values: Array, flips: Flips) -> Array:
+        """A view of (channels, *patch), flipped, with three spatial axes."""
+        return values[(slice(None), *(None,) * (3 - len(flips)), *flips)]
+
+    def _add(self, jobs: list[_Job]) -> None:
+        """Logits times weights, added to the window that each tile has in the sums."""
+        place, (depth, height, width) = 0, self._on.tiles.patch
+        for (z, y, x), of_tile in itertools.groupby(jobs, lambda job: job.start):
+            total, *others = (
+                self._volume(values, job.flips)
+                for values, job in zip(self._logits[place:], of_tile, strict=False)
+            )
+            for other in others:
+                total += other
+            total *= self._weights
+            row = z - self._base
+            window = self._sums[:, row : row + depth, y : y + height, x : x + width]
+            window[:-1] += total
+            window[-1] += self._weights * (1 + len(others))
+            place += 1 + len(others)
+
+    def _divide(self, end: int) -> None:
+        """Make means of the sums of the rows before `end`, which no tile will touch again."""
+        rows = self._sums[:, max(self._mean_until - self._base, 0) : end - self._base]
+        means = rows[:-1]
+        means /= rows[-1]
+        self._extremes += [means.min(), means.max()]
+        self._mean_until = end
+
+    def _decide(self, window: Window, labels: Codes) -> None:
+        """Labels of the rows that the window decides, some at a time."""
+        rows = self._lines.at_a_time(self._sums.shape[2:])
+        for first in range(window.first, window.last, rows):
+            last = min(first + rows, window.last)
+            labels[first:last] = self._arrays.download(self._decided(first, last))
+
+    def _decided(self, first: int, last: int) -> Array:
+        """As `stages.decide.decide`, head by head, so that work space does not grow with them."""
+        xp, labels = self._arrays.xp, self._plan.labels
+        codes = xp.zeros((last - first, *self._on.shape[1:]), labels.mask_dtype)
+        best = None
+        for index, channel in enumerate(self._sums[:-1]):
+            values = self._lines.rows(self._arrays, channel, first, last, self._base)
+            if labels.regions_class_order is not None:
+                codes[values > REGION_THRESHOLD] = labels.regions_class_order[index]
+            elif best is None:
+                best = values
+            else:
+                codes[values > best] = index
+                best = xp.maximum(best, values)
+        return codes
+
+
+def _variants(plan: Plan, mirror: bool) -> list[Flips]:
+    """Every combination of mirror axes, as slices of the patch's axes; none is reversed in the first."""
+    straight, reversed_ = slice(None), slice(None, None, -1)
+    may = [
+        (straight, reversed_) if mirror and axis in plan.mirror_axes else (straight,)
+        for axis in range(plan.dimension)
+    ]
+    return list(itertools.product(*may))

@@ -65,12 +65,17 @@ def _rescale(image: Image, mask: Mask, scheme: Normalization) -> None:
 
 
 def _rgb(image: Image, mask: Mask, scheme: Normalization) -> None:
-    if image.min() < 0 or image.max() > 255:
+    refuse_other_colours(float(image.min()), float(image.max()))
+    image /= 255.0
+
+
+def refuse_other_colours(low: float, high: float) -> None:
+    """Raise InputError where an image of 8-bit colours holds other values."""
+    if low < 0 or high > 255:
         raise InputError(
-            f"The model was trained on 8-bit colour values, but the image holds {image.min():g} to {image.max():g}; "
+            f"The model was trained on 8-bit colour values, but the image holds {low:g} to {high:g}; "
             "give it the picture as it was trained."
         )
-    image /= 255.0
 
 
 _SCHEMES: dict[str, Callable[[Image, Mask, Normalization], None]] = {

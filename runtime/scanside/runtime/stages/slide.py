@@ -250,13 +250,21 @@ def _tile_starts(size: int, tile: int, step: float) -> tuple[int, ...]:
 def cut(data: Float, tiles: Tiling, start: tuple[int, int, int]) -> Float:
     """One (1, C, *patch) tile, zero where it reaches over the image's edge."""
     tile = np.zeros((1, data.shape[0], *tiles.patch), dtype=np.float32)
+    source, target = within(tiles, start, data.shape[1:])
+    tile[0][target] = data[source]
+    return tile
+
+
+def within(
+    tiles: Tiling, start: tuple[int, int, int], shape: tuple[int, ...]
+) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+    """The part of (C, z, y, x) `shape` that the tile at `start` covers, and the part of the tile that it fills."""
     source, target = [slice(None)], [slice(None)]
-    for at, below, length, size in zip(start, tiles.pad_below, tiles.patch, data.shape[1:], strict=True):
+    for at, below, length, size in zip(start, tiles.pad_below, tiles.patch, shape, strict=True):
         first, last = max(0, at - below), min(size, at - below + length)
         source.append(slice(first, last))
         target.append(slice(first + below - at, last + below - at))
-    tile[0][tuple(target)] = data[tuple(source)]
-    return tile
+    return tuple(source), tuple(target)
 
 
 def _predict(network: Network, tile: Float, mirror_axes: tuple[int, ...]) -> Float:

@@ -45,7 +45,7 @@ def run_report(
             "why": device.why if device else NOTHING_COMPUTED,
             "precision": options.precision,
         },
-        "approximations": list(approximations(bundle, options, device.obtained if device else None)),
+        "approximations": list(approximations(options, device.obtained if device else None)),
         "inputs": list(dict.fromkeys(str(image.path) for image in images)) or [str(path) for path in inputs],
         "sequences": [
             {

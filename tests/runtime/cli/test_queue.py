@@ -170,6 +170,21 @@ def test_review(queue: Command, db: Database) -> None:
     assert state(db, second) is State.REJECTED
 
 
+def test_forget_ends_and_deletes_what_is_here(queue: Command, db: Database, config: Path) -> None:
+    case_id = queued(db)
+    computed(db, case_id)
+    result = config.parent / "data" / "results" / case_id / "1"
+    result.mkdir(parents=True)
+    assert queue("forget", case_id).code == 2 and result.exists(), "it has to be meant"
+    assert queue("forget", case_id, "--yes").out == f"{case_id} forgotten\n"
+    case = worklist.case(db, case_id)
+    assert case is not None and case.deleted is not None and case.patient.name == ""
+    assert (case.state, case.sending) == (State.DONE, {Sending.ABANDONED: 2}) and not result.exists()
+    other = queued(db, "1.2.4")
+    assert queue("forget", other, "--yes").code == 0 and state(db, other) is State.CANCELLED
+    assert queue("forget", other, "--yes").code == 4, "there is nothing left"
+
+
 def test_send_again_and_abandon(queue: Command, db: Database) -> None:
     case_id = queued(db)
     job = computed(db, case_id)

@@ -143,6 +143,8 @@ class Receive(Record):
         idle_seconds: An association that says nothing for so long is aborted.
         quiet_seconds: A study is complete when its associations have closed and nothing came for so long.
         complete_series: A study is complete as soon as it has so many series and its associations have closed.
+        changed: What becomes of an image that came before and comes again with another header: it is refused (0111), or
+            replaces the one before, and its study is computed again. Another picture under its UID is always refused.
         reserve_gb: With less free on the data folder's disk, instances are refused with A700.
     """
 
@@ -159,6 +161,7 @@ class Receive(Record):
     idle_seconds: Seconds = 60
     quiet_seconds: Annotated[float, Field(ge=0)] = 30
     complete_series: Annotated[int, Field(ge=1)] | None = None
+    changed: Literal["refuse", "replace"] = "refuse"
     reserve_gb: Annotated[float, Field(ge=0)] = 5
 
     @model_validator(mode="after")

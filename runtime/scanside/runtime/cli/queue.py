@@ -1,6 +1,7 @@
 """`scanside queue`: what the appliance has received, computes and sends; and what a person does about it."""
 
 import json
+import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from scanside.runtime.appliance.store import audit, jobs, outbox, worklist
+from scanside.runtime.appliance.store import audit, jobs, outbox, retention, worklist
 from scanside.runtime.appliance.store.states import ENDED, Action
 from scanside.runtime.cli.arguments import ConfigFile
 from scanside.runtime.cli.queue_store import OpenStore, open_store
@@ -24,7 +25,7 @@ _EVENTS = 20
 app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
-    help="The appliance's queue: list, watch, pause, retry, accept, run again.\n\n"
+    help="The appliance's queue: list, watch, pause, retry, accept, run again, forget.\n\n"
     "CASE is a case id, or its beginning. Example: scanside queue list",
 )
 CaseId = Annotated[str, typer.Argument(metavar="CASE", help="Case id, or its beginning.")]
@@ -266,6 +267,32 @@ def abandon(
         count = outbox.abandon(here.database, case.job, destination, audit.person())
         state = here.find(case.case_id).state
     print(f"{case.case_id} {state}; {count} objects given up")
+
+
+@app.command()
+def forget(
+    context: typer.Context,
+    case_id: CaseId,
+    yes: Annotated[bool, typer.Option("--yes", help="It is meant.")] = False,
+    config: ConfigFile = None,
+) -> None:
+    """Delete a case's images and results here, so that the study may be sent again otherwise.
+
+    What destinations have got stays there; what they have not got is never sent. The audit log keeps what happened.
+
+    Example: scanside queue forget ABCDE-FGHIJ --yes
+    """
+    with open_store(config or context.obj) as here:
+        case = here.find(case_id)
+        if not yes:
+            raise UsageError(
+                f"Images and results of case {case.case_id} would be deleted here; add --yes if that is meant."
+            )
+        retention.forget_now(here.database, case.case_id, audit.person())
+        shutil.rmtree(
+            here.config.results / case.case_id, ignore_errors=True
+        )  # the receiver removes the images
+    print(f"{case.case_id} forgotten")
 
 
 @app.command()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from scanside.runtime.appliance.receive.limits import Sparing
-from scanside.runtime.appliance.store import audit, intake, retention
+from scanside.runtime.appliance.store import audit, intake, retention, worklist
 from scanside.runtime.appliance.store.database import Database
 from scanside.runtime.appliance.store.intake import RECEIVER, Added, pseudonym
 from scanside.runtime.appliance.store.records import Instance, Patient
@@ -50,10 +50,24 @@ class Ledger:
             )
         )
 
-    def hash_of(self, sop_uid: str) -> str | None:
-        """Hash of the instance that has this UID, if there is one."""
-        rows = self._rows("SELECT sha256 FROM instances WHERE sop_uid = ?", sop_uid)
-        return str(rows[0][0]) if rows else None
+    def replace(
+        self, instance: Instance, before: str, association: str, calling: str, patient: Patient
+    ) -> Added:
+        """See `intake.replace_instance`."""
+        return self._do(
+            lambda: intake.replace_instance(
+                self._database,
+                instance,
+                before=before,
+                association=association,
+                calling=calling,
+                patient=patient,
+            )
+        )
+
+    def find(self, sop_uid: str) -> Instance | None:
+        """The instance that has this UID, if there is one."""
+        return self._do(lambda: worklist.instance(self._database, sop_uid))
 
     def close_association(self, name: str) -> None:
         """See `intake.close_association`."""

@@ -50,7 +50,7 @@ def run(config: Config, stop: threading.Event) -> None:
     announcement.unlink(missing_ok=True)
     ledger = Ledger(config.database)
     try:
-        receiver = Receiver(conditions, ledger, Quarantine(config.quarantine), receive.max_study_instances)
+        receiver = Receiver(conditions, ledger, Quarantine(config.quarantine), receive)
         handlers = [(evt.EVT_C_STORE, receiver.store), (evt.EVT_C_ECHO, receiver.echo)]
         try:
             server = Server(receive, conditions, handlers, _turned_away(ledger), tls)

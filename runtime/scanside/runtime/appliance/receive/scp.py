@@ -5,10 +5,11 @@ import threading
 import traceback
 from collections import Counter
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from scanside.runtime.appliance.config import Receive
 from scanside.runtime.appliance.receive.identity import Identity, UnreadableError, identify
 from scanside.runtime.appliance.receive.incoming import (
     DISK_IS_FULL,
@@ -23,6 +24,7 @@ from scanside.runtime.appliance.receive.incoming import (
     refusal_of,
 )
 from scanside.runtime.appliance.receive.ledger import Ledger
+from scanside.runtime.appliance.receive.likeness import Likeness, likeness
 from scanside.runtime.appliance.receive.quarantine import Quarantine
 from scanside.runtime.appliance.store.intake import Added
 from scanside.runtime.appliance.store.records import Instance
@@ -30,6 +32,7 @@ from scanside.runtime.errors import OutputError, ScansideError
 
 SUCCESS = 0x0000
 _CONFLICT = Refusal(DUPLICATE, "another instance with its UID is here already")
+_CORRECTED = Refusal(DUPLICATE, "its header was changed: forget the study, or allow it")
 
 log = logging.getLogger("scanside.receive")
 
@@ -46,7 +49,7 @@ class Receiver:
     """Answers requests. Nothing is raised to pynetdicom, and nothing is acknowledged that a power cut could undo."""
 
     def __init__(
-        self, conditions: Conditions, ledger: Ledger, quarantine: Quarantine, most_instances: int
+        self, conditions: Conditions, ledger: Ledger, quarantine: Quarantine, receive: Receive
     ) -> None:
         """Serve associations.
 
@@ -54,7 +57,7 @@ class Receiver:
             most_instances: That a study may have.
         """
         self._conditions, self._ledger, self._quarantine = conditions, ledger, quarantine
-        self._most_instances = most_instances
+        self._most_instances, self._changed = receive.max_study_instances, receive.changed
         self._lock = threading.Lock()
         self._received: dict[str, Counter[str]] = {}
 
@@ -122,10 +125,12 @@ class Receiver:
             incoming.size,
         )
         with spool.lock(relative):
-            if ledger.hash_of(identity.sop_uid) not in (None, incoming.sha256):
-                return _CONFLICT  # whatever is in its place stays
+            known = ledger.find(identity.sop_uid)
+            if known is not None and known.sha256 != incoming.sha256:
+                return self._again(incoming, identity, instance, known, sender)
+            instance = known or instance
             assert incoming.part is not None
-            spool.place(incoming.part, relative)
+            spool.place(incoming.part, instance.path)
             try:
                 added = ledger.add(
                     instance, sender.association, sender.calling, identity.patient, self._most_instances
@@ -142,10 +147,37 @@ class Receiver:
         self._count(sender.association, case_id)
         return None
 
+    def _again(
+        self, incoming: Incoming, identity: Identity, instance: Instance, known: Instance, sender: Sender
+    ) -> Refusal | None:
+        """Another file with a known UID. The same in another encoding changes nothing; a corrected header may."""
+        spool, ledger = self._conditions.spool, self._ledger
+        assert incoming.part is not None
+        alike = likeness(spool.folder / known.path, incoming.part)
+        if (known.study_uid, known.series_uid) != (instance.study_uid, instance.series_uid):
+            return _CONFLICT
+        if alike is Likeness.SAME:
+            ledger.add(known, sender.association, sender.calling, identity.patient, self._most_instances)
+            return None
+        if alike is Likeness.OTHER:
+            return _CONFLICT
+        if self._changed == "refuse":
+            return _CORRECTED
+        # Beside the old file, which stays what its row says until the row is another; the sweep removes it then.
+        path = f"{instance.path.removesuffix('.dcm')}-{incoming.sha256[:12]}.dcm"
+        spool.place(incoming.part, path)
+        added = ledger.replace(
+            replace(instance, path=path), known.sha256, sender.association, sender.calling, identity.patient
+        )
+        if added is Added.CONFLICT:
+            return _CONFLICT
+        self._count(sender.association, ledger.case_of(identity.study_uid))
+        return None
+
     def _take_back(self, instance: Instance) -> None:
         """Remove a file that did not get its row; if the store cannot even be asked, the sweep will."""
         with suppress(ScansideError, OSError):
-            if self._ledger.hash_of(instance.sop_uid) is None:
+            if self._ledger.find(instance.sop_uid) is None:
                 (self._conditions.spool.folder / instance.path).unlink(missing_ok=True)
 
     def _refuse(self, refusal: Refusal, sender: Sender, case_id: str | None = None) -> Refusal:

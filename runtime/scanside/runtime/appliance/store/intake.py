@@ -66,11 +66,65 @@ def add_instance(
             ),
         )  # fmt: skip
         write.execute(
-            "UPDATE studies SET last_received = ?, last_active = ?, deleted = NULL WHERE study_uid = ?",
+            "UPDATE studies SET last_received = ?, last_active = ? WHERE study_uid = ?",
             (at, at, instance.study_uid),
         )
+        if study is not None and study["deleted"] is not None:
+            _name(write, instance.study_uid, patient)
         _reopen(write, instance.study_uid, case_id, at)
     return Added.NEW
+
+
+def replace_instance(
+    database: Database,
+    instance: Instance,
+    *,
+    before: str,
+    association: str,
+    calling: str,
+    patient: Patient,
+    now: float | None = None,
+) -> Added:
+    """An instance came again with another header, and it is to take the place of the one before.
+
+    The study is computed again, as when more images come; patient and header are those of the latest.
+
+    Args:
+        before: Hash of the file that it replaces.
+
+    Returns:
+        NEW, or CONFLICT if that is not what is there.
+    """
+    at = clock(now)
+    with database.transaction() as write:
+        changed = write.execute(
+            "UPDATE instances SET path = ?, sha256 = ?, size = ?, received = ? "
+            "WHERE sop_uid = ? AND sha256 = ? AND study_uid = ? AND series_uid = ?",
+            (
+                instance.path, instance.sha256, instance.size, at,
+                instance.sop_uid, before, instance.study_uid, instance.series_uid,
+            ),
+        )  # fmt: skip
+        if changed.rowcount != 1:
+            return Added.CONFLICT
+        study = write.execute("SELECT * FROM studies WHERE study_uid = ?", (instance.study_uid,)).fetchone()
+        write.execute("INSERT OR IGNORE INTO associations VALUES (?, ?)", (association, instance.study_uid))
+        write.execute(
+            "UPDATE studies SET last_received = ?, last_active = ? WHERE study_uid = ?",
+            (at, at, instance.study_uid),
+        )
+        _name(write, instance.study_uid, patient)
+        detail = {"calling": calling, "before": before, "after": instance.sha256}
+        append(write, RECEIVER, "instance replaced", case_id=study["case_id"], detail=detail, now=at)
+        _reopen(write, instance.study_uid, study["case_id"], at)
+    return Added.NEW
+
+
+def _name(write: sqlite3.Connection, study_uid: str, patient: Patient) -> None:
+    write.execute(
+        "UPDATE studies SET patient_id = ?, patient_name = ?, deleted = NULL WHERE study_uid = ?",
+        (patient.patient_id, patient.name, study_uid),
+    )
 
 
 def _new_case(write: sqlite3.Connection, study_uid: str, calling: str, patient: Patient, at: float) -> str:

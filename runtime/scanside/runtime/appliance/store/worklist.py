@@ -59,6 +59,15 @@ def instances_of(database: Database, study_uid: str) -> list[Instance]:
     return [Instance(**dict(row)) for row in rows]
 
 
+def instance(database: Database, sop_uid: str) -> Instance | None:
+    """What has been received under a UID."""
+    rows = database.rows(
+        "SELECT sop_uid, study_uid, series_uid, path, sha256, size FROM instances WHERE sop_uid = ?",
+        (sop_uid,),
+    )
+    return Instance(**dict(rows[0])) if rows else None
+
+
 def count_states(database: Database) -> dict[State, int]:
     """Number of jobs in each state, the empty ones included."""
     found = {

@@ -182,7 +182,7 @@ def test_forget_ends_and_deletes_what_is_here(queue: Command, db: Database, conf
     assert (case.state, case.sending) == (State.DONE, {Sending.ABANDONED: 2}) and not result.exists()
     other = queued(db, "1.2.4")
     assert queue("forget", other, "--yes").code == 0 and state(db, other) is State.CANCELLED
-    assert queue("forget", other, "--yes").code == 4, "there is nothing left"
+    assert queue("forget", other, "--yes").code == 5, "there is nothing left"
 
 
 def test_send_again_and_abandon(queue: Command, db: Database) -> None:

@@ -35,6 +35,7 @@ check: install
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python .ci/licences.py
 
 format: install
 	$(BIN)/ruff format .
@@ -48,7 +49,8 @@ figures: install
 docs: install
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
-# Source and wheel, checked; the wheel installed as a stranger would install it, and asked to prove its bundle.
+# Source and wheel, checked; the wheel installed as a stranger would install it, asked to prove its bundle, and its
+# contents listed (SBOM, CycloneDX 1.6).
 package: install
 	rm -rf dist $(VENV)/package && $(BIN)/python -m build --outdir dist . > /dev/null
 	$(BIN)/twine check --strict dist/*
@@ -56,6 +58,7 @@ package: install
 	$(PYTHON) -m venv $(VENV)/package
 	$(VENV)/package/bin/python -m pip install --quiet --constraint constraints.txt "$$(ls $(CURDIR)/dist/*.whl)[cpu,study]"
 	cd $(VENV)/package && bin/scanside selftest lib/python3.*/site-packages/scanside/training/data/pancreas-phantom.bundle
+	$(BIN)/cyclonedx-py environment $(VENV)/package --sv 1.6 --of JSON -o dist/scanside.cdx.json
 	rm -rf $(VENV)/package
 
 # The figures of README.md: want an idle machine and the shared test data.

@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 WORKERS ?= 3
 SHARED ?= ../shared
 
-.PHONY: demo test check soak bench bench-long figures docs package format clean install
+.PHONY: demo test check soak bench bench-long gpu figures docs package format clean install
 
 install: $(VENV)/.installed
 
@@ -103,6 +103,32 @@ bench: install $(VENV)/hippocampus.bundle $(VENV)/abdomen.bundle $(VENV)/sixty
 		--repeats 5 $(call written,peak)
 	$(BIN)/scanside bench appliance $(PANCREAS) --repeats 6 $(call written,appliance)
 	$(BIN)/scanside bench report $(RESULTS)/run.json $(RESULTS)/appliance.json -o $(RESULTS)/report --overwrite
+
+# One machine with an NVIDIA GPU, about ten minutes: the tests that need one, golden cases, and the product beside nnunetv2
+# with AMP. An environment of its own: onnxruntime-gpu takes the place of onnxruntime, which `export` brings.
+GPU := .venv-gpu
+CARD := $(GPU)/bin/scanside bench gpu
+
+$(GPU)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(GPU)
+	$(GPU)/bin/python -m pip install --quiet --editable '.[train,bench,dev,gpu,nvml]'
+	$(GPU)/bin/python -m pip uninstall --quiet --yes onnxruntime onnxruntime-gpu
+	$(GPU)/bin/python -m pip install --quiet --no-deps onnxruntime-gpu
+	touch $@
+
+$(GPU)/hippocampus.bundle: $(GPU)/.installed
+	$(GPU)/bin/scanside export nnunet $(HIPPOCAMPUS) -o $@ --precision fp32,mixed --postprocessing none --overwrite
+
+$(GPU)/abdomen.bundle: $(GPU)/.installed
+	rm -rf $(GPU)/abdomen-31m && $(GPU)/bin/scanside bench make-model $(GPU)/abdomen-31m --kind abdomen-31m
+	$(GPU)/bin/scanside bench make-bundle $(GPU)/abdomen-31m -o $@ --mixed --overwrite
+
+gpu: $(GPU)/hippocampus.bundle $(GPU)/abdomen.bundle
+	$(GPU)/bin/scanside doctor
+	$(GPU)/bin/python -m pytest -m gpu
+	$(CARD) $(HIPPOCAMPUS) $(MRIS)/imagesTr/hippocampus_006_0000.nii.gz --bundle $(GPU)/hippocampus.bundle -o $(RESULTS) --overwrite
+	-$(CARD) $(GPU)/abdomen-31m $(ABDOMEN) --bundle $(GPU)/abdomen.bundle -o $(RESULTS) --overwrite
+	-$(CARD) $(GPU)/abdomen-31m $(ABDOMEN) --bundle $(GPU)/abdomen.bundle -o $(RESULTS) --no-mirroring --overwrite
 
 # What takes hours: memory of 512 × 512 × 400 with 30 classes (nnunetv2 is ended where it needs more than is free), the
 # cost of size, mirroring, warm runs of the large network, all 200 MRIs, fresh installations.

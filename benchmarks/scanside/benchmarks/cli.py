@@ -18,7 +18,7 @@ from scanside.benchmarks.arguments import (
     show,
     words,
 )
-from scanside.benchmarks.cli_parts import peak, radiomics
+from scanside.benchmarks.cli_parts import gpu, peak, radiomics
 from scanside.benchmarks.tui import tui
 from scanside.runtime.cli.arguments import Device, NoMirroring, Precision, SkipEmptyTiles, StepSize, Threads
 from scanside.runtime.cli.group import Group
@@ -35,6 +35,7 @@ app = typer.Typer(
 app.command()(tui)
 app.command()(radiomics)
 app.command()(peak)
+app.command()(gpu)
 PACKAGES = ("torch", "nnunetv2", "onnx", "onnxscript", "psutil")
 
 Model = Annotated[
@@ -429,6 +430,7 @@ def make_bundle(
         list[Path] | None,
         typer.Option(metavar="IMAGE", help="Image that int8 takes its scales from; repeatable."),
     ] = None,
+    mixed: Annotated[bool, typer.Option("--mixed", help="Also mixed precision, for a GPU.")] = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Bundle an UNTRAINED model without proof, for timing: its approximations would not pass the gate.
@@ -446,6 +448,7 @@ def make_bundle(
         tuple(calibrate or ()),
         overwrite,
         lambda sentence: print(f"{sentence} …", file=sys.stderr),
+        mixed=mixed,
     )
     print(out)
 

@@ -129,8 +129,13 @@ def _dataset(kind: Kind) -> dict[str, Any]:
     return {**dataset_json(labels, kind.channels), "description": f"{NOTICE} {kind.what}."}
 
 
-def make_bundle(model: Path, out: Path, calibrate: Sequence[Path], overwrite: bool, say: Say) -> None:
+def make_bundle(
+    model: Path, out: Path, calibrate: Sequence[Path], overwrite: bool, say: Say, *, mixed: bool = False
+) -> None:
     """A bundle of a made results folder in fp32 and, where images to calibrate on are given, int8; nothing is proven.
+
+    Args:
+        mixed: Also in mixed precision, for a GPU.
 
     Raises:
         InputError: If the folder was not made by `make_model`: a trained model is exported with proof.
@@ -147,7 +152,7 @@ def make_bundle(model: Path, out: Path, calibrate: Sequence[Path], overwrite: bo
             "`scanside export nnunet`."
         )
     options = ExportOptions(
-        precisions=("fp32", "int8") if calibrate else ("fp32",),
+        precisions=("fp32", *(("mixed",) if mixed else ()), *(("int8",) if calibrate else ())),
         calibrate=tuple(calibrate),
         postprocessing="none",
         intended_use=f"{NOTICE} Nothing was compared with nnunetv2.",

@@ -214,6 +214,7 @@ def schema(report: type[BaseModel]) -> dict[str, Any]:
 def reports() -> dict[str, type[BaseModel]]:
     """Every results file that has a schema, by the name of its command."""
     from scanside.benchmarks.appliance_results import ApplianceReport
+    from scanside.benchmarks.gpu_results import GpuReport
     from scanside.benchmarks.latency_results import LatencyReport
     from scanside.benchmarks.peak import PeakReport
     from scanside.benchmarks.peers_results import PeersReport
@@ -228,6 +229,7 @@ def reports() -> dict[str, type[BaseModel]]:
         "scale": ScaleReport,
         "radiomics": RadiomicsReport,
         "peak": PeakReport,
+        "gpu": GpuReport,
     }
 
 

@@ -1,0 +1,256 @@
+"""`scanside bench gpu`: one card; on the same image, network and folds nnunetv2 with AMP beside the product.
+
+Peers run one after the other in one process, so that the device's memory is that of one peer. Golden cases are
+replayed and reported; a peer that fails them is timed all the same, and the table says both. The network of
+`bench make-model` is untrained and amplifies roundings, so that its low precisions fail by right.
+"""
+
+import contextlib
+import re
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scanside.benchmarks import gpu_networks
+from scanside.benchmarks.agreement import dice
+from scanside.benchmarks.distribution import Distribution
+from scanside.benchmarks.flops import convolution_flops
+from scanside.benchmarks.gpu_card import TorchDevice, ceilings, torch_device, watched
+from scanside.benchmarks.gpu_results import GPU, Card, Ceiling, Golden, GpuReport, NetworkTime, WholeCase
+from scanside.benchmarks.kinds import NNUNET, REFERENCE, PeerKind, parse_kinds
+from scanside.benchmarks.source import Source, find_source
+from scanside.benchmarks.staging import StagedCase, stage
+from scanside.benchmarks.warm import Mask, Setup, open_peer
+from scanside.runtime.backends import gpu
+from scanside.runtime.backends.table import DEVICES, ON_TRIAL, backend
+from scanside.runtime.golden import replay_all
+from scanside.runtime.options import Options
+from scanside.runtime.pipeline import Obtained, Segmenter
+
+_EXACT = PeerKind("cpu:fp32", "scanside", "cpu", "fp32")
+
+
+@dataclass(frozen=True)
+class GpuOptions:
+    """What is measured.
+
+    Attributes:
+        backends: Words for `parse_kinds`; empty for every GPU device that is here, in fp32 and mixed.
+        repeats: Whole cases of each peer, after one that is not counted.
+        dry: On a CPU, to see that everything runs.
+    """
+
+    model: Path
+    images: tuple[Path, ...]
+    bundle: Path | None = None
+    backends: tuple[str, ...] = ()
+    folds: tuple[str, ...] | None = None
+    mirroring: bool = True
+    repeats: int = 5
+    dry: bool = False
+
+
+class Round:
+    """What has been measured so far, and what failed."""
+
+    def __init__(self) -> None:
+        self.failed: list[str] = []
+
+    @contextlib.contextmanager
+    def attempt(self, what: str) -> Iterator[None]:
+        """A failure of one measurement, of any kind, is noted."""
+        try:
+            yield
+        except Exception as error:  # torch, ONNX Runtime and CUDA raise types of their own
+            words = " ".join(str(error).split())[:300]
+            self.failed.append(f"{what}: {type(error).__name__}: {words}")
+
+
+def run_gpu(options: GpuOptions, facts: Mapping[str, Any], ready: Callable[[str], None]) -> GpuReport:
+    """Measure a card.
+
+    Args:
+        facts: Of `environment`.
+        ready: Told the name of the results file before anything is measured; may refuse it.
+
+    Raises:
+        BackendError: If there is no GPU, and it is no dry run.
+        UsageError: If a backend is unknown.
+    """
+    device, this = torch_device(options.dry), Round()
+    kinds = parse_kinds(options.backends or _here(options.dry))
+    card = _card(device)
+    with tempfile.TemporaryDirectory(prefix="scanside-bench-") as folder:
+        wanted = sorted({"fp32", *(kind.precision for kind in kinds)})
+        source = find_source(options.model, options.bundle, options.folds, Path(folder), wanted)
+        ready(file_name(card.name, source.bundle.summary()["name"], options.mirroring))
+        case = stage(options.images, source.plan, source.ending, Path(folder) / "cases")[0]
+        shape = (source.plan.input_channels, *source.plan.patch_size)
+        tile = np.random.default_rng(0).standard_normal((1, *shape), np.float32)
+        gflop = _gflop(source)
+        found = _ceilings(device, this)
+        networks = _networks(source, kinds, device, tile, gflop, found, this)
+        golden = list(_golden(source, kinds, this))
+        image, cases = _cases(source, case, kinds, options, device, this)
+    return GpuReport.model_validate(
+        {
+            **facts,
+            "schema": GPU,
+            "dry_run": options.dry,
+            "card": card,
+            "bundle": source.bundle.summary(),
+            "checkpoints": source.checkpoints,
+            "mirroring": options.mirroring,
+            "folds": list(source.folds),
+            "image": list(image),
+            "tile": list(shape),
+            "tile_gflop": round(gflop, 3),
+            "ceilings": found,
+            "networks": networks,
+            "golden": golden,
+            "cases": cases,
+            "failed": this.failed,
+        }
+    )
+
+
+def file_name(card: str, bundle: str, mirroring: bool = True) -> str:
+    """`gpu-<card>-<bundle>`, as the results folder names it."""
+    words = f"gpu {card.removeprefix('NVIDIA ')} {bundle}{'' if mirroring else ' no mirroring'}"
+    return re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")
+
+
+def _here(dry: bool) -> tuple[str, ...]:
+    if dry:
+        return ("cpu:fp32",)
+    here = [name for name in DEVICES if name in ON_TRIAL and backend(name).missing() is None]
+    return tuple(f"{name}:{precision}" for name in here for precision in ("mixed", "fp32")) or ("cpu:fp32",)
+
+
+def _card(device: TorchDevice) -> Card:
+    found, used = gpu.find(), device.used()
+    here = found if isinstance(found, gpu.Gpu) and device.kind == "cuda" else None
+    return Card(
+        name=device.name,
+        driver=here.driver if here else None,
+        cuda=here.cuda if here else None,
+        memory_gib=round(here.memory / 2**30, 1) if here else None,
+        sharing_mib=None if used is None else round(used / 2**20, 1),
+    )
+
+
+def _gflop(source: Source) -> float:
+    files = source.bundle.manifest.segmenters[source.role].networks[0].files
+    return convolution_flops(source.bundle.read(files["fp32"])) / 1e9
+
+
+def _ceilings(device: TorchDevice, this: Round) -> list[Ceiling]:
+    found: list[Ceiling] = []
+    with this.attempt("ceilings"):
+        for one in ceilings(device):
+            found.append(one)
+    device.release()
+    return found
+
+
+def _networks(
+    source: Source,
+    kinds: Sequence[PeerKind],
+    device: TorchDevice,
+    tile: gpu_networks.Float,
+    gflop: float,
+    found: list[Ceiling],
+    this: Round,
+) -> list[NetworkTime]:
+    exact = gpu_networks.float32_logits(source, tile)
+    rows: list[NetworkTime] = []
+    with this.attempt("torch networks"):
+        rows.extend(gpu_networks.torch_networks(source, device, tile, exact, gflop, found, this.attempt))
+    rows.extend(gpu_networks.own_networks(source, kinds, device, tile, exact, gflop, found, this.attempt))
+    return rows
+
+
+def _golden(source: Source, kinds: Sequence[PeerKind], this: Round) -> Iterator[Golden]:
+    for kind in kinds:
+        with this.attempt(f"{kind.name}, golden cases"):
+            obtained = Obtained(kind.device, kind.device, "golden cases", kind.precision)
+            options = Options(device=kind.device, precision=kind.precision)
+            with Segmenter(source.bundle, options, obtained) as segmenter:
+                for one in replay_all(segmenter):
+                    yield Golden(
+                        device=one.device,
+                        precision=one.precision,
+                        case=one.case,
+                        voxels=one.voxels,
+                        differing=one.differing,
+                        problem=one.problem,
+                    )
+
+
+def _cases(
+    source: Source,
+    case: StagedCase,
+    kinds: Sequence[PeerKind],
+    options: GpuOptions,
+    device: TorchDevice,
+    this: Round,
+) -> tuple[tuple[int, ...], list[WholeCase]]:
+    """The image's shape, and the peers on it: nnunetv2 first, float32 on the CPU as the reference of labels."""
+    setup = Setup(
+        source.model,
+        source.bundle.path,
+        source.folds,
+        options.mirroring,
+        torch_device=device.kind,
+        proven=False,
+    )
+    exact = open_peer(_EXACT, setup)
+    image = exact.load(case.files)
+    reference = exact.segment(image).mask
+    del exact
+    found: list[WholeCase] = []
+    for kind in (NNUNET, *kinds):
+        with this.attempt(f"{kind.name}, whole case"):
+            first = next((one for one in found if one.peer == REFERENCE), None)
+            found.append(_whole(kind, setup, case, reference, source, options.repeats, device, first))
+        device.release()
+    return image.data.shape, found
+
+
+def _whole(
+    kind: PeerKind,
+    setup: Setup,
+    case: StagedCase,
+    reference: Mask,
+    source: Source,
+    repeats: int,
+    device: TorchDevice,
+    first: WholeCase | None,
+) -> WholeCase:
+    seconds: list[float] = []
+    stages: list[dict[str, float]] = []
+    with watched(device) as memory:
+        peer = open_peer(kind, setup)
+        image = peer.load(case.files)
+        result = peer.segment(image)
+        for _ in range(repeats):
+            start = time.perf_counter()
+            result = peer.segment(image)
+            device.wait()
+            seconds.append(time.perf_counter() - start)
+            stages.append(result.stages_ms)
+    taken = Distribution.of(seconds)
+    return WholeCase(
+        peer=kind.name,
+        seconds=taken,
+        stages_ms={name: float(np.median([one[name] for one in stages])) for name in stages[0]},
+        device_memory_mib=memory.mib,
+        differing=int((result.mask != reference).sum()),
+        dice=dice(result.mask, reference, source.plan.labels.names),
+        times=None if first is None else round(first.seconds.median / taken.median, 2),
+    )

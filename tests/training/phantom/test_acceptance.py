@@ -113,6 +113,16 @@ def test_the_spread_of_adc_is_the_published_one() -> None:
     assert 0.15 <= adc.std() <= 0.22
 
 
+def test_t2_and_d_go_together_in_pdac_alone() -> None:
+    """Only the correlation is new: means and spreads of both are those of version 1."""
+    for name, expected in (("PDAC", 0.6), ("PNEN", 0.0), ("SPN", 0.0)):
+        t2, d = np.array([(p.lesion.t2_ms, p.lesion.d) for p in of(name)]).T
+        assert np.corrcoef(t2, d)[0, 1] == pytest.approx(expected, abs=3.5 / np.sqrt(len(t2)))
+    t2, d = np.array([(p.lesion.t2_ms, p.lesion.d) for p in of("PDAC")]).T
+    assert (t2.mean(), t2.std()) == (pytest.approx(51.2, abs=0.6), pytest.approx(6.0, abs=0.5))
+    assert (d.mean(), d.std()) == (pytest.approx(1.10, abs=0.02), pytest.approx(0.17, abs=0.02))
+
+
 def test_size_alone_is_not_a_shortcut() -> None:
     sizes = parameter_table(patients())[:, 0]
     assert either_way(diagnoses() == "PDAC", sizes) <= 0.65

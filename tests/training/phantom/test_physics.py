@@ -11,7 +11,7 @@ from scipy import ndimage
 from scanside.runtime.volume import Geometry
 from scanside.training.phantom.degrade import breathing_ghosts, ghost, rician
 from scanside.training.phantom.fat import CHEMICAL_SHIFT, fat_left, shifted_fat
-from scanside.training.phantom.motion import FieldMap, axes_of, distort
+from scanside.training.phantom.motion import FieldMap, _unfolded, axes_of, distort
 from scanside.training.phantom.render import LABELS
 from scanside.training.phantom.scanners import HELD_OUT, SCANNERS, DiffusionProtocol, Scanner
 from scanside.training.phantom.shapes import Noise
@@ -256,6 +256,22 @@ def test_epi_images_are_displaced_by_that_shift(scanner: Scanner) -> None:
     assert np.sqrt(np.mean((shift - expected)[tissue] ** 2)) < 0.05
     assert np.abs(shift[tissue]).max() > 1.0
     assert (np.diff(found.source_y, axis=1) > 0).all(), "nothing folds over"
+
+
+@given(seed=st.integers(0, 200), strength=st.floats(0, 30))
+def test_a_fold_is_flattened_where_it_is_and_nowhere_else(seed: int, strength: float) -> None:
+    y = np.arange(0, 300, 3.0, dtype=np.float32)[None, :, None]
+    rng = np.random.default_rng(seed)
+    bump = np.exp(-(((y - rng.uniform(100, 200)) / rng.uniform(8, 30)) ** 2))
+    landing = (y + np.float32(strength) * bump).astype(np.float32)
+    flat = _unfolded(landing, y)
+    steps = np.diff(flat, axis=1)
+    assert float(steps.min()) >= 0.25 * 3.0 - 1e-3
+    assert np.abs(flat - landing).max() <= np.abs(landing - y).max() + 1e-4, (
+        "moved no further than the field moves"
+    )
+    if float(np.diff(landing, axis=1).min()) >= 0.25 * 3.0:
+        assert np.allclose(flat, landing, atol=1e-3)
 
 
 def test_epi_distortion_keeps_the_signal() -> None:

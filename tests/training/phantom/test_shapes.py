@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scanside.training.phantom.lesion import DIAGNOSES, draw_parameters, make_lesion
-from scanside.training.phantom.shapes import Above, Ellipsoid, Noise, Rough, Trunk, Tube
+from scanside.training.phantom.shapes import Above, Ellipsoid, Lobed, Noise, Rough, Trunk, Tube
 
 mm = st.floats(-60, 60)
 radius = st.floats(4, 40)
@@ -86,6 +86,21 @@ def test_noise_is_smooth_periodic_and_of_unit_variance(seed: int) -> None:
     assert step < 0.8, "neighbours are alike"
     rough = Rough(Ellipsoid((0, 0, 0), (20, 20, 20)), noise, 2.0, 8.0)
     assert (rough.box[1] == 26).all()
+
+
+@given(seed=st.integers(0, 99), depth=st.floats(0.5, 2.2))
+@settings(max_examples=10, deadline=None)
+def test_lobes_bulge_between_sharp_clefts(seed: int, depth: float) -> None:
+    """Clefts lie 0.8 times the depth inside the smooth surface, lobes reach no further than the box."""
+    noise, ball = Noise.draw(np.random.default_rng(seed)), Ellipsoid((0, 0, 0), (15, 15, 15))
+    lobed = Lobed(ball, noise, depth, 8.0)
+    turns = np.random.default_rng(seed).standard_normal((3, 3000))
+    x, y, z = (15 * turns / np.linalg.norm(turns, axis=0)).astype(np.float32)
+    height = lobed.distance(x, y, z) - ball.distance(x, y, z)
+    assert float(height.max()) == pytest.approx(0.8 * depth, abs=0.05 * depth)
+    assert np.quantile(height, 0.9) > 0.5 * depth, "the deep part is narrow, and there"
+    assert float(-height.min()) <= float((lobed.box[1] - 15).min())
+    assert abs(float(height.mean())) < 0.25 * depth, "the volume stays"
 
 
 @pytest.mark.parametrize("diagnosis", DIAGNOSES)

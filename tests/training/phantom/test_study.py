@@ -1,13 +1,16 @@
 """One study: deterministic, on its own grids, its masks where the lesion is."""
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
 import pytest
 
-from scanside.training.phantom.cohort import draw_patient
+from scanside.training.phantom.anatomy import make_anatomy
+from scanside.training.phantom.cohort import draw_patient, stream
 from scanside.training.phantom.render import LABELS
 from scanside.training.phantom.scanners import HELD_OUT, SCANNERS
+from scanside.training.phantom.shapes import Tube
 from scanside.training.phantom.study import PhantomStudy, _outline, make_study
 
 
@@ -68,6 +71,31 @@ def test_masks_lie_where_the_lesion_is(index: int) -> None:
     }
     sphere = np.pi / 6 * (study.patient.lesion.size_mm / 10) ** 3
     assert 0.15 * sphere < volumes["t2w"] < 1.1 * sphere
+
+
+def test_obstructive_pancreatitis_lies_upstream_and_is_brighter_at_high_b() -> None:
+    """The first patient with a small lesion in the head and a closed duct, under even coils."""
+    drawn = ((index, draw_patient(index, 11, "train").lesion) for index in range(200))
+    index, lesion = next(
+        (index, own) for index, own in drawn if own.obstruction > 0.9 and own.along > 0.2 and own.size_mm < 25
+    )
+    made = make_study(index, 11, scanner=replace(SCANNERS[1], bias=0.0), roles=("dwi",), noise=0.1)
+    labels, geometry = made.truth["dwi"]["labels"], made.images["dwi"].geometry
+    healthy, ill = (labels == LABELS.index(name) for name in ("pancreas", "obstructed"))
+    x = [geometry.origin[0] + geometry.spacing[2] * np.nonzero(part)[2].mean() for part in (healthy, ill)]
+    assert min(healthy.sum(), ill.sum()) > 30
+    assert x[0] < x[1] and x[1] > made.truth["centre"][0], "towards the tail, to the patient's left"
+    high = made.images["dwi"].data[0]
+    assert 1.1 < np.median(high[ill]) / np.median(high[healthy]) < 1.6
+    assert lesion.atrophy > 0, "a wide duct thins the gland as well"
+
+
+def test_ribs_and_mesenteric_vessels_are_there() -> None:
+    patient = draw_patient(0, 11, "train")
+    parts = make_anatomy(stream(11, 0, "anatomy"), patient.lesion, 3.0).parts
+    assert sum(part.tissue == "bone" for part in parts) == 10
+    thin = [p for p in parts if isinstance(p.shape, Tube) and p.tissue in ("vein", "artery")]
+    assert sum(float(part.shape.radii.max()) < 3 for part in thin if isinstance(part.shape, Tube)) >= 24
 
 
 def test_lesions_are_brighter_than_the_gland_on_high_b() -> None:

@@ -73,7 +73,7 @@ def test_every_key_is_in_the_example() -> None:
     document = tomllib.loads(uncommented())
 
     def keys(value: Any) -> set[str]:
-        if isinstance(value, dict):
+        if isinstance(value, dict) and "unsuitable input" not in value:  # that is a status
             return set(value) | {k for part in value.values() for k in keys(part)}
         return {k for part in value for k in keys(part)} if isinstance(value, list) else set()
 

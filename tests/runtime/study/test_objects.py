@@ -272,11 +272,19 @@ def test_absent_features_are_sentences_not_zeros(result: StudyResult, opened: Bu
     )
     made, _ = write_objects(lacking, opened, CHANNELS, tmp_path)
     (report,) = by_kind(made, "sr")
-    group = group_of(report, "t2w Lesion 1")
+    study = group_of(report, "Result of the study")
+    assert f"{name}: the lesion has 41 voxels, and texture needs 64." in texts_of(study, ABSENT[0])
+    assert numbers(study) == {} and QUALITY[0] in codes_of(study)
+    with pytest.raises(
+        AssertionError, match="no group"
+    ):  # of unsuitable input nothing is said to be a lesion
+        group_of(report, "t2w Lesion 1")
+    (other,) = by_kind(
+        write_objects(replace(lacking, status="indeterminate"), opened, CHANNELS, tmp_path)[0], "sr"
+    )
+    group = group_of(other, "t2w Lesion 1")
     assert texts_of(group, ABSENT[0]) == [f"{name}: the lesion has 41 voxels, and texture needs 64."]
     assert name not in numbers(group) and len(numbers(group)) == 2 + 3
-    study = group_of(report, "Result of the study")
-    assert numbers(study) == {} and QUALITY[0] in codes_of(study)
     assert errors_of(tmp_path / objects.REPORT) == []
 
 

@@ -18,6 +18,7 @@ from pydantic import (
     model_validator,
 )
 
+from scanside.runtime.appliance.accept import Accept
 from scanside.runtime.appliance.faults import sentences
 from scanside.runtime.errors import UsageError
 from scanside.runtime.options import Options
@@ -221,12 +222,23 @@ class Rule(Record):
         objects: Kinds of result objects. `reject`, a note that rejects what an older result of the study had sent, is
             not among them unless it is named.
         statuses: Of which results.
+        objects_of: Status → those of `objects` that are sent of such a result. Of unsuitable input the report alone.
         calling: Only of studies from these AE titles; empty for all.
     """
 
     objects: tuple[Kind, ...] = ("seg", "sr", "sc", "key")
     statuses: tuple[ResultStatus, ...] = ("ok", "indeterminate", "no lesion segmented", "unsuitable input")
+    objects_of: dict[ResultStatus, tuple[Kind, ...]] = Field(
+        default_factory=lambda: {"unsuitable input": ("sr", "reject")}
+    )
     calling: tuple[AETitle, ...] = ()
+
+    def kinds_of(self, status: ResultStatus) -> tuple[Kind, ...]:
+        """Kinds of objects that are sent of a result."""
+        if status not in self.statuses:
+            return ()
+        allowed = self.objects_of.get(status, self.objects)
+        return tuple(kind for kind in self.objects if kind in allowed)
 
 
 class DicomDestination(Record):
@@ -364,6 +376,7 @@ class Config(Record):
 
     service: Service
     receive: Receive = Receive()
+    accept: Accept = Accept()
     work: Work = Work()
     send: Send = Send()
     destinations: tuple[_AnyDestination, ...] = ()

@@ -47,7 +47,7 @@ def report_of(
     segments: Mapping[tuple[str, int], Segment],
     trackings: Mapping[tuple[str, int], tuple[str, str]],
 ) -> Report:
-    """The report of a study.
+    """The report of a study. One of unsuitable input says so and why, and measures nothing.
 
     Args:
         segments: (Role, number of the lesion) → its segment, where a Segmentation was written.
@@ -57,6 +57,7 @@ def report_of(
     if result.status == "unsuitable input":
         evaluations.append((QUALITY, _UNSUITABLE))
     numbers, texts = _probability(result, evaluations)
+    suitable = result.status != "unsuitable input"
     groups = _lesions(result, bundle, segments, trackings, texts)
     texts += [(COMMENT, f"Warning: {tidy(warning, result)}") for warning in result.warnings]
     return Report(
@@ -64,7 +65,7 @@ def report_of(
         numbers=tuple(numbers),
         texts=(*_notices(result, bundle), *texts),
         lesions=groups,
-        site=region_of(bundle),
+        site=region_of(bundle) if suitable else None,
         parameters=(
             f"bundle_sha256={bundle.sha256}",
             f"scanside={version('scanside')}",
@@ -128,7 +129,10 @@ def _lesions(
     trackings: Mapping[tuple[str, int], tuple[str, str]],
     texts: list[Text],
 ) -> tuple[LesionGroup, ...]:
-    """A group a lesion; features of roles without one, and roles without one, go to the study's texts."""
+    """A group a lesion; features of roles without one, and roles without one, go to the study's texts.
+
+    Of unsuitable input nothing is said to be a lesion; what could not be measured, and why, stays.
+    """
     if not result.roles:
         return ()
     by_role = _features(result, bundle)
@@ -137,6 +141,7 @@ def _lesions(
         numbers, absent = by_role.get(role, ([], []))
         if not found.lesions:
             texts.append((COMMENT, f"No lesion was segmented on {role}. This is not a negative finding."))
+        if not found.lesions or result.status == "unsuitable input":
             texts += absent
             continue
         for lesion in found.lesions:

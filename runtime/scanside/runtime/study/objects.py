@@ -297,7 +297,8 @@ def _write_report(
 
     report = report_of(result, bundle, done.segments, done.trackings)
     with _allowed("", done):
-        written = write_sr(report, sources, done.evidence, stamp, folder / REPORT)
+        evidence = done.evidence if report.lesions else ()
+        written = write_sr(report, sources, evidence, stamp, folder / REPORT)
         _add("sr", written, folder / REPORT, done)
 
 

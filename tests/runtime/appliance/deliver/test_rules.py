@@ -2,7 +2,7 @@
 
 import pytest
 
-from scanside.runtime.appliance.config import DicomDestination, Rule
+from scanside.runtime.appliance.config import DicomDestination, ResultStatus, Rule
 from scanside.runtime.appliance.deliver.rules import sends_to
 from scanside.runtime.appliance.store.records import Made
 
@@ -28,11 +28,17 @@ def test_without_a_rule_everything_goes_everywhere_in_order() -> None:
         ({"objects": ()}, "ok", "MR", ()),
         ({"statuses": ("ok",)}, "indeterminate", "MR", ()),
         ({"statuses": ("ok",)}, "ok", "MR", (SEG, SR)),
+        ({}, "unsuitable input", "MR", (SR,)),
+        ({"objects": ("seg",)}, "unsuitable input", "MR", ()),
+        ({"objects_of": {"unsuitable input": ("seg", "sr")}}, "unsuitable input", "MR", (SEG, SR)),
+        ({"objects_of": {"indeterminate": ("sr",)}}, "indeterminate", "MR", (SR,)),
         ({"calling": ("MR1",)}, "ok", "MR2", ()),
         ({"calling": ("MR1",)}, "ok", "MR1 ", (SEG, SR)),
     ],
 )
-def test_rule(rule: dict[str, object], status: str, calling: str, expected: tuple[Made, ...]) -> None:
+def test_rule(
+    rule: dict[str, object], status: ResultStatus, calling: str, expected: tuple[Made, ...]
+) -> None:
     assert sends_to((_destination("a", **rule),), status, calling, (SEG, SR)) == tuple(
         ("a", made) for made in expected
     )

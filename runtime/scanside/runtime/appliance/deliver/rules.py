@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from scanside.runtime.appliance.config import Destination
+from scanside.runtime.appliance.config import Destination, ResultStatus
 from scanside.runtime.appliance.store.records import Made
 
 
 def sends_to(
-    destinations: Sequence[Destination], status: str, calling: str, objects: Sequence[Made]
+    destinations: Sequence[Destination], status: ResultStatus, calling: str, objects: Sequence[Made]
 ) -> tuple[tuple[str, Made], ...]:
     """Apply every destination's rule.
 
@@ -22,7 +22,8 @@ def sends_to(
     sends: dict[tuple[str, Made], None] = {}
     for destination in destinations:
         rule = destination.rule
-        if status not in rule.statuses or (rule.calling and calling.strip() not in rule.calling):
+        if rule.calling and calling.strip() not in rule.calling:
             continue
-        sends.update(((destination.name, made), None) for made in objects if made.kind in rule.objects)
+        kinds = rule.kinds_of(status)
+        sends.update(((destination.name, made), None) for made in objects if made.kind in kinds)
     return tuple(sends)

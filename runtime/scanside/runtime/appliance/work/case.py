@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from scanside.runtime.appliance.accept import SeriesFacts, why_not
 from scanside.runtime.appliance.config import Config
 from scanside.runtime.appliance.deliver.labelmap import labelmap_takers
 from scanside.runtime.appliance.deliver.rules import sends_to
@@ -81,7 +82,10 @@ class CaseRun:
             with clock.stage("inputs"):
                 taken = snapshot(instances, self.config.spool, self.out.parent, tell.check)
                 study = held.enter_context(taken)
-            result = self._result(bundle, recipe, study, engine, tell, clock)
+            unwanted = None if self.job.series else why_not(self._said(study), self.config.accept)
+            result = (
+                refused(unwanted) if unwanted else self._result(bundle, recipe, study, engine, tell, clock)
+            )
             inputs = inputs_digest(instances, bundle.sha256, self.job, self.config)
             now = occasion(database, self.job.job, inputs)
             report = self._write(result, bundle, recipe, study, tell, object_options(self.config, now))
@@ -89,7 +93,14 @@ class CaseRun:
             options = object_options(self.config, now, "LABELMAP")
             labelmaps = self._write_labelmaps(result, bundle, recipe, clock, options) if takers else []
         self._finish(report)
-        return self._outcome(report, clock.ms, takers if labelmaps else frozenset(), labelmaps)
+        sends = () if unwanted else self._sends(report, takers if labelmaps else frozenset(), labelmaps)
+        return self._outcome(report, clock.ms, sends)
+
+    @staticmethod
+    def _said(study: Path) -> list[SeriesFacts]:
+        from scanside.runtime.dicom.acceptance import series_headers
+
+        return [SeriesFacts(*said) for said in series_headers(study)]
 
     def _result(
         self, bundle: Bundle, recipe: Recipe, path: Path, engine: Engine, tell: Teller, clock: Clock
@@ -160,19 +171,19 @@ class CaseRun:
         uids = (row["sop_class_uid"], row["sop_instance_uid"])
         return Made(row["kind"], *uids, str(path), row["series_instance_uid"])
 
-    def _outcome(
-        self,
-        report: Mapping[str, Any],
-        own: Mapping[str, float],
-        takers: frozenset[str],
-        labelmaps: list[Made],
-    ) -> Outcome:
+    def _sends(
+        self, report: Mapping[str, Any], takers: frozenset[str], labelmaps: list[Made]
+    ) -> tuple[tuple[str, Made], ...]:
+        own = [self._made(row) for row in report["objects"]]
         sends: list[tuple[str, Made]] = []
         for destination in self.config.destinations:
-            objects = (
-                labelmaps if destination.name in takers else [self._made(row) for row in report["objects"]]
-            )
+            objects = labelmaps if destination.name in takers else own
             sends += sends_to([destination], report["status"], self.case.calling, objects)
+        return tuple(sends)
+
+    def _outcome(
+        self, report: Mapping[str, Any], own: Mapping[str, float], sends: tuple[tuple[str, Made], ...]
+    ) -> Outcome:
         probability = report["probability"] or {}
         stages = {row["name"]: float(row["ms"]) for row in report["stages"]}
         waited = max(0.0, self.claimed - self.since) * 1000
@@ -185,7 +196,7 @@ class CaseRun:
             high=probability.get("high"),
             result=f"{self.job.case_id}/{self.job.job}",
             stages={"queued": waited, **own, **stages, "total": total},
-            sends=tuple(sends),
+            sends=sends,
             positive=probability.get("class"),
             named=probability.get("predicted"),
             warnings=tuple(Warned(code_of(one), self.words.clean(one)) for one in report["warnings"]),

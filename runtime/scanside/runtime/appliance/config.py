@@ -215,6 +215,10 @@ Kind = Literal["seg", "sr", "sc", "key", "reject"]
 ResultStatus = Literal["ok", "indeterminate", "no lesion segmented", "unsuitable input"]
 
 
+def _report_alone() -> dict[ResultStatus, tuple[Kind, ...]]:
+    return {"unsuitable input": ("sr", "reject")}
+
+
 class Rule(Record):
     """What a destination gets.
 
@@ -228,9 +232,7 @@ class Rule(Record):
 
     objects: tuple[Kind, ...] = ("seg", "sr", "sc", "key")
     statuses: tuple[ResultStatus, ...] = ("ok", "indeterminate", "no lesion segmented", "unsuitable input")
-    objects_of: dict[ResultStatus, tuple[Kind, ...]] = Field(
-        default_factory=lambda: {"unsuitable input": ("sr", "reject")}
-    )
+    objects_of: dict[ResultStatus, tuple[Kind, ...]] = Field(default_factory=_report_alone)
     calling: tuple[AETitle, ...] = ()
 
     def kinds_of(self, status: ResultStatus) -> tuple[Kind, ...]:

@@ -139,8 +139,22 @@ def phantom() -> Iterator[tuple[str, str]]:
     yield "phantom.test", str(found["cohort"]["test"])
 
 
+def gpu_prediction() -> Iterator[tuple[str, str]]:
+    """What cards that nobody had can do at best: `gpu.<card>.<case>.tile`, `.floor`, `.published`."""
+    found = read("benchmarks/gpu-prediction.json")
+    for card in found["cards"]:
+        yield f"gpu.{card['name'].replace(' ', '-')}.card", f"{card['tflops']:g}, {card['gb_s']:g}"
+    for one in found["predictions"]:
+        stem = f"gpu.{one['card'].replace(' ', '-')}.{one['case']}"
+        yield f"{stem}.tile", f"{one['tile_ms']:.3g} ms"
+        yield f"{stem}.floor", seconds(one["floor"])
+        yield f"{stem}.published", seconds(one["at_published_part"])
+    for name, value in found["host"]["cpu_s"].items():
+        yield f"gpu.host.{name.replace(' ', '-')}", seconds(value)
+
+
 SOURCES: tuple[Callable[[], Iterator[tuple[str, str]]], ...] = (
-    peers, parity, install, radiomics, soak, terminal, phantom,
+    peers, parity, install, radiomics, soak, terminal, phantom, gpu_prediction,
 )  # fmt: skip
 
 

@@ -58,6 +58,14 @@ KINDS = {
         spacing=(5.0, 1.1875, 1.1875),
         what="nnU-Net's default 3-D network, 31 M parameters, for abdominal T2",
     ),
+    "abdomen-light": Kind(
+        features=(1, 1),
+        kernels=((1, 1, 1), (1, 1, 1)),
+        strides=((1, 1, 1), (1, 2, 2)),
+        patch=(28, 160, 192),
+        spacing=(5.0, 1.1875, 1.1875),
+        what="the plan of abdomen-31m with a network that costs next to nothing, for the time of all else",
+    ),
     # As whole-body segmenters are used: a coarse isotropic grid, many labels. Memory is what it is for.
     "classes-30": Kind(
         features=(8, 16, 32),

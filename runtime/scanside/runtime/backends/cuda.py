@@ -50,10 +50,11 @@ def open_session(model: bytes, precision: str, threads: int | None = None) -> Se
     ort = cuda_ready.load()
     arrays, allocator = gpu_arrays.gpu_arrays(), _allocator()
     allocate, release, empty = allocator.addresses
-    own = {"user_compute_stream": str(arrays.stream), "gpu_external_alloc": str(allocate)}
-    own |= {"gpu_external_free": str(release), "gpu_external_empty_cache": str(empty)}
+    own = {"gpu_external_alloc": allocate, "gpu_external_free": release, "gpu_external_empty_cache": empty}
     with arrays.work():
-        session = create(ort, model, [(PROVIDER, {**SETTINGS, **own})])
+        session = create(
+            ort, model, [(PROVIDER, {**SETTINGS, **{key: str(call) for key, call in own.items()}})]
+        )
     if session.get_providers()[0] != PROVIDER:
         raise ProviderMismatchError(
             f"Asked ONNX Runtime for {PROVIDER}, obtained {', '.join(session.get_providers())}: one of its CUDA "
@@ -124,6 +125,7 @@ class BoundSession(Lending):
         if self._session is None:
             raise BackendError("The session is closed; open the bundle again.")
         self._allocator.lacked = False
+        self.arrays.synchronize()  # ONNX Runtime takes no stream of others beside an allocator of others
         try:
             bound = self._session.io_binding()
             for bind, name, values in (

@@ -43,6 +43,9 @@ class Allocator:
         self.lacked = False
         self._arrays = arrays
         self._blocks: dict[int, tuple[int, object]] = {}
+        ctypes.pythonapi.Py_IncRef(
+            ctypes.py_object(self)
+        )  # a library may release memory when Python is on its way out
         self._calls = (
             ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_size_t)(self._allocate),
             ctypes.CFUNCTYPE(None, ctypes.c_void_p)(self._release),

@@ -23,14 +23,12 @@ class Arrays(Protocol):
 
     Attributes:
         xp: The module: numpy or cupy.
-        stream: Address of the CUDA stream on which everything is done; 0 where there is none.
     """
 
     xp: Any
 
-    @property
-    def stream(self) -> int:
-        """See above."""
+    def synchronize(self) -> None:
+        """Wait until everything asked for is done: before a library works on a stream of its own."""
 
     def free(self) -> int | None:
         """Bytes that a case may take now; None where nothing limits it."""
@@ -64,10 +62,8 @@ class HostArrays:
         self.xp: Any = np
         self._free = free
 
-    @property
-    def stream(self) -> int:
-        """See `Arrays`."""
-        return 0
+    def synchronize(self) -> None:
+        """See `Arrays.synchronize`."""
 
     def free(self) -> int | None:
         """See `Arrays.free`."""

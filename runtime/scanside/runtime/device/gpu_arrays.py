@@ -37,10 +37,9 @@ class GpuArrays:
         except (ImportError, OSError, RuntimeError) as error:
             raise _failed(error) from error
 
-    @property
-    def stream(self) -> int:
-        """The stream on which everything is done, as CUDA knows it."""
-        return int(self._stream.ptr)
+    def synchronize(self) -> None:
+        """See `Arrays.synchronize`."""
+        self._stream.synchronize()
 
     def free(self) -> int | None:
         """See `Arrays.free`: what is free on the GPU now, less a tenth."""

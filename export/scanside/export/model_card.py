@@ -20,7 +20,7 @@ def model_card(parts: StudyParts, name: str, intended_use: str, licence: str) ->
         lines += [PHANTOM, ""]
     lines += ["## Intended use", "", intended_use, "", f"Licence: {licence}.", "", "## Segmenters", ""]
     lines += list(_segmenters(parts))
-    lines += ["", "## Signature and classifier", "", *_classifier(parts), "", "## Results", ""]
+    lines += ["", "## Models", "", *_models(parts), "", "## Results", ""]
     lines += list(_results(parts.report)) if parts.report else ["Not evaluated yet (`scanside evaluate`)."]
     lines += ["", "## Limits", "", *_limits(synthetic), ""]
     return "\n".join(lines)
@@ -37,16 +37,34 @@ def _segmenters(parts: StudyParts) -> Iterator[str]:
         )
 
 
-def _classifier(parts: StudyParts) -> Iterator[str]:
-    record = parts.classifier
-    below, above = record.indeterminate
-    yield f"{record.positive} against {record.negative}; calibration: {record.calibration}."
-    yield f"Threshold {record.threshold:.3f}; between {below:.3f} and {above:.3f} no class is named."
-    yield ""
-    yield "| feature | 5 % | median | 95 % |"
-    yield "|---|---:|---:|---:|"
-    for feature, (low, median, high) in parts.signature.ranges.items():
-        yield f"| {feature} | {low:.5g} | {median:.5g} | {high:.5g} |"
+def _models(parts: StudyParts) -> Iterator[str]:
+    if parts.agreement is not None:
+        yield (
+            "Lesions of two segmenters are one lesion where their nearest voxels lie within "
+            f"{parts.agreement.near_mm:g} mm; where none are, no probability is given. The first model below whose "
+            "conditions are met answers."
+        )
+    for model in (one.record for one in parts.models):
+        record, (below, above) = model.classifier, model.classifier.indeterminate
+        needs = [*(f"a lesion on {role}" for role in model.roles or ()), *(c.name for c in model.covariates)]
+        yield ""
+        yield f"### {model.name}"
+        yield ""
+        yield f"Needs {', '.join(needs) or 'its features'}. {record.positive} against {record.negative};"
+        yield f"calibration: {record.calibration}. Threshold {record.threshold:.3f}; between {below:.3f} and"
+        yield f"{above:.3f} no class is named."
+        yield ""
+        yield "| input | 5 % | median | 95 % |"
+        yield "|---|---:|---:|---:|"
+        for feature, (low, median, high) in model.signature.ranges.items():
+            yield f"| {feature} | {low:.5g} | {median:.5g} | {high:.5g} |"
+        for one in model.covariates:
+            span = (
+                f"{one.low:g} to {one.high:g} {one.unit or ''}"
+                if one.values is None
+                else " or ".join(one.values)
+            )
+            yield f"| {one.name} ({span.strip()}) | | | |"
 
 
 def _results(report: Mapping[str, Any]) -> Iterator[str]:

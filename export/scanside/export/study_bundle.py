@@ -16,7 +16,7 @@ import numpy as np
 
 from scanside.export.model_card import model_card
 from scanside.export.study_cases import golden_studies
-from scanside.export.study_parts import CLASSIFIER, StudyParts, read_parts
+from scanside.export.study_parts import ModelParts, StudyParts, read_parts
 from scanside.export.writer import BundleWriter
 from scanside.runtime import machine
 from scanside.runtime.bundle import Bundle, open_bundle
@@ -69,7 +69,8 @@ def export_study_bundle(experiment: Path, out: Path, options: StudyBundleOptions
     with BundleWriter(out, overwrite=options.overwrite) as writer:
         taken = [_take_segmenter(role, bundle, writer) for role, bundle in parts.segmenters.items()]
         writer.add("radiomics.yaml", parts.radiomics)
-        writer.add(CLASSIFIER, parts.onnx)
+        for model in parts.models:
+            writer.add(model.record.classifier.file, model.onnx)
         card = model_card(parts, options.name, options.intended_use, options.licence)
         writer.add("model_card.md", card.encode())
         say("Measuring golden studies with pyradiomics, classifying them with scikit-learn's coefficients")
@@ -80,9 +81,9 @@ def export_study_bundle(experiment: Path, out: Path, options: StudyBundleOptions
         bundle = open_bundle(writer.write_manifest(manifest))
         say("Comparing features with pyradiomics and probabilities with scikit-learn")
         studies = [replay_study(bundle, case) for case in cases]
-        error = _probability_error(bundle, parts)
-        _require(studies, error)
-        report = _report([segmenter.parity for segmenter in taken], studies, error, parts)
+        errors = {model.record.name: _probability_error(bundle, model) for model in parts.models}
+        _require(studies, errors)
+        report = _report([segmenter.parity for segmenter in taken], studies, errors, parts)
         writer.add("parity.json", json.dumps(report, indent=1).encode())
         writer.write_manifest(manifest)
         writer.commit()
@@ -145,8 +146,8 @@ def _manifest(
         golden=tuple(case for part in taken for case in part.golden),
         synthetic=bool(parts.experiment["synthetic"]),
         radiomics="radiomics.yaml",
-        signature=parts.signature,
-        classifier=parts.classifier,
+        agreement=parts.agreement,
+        models=tuple(model.record for model in parts.models),
         studies=tuple(GoldenStudy(name=name, file=f"golden/{name}.npz") for name in studies),
         orientation=parts.experiment.get("orientation", {}),
         provenance={
@@ -159,30 +160,31 @@ def _manifest(
     )
 
 
-def _probability_error(bundle: Bundle, parts: StudyParts) -> float:
-    """Largest difference between the exported classifier and scikit-learn over the training patients."""
-    session = ClassifierSession(bundle)
-    ours = np.array([session.probability(row) for row in parts.reference.features])
-    return float(np.abs(ours - parts.reference.probabilities).max())
+def _probability_error(bundle: Bundle, model: ModelParts) -> float:
+    """Largest difference between an exported classifier and scikit-learn over the training patients."""
+    session = ClassifierSession(bundle, model.record)
+    ours = np.array([session.probability(row) for row in model.reference.features])
+    return float(np.abs(ours - model.reference.probabilities).max())
 
 
-def _require(studies: Sequence[StudyComparison], probability_error: float) -> None:
+def _require(studies: Sequence[StudyComparison], errors: Mapping[str, float]) -> None:
     for study in studies:
         if study.problem:
             raise BundleError(
                 f"No bundle was written: golden study {study.case} is not the reference's: {study.problem}."
             )
-    if not probability_error <= PROBABILITY_TOLERANCE:
-        raise BundleError(
-            f"No bundle was written: probabilities differ by {probability_error:.2g} from scikit-learn; "
-            "run `scanside train classifier` again."
-        )
+    for name, error in errors.items():
+        if not error <= PROBABILITY_TOLERANCE:
+            raise BundleError(
+                f"No bundle was written: probabilities of the model '{name}' differ by {error:.2g} from scikit-learn; "
+                "run `scanside train classifier` again."
+            )
 
 
 def _report(
     segmenters: Sequence[Mapping[str, Any]],
     studies: Sequence[StudyComparison],
-    error: float,
+    errors: Mapping[str, float],
     parts: StudyParts,
 ) -> dict[str, Any]:
     """The content of parity.json: the segmenters' own reports, then features and probability."""
@@ -196,7 +198,11 @@ def _report(
         "accuracy": [row for report in segmenters for row in report["accuracy"]],
         "ranges": [row for report in segmenters for row in report["ranges"]],
         "studies": [asdict(study) for study in studies],
-        "probability": {"patients": len(parts.reference.features), "largest_difference": error},
+        "probability": {
+            "patients": max(len(model.reference.features) for model in parts.models),
+            "largest_difference": max(errors.values()),
+            "models": errors,
+        },
         "machine": {"processor": machine.processor(), "cores": machine.cores()},
         "versions": {**first["versions"], **machine.versions(PACKAGES)},
     }

@@ -15,6 +15,7 @@ from scanside.export.radiomics_reference import reference_features
 from scanside.export.study_parts import StudyParts
 from scanside.runtime.errors import InputError
 from scanside.runtime.golden_study import StudyCase
+from scanside.runtime.manifest import Covariate
 from scanside.runtime.radiomics.config import RadiomicsConfig, load_config
 from scanside.runtime.volume import Geometry, Volume, stack
 
@@ -45,9 +46,23 @@ def _case(
     config: RadiomicsConfig,
     parts: StudyParts,
 ) -> StudyCase:
-    features = reference_features(images, masks, config, parts.signature.features)
-    row = np.array([features[feature] for feature in parts.signature.features])
-    return StudyCase(name, images, masks, features, parts.reference.probability(row))
+    records = [model.record for model in parts.models]
+    names = tuple(dict.fromkeys(name for record in records for name in record.signature.features))
+    features = reference_features(images, masks, config, names)
+    covariates = {one.name: _made_up_covariate(one) for record in records for one in record.covariates}
+    known = {**features, **covariates}
+    probabilities = {
+        model.record.name: model.reference.probability(
+            np.array([known[name] for name in model.record.inputs])
+        )
+        for model in parts.models
+    }
+    return StudyCase(name, images, masks, features, covariates, probabilities)
+
+
+def _made_up_covariate(covariate: Covariate) -> float:
+    """A number in the middle of the training cohort's; of two values the one that counts 1."""
+    return (covariate.low + covariate.high) / 2 if covariate.values is None else 1.0
 
 
 def _made_up(config: RadiomicsConfig) -> tuple[dict[str, Volume], dict[str, Mask]]:
@@ -83,21 +98,30 @@ def _distance(grid: Geometry, part: float) -> npt.NDArray[np.float64]:
 def _segmented(path: Path, parts: StudyParts) -> tuple[dict[str, Volume], dict[str, Mask]]:
     """A given study, with the masks of this experiment's own segmenters."""
     from scanside.runtime.choose import open_segmenter
-    from scanside.runtime.stages.lesions import main_lesion
+    from scanside.runtime.stages.lesions import one_lesion
+    from scanside.runtime.study.agree import choose_regions
     from scanside.runtime.study.read import read_study
 
-    measured = {name.split("_", 1)[0] for name in parts.signature.features}
+    features = (name for model in parts.models for name in model.record.signature.features)
+    measured = {name.split("_", 1)[0] for name in features}
     plans = {
         role: bundle.manifest.segmenters[bundle.role(None)].plan for role, bundle in parts.segmenters.items()
     }
     seen = {channel.name for plan in plans.values() for channel in plan.channels}
     found = read_study(path, sorted(measured | seen)).images
-    masks: dict[str, Mask] = {}
+    lesions: dict[str, npt.NDArray[np.integer]] = {}
+    grids: dict[str, Geometry] = {}
     for role, bundle in parts.segmenters.items():
         names = [channel.name for channel in plans[role].channels]
+        volume = stack([found[name].volume for name in names], names)
         with open_segmenter(bundle) as segmenter:
-            result = segmenter.segment(stack([found[name].volume for name in names], names), case=path.name)
-        masks[role] = main_lesion(result.mask)
-        if not masks[role].any():
+            lesions[role] = segmenter.segment(volume, case=path.name).mask
+        grids[role] = volume.geometry
+        if not lesions[role].any():
             raise InputError(f"The {role} segmenter finds no lesion in {path}; give another golden study.")
+    near = None if parts.agreement is None else parts.agreement.near_mm
+    regions = choose_regions(lesions, grids, np.inf if near is None else near)
+    masks: dict[str, Mask] = {
+        role: one_lesion(lesions[role], number) for role, number in regions.measured.items()
+    }
     return {name: found[name].volume for name in sorted(measured)}, masks

@@ -12,9 +12,10 @@ from pydantic import ValidationError
 
 from scanside.runtime.bundle import Bundle, open_bundle, verify
 from scanside.runtime.errors import InputError
-from scanside.runtime.manifest import Classifier, Signature
+from scanside.runtime.manifest import Agreement, StudyModel
 
-CLASSIFIER = "classifier.onnx"
+FOLDER = "classifiers"
+"""Folder of a bundle's classifiers."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,8 +26,8 @@ class StudyParts:
         experiment: Content of experiment.json.
         segmenters: Role → verified bundle of that segmenter.
         radiomics: radiomics.yaml.
-        onnx: The classifier's network.
-        reference: What `scanside train classifier` kept of scikit-learn's model, to be compared with.
+        agreement: How the lesion of each sequence is chosen.
+        models: In the order in which they are asked.
         report: The evaluation's report.json, where there is one.
     """
 
@@ -34,19 +35,32 @@ class StudyParts:
     experiment: Mapping[str, Any]
     segmenters: Mapping[str, Bundle]
     radiomics: bytes
-    signature: Signature
-    classifier: Classifier
-    onnx: bytes
-    reference: "Reference"
+    agreement: Agreement | None
+    models: tuple["ModelParts", ...]
     report: Mapping[str, Any] | None
 
 
 @dataclass(frozen=True, eq=False)
-class Reference:
-    """scikit-learn's model in numbers (classifier/reference.npz).
+class ModelParts:
+    """One model.
 
     Attributes:
-        features, probabilities: Training patients (N, n) and what `predict_proba` gave for them (N,).
+        record: Its entry in the manifest; the path of its file is the bundle's.
+        onnx: The classifier's network.
+        reference: What `scanside train classifier` kept of scikit-learn's model, to be compared with.
+    """
+
+    record: StudyModel
+    onnx: bytes
+    reference: "Reference"
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """scikit-learn's model in numbers (classifier/<model>.npz).
+
+    Attributes:
+        features, probabilities: Inputs of training patients (N, n) and what `predict_proba` gave for them (N,).
         mean, scale: Of the standardisation (n,).
         weights, intercept: Of the calibrated logit of the standardised features, (n,) and a number.
     """
@@ -59,7 +73,7 @@ class Reference:
     intercept: npt.NDArray[np.float64]
 
     def probability(self, row: npt.NDArray[np.float64]) -> float:
-        """Probability of the positive class for features (n,)."""
+        """Probability of the positive class for inputs (n,)."""
         return float(1 / (1 + np.exp(-(self.weights @ ((row - self.mean) / self.scale) + self.intercept))))
 
 
@@ -78,27 +92,39 @@ def read_parts(path: Path) -> StudyParts:
     for bundle in segmenters.values():
         verify(bundle)
     step = "scanside train classifier EXPERIMENT"
-    document = _json(path / "classifier" / "classifier.json", step)
-    try:
-        signature = Signature.model_validate(document["signature"])
-        record = Classifier.model_validate({**document["classifier"], "file": CLASSIFIER})
-        with np.load(path / "classifier" / "reference.npz", allow_pickle=False) as arrays:
-            reference = Reference(**{field.name: arrays[field.name] for field in fields(Reference)})
-    except (ValidationError, KeyError, OSError, ValueError) as error:
-        first = str(error).splitlines()[0]
-        raise InputError(f"{path / 'classifier'} is damaged ({first}); run `{step}` again.") from error
+    agreement, models = _models(path / "classifier", step)
     report = path / "evaluation" / "report.json"
     return StudyParts(
         path=path,
         experiment=experiment,
         segmenters=segmenters,
         radiomics=_bytes(path / "signature" / "radiomics.yaml", "scanside train signature EXPERIMENT"),
-        signature=signature,
-        classifier=record,
-        onnx=_bytes(path / "classifier" / CLASSIFIER, step),
-        reference=reference,
+        agreement=agreement,
+        models=models,
         report=_json(report, "scanside evaluate EXPERIMENT") if report.exists() else None,
     )
+
+
+def _models(folder: Path, step: str) -> tuple[Agreement | None, tuple[ModelParts, ...]]:
+    """What `scanside train classifier` wrote."""
+    document = _json(folder / "classifier.json", step)
+    found = []
+    try:
+        said = document["agreement"]
+        agreement = None if said is None else Agreement.model_validate(said)
+        for entry in document["models"]:
+            file = str(entry["classifier"]["file"])
+            moved = {**entry["classifier"], "file": f"{FOLDER}/{file}"}
+            record = StudyModel.model_validate({**entry, "classifier": moved})
+            with np.load((folder / file).with_suffix(".npz"), allow_pickle=False) as arrays:
+                reference = Reference(**{field.name: arrays[field.name] for field in fields(Reference)})
+            found.append(ModelParts(record, _bytes(folder / file, step), reference))
+    except (ValidationError, KeyError, TypeError, OSError, ValueError) as error:
+        first = str(error).splitlines()[0]
+        raise InputError(f"{folder} is damaged ({first}); run `{step}` again.") from error
+    if not found:
+        raise InputError(f"{folder} holds no model; run `{step}` again.")
+    return agreement, tuple(found)
 
 
 def _bytes(path: Path, step: str) -> bytes:

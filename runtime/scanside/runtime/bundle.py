@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from scanside.runtime.backends.engines import ENDINGS
 from scanside.runtime.errors import BundleError, UsageError
-from scanside.runtime.manifest import SCHEMA, Manifest
+from scanside.runtime.manifest import MODELS_SINCE, SCHEMA, Manifest, of_earlier_schema
 from scanside.runtime.plan import first_fault
 
 MANIFEST = "bundle.json"
@@ -72,7 +72,7 @@ def open_bundle(path: str | Path) -> Bundle:
     File contents are verified when they are read; `verify` reads them all.
 
     Raises:
-        BundleError: If this is no bundle, a newer schema, or incomplete, or holds a compiled engine.
+        BundleError: If this is no bundle, of a newer schema, or incomplete, or holds a compiled engine.
     """
     folder = Path(path)
     try:
@@ -128,7 +128,7 @@ def _parse(text: bytes, folder: Path) -> Manifest:
             f"Bundle {folder} has schema {schema}, newer than this runtime's {SCHEMA}; upgrade scanside."
         )
     try:
-        return Manifest.model_validate(raw)
+        return Manifest.model_validate(of_earlier_schema(raw) if schema < MODELS_SINCE else raw)
     except ValidationError as error:
         where, why = first_fault(error)
         raise BundleError(

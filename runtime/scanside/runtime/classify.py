@@ -13,7 +13,7 @@ import numpy as np
 from scanside.runtime.bundle import Bundle
 from scanside.runtime.errors import BackendError, BundleError
 from scanside.runtime.extras import install_command
-from scanside.runtime.manifest import Classifier, Signature
+from scanside.runtime.manifest import Classifier, StudyModel
 
 Verdict = Literal["ok", "indeterminate", "unsuitable input"]
 
@@ -43,12 +43,14 @@ class Classification:
     """What the classifier says of a study.
 
     Attributes:
+        model: Name of the bundle's model that answered.
         status: `ok`, `indeterminate`, or `unsuitable input` without a probability.
         reason: Why it is not ok; None when it is.
         probability: None where none may be given.
         distance: Mahalanobis distance from the training cohort, relative to the limit; None without features.
     """
 
+    model: str
     status: Verdict
     reason: str | None
     probability: Probability | None
@@ -56,36 +58,32 @@ class Classification:
 
 
 class ClassifierSession:
-    """A bundle's classifier, opened with ONNX Runtime on the CPU."""
+    """One model of a bundle, opened with ONNX Runtime on the CPU."""
 
-    def __init__(self, bundle: Bundle) -> None:
-        """Open the classifier.
+    def __init__(self, bundle: Bundle, model: StudyModel) -> None:
+        """Open the model.
 
         Raises:
-            BundleError: If the bundle has no classifier, or one that does not fit its signature.
+            BundleError: If its classifier does not take the model's inputs.
             BackendError: If ONNX Runtime is not installed or refuses the file.
         """
-        manifest = bundle.manifest
-        if manifest.classifier is None or manifest.signature is None:
-            raise BundleError(
-                f"Bundle {bundle.path} holds segmenters only, no classifier; use `scanside segment`."
-            )
-        self.record: Classifier = manifest.classifier
-        self.signature: Signature = manifest.signature
+        self.model = model
+        self.record: Classifier = model.classifier
         self._session = _open(bundle.read(self.record.file))
         self._check(bundle)
 
-    def classify(self, features: Mapping[str, float | None]) -> Classification:
+    def classify(self, inputs: Mapping[str, float | None]) -> Classification:
         """Classify one patient.
 
         Args:
-            features: Value of each feature of the signature; None where it could not be computed.
+            inputs: Value of each feature and covariate of the model; None where there is none.
         """
-        values = [features.get(name) for name in self.signature.features]
-        absent = [name for name, value in zip(self.signature.features, values, strict=True) if value is None]
+        values = [inputs.get(name) for name in self.model.inputs]
+        absent = [name for name, value in zip(self.model.inputs, values, strict=True) if value is None]
         if absent:
             more = f" and {len(absent) - 1} more" if len(absent) > 1 else ""
-            return Classification("unsuitable input", f"The signature lacks {absent[0]}{more}.", None, None)
+            reason = f"The signature lacks {absent[0]}{more}."
+            return Classification(self.model.name, "unsuitable input", reason, None, None)
         row = np.array(values, dtype=np.float64)
         distance = self._distance(row)
         if not distance <= 1:
@@ -93,7 +91,7 @@ class ClassifierSession:
                 f"The features are unlike the training cohort ({distance:.1f} times the accepted distance), "
                 "so no probability is given."
             )
-            return Classification("unsuitable input", reason, None, distance)
+            return Classification(self.model.name, "unsuitable input", reason, None, distance)
         return self._judge(self.probability(row), distance)
 
     def probability(self, row: "np.ndarray[Any, np.dtype[np.float64]]") -> float:
@@ -120,11 +118,11 @@ class ClassifierSession:
         predicted = None if inside else record.positive if value >= record.threshold else record.negative
         probability = Probability(record.positive, value, low, high, record.calibration, predicted)
         if not inside:
-            return Classification("ok", None, probability, distance)
+            return Classification(self.model.name, "ok", None, probability, distance)
         reason = (
             f"The probability lies in the indeterminate band {below:.2f} to {above:.2f}; no class is named."
         )
-        return Classification("indeterminate", reason, probability, distance)
+        return Classification(self.model.name, "indeterminate", reason, probability, distance)
 
     def _distance(self, row: "np.ndarray[Any, np.dtype[np.float64]]") -> float:
         typical = self.record.typical
@@ -135,12 +133,12 @@ class ClassifierSession:
         inputs = [(i.name, i.type, list(i.shape)[1:]) for i in self._session.get_inputs()]
         outputs = [o.name for o in self._session.get_outputs()]
         if (
-            inputs != [("features", "tensor(double)", [len(self.signature.features)])]
+            inputs != [("features", "tensor(double)", [len(self.model.inputs)])]
             or "probabilities" not in outputs
         ):
             raise BundleError(
-                f"The classifier of bundle {bundle.path} does not take its signature of "
-                f"{len(self.signature.features)} features; export the bundle again."
+                f"Classifier {self.record.file} of bundle {bundle.path} does not take the "
+                f"{len(self.model.inputs)} inputs of its model; export the bundle again."
             )
 
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from scanside.runtime.bundle import Bundle
 from scanside.runtime.classify import ClassifierSession
 from scanside.runtime.errors import BundleError
-from scanside.runtime.manifest import GoldenStudy
+from scanside.runtime.manifest import MODELS_SINCE, GoldenStudy, StudyModel
 from scanside.runtime.volume import Geometry, Volume
 
 FEATURE_TOLERANCE = 1e-6
@@ -33,22 +33,27 @@ class StudyCase:
     Attributes:
         images: Sequence → image of one channel.
         masks: Role → region of interest (Z, Y, X) uint8, on the grid of the images measured with it.
-        features: Feature of the signature → the reference's value.
-        probability: The reference's probability of the positive class.
+        features: Feature of any model's signature → the reference's value.
+        covariates: Covariate of any model → a made-up value, as the classifier takes it.
+        probabilities: Model → the reference's probability of the positive class.
     """
 
     name: str
     images: Mapping[str, Volume]
     masks: Mapping[str, npt.NDArray[np.uint8]]
     features: Mapping[str, float]
-    probability: float
+    covariates: Mapping[str, float]
+    probabilities: Mapping[str, float]
 
     def encode(self) -> bytes:
         """The .npz file of the bundle; deterministic for the same arrays."""
         arrays: dict[str, Any] = {
             "features": np.array(list(self.features.values())),
             "names": np.array(list(self.features)),
-            "probability": np.array(self.probability),
+            "covariates": np.array(list(self.covariates.values()), dtype=np.float64),
+            "covariate_names": np.array(list(self.covariates), dtype=np.str_),
+            "probabilities": np.array(list(self.probabilities.values())),
+            "models": np.array(list(self.probabilities)),
         }
         for sequence, volume in self.images.items():
             whole = volume.data[0].astype(np.int16)
@@ -69,7 +74,7 @@ class StudyComparison:
     Attributes:
         worst_feature: The feature that differs most.
         feature_error: By how much, relative to the reference's value.
-        probability_error: Difference of the probabilities.
+        probability_error: Largest difference of a model's probability.
         problem: Why it is rejected, or None.
     """
 
@@ -97,8 +102,13 @@ def load_study(bundle: Bundle, study: GoldenStudy) -> StudyCase:
             masks = {
                 name.removeprefix("mask_"): arrays[name] for name in arrays.files if name.startswith("mask_")
             }
-            features = dict(zip(arrays["names"].tolist(), arrays["features"].tolist(), strict=True))
-            return StudyCase(study.name, images, masks, features, float(arrays["probability"]))
+            features = _named(arrays["names"], arrays["features"])
+            if bundle.manifest.schema_version < MODELS_SINCE:
+                covariates, said = {}, {bundle.manifest.models[0].name: float(arrays["probability"])}
+            else:
+                covariates = _named(arrays["covariate_names"], arrays["covariates"])
+                said = _named(arrays["models"], arrays["probabilities"])
+            return StudyCase(study.name, images, masks, features, covariates, said)
     except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
         raise BundleError(
             f"Golden study {study.file} of {bundle.path} is not readable; export it again."
@@ -110,23 +120,30 @@ def replay_study(bundle: Bundle, case: StudyCase) -> StudyComparison:
     from scanside.runtime.radiomics.config import load_config
     from scanside.runtime.radiomics.extract import extract
 
-    classifier = ClassifierSession(bundle)
-    names = classifier.signature.features
-    assert (
-        bundle.manifest.radiomics is not None
-    )  # the manifest has all of radiomics, signature and classifier
-    config = load_config(bundle.read(bundle.manifest.radiomics))
-    values = extract(case.images, case.masks, config, names)
+    manifest = bundle.manifest
+    assert manifest.radiomics is not None  # the manifest has both of radiomics and models
+    names = tuple(dict.fromkeys(name for model in manifest.models for name in model.signature.features))
+    values = extract(case.images, case.masks, load_config(bundle.read(manifest.radiomics)), names)
     errors = {name: _relative(values[name].value, case.features[name]) for name in names}
     worst = max(errors, key=lambda name: errors[name])
-    row = np.array([case.features[name] for name in names], dtype=np.float64)
-    difference = abs(classifier.probability(row) - case.probability)
+    difference = max(_difference(bundle, model, case) for model in manifest.models)
     problem = None
     if not errors[worst] <= FEATURE_TOLERANCE:
         problem = f"feature {worst} differs by {errors[worst]:.2g} of its value"
     elif not difference <= PROBABILITY_TOLERANCE:
         problem = f"the probability differs by {difference:.2g}"
     return StudyComparison(case.name, len(names), worst, errors[worst], difference, problem)
+
+
+def _difference(bundle: Bundle, model: StudyModel, case: StudyCase) -> float:
+    """How far a model's probability of the reference's own features is from the reference's."""
+    known = {**case.features, **case.covariates}
+    row = np.array([known[name] for name in model.inputs], dtype=np.float64)
+    return abs(ClassifierSession(bundle, model).probability(row) - case.probabilities[model.name])
+
+
+def _named(names: npt.NDArray[Any], values: npt.NDArray[Any]) -> dict[str, float]:
+    return dict(zip(names.tolist(), map(float, values.tolist()), strict=True))
 
 
 def _relative(value: float | None, reference: float) -> float:

@@ -8,8 +8,10 @@ from scanside.runtime.backends.table import FilePrecision
 from scanside.runtime.images.orient import is_orientation
 from scanside.runtime.plan import Plan, Record
 
-SCHEMA = 2
-"""Version of the bundle format that this runtime writes; it reads all up to it. 2 added `orientation`."""
+SCHEMA = 3
+"""Version of the bundle format that this runtime writes; it reads all up to it. 2 added `orientation`, 3 `models` and
+`agreement` in place of one signature and one classifier: see `of_earlier_schema`."""
+MODELS_SINCE = 3
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
@@ -134,10 +136,11 @@ class Typical(Record):
 
 
 class Classifier(Record):
-    """The classifier of the signature.
+    """The classifier of a model's inputs.
 
     Attributes:
-        file: ONNX: `features` (N, n) float64 in the signature's order → `probabilities` (N, 2), column 1 positive.
+        file: ONNX: `features` (N, n) float64, the signature's and then the covariates → `probabilities` (N, 2), column
+            1 positive.
         positive, negative: Names of the two classes.
         threshold: Probability from which the positive class is named.
         indeterminate: Probabilities strictly between these two name no class (conformal).
@@ -156,12 +159,68 @@ class Classifier(Record):
     typical: Typical
 
 
-class GoldenStudy(Record):
-    """A small study with the reference's features and probability, replayed by `scanside selftest`.
+class Covariate(Record):
+    """Something known of a patient beside the images.
 
     Attributes:
-        file: .npz with `image_<sequence>`, `spacing_<sequence>`, `origin_<sequence>`, `mask_<role>`, and the
-            reference's `features` and `probability`.
+        name: `age` and `sex` come from DICOM, others from the study's sidecar.
+        unit: Of a number.
+        values: The two values of a yes-or-no covariate, the one that counts 0 first; None for a number.
+        low, high: The training cohort's smallest and largest value, as the classifier takes it.
+    """
+
+    name: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
+    unit: str | None = None
+    values: tuple[str, str] | None = None
+    low: float
+    high: float
+
+
+class Agreement(Record):
+    """How the lesion of each sequence is chosen (`study/agree.py`), in training and in a new study alike.
+
+    Attributes:
+        near_mm: Lesions whose nearest voxels lie within this are one.
+    """
+
+    near_mm: Annotated[float, Field(gt=0)]
+
+
+class StudyModel(Record):
+    """One of a bundle's models: signature, covariates and classifier, and when it answers.
+
+    Attributes:
+        name: As in reports.
+        roles: It answers where exactly these segmenters have a lesion, and the lesions agree; None for those that its
+            features are measured in (bundles before schema 3).
+        covariates: It answers only where all of these are known.
+    """
+
+    name: str
+    roles: tuple[str, ...] | None = None
+    covariates: tuple[Covariate, ...] = ()
+    signature: Signature
+    classifier: Classifier
+
+    @model_validator(mode="after")
+    def _inputs_match(self) -> Self:
+        if len(self.classifier.typical.centre) != len(self.inputs):
+            raise ValueError("the classifier and the model have different numbers of inputs")
+        if len(set(self.inputs)) != len(self.inputs):
+            raise ValueError("an input of the model occurs twice")
+        return self
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of the classifier's inputs, in its order."""
+        return (*self.signature.features, *(covariate.name for covariate in self.covariates))
+
+
+class GoldenStudy(Record):
+    """A small study with the reference's features and probabilities, replayed by `scanside selftest`.
+
+    Attributes:
+        file: .npz, written and read by `golden_study.py`.
     """
 
     name: str
@@ -191,8 +250,9 @@ class Manifest(Record):
         schema_version: Bundle format.
         file_ending: The dataset's file ending, which decides how a folder run names its masks.
         synthetic: The model was trained on synthetic images (a phantom); every result says so.
-        radiomics, signature, classifier: All three, or none: a bundle may hold segmenters alone. A classifier needs
-            the sequences its features name; each segmenter's role is then the name of its mask.
+        radiomics, models: Both, or none: a bundle may hold segmenters alone. A model needs the sequences its features
+            name; each segmenter's role is then the name of its mask. The first model whose conditions are met answers.
+        agreement: None where each sequence's largest lesion is measured, wherever it lies (bundles before schema 3).
         orientation: Sequence → where the x, y and z index of the training cohort's images point to, the most frequent
             first. A sequence that is not in it: nobody knows.
         provenance: Where the model comes from: dataset, trainer, checkpoints' hashes, versions. Not interpreted.
@@ -210,8 +270,8 @@ class Manifest(Record):
     golden: tuple[Golden, ...] = ()
     synthetic: bool = False
     radiomics: RelativePath | None = None
-    signature: Signature | None = None
-    classifier: Classifier | None = None
+    agreement: Agreement | None = None
+    models: tuple[StudyModel, ...] = ()
     studies: tuple[GoldenStudy, ...] = ()
     orientation: dict[str, Orientations] = Field(default_factory=dict)
     provenance: dict[str, Any]
@@ -233,19 +293,27 @@ class Manifest(Record):
         return self
 
     @model_validator(mode="after")
-    def _classifier_is_whole(self) -> Self:
-        parts = (self.radiomics, self.signature, self.classifier)
-        if None in parts:
-            if any(part is not None for part in parts) or self.studies:
-                raise ValueError("radiomics, signature and classifier belong together")
-            return self
-        assert self.radiomics is not None and self.signature is not None and self.classifier is not None
-        for path in (self.radiomics, self.classifier.file, *(study.file for study in self.studies)):
+    def _models_are_whole(self) -> Self:
+        if bool(self.models) != (self.radiomics is not None) or (self.studies and not self.models):
+            raise ValueError("radiomics and models belong together")
+        used = [self.radiomics, *(model.classifier.file for model in self.models)]
+        for path in (*filter(None, used), *(study.file for study in self.studies)):
             if path not in self.files:
                 raise ValueError(f"{path} is not in the list of files")
-        if len(self.classifier.typical.centre) != len(self.signature.features):
-            raise ValueError("the classifier and the signature have different numbers of features")
+        if len({model.name for model in self.models}) != len(self.models):
+            raise ValueError("two models have one name")
+        for model in self.models:
+            unknown = set(model.roles or ()) - set(self.final_roles)
+            if unknown or model.roles == ():
+                raise ValueError(f"model '{model.name}' is of no segmenter of the bundle")
+            if self.models[0].classifier.positive != model.classifier.positive:
+                raise ValueError("the models are of different classes")
         return self
+
+    @property
+    def positive(self) -> str | None:
+        """The class that probabilities are of; None without models."""
+        return self.models[0].classifier.positive if self.models else None
 
     @property
     def final_roles(self) -> tuple[str, ...]:
@@ -261,3 +329,15 @@ class Manifest(Record):
                 raise ValueError(f"the stages of '{role}' depend on each other in a circle")
             roles.insert(0, previous)
         return tuple(roles)
+
+
+def of_earlier_schema(raw: dict[str, Any]) -> dict[str, Any]:
+    """A manifest before schema 3, which has one signature and one classifier, in the words of this schema.
+
+    Its model answers as it was trained: on the largest lesion of each sequence, wherever it lies.
+    """
+    known = {name: value for name, value in raw.items() if name not in ("signature", "classifier")}
+    signature, classifier = raw.get("signature"), raw.get("classifier")
+    if signature is not None or classifier is not None:
+        known["models"] = [{"name": "radiomics", "signature": signature, "classifier": classifier}]
+    return known

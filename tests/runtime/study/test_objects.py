@@ -268,7 +268,9 @@ def test_absent_features_are_sentences_not_zeros(result: StudyResult, opened: Bu
             **result.features,
             name: FeatureValue(None, "the lesion has 41 voxels, and texture needs 64"),
         },
-        classification=Classification("unsuitable input", "The signature lacks a feature.", None, None),
+        classification=Classification(
+            "t2w", "unsuitable input", "The signature lacks a feature.", None, None
+        ),
     )
     made, _ = write_objects(lacking, opened, CHANNELS, tmp_path)
     (report,) = by_kind(made, "sr")
@@ -365,7 +367,7 @@ def test_series_of_scanners(tmp_path: Path, scanside: Command, kind: str) -> Non
     mask[z - 2 : z + 2, y - 9 : y + 9, x - 7 : x + 8] = 1
     mask[z + 3, y : y + 3, x : x + 4] = 1
     found = RoleResult(
-        "t2w", mask, main_lesion(mask), find_lesions(mask, volume.geometry, "t2w"), {"lesion": 1.0}
+        "t2w", mask, main_lesion(mask), find_lesions(mask, volume.geometry, "t2w"), {"lesion": 1.0}, 1
     )
     image = SequenceImage("t2w", volume, folder, "T2", "given", None, source)
     features = {

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from scanside.runtime.errors import BundleError, ExitCode, InputError
 from scanside.runtime.events import Event, StageFinished, StageProgress, StageStarted
 from scanside.runtime.options import Options
 from scanside.runtime.radiomics.extract import extract
-from scanside.runtime.stages.lesions import main_lesion
+from scanside.runtime.stages.lesions import main_lesion, one_lesion
 from scanside.runtime.study.pipeline import StudyRunner, read_recipe
 from tests.runtime.study.conftest import run, study_of
 from tests.runtime.study.tiny_study import (
@@ -121,12 +122,52 @@ def test_a_lesion_too_small_for_texture_is_absent_with_its_reason(runner: StudyR
     assert result.reason is not None and first is not None and f"({first})" in result.reason
 
 
-def test_lesions_in_two_places_are_warned_of(runner: StudyRunner) -> None:
+def test_lesions_in_two_places_give_no_probability(runner: StudyRunner) -> None:
+    """Before, the signature mixed both places and a probability stood beside a warning."""
     result = run(runner, TinyStudy(dwi=((FAR, 14.0),)))
-    assert result.status == "ok"
-    assert any("49 mm apart" in warning or "48 mm apart" in warning for warning in result.warnings)
+    assert result.status == "indeterminate" and result.classification is None
+    assert result.reason is not None and "t2w and dwi lie 2" in result.reason and "10 mm" in result.reason
+    assert_one_sentence(result.reason, "apart")
     near = run(runner, TinyStudy(dwi=(((CENTRE[0] + 10, CENTRE[1], CENTRE[2]), 14.0),)))
+    assert near.status == "ok"
+
+
+def test_the_lesion_that_both_sequences_show_is_measured(runner: StudyRunner) -> None:
+    """The largest one of the T2WI is no lesion of the DWI: a smaller one, which is, goes into the signature."""
+    result = run(runner, TinyStudy(t2w=((FAR, 16.0), (CENTRE, 12.0))))
+    t2w = result.roles["t2w"]
+    assert result.status == "ok" and (t2w.measured, result.roles["dwi"].measured) == (2, 1)
+    centre = t2w.lesions[1].centroid_mm
+    assert np.linalg.norm(np.subtract(centre, CENTRE)) < 4
+    assert np.array_equal(t2w.main, one_lesion(t2w.mask, 2))
+    assert any("number 2 by size" in warning for warning in result.warnings)
+
+
+def test_bundles_of_schema_1_answer_as_they_were_trained(tmp_path: Path) -> None:
+    """On the largest lesions, wherever they lie, with a warning."""
+    with StudyRunner(
+        open_bundle(write_bundle(tmp_path / "b", TinyBundle(schema=1))), Options(device="cpu")
+    ) as opened:
+        far = opened.run(study_of(TinyStudy(dwi=((FAR, 14.0),))))
+        near = opened.run(study_of(TinyStudy(dwi=(((CENTRE[0] + 10, CENTRE[1], CENTRE[2]), 14.0),))))
+    assert far.status == "ok" and any("mm apart" in warning for warning in far.warnings)
     assert not any("apart" in warning for warning in near.warnings)
+    assert far.classification is not None and far.classification.model == "radiomics"
+
+
+def test_a_model_of_the_dwi_answers_where_the_dwi_alone_shows_a_lesion(tmp_path: Path) -> None:
+    with StudyRunner(
+        open_bundle(write_bundle(tmp_path / "b", TinyBundle(alone=True))), Options(device="cpu")
+    ) as opened:
+        both, dwi, t2w = (
+            opened.run(study_of(s)) for s in (TinyStudy(), TinyStudy(t2w=()), TinyStudy(dwi=()))
+        )
+        apart = opened.run(study_of(TinyStudy(dwi=((FAR, 14.0),))))
+    assert both.classification is not None and both.classification.model == "t2w and dwi"
+    assert dwi.status == "ok" and dwi.classification is not None and dwi.features is not None
+    assert dwi.classification.model == "dwi" and set(dwi.features) == set(FEATURES[4:])
+    assert t2w.status == "indeterminate" and t2w.classification is None
+    assert apart.status == "indeterminate" and apart.classification is None
 
 
 def test_a_lesion_at_the_end_of_the_stack_is_warned_of(runner: StudyRunner) -> None:
@@ -156,7 +197,7 @@ def test_stages_are_announced_by_segmenter(runner: StudyRunner) -> None:
     for stage in (
         "check",
         "t2w: slide",
-        "t2w: lesions",
+        "regions",
         "dwi: slide",
         "dwi: postprocess",
         "radiomics",
@@ -167,7 +208,7 @@ def test_stages_are_announced_by_segmenter(runner: StudyRunner) -> None:
         "t2w: slide",
         "dwi: slide",
     }
-    assert finished.index("t2w: lesions") < finished.index("dwi: crop") < finished.index("radiomics")
+    assert finished.index("t2w: postprocess") < finished.index("dwi: crop") < finished.index("regions")
 
 
 def test_the_same_study_gives_the_same_result(runner: StudyRunner) -> None:
@@ -214,9 +255,10 @@ def test_the_lesion_label_may_have_another_name(tmp_path: Path) -> None:
 
 
 def test_a_feature_of_an_unknown_sequence_is_refused(tmp_path: Path) -> None:
-    def change(content: dict[str, dict[str, object]]) -> None:
+    def change(content: Any) -> None:
         features = ["ct_original_firstorder_Mean", *FEATURES[1:]]
-        content["signature"] = {"features": features, "ranges": dict.fromkeys(features, (0, 0, 0))}
+        ranges = dict.fromkeys(features, (0, 0, 0))
+        content["models"][0]["signature"] = {"features": features, "ranges": ranges}
 
     bundle = changed_manifest(write_bundle(tmp_path / "b"), change)
     with pytest.raises(BundleError) as caught:

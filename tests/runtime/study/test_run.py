@@ -265,9 +265,9 @@ def test_a_tampered_classifier_is_refused(
     scanside: Command, bundle: Path, nifti: Path, tmp_path: Path
 ) -> None:
     copy = shutil.copytree(bundle, tmp_path / "b")
-    data = bytearray((copy / "classifier.onnx").read_bytes())
+    data = bytearray((copy / "classifiers" / "t2w-and-dwi.onnx").read_bytes())
     data[-1] ^= 1
-    (copy / "classifier.onnx").write_bytes(bytes(data))
+    (copy / "classifiers" / "t2w-and-dwi.onnx").write_bytes(bytes(data))
     done = scanside("run", copy, nifti, "-o", tmp_path / "o", "--device", "cpu")
     assert done.code == 3 and "sha256" in done.err and files(tmp_path / "o") == set()
 

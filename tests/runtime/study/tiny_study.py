@@ -25,16 +25,20 @@ from sklearn.preprocessing import StandardScaler
 from scanside.export.writer import BundleWriter
 from scanside.runtime.manifest import (
     SCHEMA,
+    Agreement,
     Band,
     Classifier,
+    Covariate,
     Manifest,
     Network,
     Segmenter,
     Signature,
+    StudyModel,
     Typical,
 )
 from scanside.runtime.plan import Channel, Labels, Normalization, Plan
 from scanside.runtime.radiomics.config import default_config, dump_config
+from scanside.runtime.study.agree import NEAR_MM
 from scanside.runtime.volume import Geometry, Volume
 from tests.support.dicom_factory import ROOT, Grid, write_series
 
@@ -73,6 +77,11 @@ class TinyBundle:
     lopsided: bool = False
     """The network looks at a voxel's neighbours on one side of each axis alone: a turned image is another one to it."""
     orientation: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    alone: bool = False
+    """Whether there is a model of the DWI alone, too."""
+    clinical: bool = False
+    """Whether each model comes first with age and sex, and then without."""
+    schema: int = SCHEMA
 
 
 def write_bundle(out: Path, recipe: TinyBundle | None = None) -> Path:
@@ -88,8 +97,7 @@ def write_bundle(out: Path, recipe: TinyBundle | None = None) -> Path:
         parts: dict[str, Any] = {}
         if recipe.classifier:
             writer.add("radiomics.yaml", dump_config(default_config()))
-            writer.add("classifier.onnx", _classifier(recipe.features))
-            parts = _parts(recipe)
+            parts = _parts(recipe, writer)
         writer.write_manifest(
             Manifest(
                 schema=SCHEMA, name="tiny", version="1.0", intended_use="test", licence="none", created="now",
@@ -98,7 +106,18 @@ def write_bundle(out: Path, recipe: TinyBundle | None = None) -> Path:
             )
         )  # fmt: skip
         writer.commit()
-    return out
+    return as_first_schema(out) if recipe.schema == 1 else out
+
+
+def as_first_schema(bundle: Path) -> Path:
+    """The manifest as it was written before there were several models."""
+
+    def change(content: dict[str, Any]) -> None:
+        (model,) = content.pop("models")
+        content |= {"schema": 1, "signature": model["signature"], "classifier": model["classifier"]}
+        del content["agreement"]
+
+    return changed_manifest(bundle, change)
 
 
 def _plan(channels: tuple[str, ...], grid: Geometry, lesion: str) -> Plan:
@@ -135,18 +154,20 @@ def _network(channels: int, patch: tuple[int, ...], lopsided: bool = False) -> b
     return bytes(model.SerializeToString())
 
 
-def _classifier(features: tuple[str, ...]) -> bytes:
-    """Fitted to patients who differ in the last feature (mean ADC) and in nothing else."""
+def _classifier(features: tuple[str, ...], covariates: int) -> bytes:
+    """Fitted to patients who differ in the last feature (mean ADC) and in nothing else, age and sex included."""
     random = np.random.default_rng(0)
-    rows = random.standard_normal((200, len(features)))
+    n = len(features) + covariates
+    rows = random.standard_normal((200, n))
     labels = np.arange(200) % 2
-    rows[:, -1] = np.where(labels, ADC_OF["PDAC"], ADC_OF["non-PDAC"]) + 200 * random.standard_normal(200)
-    rows[:, :-1] -= np.stack([rows[labels == k, :-1].mean(axis=0) for k in (0, 1)])[labels]
+    adc = len(features) - 1
+    rows -= np.stack([rows[labels == k].mean(axis=0) for k in (0, 1)])[labels]
+    rows[:, adc] = np.where(labels, ADC_OF["PDAC"], ADC_OF["non-PDAC"]) + 200 * random.standard_normal(200)
     model = make_pipeline(StandardScaler(), LogisticRegression(C=1.0)).fit(rows, labels)
-    model[1].coef_[0, :-1] = 0
+    model[1].coef_[0, np.arange(n) != adc] = 0
     made = convert_sklearn(
         model,
-        initial_types=[("features", DoubleTensorType([None, len(features)]))],
+        initial_types=[("features", DoubleTensorType([None, n]))],
         options={id(model): {"zipmap": False}},
         target_opset={"": 18, "ai.onnx.ml": 3},
     )
@@ -154,12 +175,39 @@ def _classifier(features: tuple[str, ...]) -> bytes:
     return bytes(made.SerializeToString())
 
 
-def _parts(recipe: TinyBundle) -> dict[str, Any]:
-    n = len(recipe.features)
-    signature = Signature(features=recipe.features, ranges=dict.fromkeys(recipe.features, (-1.0, 0.0, 1.0)))
+CLINICAL = (
+    Covariate(name="age", unit="years", low=20, high=90),
+    Covariate(name="sex", values=("F", "M"), low=0, high=1),
+)
+
+
+def _parts(recipe: TinyBundle, writer: BundleWriter) -> dict[str, Any]:
+    roles = [tuple(recipe.channels)] + ([("dwi",)] if recipe.alone else [])
+    models = [
+        _model(recipe, lesions, covariates, writer)
+        for lesions in roles
+        for covariates in ((CLINICAL, ()) if recipe.clinical else ((),))
+    ]
+    return {
+        "radiomics": "radiomics.yaml",
+        "agreement": Agreement(near_mm=NEAR_MM),
+        "models": tuple(models),
+    }
+
+
+def _model(
+    recipe: TinyBundle, roles: tuple[str, ...], covariates: tuple[Covariate, ...], writer: BundleWriter
+) -> StudyModel:
+    features = recipe.features
+    if roles == ("dwi",):
+        features = tuple(name for name in features if not name.startswith("t2w"))
+    name = " and ".join(roles) + (" with age and sex" if covariates else "")
+    file = f"classifiers/{name.replace(' ', '-')}.onnx"
+    writer.add(file, _classifier(features, len(covariates)))
+    n = len(features) + len(covariates)
     precision = tuple(tuple(1.0 if i == j else 0.0 for j in range(n)) for i in range(n))
     classifier = Classifier(
-        file="classifier.onnx",
+        file=file,
         positive="PDAC",
         negative="non-PDAC",
         threshold=0.5,
@@ -168,7 +216,10 @@ def _parts(recipe: TinyBundle) -> dict[str, Any]:
         band=Band(value=(0.0, 1.0), low=(0.0, 0.9), high=(0.1, 1.0), method="made"),
         typical=Typical(centre=(0.0,) * n, precision=precision, limit=recipe.limit),
     )
-    return {"radiomics": "radiomics.yaml", "signature": signature, "classifier": classifier}
+    signature = Signature(features=features, ranges=dict.fromkeys(features, (-1.0, 0.0, 1.0)))
+    return StudyModel(
+        name=name, roles=roles, covariates=covariates, signature=signature, classifier=classifier
+    )
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from scanside.export.classifier import probabilities
-from scanside.runtime.manifest import Classifier, Signature
+from scanside.runtime.manifest import StudyModel
 from scanside.training.classifier.cli import classifier
 from scanside.training.classifier.predict import relative_distance
 from scanside.training.experiment import open_experiment
@@ -67,8 +67,8 @@ def test_everything_that_was_promised(trained: tuple[Path, dict[str, Any]]) -> N
     assert set(chosen["baselines"]) == {"volume"}
     assert set(found["cv"]["families"]) == set(FAMILIES)
     assert found["cv"]["winner"]["family"] in FAMILIES
-    assert found["cv"]["onnx_parity"] < 1e-12
-    assert found["cv"]["conformal"]["target"] == 0.8
+    deployed = found["cv"]["deployed"]["radiomics"]
+    assert deployed["onnx_parity"] < 1e-12 and deployed["conformal"]["target"] == 0.8
     assert set(open_experiment(experiment).records()) == {"signature", "classifier"}
 
 
@@ -85,9 +85,10 @@ def test_the_summary_names_no_patient_and_no_folder(trained: tuple[Path, dict[st
 
 def test_the_records_are_those_of_a_bundle(trained: tuple[Path, dict[str, Any]]) -> None:
     experiment, found = trained
-    assert set(found["classifier"]) == {"signature", "classifier"}
-    features = Signature.model_validate(found["classifier"]["signature"])
-    record = Classifier.model_validate(found["classifier"]["classifier"])
+    assert found["classifier"]["agreement"] is None, "features of a table have no masks"
+    (model,) = map(StudyModel.model_validate, found["classifier"]["models"])
+    features, record = model.signature, model.classifier
+    assert (model.name, model.roles, model.covariates) == ("radiomics", None, ())
     assert list(features.features) == found["signature"]["features"]
     assert record.positive == "PDAC"
     assert record.indeterminate[0] <= record.threshold <= record.indeterminate[1]
@@ -97,8 +98,8 @@ def test_the_records_are_those_of_a_bundle(trained: tuple[Path, dict[str, Any]])
     for name, column in zip(features.features, rows.T, strict=True):
         assert features.ranges[name] == pytest.approx(np.percentile(column, [5, 50, 95]))
 
-    model = (experiment / "classifier" / "classifier.onnx").read_bytes()
-    deployed = probabilities(model, rows)[:, 1]
+    onnx = (experiment / "classifier" / "radiomics.onnx").read_bytes()
+    deployed = probabilities(onnx, rows)[:, 1]
     distance = relative_distance(record.typical, rows)
     told = [p for p in _predictions(experiment) if (p["part"], p["model"]) == ("resubstitution", "radiomics")]
     assert [float(p["unguarded"]) for p in told] == pytest.approx(deployed, abs=1e-12)
@@ -115,7 +116,7 @@ def test_the_seed_decides_every_byte(
     experiment, _ = trained
     again = tmp_path / "again"
     _train(again, table=tables["first"], second=tables["second"], labels=tables["labels"])
-    for file in ("signature/signature.json", "signature/features.csv", "classifier/classifier.onnx",
+    for file in ("signature/signature.json", "signature/features.csv", "classifier/radiomics.onnx",
                  "classifier/classifier.json", "classifier/predictions.csv", "classifier/cv.json"):  # fmt: skip
         assert (again / file).read_bytes() == (experiment / file).read_bytes(), file
 
@@ -152,7 +153,7 @@ def test_the_real_table() -> None:
         folder / "sample_datasheet_complex.csv",
     )
     settings = step.Settings(Selection(), Scheme(folds=3, repeats=1, inner=2), canary_runs=3)
-    found = step.choose_signature(measurements, settings, (positive, "benign"), lambda words: None)
+    found = step.choose_signature(measurements, settings, (positive, "benign"), {}, lambda words: None)
     assert found["cv"]["low"] > 0.75
     assert found["cv"]["high"] < 0.92
     assert all(canary["passed"] for canary in found["canaries"])

@@ -14,7 +14,11 @@ SCHEME = Scheme(folds=3, repeats=2, inner=2)
 
 @pytest.mark.parametrize(
     ("name", "family"),
-    [*(("radiomics", family) for family in FAMILIES), ("combined", "linear svm"), ("age_sex", "logistic l2")],
+    [
+        *(("radiomics", family) for family in FAMILIES),
+        ("combined", "linear svm"),
+        ("clinical", "logistic l2"),
+    ],
 )
 def test_scaler_linear_sigmoid(name: str, family: str) -> None:
     random = np.random.default_rng(0)
@@ -27,14 +31,16 @@ def test_scaler_linear_sigmoid(name: str, family: str) -> None:
     model = {
         "radiomics": Model("radiomics", selection),
         "combined": Model("combined", selection, beside=("age", "sex")),
-        "age_sex": Model("age_sex", radiomics=False, beside=("age", "sex")),
+        "clinical": Model("clinical", radiomics=False, beside=("age", "sex")),
     }[name]
     own = candidates((family,))
     outcome = cross_validate(cases, y, np.ones(60, bool), model, own, SCHEME)
     sigmoid = calibrate(outcome, family, y)
     found = deploy(cases, y, model, (2, 7, 5), own, sigmoid, SCHEME)
 
-    fixed = Model(name, selection, model.radiomics, model.beside, (2, 7, 5) if model.radiomics else None)
+    fixed = Model(
+        name, selection, model.radiomics, model.beside, given=(2, 7, 5) if model.radiomics else None
+    )
     peer = build(fixed, found.candidate).fit(cases, y)
     expected = sigmoid(peer.decision_function(cases))
     assert found.probability(cases) == pytest.approx(expected, abs=1e-12, nan_ok=True)

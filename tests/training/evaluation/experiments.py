@@ -56,7 +56,7 @@ def write_predictions(
     experiment: Experiment, patients: list[Patient], generator: np.random.Generator
 ) -> None:
     """Radiomics better than its baselines, better yet on training patients, with a few undefined."""
-    strength = {"radiomics": 1.7, "combined": 2.0, "volume": 0.6, "adc_mean": 0.8, "age_sex": 1.2}
+    strength = {"radiomics": 1.7, "combined": 2.0, "volume": 0.6, "adc_mean": 0.8, "clinical": 1.2}
     rows = []
     for part in QUALITY:
         for patient in patients:
@@ -69,7 +69,7 @@ def write_predictions(
                 logit = shift * more * (truth - 0.5) + generator.normal()
                 p = 1 / (1 + np.exp(-logit))
                 status = "indeterminate" if model == "radiomics" and 0.4 < p < 0.6 else "ok"
-                if undefined and model != "age_sex":
+                if undefined and model != "clinical":
                     rows.append((patient.patient, part, model, "", "no lesion segmented", ""))
                 elif model == "radiomics" and patient.patient in UNLIKE and part != "cross-validated":
                     rows.append((patient.patient, part, model, "", "unsuitable input", f"{p:.6f}"))
@@ -101,7 +101,9 @@ def write_classifier(experiment: Experiment) -> None:
     document = {"path": path, "canaries": canaries}
     (experiment.signature / "signature.json").write_text(json.dumps(document))
     (experiment.classifier / "classifier.json").write_text(
-        json.dumps({"signature": {"features": features}, "classifier": classifier})
+        json.dumps(
+            {"models": [{"name": "radiomics", "signature": {"features": features}, "classifier": classifier}]}
+        )
     )
 
 

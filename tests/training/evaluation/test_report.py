@@ -155,7 +155,7 @@ def test_models_and_patients_without_a_probability(experiment: Experiment, repor
     assert [canary["passed"] for canary in found["canaries"]] == [True, True]
     assert {(m["model"], m["part"]) for m in found["models"]} == {
         (model, part)
-        for model in ("radiomics", "combined", "volume", "adc_mean", "age_sex")
+        for model in ("radiomics", "combined", "volume", "adc_mean", "clinical")
         for part in ("resubstitution", "cross-validated", "test")
     }
     for result in found["models"]:
@@ -335,7 +335,7 @@ def test_experiments_that_cannot_be_judged_are_refused(tmp_path: Path) -> None:
     write_image(made.masks("test", "t2w") / "P002.nii.gz", np.zeros((6, 20, 20), np.uint8), (5.0, 2.0, 1.5))
     with pytest.raises(GeometryError, match=r"P002\.nii\.gz does not lie on the grid of its reference"):
         evaluate(made.path)
-    (made.classifier / "classifier.json").write_text('{"classifier": {"threshold": "high"}}')
+    (made.classifier / "classifier.json").write_text('{"models": [{"classifier": {"threshold": "high"}}]}')
     with pytest.raises(InputError, match="train it again"):
         write_image(made.masks("test", "t2w") / "P002.nii.gz", np.zeros((6, 20, 20), np.uint8))
         evaluate(made.path)

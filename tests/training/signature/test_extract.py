@@ -71,6 +71,27 @@ def test_a_missed_lesion_is_absent_with_its_reason(experiment: Experiment, jobs:
     assert document["values"]["cross-validated/none"]["adc_original_firstorder_Mean"] is None
     found, _ = gather(read_cohort(experiment.cohort), jobs[3:4], "PDAC")
     assert found.usable(CROSS_VALIDATED).tolist() == [False]
+    t2w = tuple(i for i, name in enumerate(found.features) if name.startswith("t2w"))
+    assert found.usable(CROSS_VALIDATED, {"t2w": t2w}).tolist() == [True], (
+        "a model of the T2WI alone may use it"
+    )
+    assert found.usable(CROSS_VALIDATED, {"dwi": t2w}).tolist() == [False]
+
+
+def test_lesions_in_two_places_enter_no_fit(experiment: Experiment, jobs: list[Job]) -> None:
+    """Before, features of both places went into the signature together."""
+    image = sitk.ReadImage(str(jobs[0].masks["dwi"]))
+    voxels = np.zeros_like(sitk.GetArrayFromImage(image))
+    voxels[0, :5, :5] = 1
+    moved = sitk.GetImageFromArray(voxels)
+    moved.CopyInformation(image)
+    sitk.WriteImage(moved, str(jobs[0].masks["dwi"]))
+    measure_all(jobs[:1], 1)
+    found, _ = gather(read_cohort(experiment.cohort), jobs[:1], "PDAC")
+    (patient,) = found.patients
+    assert patient.apart and patient.wrong == "dwi" and not patient.missed
+    assert found.usable(CROSS_VALIDATED).tolist() == [False]
+    assert not patient.shows(("dwi",)) and not patient.shows(("t2w", "dwi"))
 
 
 def test_what_is_done_is_not_done_again(jobs: list[Job]) -> None:
@@ -111,5 +132,5 @@ def test_a_mask_on_another_grid(jobs: list[Job]) -> None:
 
 def test_no_mask_no_perturbation(jobs: list[Job]) -> None:
     assert jobs[8].perturbations == ()
-    assert jobs[8].reference == {}
+    assert not jobs[8].ablation and jobs[8].reader
     assert NONE not in jobs[0].perturbations

@@ -10,6 +10,7 @@ import typer
 from scanside.runtime import bundle as bundles
 from scanside.runtime.bundle import Bundle
 from scanside.runtime.cli.group import Group
+from scanside.runtime.manifest import StudyModel
 
 app = typer.Typer(
     add_completion=False,
@@ -39,13 +40,13 @@ def inspect(bundle: Folder, as_json: AsJson = False) -> None:
         print(f"\nsegmenter {role}")
         for name, value in segmenter.items():
             print(f"  {name:14} {value}")
-    if facts["classifier"] is not None:
-        print("\nclassifier")
-        for name, value in facts["classifier"].items():
-            print(f"  {name:14} {value}")
-        print("\nsignature      (5th, 50th and 95th percentile of the training cohort)")
-        for name, span in facts["signature"].items():
-            print(f"  {name:48} {span[0]:12.5g} {span[1]:12.5g} {span[2]:12.5g}")
+    for model in facts["models"]:
+        print(f"\nmodel {model['name']}")
+        for name in ("roles", "covariates", "classes", "threshold", "indeterminate", "calibration"):
+            print(f"  {name:14} {model[name]}")
+        print("  signature      (5th, 50th and 95th percentile of the training cohort)")
+        for name, span in model["signature"].items():
+            print(f"    {name:48} {span[0]:12.5g} {span[1]:12.5g} {span[2]:12.5g}")
     if facts["synthetic"]:
         print("\nTrained on a synthetic phantom: its figures say nothing about patients.")
     print(f"\ngolden cases   {', '.join(facts['golden']) or 'none'}")
@@ -92,8 +93,7 @@ def _facts(bundle: Bundle) -> dict[str, Any]:
         "licence": manifest.licence,
         "segmenters": segmenters,
         "synthetic": manifest.synthetic,
-        "signature": None if manifest.signature is None else manifest.signature.ranges,
-        "classifier": _classifier(bundle),
+        "models": [_model(model) for model in manifest.models],
         "golden": [case.name for case in manifest.golden] + [study.name for study in manifest.studies],
         "parity": _parity(bundle),
         "provenance": manifest.provenance,
@@ -102,11 +102,13 @@ def _facts(bundle: Bundle) -> dict[str, Any]:
     }
 
 
-def _classifier(bundle: Bundle) -> dict[str, Any] | None:
-    record = bundle.manifest.classifier
-    if record is None:
-        return None
+def _model(model: StudyModel) -> dict[str, Any]:
+    record = model.classifier
     return {
+        "name": model.name,
+        "roles": None if model.roles is None else list(model.roles),
+        "covariates": [covariate.name for covariate in model.covariates],
+        "signature": model.signature.ranges,
         "classes": [record.positive, record.negative],
         "threshold": record.threshold,
         "indeterminate": list(record.indeterminate),

@@ -74,18 +74,35 @@ def find_lesions(mask: npt.NDArray[np.integer], geometry: Geometry, role: str) -
     return tuple(lesions)
 
 
-def main_lesion(mask: npt.NDArray[np.integer]) -> npt.NDArray[np.uint8]:
-    """The largest lesion alone: 0 and 1, (Z, Y, X); all 0 where the mask is empty.
+def one_lesion(mask: npt.NDArray[np.integer], number: int = 1) -> npt.NDArray[np.uint8]:
+    """One lesion alone, by its number in `find_lesions`: 0 and 1, (Z, Y, X); all 0 where there is none of that number.
 
-    This is the region that radiomics measures, in training and beside the scanner alike. Of two lesions of one size
-    the one whose first voxel comes first in memory is taken.
+    Of two lesions of one size the one whose first voxel comes first in memory has the lower number.
     """
     corner, components, sizes = _components(mask)
-    main = np.zeros(mask.shape, dtype=np.uint8)
-    if order := _largest_first(sizes):
+    one = np.zeros(mask.shape, dtype=np.uint8)
+    order = _largest_first(sizes)
+    if number <= len(order):
         box = tuple(slice(at, at + size) for at, size in zip(corner, components.shape, strict=True))
-        main[box] = components == order[0]
-    return main
+        one[box] = components == order[number - 1]
+    return one
+
+
+def main_lesion(mask: npt.NDArray[np.integer]) -> npt.NDArray[np.uint8]:
+    """The largest lesion alone: 0 and 1, (Z, Y, X); all 0 where the mask is empty."""
+    return one_lesion(mask)
+
+
+def largest_lesions(mask: npt.NDArray[np.integer], most: int) -> npt.NDArray[np.uint16]:
+    """Every voxel's lesion by its number, 0 outside and in lesions beyond `most`: (Z, Y, X)."""
+    corner, components, sizes = _components(mask)
+    number_of = np.zeros(len(sizes), dtype=np.uint16)
+    for number, label in enumerate(_largest_first(sizes)[:most], start=1):
+        number_of[label] = number
+    numbered = np.zeros(mask.shape, dtype=np.uint16)
+    box = tuple(slice(at, at + size) for at, size in zip(corner, components.shape, strict=True))
+    numbered[box] = number_of[components]
+    return numbered
 
 
 def longest_diameter(inside: npt.NDArray[np.bool_], spacing: Triple) -> float:

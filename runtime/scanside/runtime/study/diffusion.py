@@ -121,9 +121,13 @@ def onto_grid(volume: Volume, grid: Geometry, name: str) -> Volume:
 
 def grid_points(grid: Geometry) -> npt.NDArray[np.float64]:
     """(3, N) x, y, z in mm, LPS, of all voxel centres, z slowest."""
-    z, y, x = np.indices(grid.shape).reshape(3, -1)
-    steps = np.stack([x, y, z]) * np.array(grid.spacing[::-1])[:, None]
-    return np.array(grid.origin)[:, None] + grid.direction_matrix @ steps
+    return points_of(grid, np.indices(grid.shape).reshape(3, -1).T).T
+
+
+def points_of(grid: Geometry, where: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
+    """(N, 3) x, y, z in mm, LPS, of voxels given as (N, 3) z, y, x."""
+    steps = where[:, ::-1] * np.array(grid.spacing[::-1])
+    return np.asarray(np.array(grid.origin) + steps @ grid.direction_matrix.T)
 
 
 def indices_in(grid: Geometry, points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

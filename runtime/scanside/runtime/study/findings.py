@@ -22,6 +22,7 @@ LOW = own_code("PROBABILITY-LOW", "Probability, lower end of its interval")
 HIGH = own_code("PROBABILITY-HIGH", "Probability, upper end of its interval")
 CALIBRATION = own_code("CALIBRATION", "Calibration of the probability")
 DISTANCE = own_code("DISTANCE", "Distance from the training cohort relative to the limit")
+MODEL = own_code("MODEL", "Model that answered")
 ABSENT = own_code("ABSENT", "Absent value and its reason")
 QUALITY: Code = ("130549", "DCM", "Imaging Study Quality")
 PROBABILITY: Code = ("122157", "DCM", "Probability")
@@ -79,7 +80,7 @@ def region_of(bundle: Bundle) -> Code | None:
     """The organ that a bundle is about, by the words of its labels, name, use and classes."""
     manifest = bundle.manifest
     labels = [name for segmenter in manifest.segmenters.values() for name in segmenter.plan.labels.names]
-    classes = [manifest.classifier.positive] if manifest.classifier else []
+    classes = [manifest.positive] if manifest.positive else []
     return anatomic_region([*labels, manifest.name, manifest.intended_use, *classes])
 
 
@@ -119,7 +120,7 @@ def _probability(result: StudyResult, evaluations: list[Evaluation]) -> tuple[li
     named = found.predicted
     word = own_code("NONE", "no class is named") if named is None else own_code(named.upper(), named)
     evaluations.append((NAMED, word))
-    return numbers, [(CALIBRATION, found.calibrated)]
+    return numbers, [(MODEL, made.model), (CALIBRATION, found.calibrated)]
 
 
 def _lesions(
@@ -148,7 +149,7 @@ def _lesions(
             key = (role, lesion.number)
             if key not in trackings:
                 continue
-            main = lesion.number == 1
+            main = lesion.number == found.measured
             _, segment, series = segments.get(key, (None, None, ""))
             groups.append(
                 LesionGroup(

@@ -154,12 +154,12 @@ def picture_title(found: RoleResult, bundle: Bundle) -> str:
     title = f"{bundle.manifest.name} {bundle.manifest.version} - {found.role}: "
     if not found.lesions:
         return title + "no lesion segmented (not a negative finding)"
-    main = found.lesions[0]
+    main = found.lesions[(found.measured or 1) - 1]
     return title + f"lesion {main.volume_ml:.2f} ml, {main.longest_diameter_mm:.0f} mm"
 
 
 def lesion_segments(mask: Mask, lesion: int, names: Mapping[int, str]) -> tuple[Mask, dict[str, int]]:
-    """A segmenter's mask with a value a lesion: `Lesion 1` is the largest, the one that is measured.
+    """A segmenter's mask with a value a lesion: `Lesion 1` is the largest.
 
     Args:
         mask: (Z, Y, X), the segmenter's labels.

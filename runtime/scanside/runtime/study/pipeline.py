@@ -1,4 +1,4 @@
-"""The main job, in order: check → per segmenter: segment → lesions → radiomics → classify. Read this file first here.
+"""The main job, in order: check → segment → regions → radiomics → classify. Read this file first here.
 
 Everything it needs was opened before; nothing is remembered between studies but the opened networks.
 """
@@ -10,11 +10,12 @@ from types import TracebackType
 from typing import Self
 
 import numpy as np
+import numpy.typing as npt
 
 from scanside.runtime.backends.engines import announcing
 from scanside.runtime.bundle import Bundle
 from scanside.runtime.choose import choose_device
-from scanside.runtime.classify import Classification, ClassifierSession
+from scanside.runtime.classify import ClassifierSession
 from scanside.runtime.errors import BundleError, InputError
 from scanside.runtime.events import Event, Listener, StageFinished, StageProgress, StageStarted, ignore
 from scanside.runtime.options import Options
@@ -22,15 +23,31 @@ from scanside.runtime.pipeline import Clock, Segmenter
 from scanside.runtime.plan import Plan
 from scanside.runtime.radiomics.config import RadiomicsConfig, load_config
 from scanside.runtime.radiomics.extract import FeatureValue, extract
-from scanside.runtime.remark import Remark
-from scanside.runtime.stages.lesions import find_lesions, main_lesion
-from scanside.runtime.study.agree import disagreement
+from scanside.runtime.stages.lesions import find_lesions, one_lesion
+from scanside.runtime.study.agree import Regions, choose_regions, largest_regions
+from scanside.runtime.study.answer import Answering, answering, coded
 from scanside.runtime.study.checks import check_study
+from scanside.runtime.study.judge import Verdict, answer_of, explained, remarks_on, without_model
 from scanside.runtime.study.orientation import as_received, as_trained, on_received_grid
-from scanside.runtime.study.records import SEQUENCES, RoleResult, Status, StudyInput, StudyResult
-from scanside.runtime.volume import stack
+from scanside.runtime.study.records import SEQUENCES, Mask, RoleResult, StudyInput, StudyResult
+from scanside.runtime.volume import Geometry, stack
 
-LOOK = "look at the images and the overlays"
+
+@dataclass(frozen=True, eq=False)
+class Segmented:
+    """What a segmenter says, before one of its lesions is chosen.
+
+    Attributes:
+        mask: (Z, Y, X), its labels.
+        lesion: (Z, Y, X) uint8, 1 is lesion.
+        labels: Volume of each label, ml.
+    """
+
+    role: str
+    mask: Mask
+    lesion: npt.NDArray[np.uint8]
+    geometry: Geometry
+    labels: Mapping[str, float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,26 +57,28 @@ class Recipe:
     Attributes:
         channels: Segmenter → the sequences it takes, in order.
         config: How features are measured.
-        features: The signature's.
+        models: In order: the first whose conditions are met answers.
+        near_mm: How near lesions of two sequences must lie to be one; None where the largest ones are measured,
+            wherever they lie.
     """
 
     channels: Mapping[str, tuple[str, ...]]
     config: RadiomicsConfig
-    features: tuple[str, ...]
+    models: tuple[Answering, ...]
+    near_mm: float | None
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Those of the model that comes first."""
+        return self.models[0].model.signature.features
 
     @property
     def needed(self) -> tuple[str, ...]:
         """Every sequence that a study must have."""
         used = {name for channels in self.channels.values() for name in channels}
-        used |= {feature.split("_", 1)[0] for feature in self.features}
+        features = (feature for one in self.models for feature in one.model.signature.features)
+        used |= {feature.split("_", 1)[0] for feature in features}
         return tuple(name for name in SEQUENCES if name in used)
-
-    @property
-    def measured_roles(self) -> tuple[str, ...]:
-        """The segmenters whose mask the signature is measured in."""
-        sequences = {feature.split("_", 1)[0] for feature in self.features}
-        roles = {self.config.sequences[name].role for name in sequences}
-        return tuple(role for role in self.channels if role in roles)
 
 
 def read_recipe(bundle: Bundle) -> Recipe:
@@ -69,13 +88,13 @@ def read_recipe(bundle: Bundle) -> Recipe:
         BundleError: If it holds segmenters alone, or does not say which sequences they take.
     """
     manifest = bundle.manifest
-    if manifest.radiomics is None or manifest.signature is None:
+    if manifest.radiomics is None or not manifest.models:
         raise BundleError(
             f"Bundle {bundle.path} holds segmenters only, no classifier; use `scanside segment`."
         )
     channels = {role: _sequences(manifest.segmenters[role].plan, role) for role in manifest.final_roles}
     config = load_config(bundle.read(manifest.radiomics))
-    for feature in manifest.signature.features:
+    for feature in (feature for model in manifest.models for feature in model.signature.features):
         name = feature.split("_", 1)[0]
         if (
             name not in SEQUENCES
@@ -85,7 +104,12 @@ def read_recipe(bundle: Bundle) -> Recipe:
             raise BundleError(
                 f"Feature {feature} of bundle {bundle.path} is of no sequence and mask that it knows; export it again."
             )
-    return Recipe(channels, config, manifest.signature.features)
+    return Recipe(
+        channels,
+        config,
+        tuple(answering(model, config, manifest.final_roles) for model in manifest.models),
+        None if manifest.agreement is None else manifest.agreement.near_mm,
+    )
 
 
 def _sequences(plan: Plan, role: str) -> tuple[str, ...]:
@@ -133,7 +157,9 @@ class StudyRunner:
         """
         self.bundle, self.options = bundle, options
         self.recipe = read_recipe(bundle)
-        self._classifier = ClassifierSession(bundle)
+        self._classifiers = {
+            one.model.name: ClassifierSession(bundle, one.model) for one in self.recipe.models
+        }
         self.device = choose_device(bundle, options, tuple(self.recipe.channels), say)
         self._segmenters: dict[str, Segmenter] = {}
         with ExitStack() as opened, announcing(say):
@@ -156,58 +182,72 @@ class StudyRunner:
                 study = check_study(as_trained(study, self.bundle.manifest.orientation))
         except InputError as error:
             return refused(str(error), received, clock.ms)
-        roles = {role: self._segment(role, study, clock) for role in self.recipe.channels}
+        segmented = {role: self._segment(role, study, clock) for role in self.recipe.channels}
+        with clock.stage("regions"):
+            regions = self._regions(segmented)
+            roles = {role: self._found(mask, regions) for role, mask in segmented.items()}
+        answers = answer_of(self.recipe.models, roles, regions, study.covariates)
         with clock.stage("radiomics"):
             images = {name: image.volume for name, image in study.images.items()}
             masks = {role: result.main for role, result in roles.items()}
-            features = extract(images, masks, self.recipe.config, self.recipe.features)
+            wanted = self.recipe.features if answers is None else answers.model.signature.features
+            features = extract(images, masks, self.recipe.config, wanted)
         with clock.stage("classify"):
-            status, reason, classification = self._judge(roles, features)
+            verdict = self._judge(answers, roles, regions, features, study)
         roles = {role: self._as_received(result, study, received) for role, result in roles.items()}
         study = as_received(study, received)
+        remarks = (*study.warnings, *clock.remarks, *remarks_on(roles, regions, self.recipe.near_mm))
         return StudyResult(
-            status, reason, study, self.device, roles, features, classification,
-            (*study.warnings, *clock.remarks, *_remarks(roles, study)), dict(clock.ms),
+            verdict.status, verdict.reason, study, self.device, roles, features, verdict.classification, remarks,
+            dict(clock.ms),
         )  # fmt: skip
 
-    def _segment(self, role: str, study: StudyInput, clock: Clock) -> RoleResult:
+    def _segment(self, role: str, study: StudyInput, clock: Clock) -> Segmented:
         names = self.recipe.channels[role]
         segmenter = self._segmenters[role]
         volume = stack([study.images[name].volume for name in names], list(names))
         found = segmenter.segment(volume, case=study.name, listener=_prefixed(role, clock.listener))
         clock.ms.update({f"{role}: {stage}": ms for stage, ms in found.stages.items()})
         clock.remarks.extend(found.remarks)
-        with clock.stage(f"{role}: lesions"):
-            lesion = (found.mask == lesion_label(segmenter.plan, role)).astype(np.uint8)
-            lesions = find_lesions(lesion, volume.geometry, role)
-            main = main_lesion(lesion)
-        return RoleResult(role, found.mask, main, lesions, found.volumes_ml or {})
+        lesion = (found.mask == lesion_label(segmenter.plan, role)).astype(np.uint8)
+        return Segmented(role, found.mask, lesion, volume.geometry, found.volumes_ml or {})
+
+    def _regions(self, segmented: Mapping[str, Segmented]) -> Regions:
+        lesions = {role: found.lesion for role, found in segmented.items()}
+        grids = {role: found.geometry for role, found in segmented.items()}
+        if self.recipe.near_mm is None:
+            return largest_regions(lesions, grids)
+        return choose_regions(lesions, grids, self.recipe.near_mm)
+
+    def _found(self, found: Segmented, regions: Regions) -> RoleResult:
+        number = regions.measured.get(found.role)
+        return RoleResult(
+            found.role,
+            found.mask,
+            np.zeros_like(found.lesion) if number is None else one_lesion(found.lesion, number),
+            find_lesions(found.lesion, found.geometry, found.role),
+            found.labels,
+            number,
+        )
 
     def _as_received(self, result: RoleResult, study: StudyInput, received: StudyInput) -> RoleResult:
         name = self.recipe.channels[result.role][0]
         return on_received_grid(result, study.images[name], received.images[name])
 
     def _judge(
-        self, roles: Mapping[str, RoleResult], features: Mapping[str, FeatureValue]
-    ) -> tuple[Status, str | None, Classification | None]:
-        """Status, reason and classification."""
-        empty = [role for role, result in roles.items() if not result.lesions]
-        if len(empty) == len(roles):
-            return (
-                "no lesion segmented",
-                f"No lesion was segmented on {_and(empty)}. This is not a negative finding: {LOOK}.",
-                None,
-            )
-        lacking = [role for role in self.recipe.measured_roles if role in empty]
-        if lacking:
-            found = [role for role in roles if role not in empty]
-            reason = (
-                f"A lesion was segmented on {_and(found)} but none on {_and(lacking)}, so that the signature cannot be "
-                f"computed and no probability is given; {LOOK}."
-            )
-            return "indeterminate", reason, None
-        made = self._classifier.classify({name: value.value for name, value in features.items()})
-        return made.status, _explained(made, features), made
+        self,
+        answers: Answering | None,
+        roles: Mapping[str, RoleResult],
+        regions: Regions,
+        features: Mapping[str, FeatureValue],
+        study: StudyInput,
+    ) -> Verdict:
+        if answers is None:
+            return without_model(self.recipe.models, roles, regions, self.recipe.near_mm)
+        inputs = {name: value.value for name, value in features.items()}
+        inputs |= {one.name: coded(one, study.covariates) for one in answers.model.covariates}
+        made = self._classifiers[answers.model.name].classify(inputs)
+        return Verdict(made.status, explained(made, features), made)
 
     def __enter__(self) -> Self:
         return self
@@ -235,40 +275,6 @@ def refused(
     )
 
 
-def _explained(made: Classification, features: Mapping[str, FeatureValue]) -> str | None:
-    """The classifier's reason, the reason of the first absent feature, and what to do."""
-    if made.reason is None:
-        return None
-    absent = [value.reason for value in features.values() if value.value is None]
-    why = f" ({absent[0]})" if absent else ""
-    advice = (
-        "Judge the lesion from the images."
-        if made.status == "indeterminate"
-        else "Check sequences and masks."
-    )
-    return f"{made.reason.rstrip('.')}{why}. {advice}"
-
-
-def _remarks(roles: Mapping[str, RoleResult], study: StudyInput) -> list[str]:
-    """What the user should know about the masks."""
-    remarks: list[str] = []
-    for role, result in roles.items():
-        if not result.lesions:
-            remarks.append(Remark(f"No lesion was segmented on {role}.", "no-lesion"))
-        if len(result.lesions) > 1:
-            several = f"{len(result.lesions)} lesions were segmented on {role}; the largest one is measured."
-            remarks.append(Remark(several, "several-lesions"))
-        if result.main[[0, -1]].any():
-            cut = f"The lesion on {role} reaches the first or last slice; it may be cut off."
-            remarks.append(Remark(cut, "lesion-at-edge"))
-    pair = [
-        (result, study.images[role].volume.geometry) for role, result in roles.items() if role in study.images
-    ]
-    if len(pair) == 2 and all(result.lesions for result, _ in pair):
-        remarks += disagreement(*pair[0], *pair[1])
-    return remarks
-
-
 def _prefixed(role: str, listener: Listener) -> Listener:
     """Tells the stages of one segmenter from those of the other."""
 
@@ -278,7 +284,3 @@ def _prefixed(role: str, listener: Listener) -> Listener:
         listener(event)
 
     return announce
-
-
-def _and(names: list[str]) -> str:
-    return " and ".join(names)

@@ -15,6 +15,7 @@ from scanside.runtime.errors import ExitCode
 from scanside.runtime.pipeline import Obtained
 from scanside.runtime.radiomics.extract import FeatureValue
 from scanside.runtime.stages.lesions import Lesion
+from scanside.runtime.study.answer import Known
 from scanside.runtime.volume import Volume
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ class StudyInput:
         considered: Every series that was looked at.
         warnings: What the user should know.
         read_ms: Time it took.
+        covariates: What is known of the patient beside the images, by name.
     """
 
     name: str
@@ -88,6 +90,7 @@ class StudyInput:
     considered: tuple[Considered, ...] = ()
     warnings: tuple[str, ...] = ()
     read_ms: float = 0.0
+    covariates: Mapping[str, Known] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,9 +100,10 @@ class RoleResult:
     Attributes:
         role: Its name.
         mask: (Z, Y, X), the segmenter's labels, on the grid of its first sequence.
-        main: (Z, Y, X) uint8: the largest lesion alone, the region that radiomics measured.
+        main: (Z, Y, X) uint8: the chosen lesion alone, the region that radiomics measured.
         lesions: Largest first.
         labels: Volume of each label, ml.
+        measured: Number of the chosen lesion; None where there is no lesion.
     """
 
     role: str
@@ -107,6 +111,7 @@ class RoleResult:
     main: npt.NDArray[np.uint8]
     lesions: tuple[Lesion, ...]
     labels: Mapping[str, float]
+    measured: int | None
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,6 +7,7 @@ from typing import Any
 from scanside.runtime import machine
 from scanside.runtime.bundle import Bundle
 from scanside.runtime.images.orient import orientation
+from scanside.runtime.manifest import StudyModel
 from scanside.runtime.opening import approximations
 from scanside.runtime.options import Options
 from scanside.runtime.report import RESEARCH
@@ -72,6 +73,7 @@ def run_report(
         "labels": labels if computed else None,
         "lesions": _lesions(result) if computed else None,
         "signature": _signature(result, bundle),
+        "model": _model(result, bundle),
         "probability": _probability(result),
         "distance": result.classification.distance if result.classification else None,
         "warnings": list(result.warnings),
@@ -88,18 +90,36 @@ def _lesions(result: StudyResult) -> list[dict[str, Any]]:
             "volume_ml": round(lesion.volume_ml, 6),
             "longest_diameter_mm": round(lesion.longest_diameter_mm, 4),
             "centroid_mm": [round(mm, 4) for mm in lesion.centroid_mm],
-            "measured": lesion.number == 1,
+            "measured": lesion.number == found.measured,
         }
         for found in result.roles.values()
         for lesion in found.lesions
     ]
 
 
+def _answering(result: StudyResult, bundle: Bundle) -> StudyModel:
+    """The model that answered; where none did, the one whose features were measured."""
+    name = None if result.classification is None else result.classification.model
+    return next((model for model in bundle.manifest.models if model.name == name), bundle.manifest.models[0])
+
+
+def _model(result: StudyResult, bundle: Bundle) -> dict[str, Any] | None:
+    """The model that answered, and what went into it beside the features; null where none did."""
+    if result.classification is None or result.study is None:
+        return None
+    model = _answering(result, bundle)
+    return {
+        "name": model.name,
+        "roles": list(model.roles) if model.roles is not None else None,
+        "covariates": {one.name: result.study.covariates[one.name] for one in model.covariates},
+    }
+
+
 def _signature(result: StudyResult, bundle: Bundle) -> dict[str, Any] | None:
     """Each feature's value beside the 5th, 50th and 95th percentile of the training cohort."""
-    if result.features is None or bundle.manifest.signature is None:
+    if result.features is None or not bundle.manifest.models:
         return None
-    ranges = bundle.manifest.signature.ranges
+    ranges = _answering(result, bundle).signature.ranges
     return {
         name: {
             "value": feature.value,

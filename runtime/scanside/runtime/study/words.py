@@ -23,6 +23,7 @@ def summary(report: Mapping[str, Any], files: bool) -> list[str]:
     lines += _images(report["sequences"])
     lines += _lesions(report["lesions"])
     lines += _probability(report["probability"], report["status"])
+    lines += _model(report["model"])
     lines += _signature(report["signature"])
     lines += [f"Warning      {warning}" for warning in report["warnings"]]
     lines += [f"{'Files' if not n else '':12} {path}" for n, path in enumerate(report["outputs"]) if files]
@@ -70,6 +71,13 @@ def _probability(found: Mapping[str, Any] | None, status: str) -> list[str]:
         f"({status}; {named})",
         f"             calibrated: {found['calibrated']}",
     ]
+
+
+def _model(model: Mapping[str, Any] | None) -> list[str]:
+    if model is None:
+        return []
+    beside = "".join(f", {name} {value}" for name, value in model["covariates"].items())
+    return [f"Model        {model['name']}{beside}"]
 
 
 def _signature(signature: Mapping[str, Mapping[str, Any]] | None) -> list[str]:

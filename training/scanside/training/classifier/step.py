@@ -3,7 +3,7 @@
 import json
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,28 +13,29 @@ import numpy as np
 from scanside.export.classifier import require_parity, to_onnx
 from scanside.runtime.errors import InputError, OutputError, ScansideWarning
 from scanside.runtime.images.files import atomic_write
-from scanside.runtime.manifest import Classifier, Signature
-from scanside.training.classifier.bounds import (
-    calibration_band,
-    conformal,
-    measured_coverage,
-    typical,
-    youden,
+from scanside.runtime.manifest import Classifier, Covariate, Signature, StudyModel
+from scanside.training.classifier.bounded import bounded, slug
+from scanside.training.classifier.compare import MAIN, Compared, Say, compare, misplaced
+from scanside.training.classifier.fit import Deployed
+from scanside.training.classifier.predict import (
+    Prediction,
+    Voice,
+    answers,
+    predictions,
+    write_predictions,
 )
-from scanside.training.classifier.fit import Deployed, calibrate, deploy, out_of_fold
-from scanside.training.classifier.predict import Prediction, predictions, write_predictions
 from scanside.training.experiment import Experiment, write_json
-from scanside.training.progress import Progress
 from scanside.training.signature.auc import auc, repeated_auc
 from scanside.training.signature.cases import BESIDE, Cases
-from scanside.training.signature.nested import CHOSEN, Labels, Outcome, Scheme, cross_validate
-from scanside.training.signature.pipeline import FAMILIES, Selection, candidates, models
-from scanside.training.signature.step import FAMILY
-from scanside.training.signature.store import CROSS_VALIDATED, TEST, Measurements, read_measurements
+from scanside.training.signature.nested import CHOSEN, Labels, Scheme
+from scanside.training.signature.pipeline import Selection
+from scanside.training.signature.roles import roles_of
+from scanside.training.signature.store import CROSS_VALIDATED, TEST, Measured, Measurements, read_measurements
 
-SCHEMA = "scanside.classifier-cv/1"
+SCHEMA = "scanside.classifier-cv/2"
 RESUBSTITUTION = "resubstitution"
-MAIN = "radiomics"
+FEWEST_ALONE, MOST_WRONG = 5, 0.1
+"""What a model of one sequence must reach to be deployed."""
 
 
 @dataclass(frozen=True)
@@ -51,19 +52,24 @@ class Settings:
 
 
 @dataclass(frozen=True, eq=False)
-class Compared:
-    """A model, cross-validated, and fitted on all training patients.
+class Ready:
+    """A model as it goes into the bundle.
 
     Attributes:
-        family: The one that won, or the only one.
+        record: Its entry in the bundle's manifest; files are named as in the folder of the classifier.
+        onnx: Its classifier.
+        facts: What is known of its bounds.
+        parity: Largest difference of a probability from scikit-learn's.
     """
 
-    outcome: Outcome
-    family: str
-    deployed: Deployed
+    compared: Compared
+    record: StudyModel
+    onnx: bytes
+    facts: dict[str, Any]
+    parity: float
 
 
-def train_classifier(experiment: Experiment, settings: Settings, say: Callable[[str], None]) -> Path:
+def train_classifier(experiment: Experiment, settings: Settings, say: Say) -> Path:
     """Compare, fit, bound, export and write everything.
 
     Returns:
@@ -76,33 +82,36 @@ def train_classifier(experiment: Experiment, settings: Settings, say: Callable[[
     started = time.time()
     signature = _signature(experiment)
     measurements = read_measurements(experiment.signature)
+    roles = roles_of(experiment, measurements.features)
     scheme = Scheme(**{**signature["options"]["scheme"], "seed": settings.seed}, jobs=settings.jobs)
     selection = Selection(**signature["options"]["selection"])
-    features = tuple(measurements.features.index(name) for name in signature["features"])
+    chosen: dict[str | None, tuple[int, ...]] = {
+        role: tuple(measurements.features.index(name) for name in names)
+        for role, names in {None: signature["features"], **signature["alone"]}.items()
+    }
     with warnings.catch_warnings():
         # In a fold a small scanner may be unseen; the sentence about it would come a hundred times.
         warnings.simplefilter("ignore", ScansideWarning)
-        compared = _compare(measurements, selection, features, scheme)
+        compared = compare(measurements, selection, chosen, roles, scheme, say)
     names = signature["classes"]["positive"], signature["classes"]["negative"]
-    main = compared[MAIN]
-    record, facts = _bounded(main, measurements, names, settings)
-    model = to_onnx(main.deployed.pipeline, len(features))
-    parity = require_parity(model, main.deployed.pipeline, main.deployed.rows)
-    say(
-        f"{main.family}, C = {main.deployed.candidate.strength:g}; ONNX in double differs by {parity:.1g} at most"
-    )
-    document = {
-        "signature": _ranges(signature["features"], main.deployed).model_dump(mode="json"),
-        "classifier": record.model_dump(mode="json"),
-    }
+    ready = [
+        _ready(one, measurements, names, settings)
+        for one in deployable(compared, measurements.of(CROSS_VALIDATED), say)
+    ]
+    for one in ready:
+        say(
+            f"{one.record.name}: {one.compared.family}, C = {one.compared.deployed.candidate.strength:g}; ONNX in "
+            f"double differs by {one.parity:.1g} at most"
+        )
     report = {
         "schema": SCHEMA,
         "synthetic": experiment.synthetic,
         "classes": signature["classes"],
-        "winner": {"family": main.family, "strength": main.deployed.candidate.strength},
         **_estimates(compared, measurements, scheme.seed),
-        **facts,
-        "onnx_parity": parity,
+        "deployed": {
+            one.record.name: {"family": one.compared.family, "onnx_parity": one.parity, **one.facts}
+            for one in ready
+        },
         "options": {
             "coverage": settings.coverage,
             "selection": selection.as_dict(),
@@ -112,92 +121,87 @@ def train_classifier(experiment: Experiment, settings: Settings, say: Callable[[
             "seed": scheme.seed,
         },
     }
-    _write(experiment, model, document, report, _predictions(compared, measurements, record))
-    _write_reference(experiment, main.deployed)
+    agreement = signature["source"].get("agreement")
+    document = {
+        "agreement": None if agreement is None else {"near_mm": agreement["near_mm"]},
+        "models": [one.record.model_dump(mode="json") for one in ready],
+    }
+    rows = _predictions(compared, ready, measurements, tuple(roles))
+    _write(experiment, ready, document, report, rows)
+    cv = compared[MAIN].estimate
     experiment.record(
         "classifier",
         asdict(settings),
         seed=settings.seed,
         started=started,
-        cv=report["models"][MAIN],
-        winner=report["winner"],
+        cv=cv.as_dict(),
+        deployed=[one.record.name for one in ready],
     )
-    cv = report["models"][MAIN]
-    say(f"nested cross-validation: AUC {cv['auc']:.3f} ({cv['low']:.3f} to {cv['high']:.3f})")
+    say(f"nested cross-validation: AUC {cv.auc:.3f} ({cv.low:.3f} to {cv.high:.3f})")
     return experiment.classifier / "classifier.json"
 
 
-def _compare(
-    measurements: Measurements, selection: Selection, features: tuple[int, ...], scheme: Scheme
-) -> dict[str, Compared]:
-    """Every model; all families for the main one, logistic regression for the others."""
-    cases, y = measurements.cases(CROSS_VALIDATED), measurements.labels(CROSS_VALIDATED)
-    usable = measurements.usable(CROSS_VALIDATED)
-    known = tuple(bool(np.isfinite(cases["beside"][usable, i]).any()) for i in range(len(BESIDE)))
-    compared = {}
-    for model in models(selection, known):
-        families = tuple(FAMILIES) if model.name == MAIN else (FAMILY,)
-        progress = Progress(f"cross-validating {model.name}", scheme.repeats * scheme.folds)
-        outcome = cross_validate(cases, y, usable, model, candidates(families), scheme, progress)
-        family = max(
-            families, key=lambda name: repeated_auc(y, outcome.scores[name], scheme.seed, draws=1).auc
-        )
-        deployed = deploy(
-            cases[usable],
-            y[usable],
-            model,
-            features,
-            candidates((family,)),
-            calibrate(outcome, family, y),
-            scheme,
-        )
-        compared[model.name] = Compared(outcome, family, deployed)
-    return compared
+def deployable(compared: dict[str, Compared], patients: Sequence[Measured], say: Say) -> list[Compared]:
+    """The models that go into the bundle, in the order in which they are asked: with clinical data first.
+
+    A model of one sequence answers where the others show nothing, and then that sequence is often wrong, too. It goes
+    in if in at least `FEWEST_ALONE` training patients its sequence alone showed a lesion, at most `MOST_WRONG` of which
+    were no lesion, and if the interval of its cross-validated AUC lies above one half.
+
+    Args:
+        patients: Training patients, measured in masks of networks that did not see them.
+    """
+    found = []
+    for one in sorted(compared.values(), key=lambda one: (one.model.role or "", not one.model.beside)):
+        if not one.model.radiomics:
+            continue
+        why = None if one.model.role is None else _unfit(one, *misplaced(patients, one.model.role))
+        if why is None:
+            found.append(one)
+        else:
+            say(f"{one.model.name}: not deployed, since {why}")
+    return found
 
 
-def _bounded(
-    main: Compared, measurements: Measurements, names: tuple[str, str], settings: Settings
-) -> tuple[Classifier, dict[str, Any]]:
-    """The classifier's record, and what is known of its bounds."""
-    y = measurements.labels(CROSS_VALIDATED)
-    known, scores = out_of_fold(main.outcome, main.family)
-    y, folds = y[known], main.outcome.fold_of[:, known]
-    probability = main.deployed.sigmoid(scores)
-    labels = np.tile(y, len(scores))
-    threshold = youden(labels, probability.ravel())
-    sets = conformal(y, probability, settings.coverage)
-    coverage = measured_coverage(y, probability, folds, settings.coverage)
-    # Beside the threshold a class would be named that the prediction set does not hold.
-    low, high = min(sets.band[0], threshold), max(sets.band[1], threshold)
-    called = probability >= threshold
-    record = Classifier(
-        file="classifier.onnx",
-        positive=names[0],
-        negative=names[1],
-        threshold=threshold,
-        indeterminate=(low, high),
-        calibration=f"sigmoid (Platt) on out-of-fold scores of {len(y)} training patients",
-        band=calibration_band(y, scores, main.deployed.sigmoid, settings.seed),
-        typical=typical(main.deployed.rows),
+def _unfit(one: Compared, alone: int, wrong: int) -> str | None:
+    if alone < FEWEST_ALONE:
+        return (
+            f"it would have answered for {alone} training patients only (at least {FEWEST_ALONE} are wanted)"
+        )
+    if wrong > MOST_WRONG * alone:
+        return f"in {wrong} of {alone} training patients for whom it would answer its region was no lesion"
+    cv = one.estimate
+    if not cv.low > 0.5:
+        return f"its cross-validated AUC {cv.auc:.2f} ({cv.low:.2f} to {cv.high:.2f}) is not surely above 0.5"
+    return None
+
+
+def _ready(
+    compared: Compared, measurements: Measurements, names: tuple[str, str], settings: Settings
+) -> Ready:
+    deployed = compared.deployed
+    model = to_onnx(deployed.pipeline, deployed.rows.shape[1])
+    parity = require_parity(model, deployed.pipeline, deployed.rows)
+    classifier, facts = bounded(compared, measurements, names, settings.coverage, settings.seed)
+    features = tuple(measurements.features[index] for index in deployed.indices)
+    record = StudyModel(
+        name=compared.model.name,
+        roles=compared.roles or None,
+        covariates=_covariates(deployed),
+        signature=_ranges(features, deployed),
+        classifier=classifier,
     )
-    facts = {
-        "threshold": {
-            "value": threshold,
-            "method": "Youden, out of fold",
-            "sensitivity": round(float(called[:, y == 1].mean()), 4),
-            "specificity": round(float(1 - called[:, y == 0].mean()), 4),
-        },
-        "conformal": {
-            **asdict(coverage),
-            "positive_from": sets.positive_from,
-            "negative_to": sets.negative_to,
-            "indeterminate": [low, high],
-            "method": "class-conditional; coverage measured on folds that did not set the band",
-        },
-        "calibration": {"slope": main.deployed.sigmoid.slope, "intercept": main.deployed.sigmoid.intercept},
-        "dropped": main.deployed.dropped,
-    }
-    return record, facts
+    return Ready(compared, record, model, facts, parity)
+
+
+def _covariates(deployed: Deployed) -> tuple[Covariate, ...]:
+    beside = deployed.rows[:, len(deployed.indices) :]
+    found = []
+    for name, column in zip(deployed.model.beside, beside.T, strict=True):
+        span = {"low": float(column.min()), "high": float(column.max())}
+        kind = {"values": ("F", "M")} if name == "sex" else {"unit": "years"}
+        found.append(Covariate.model_validate({"name": name, **kind, **span}))
+    return tuple(found)
 
 
 def _estimates(compared: dict[str, Compared], measurements: Measurements, seed: int) -> dict[str, Any]:
@@ -209,12 +213,11 @@ def _estimates(compared: dict[str, Compared], measurements: Measurements, seed: 
     for fit in outcome.fits:
         name = f"{fit.best[CHOSEN].family}, C = {fit.best[CHOSEN].strength:g}"
         choices[name] = choices.get(name, 0) + 1
+    main = compared[MAIN]
     return {
+        "winner": {"family": main.family, "strength": main.deployed.candidate.strength},
         # The family is chosen inside the folds here, so these estimates pay for the choice.
-        "models": {
-            name: repeated_auc(y, c.outcome.probabilities[CHOSEN], seed).as_dict()
-            for name, c in compared.items()
-        },
+        "models": {name: c.estimate.as_dict() for name, c in compared.items()},
         "families": {
             family: repeated_auc(y, outcome.scores[family], seed).as_dict() for family in outcome.scores
         },
@@ -231,29 +234,54 @@ def _known_auc(y: Labels, deployed: Deployed, cases: Cases) -> float | None:
 
 
 def _predictions(
-    compared: dict[str, Compared], measurements: Measurements, record: Classifier
+    compared: dict[str, Compared],
+    ready: list[Ready],
+    measurements: Measurements,
+    everywhere: tuple[str, ...],
 ) -> list[Prediction]:
+    records = {one.record.name: one.record.classifier for one in ready}
     rows: list[Prediction] = []
-    for name, model in compared.items():
-        bound = record if name == MAIN else None
-        patients, cases = measurements.of(CROSS_VALIDATED), measurements.cases(CROSS_VALIDATED)
-        own = model.deployed.probability(cases)
-        rows += predictions(patients, RESUBSTITUTION, name, own, bound, model.deployed.matrix(cases))
-        honest = model.outcome.probabilities[CHOSEN].mean(axis=0)
-        rows += predictions(patients, CROSS_VALIDATED, name, honest, bound)
-        if patients := measurements.of(TEST):
-            cases = measurements.cases(TEST)
-            new = model.deployed.probability(cases)
-            rows += predictions(patients, TEST, name, new, bound, model.deployed.matrix(cases))
+    for part, source in (
+        (RESUBSTITUTION, CROSS_VALIDATED),
+        (CROSS_VALIDATED, CROSS_VALIDATED),
+        (TEST, TEST),
+    ):
+        patients = measurements.of(source)
+        if not patients:
+            continue
+        cases = measurements.cases(source)
+        voices = {
+            name: _voice(one, cases, records.get(name), seen=part != CROSS_VALIDATED)
+            for name, one in compared.items()
+        }
+        said = {name: predictions(patients, part, voice, everywhere) for name, voice in voices.items()}
+        deployed = [voices[one.record.name] for one in ready]
+        rows += [row for model in said.values() for row in model]
+        rows += answers(patients, part, deployed, said, everywhere)
     return rows
 
 
-def _ranges(names: list[str], deployed: Deployed) -> Signature:
-    low, middle, high = np.percentile(deployed.rows, [5, 50, 95], axis=0)
+def _voice(compared: Compared, cases: Cases, record: Classifier | None, *, seen: bool) -> Voice:
+    """What a model says: the deployed one where `seen`, else those of the folds that did not see the patient."""
+    deployed = compared.deployed
+    beside = [BESIDE.index(name) for name in compared.model.beside]
+    return Voice(
+        compared.model.name,
+        compared.roles,
+        deployed.probability(cases) if seen else compared.outcome.probabilities[CHOSEN].mean(axis=0),
+        record,
+        deployed.matrix(cases) if seen else None,
+        np.isfinite(cases["beside"][:, beside]).all(axis=1),
+    )
+
+
+def _ranges(names: tuple[str, ...], deployed: Deployed) -> Signature:
+    rows = deployed.rows[:, : len(names)]
+    low, middle, high = np.percentile(rows, [5, 50, 95], axis=0)
     ranges = {
         name: (float(a), float(b), float(c)) for name, a, b, c in zip(names, low, middle, high, strict=True)
     }
-    return Signature(features=tuple(names), ranges=ranges)
+    return Signature(features=names, ranges=ranges)
 
 
 def _signature(experiment: Experiment) -> dict[str, Any]:
@@ -267,7 +295,7 @@ def _signature(experiment: Experiment) -> dict[str, Any]:
 
 def _write(
     experiment: Experiment,
-    model: bytes,
+    ready: list[Ready],
     document: dict[str, Any],
     report: dict[str, Any],
     rows: list[Prediction],
@@ -279,17 +307,19 @@ def _write(
         raise OutputError(
             f"{folder} cannot be made ({error.strerror}); check permissions and space."
         ) from error
-    with atomic_write(folder / "classifier.onnx") as temporary:
-        temporary.write_bytes(model)
+    for one in ready:
+        with atomic_write(folder / one.record.classifier.file) as temporary:
+            temporary.write_bytes(one.onnx)
+        _write_reference(folder / f"{slug(one.record.name)}.npz", one.compared.deployed)
     write_predictions(folder / "predictions.csv", rows)
     write_json(folder / "cv.json", report)
     write_json(folder / "classifier.json", document)
 
 
-def _write_reference(experiment: Experiment, deployed: Deployed) -> None:
+def _write_reference(path: Path, deployed: Deployed) -> None:
     """scikit-learn's model in numbers and what it says of the training rows: what an exported bundle is held to."""
     scaler, classifier = deployed.pipeline[0], deployed.pipeline[1]
-    with atomic_write(experiment.classifier / "reference.npz") as temporary, temporary.open("wb") as stream:
+    with atomic_write(path) as temporary, temporary.open("wb") as stream:
         np.savez_compressed(
             stream,
             features=deployed.rows,

@@ -17,6 +17,7 @@ _SIGNATURE = (
     "cv",
     "canaries",
     "combined",
+    "one_sequence",
     "baselines",
     "ablation",
     "options",
@@ -27,9 +28,7 @@ _CLASSIFIER = (
     "families",
     "choices",
     "resubstitution_auc",
-    "threshold",
-    "conformal",
-    "onnx_parity",
+    "deployed",
 )
 
 

@@ -117,8 +117,12 @@ def auc(some: Sample, repeats: int, seed: int, *name: str) -> records.Auc:
     )
 
 
-def confusion_at(truth: Bools, named: Bools, threshold: float) -> records.Confusion:
-    """The four outcomes and the rates made of them."""
+def confusion_at(truth: Bools, named: Bools, threshold: float | None) -> records.Confusion:
+    """The four outcomes and the rates made of them.
+
+    Args:
+        threshold: None where each of several models has its own.
+    """
     table = confusion(truth, named)
     tp, fp, fn, tn = table.true_positive, table.false_positive, table.false_negative, table.true_negative
     return records.Confusion(
@@ -156,6 +160,7 @@ def _model(
     is_main = model == facts.main
     usable = scored.both_classes
     extras = is_main and usable
+    bounds = _bounds(scored, rows, facts)
     roc, precision_recall, precision = _curves(scored, repeats, seed, model, part)
     return records.ModelResult(
         model=model,
@@ -171,10 +176,11 @@ def _model(
         calibration=_calibration(scored, repeats, seed, model, part) if usable else None,
         roc=roc,
         precision_recall=precision_recall,
-        confusion=confusion_at(scored.truth, scored.score >= facts.threshold, facts.threshold)
-        if extras and facts.threshold is not None
+        confusion=_confusion(scored, bounds) if bounds is not None and usable else None,
+        indeterminate=_indeterminate(scored, bounds, repeats, seed, model, part)
+        if bounds is not None and usable
         else None,
-        indeterminate=_indeterminate(scored, facts, repeats, seed, part) if extras else None,
+        wrong_regions=_wrong_regions(rows, facts),
         decision=_decision(scored, repeats, seed, part) if extras else None,
         subgroups=_subgroups(scored, cohort, repeats, seed, part) if extras else [],
     )
@@ -254,29 +260,81 @@ def _calibration(scored: Sample, repeats: int, seed: int, model: str, part: str)
     )
 
 
-def _indeterminate(
-    scored: Sample, facts: ClassifierFacts, repeats: int, seed: int, part: str
-) -> records.Indeterminate | None:
-    if facts.band is None or facts.threshold is None:
+@dataclass(frozen=True)
+class Bounds:
+    """Threshold and band of the model that answered, for each patient: (n,) each."""
+
+    threshold: Floats
+    low: Floats
+    high: Floats
+
+    @property
+    def single(self) -> tuple[float, tuple[float, float]] | None:
+        """The threshold and the band, where they are the same for all."""
+        values = {*zip(self.threshold.tolist(), self.low.tolist(), self.high.tolist(), strict=True)}
+        if len(values) != 1:
+            return None
+        threshold, low, high = values.pop()
+        return threshold, (low, high)
+
+
+def _bounds(scored: Sample, rows: Sequence[Prediction], facts: ClassifierFacts) -> Bounds | None:
+    """None where the model that answered has none, as a baseline."""
+    answered = {row.patient: row.answered or row.model for row in rows}
+    found = [facts.bounds.get(answered[name]) for name in scored.patients]
+    known = [bound for bound in found if bound is not None]
+    if not known or len(known) < len(found):
         return None
-    low, high = facts.band
-    decided = scored.among(~((low < scored.score) & (scored.score < high)))
-    open_ones = len(scored.patients) - len(decided.patients)
-    positive, negative = scored.score[scored.truth], scored.score[~scored.truth]
-    named_negative = (positive <= low) & (positive < facts.threshold)
-    named_positive = (negative >= high) & (negative >= facts.threshold)
+    return Bounds(
+        np.array([threshold for threshold, _ in known]),
+        np.array([low for _, (low, _) in known]),
+        np.array([high for _, (_, high) in known]),
+    )
+
+
+def _confusion(scored: Sample, bounds: Bounds) -> records.Confusion:
+    threshold = None if bounds.single is None else bounds.single[0]
+    return confusion_at(scored.truth, scored.score >= bounds.threshold, threshold)
+
+
+def _indeterminate(
+    scored: Sample, bounds: Bounds, repeats: int, seed: int, model: str, part: str
+) -> records.Indeterminate:
+    undecided = (bounds.low < scored.score) & (scored.score < bounds.high)
+    named = scored.score >= bounds.threshold
+    decided = scored.among(~undecided)
+    named_negative, named_positive = ~undecided & ~named, ~undecided & named
+    positives, negatives = int(scored.truth.sum()), int((~scored.truth).sum())
+    wrong_negative, wrong_positive = (
+        int((named_negative & scored.truth).sum()),
+        int((named_positive & ~scored.truth).sum()),
+    )
     return records.Indeterminate(
-        band=facts.band,
-        indeterminate=open_ones,
+        band=None if bounds.single is None else bounds.single[1],
+        indeterminate=int(undecided.sum()),
         decided=len(decided.patients),
-        fraction=proportion(open_ones, len(scored.patients)),
-        coverage_positive=proportion(len(positive) - int(named_negative.sum()), len(positive)),
-        coverage_negative=proportion(len(negative) - int(named_positive.sum()), len(negative)),
-        confusion=confusion_at(decided.truth, decided.score >= facts.threshold, facts.threshold)
+        fraction=proportion(int(undecided.sum()), len(scored.patients)),
+        coverage_positive=proportion(positives - wrong_negative, positives),
+        coverage_negative=proportion(negatives - wrong_positive, negatives),
+        confusion=confusion_at(
+            decided.truth, named[~undecided], None if bounds.single is None else bounds.single[0]
+        )
         if decided.patients
         else None,
-        auc=auc(decided, repeats, seed, "decided", part),
+        auc=auc(decided, repeats, seed, f"decided {model}", part),
     )
+
+
+def _wrong_regions(rows: Sequence[Prediction], facts: ClassifierFacts) -> records.WrongRegions | None:
+    given = [row for row in rows if row.probability is not None]
+    roles = [facts.roles.get(row.answered or row.model) for row in given]
+    if facts.wrong is None or not given or None in roles:
+        return None
+    wrong = sum(
+        bool(facts.wrong.get(row.patient, frozenset()) & set(measured or ()))
+        for row, measured in zip(given, roles, strict=True)
+    )
+    return records.WrongRegions(patients=len(given), wrong=wrong, fraction=proportion(wrong, len(given)))
 
 
 def _decision(scored: Sample, repeats: int, seed: int, part: str) -> records.DecisionCurve:

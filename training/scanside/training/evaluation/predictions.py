@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,10 @@ from scanside.training.evaluation.cases import SPLIT_OF
 from scanside.training.experiment import PARTS, Experiment
 
 COLUMNS = ("patient", "part", "model", "probability", "status")
-UNGUARDED = "unguarded"
-"""A column that may be absent."""
-DEFAULT_MODEL = "radiomics"
+OPTIONAL = ("unguarded", "predicted", "answered")
+"""Columns that may be absent."""
+DEPLOYED, SIGNATURE = "deployed", "radiomics"
+"""All models of the bundle together; and the signature alone, which is the main one where there is no bundle's."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,8 @@ class Prediction:
     Attributes:
         probability: Of the positive class; None where none was given, and `status` says why.
         unguarded: The same, given even to a patient unlike the training cohort; None where nothing could be computed.
+        predicted: The class that was named; None where none was.
+        answered: The model that answered.
     """
 
     patient: str
@@ -33,6 +37,8 @@ class Prediction:
     probability: float | None
     status: str
     unguarded: float | None = None
+    predicted: str | None = None
+    answered: str | None = None
 
 
 @dataclass(frozen=True)
@@ -51,16 +57,19 @@ class ClassifierFacts:
     """What the report needs to know of the classifier.
 
     Attributes:
-        main: The model the classifier was made of.
-        threshold: Probability from which the positive class is named; None when there is no classifier.json.
-        band: Probabilities strictly between these name no class; None likewise.
+        main: What is judged first: all models of the bundle together, where there are some.
+        bounds: Model → its threshold and band; empty when there is no classifier.json.
+        roles: Model → the roles it is measured in; only models of the bundle.
+        wrong: Patient → roles in which the measured region is not the reader's lesion; None where nobody looked.
+        features: Of the signature that all sequences share.
     """
 
     main: str
     positive: str
     negative: str
-    threshold: float | None
-    band: tuple[float, float] | None
+    bounds: Mapping[str, tuple[float, tuple[float, float]]]
+    roles: Mapping[str, tuple[str, ...]]
+    wrong: Mapping[str, frozenset[str]] | None
     features: tuple[str, ...] | None
     path: tuple[tuple[str, int], ...] | None
     canaries: tuple[Canary, ...] | None
@@ -105,19 +114,21 @@ def read_facts(experiment: Experiment, predictions: list[Prediction]) -> Classif
     document = _json(experiment.classifier / "classifier.json")
     selection = _json(experiment.signature / "signature.json")
     models = list(dict.fromkeys(prediction.model for prediction in predictions))
-    main = str(document.get("model", DEFAULT_MODEL))
+    first = next((name for name in (DEPLOYED, SIGNATURE) if name in models), models[0])
     try:
-        record: dict[str, Any] = document.get("classifier", {})
-        signature: dict[str, Any] = document.get("signature", {})
-        band = record.get("indeterminate")
+        entries: list[dict[str, Any]] = document.get("models", [])
+        named = {str(entry["name"]): entry for entry in entries}
+        record: dict[str, Any] = entries[0]["classifier"] if entries else {}
+        shared = named.get(SIGNATURE)
         path = selection.get("path")
         return ClassifierFacts(
-            main=main if main in models else models[0],
+            main=first,
             positive=str(record.get("positive", "PDAC")),
             negative=str(record.get("negative", "non-PDAC")),
-            threshold=float(record["threshold"]) if "threshold" in record else None,
-            band=(float(band[0]), float(band[1])) if band else None,
-            features=tuple(map(str, signature["features"])) if "features" in signature else None,
+            bounds={name: _bounds(entry["classifier"]) for name, entry in named.items()},
+            roles={name: tuple(entry.get("roles") or ()) for name, entry in named.items()},
+            wrong=_wrong(experiment),
+            features=tuple(map(str, shared["signature"]["features"])) if shared else None,
             path=tuple((str(step["step"]), int(step["features"])) for step in path) if path else None,
             canaries=_canaries(selection.get("canaries")),
         )
@@ -125,6 +136,19 @@ def read_facts(experiment: Experiment, predictions: list[Prediction]) -> Classif
         raise InputError(
             f"The classifier or signature of {experiment.path} cannot be understood ({error!r}); train it again."
         ) from error
+
+
+def _wrong(experiment: Experiment) -> dict[str, frozenset[str]] | None:
+    path = experiment.signature / "patients.csv"
+    if not path.exists():
+        return None
+    with path.open(newline="", encoding="utf-8") as file:
+        return {row["patient"]: frozenset(row["wrong"].split()) for row in csv.DictReader(file)}
+
+
+def _bounds(record: dict[str, Any]) -> tuple[float, tuple[float, float]]:
+    low, high = record["indeterminate"]
+    return float(record["threshold"]), (float(low), float(high))
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -140,10 +164,18 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def _parse(row: dict[str, Any], path: Path, line: int) -> Prediction:
-    text = {name: (row.get(name) or "").strip() for name in (*COLUMNS, UNGUARDED)}
-    probability, unguarded = (_probability(text[name], path, line) for name in ("probability", UNGUARDED))
-    given = probability if unguarded is None else unguarded
-    return Prediction(text["patient"], text["part"], text["model"], probability, text["status"], given)
+    text = {name: (row.get(name) or "").strip() for name in (*COLUMNS, *OPTIONAL)}
+    probability, unguarded = (_probability(text[name], path, line) for name in ("probability", "unguarded"))
+    return Prediction(
+        text["patient"],
+        text["part"],
+        text["model"],
+        probability,
+        text["status"],
+        probability if unguarded is None else unguarded,
+        text["predicted"] or None,
+        text["answered"] or None,
+    )
 
 
 def _probability(text: str, path: Path, line: int) -> float | None:

@@ -150,7 +150,8 @@ class Calibration(_Part):
 class Confusion(_Part):
     """Patients at the chosen threshold; rates with Wilson's interval."""
 
-    threshold: float
+    threshold: float | None
+    """null where each model that answered has its own."""
     true_positive: int
     false_positive: int
     false_negative: int
@@ -165,7 +166,8 @@ class Confusion(_Part):
 class Indeterminate(_Part):
     """What happens when probabilities inside the band name no class."""
 
-    band: Interval
+    band: Interval | None
+    """null where each model that answered has its own."""
     indeterminate: int
     decided: int
     fraction: Estimate
@@ -177,6 +179,17 @@ class Indeterminate(_Part):
     confusion: Confusion | None
     """Of the decided ones; null when there is none."""
     auc: Auc
+
+
+class WrongRegions(_Part):
+    """Probabilities that were computed from something that is not the reader's lesion."""
+
+    patients: int
+    """With a probability."""
+    wrong: int
+    """In a role of the model that answered the region overlaps the reader's lesion by less than 0.1 of their union."""
+    fraction: Estimate
+    """Wilson."""
 
 
 class DecisionCurve(_Part):
@@ -203,7 +216,7 @@ class ModelResult(_Part):
     model: str
     part: str
     main: bool
-    """Whether it is the model of the classifier, the others being compared with it."""
+    """Whether it is what the bundle answers, the others being compared with it."""
     statuses: dict[str, int]
     """Status → patients."""
     without_probability: int
@@ -225,9 +238,12 @@ class ModelResult(_Part):
     roc: Curve
     precision_recall: Curve
     confusion: Confusion | None
-    """Main model only, as are the next three."""
+    """Models of the bundle only, as is the next."""
     indeterminate: Indeterminate | None
+    wrong_regions: WrongRegions | None
+    """null where the signature's step left no regions, and for baselines."""
     decision: DecisionCurve | None
+    """Main model only, as is the next."""
     subgroups: list[SubgroupAuc]
 
 

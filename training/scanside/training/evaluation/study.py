@@ -8,6 +8,7 @@ our resubstitution, which is the same kind of figure.
 
 from collections.abc import Iterable
 
+from scanside.training.evaluation.predictions import SIGNATURE
 from scanside.training.evaluation.records import (
     Classification,
     Estimate,
@@ -33,10 +34,11 @@ DICE = (
 AUC = (("test", 0.790), ("resubstitution", 0.968))
 ROLE_TITLES = {"t2w": "T2WI", "dwi": "DWI"}
 _MODEL_TITLES = {
-    "combined": "radiomics, age and sex",
+    "deployed": "all models of the bundle",
+    "combined": "radiomics and clinical data",
     "volume": "volume only",
     "adc_mean": "mean ADC only",
-    "age_sex": "age and sex only",
+    "clinical": "clinical data only",
     "oracle": "oracle (true parameters)",
 }
 
@@ -70,11 +72,13 @@ def _dice(segmentation: Segmentation | None) -> Iterable[Published]:
 
 
 def _auc(classification: Classification | None) -> Iterable[Published]:
-    main = {
-        result.part: result.auc for result in (classification.models if classification else ()) if result.main
+    signature = {
+        result.part: result.auc
+        for result in (classification.models if classification else ())
+        if result.model == SIGNATURE
     }
     for part, value in AUC:
-        found = main.get(part)
+        found = signature.get(part)
         yield Published(
             quantity="AUC, PDAC against PNEN and SPN",
             part=part,

@@ -75,6 +75,7 @@ def signature(
 
     from scanside.training.signature.nested import Scheme
     from scanside.training.signature.pipeline import Selection
+    from scanside.training.signature.roles import roles_of
     from scanside.training.signature.step import Settings, choose_signature, write_signature
 
     started = time.time()
@@ -91,7 +92,8 @@ def signature(
         if labels is None or config is not None or combat:
             raise UsageError("--table needs --labels, and takes neither --config nor --combat; correct that.")
         opened, measurements, classes, source = _import(experiment, table, second, labels)
-    document = choose_signature(measurements, settings, classes, _say)
+    roles = roles_of(opened, measurements.features)
+    document = choose_signature(measurements, settings, classes, roles, _say)
     print(write_signature(opened, document, settings, started=started, source=source))
     cv = document["cv"]
     _say(f"nested cross-validation: AUC {cv['auc']:.3f} ({cv['low']:.3f} to {cv['high']:.3f})")
@@ -109,6 +111,7 @@ def _measure(
     from scanside.training.progress import Progress
     from scanside.training.signature.extract import gather, jobs_of, measure_all
     from scanside.training.signature.store import write_measurements
+    from scanside.training.signature.tolerance import learned_tolerance
 
     experiment = open_experiment(path)
     cohort = read_cohort(experiment.cohort)
@@ -117,7 +120,11 @@ def _measure(
             f"The cohort {experiment.cohort} has changed since {path} was begun; begin a new experiment."
         )
     recipe = load_config(_read(config)) if config else default_config()
-    work = jobs_of(cohort, experiment, recipe, settings.perturbations, settings.scheme.seed)
+    tolerance = learned_tolerance(cohort, {part.role for part in recipe.sequences.values()})
+    _say(f"lesions of two sequences are one within {tolerance.near_mm:g} mm ({tolerance.method})")
+    work = jobs_of(
+        cohort, experiment, recipe, settings.perturbations, settings.scheme.seed, tolerance.near_mm
+    )
     measure_all(work, settings.scheme.jobs, Progress("measuring patients", len(work)))
     measurements, absent = gather(cohort, work, POSITIVE)
     with atomic_write(experiment.signature / "radiomics.yaml") as temporary:
@@ -127,6 +134,7 @@ def _measure(
         "cohort": cohort.name,
         "masks": "automatic, cross-validated for training patients",
         "absent": absent,
+        "agreement": tolerance.as_dict(),
     }
     return experiment, measurements, (POSITIVE, f"non-{POSITIVE}"), source
 

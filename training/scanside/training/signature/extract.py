@@ -23,9 +23,11 @@ from scanside.runtime.images.load import load_case
 from scanside.runtime.images.read import read_image
 from scanside.runtime.radiomics.config import RadiomicsConfig, dump_config, load_config
 from scanside.runtime.radiomics.extract import extract
-from scanside.runtime.stages.lesions import main_lesion
+from scanside.runtime.stages.lesions import one_lesion
+from scanside.runtime.study.agree import NEAR_MM, Regions, choose_regions
 from scanside.runtime.volume import Volume
 from scanside.training.cohort.table import Cohort, Patient
+from scanside.training.evaluation.lesion_hits import MINIMUM_IOU
 from scanside.training.experiment import Experiment, write_json
 from scanside.training.signature.perturb import Mask, names, perturb
 from scanside.training.signature.store import (
@@ -37,7 +39,7 @@ from scanside.training.signature.store import (
     Measurements,
 )
 
-SCHEMA = 2
+SCHEMA = 3
 """Of the files under signature/values; another number measures again."""
 
 
@@ -48,9 +50,12 @@ class Job:
     Attributes:
         part: Whose masks are measured: `cross-validated` or `test`.
         images: Sequence → file or DICOM folder.
-        masks, reference: Role → file; `reference` is empty where the reader's masks are not measured.
+        masks: Role → file.
+        reader: Role → file of the reader's mask, where there is one: it tells whether the right place is measured.
+        ablation: Whether the reader's masks are measured, too.
         perturbations: Names of `perturb.names`.
         config: radiomics.yaml.
+        near_mm: How near the lesions of two roles must lie to be one.
         out: The result's file.
     """
 
@@ -58,25 +63,36 @@ class Job:
     part: str
     images: dict[str, Path]
     masks: dict[str, Path]
-    reference: dict[str, Path]
+    reader: dict[str, Path]
+    ablation: bool
     perturbations: tuple[str, ...]
     config: bytes
+    near_mm: float
     seed: int
     out: Path
 
     def key(self) -> str:
         """Hash of everything the result depends on except the images, which the cohort's own hash stands for."""
         digest = hashlib.sha256(self.config)
-        for path in (*self.masks.values(), *self.reference.values()):
+        for path in (*self.masks.values(), *self.reader.values()):
             digest.update(path.read_bytes())
-        digest.update(json.dumps([SCHEMA, self.perturbations, self.seed, sorted(self.images)]).encode())
+        said = [SCHEMA, self.perturbations, self.seed, sorted(self.images), self.near_mm, self.ablation]
+        digest.update(json.dumps(said).encode())
         return digest.hexdigest()
 
 
 def jobs_of(
-    cohort: Cohort, experiment: Experiment, config: RadiomicsConfig, perturbations: int, seed: int
+    cohort: Cohort,
+    experiment: Experiment,
+    config: RadiomicsConfig,
+    perturbations: int,
+    seed: int,
+    near_mm: float = NEAR_MM,
 ) -> list[Job]:
     """A job for each patient with masks.
+
+    Args:
+        near_mm: How near the lesions of two roles must lie to be one.
 
     Raises:
         InputError: If masks are missing, naming the first.
@@ -96,18 +112,18 @@ def jobs_of(
             raise InputError(
                 f"There is no automatic mask {path}; run `scanside train segment --role {role}` first."
             )
-        reference = {
-            role: cohort.mask(patient.patient, role) for role in masks if train and perturbations > 0
-        }
+        reader = {role: cohort.mask(patient.patient, role) for role in masks}
         found.append(
             Job(
                 patient=patient.patient,
                 part=part,
                 images={sequence: cohort.image(patient.patient, sequence) for sequence in roles},
                 masks=masks,
-                reference={role: path for role, path in reference.items() if path.exists()},
+                reader={role: path for role, path in reader.items() if path.exists()},
+                ablation=train and perturbations > 0,
                 perturbations=names(perturbations) if train else (),
                 config=data,
+                near_mm=near_mm,
                 seed=seed,
                 out=experiment.signature / "values" / part / f"{patient.patient}.json",
             )
@@ -163,19 +179,24 @@ def measure(job: Job) -> None:
             sequence: load_case(CaseInput(job.patient, (path,)), 1).volume
             for sequence, path in job.images.items()
         }
-        masks = _masks(job.masks, images, roles)
+        masks, regions = _masks(job.masks, images, roles, job.near_mm)
         values = {f"{job.part}/{NONE}": _values(images, masks, config)}
         for name in job.perturbations if any(mask.any() for mask in masks.values()) else ():
             other = perturb(name, images, masks, roles, job.patient, job.seed)
             values[f"{job.part}/{name}"] = _values(other.images, other.masks, config)
-        if job.reference:
-            values[f"{REFERENCE}/{NONE}"] = _values(images, _masks(job.reference, images, roles), config)
+        reader, _ = _masks(job.reader, images, roles, job.near_mm)
+        if reader and job.ablation:
+            values[f"{REFERENCE}/{NONE}"] = _values(images, reader, config)
     except ScansideError as error:
         raise InputError(f"Patient {job.patient}: {error}") from error
     document = {
         "key": job.key(),
         "patient": job.patient,
         "missed": sorted(role for role, mask in masks.items() if not mask.any()),
+        "apart": regions.apart,
+        "wrong": sorted(role for role, mask in masks.items() if _elsewhere(mask, reader.get(role))),
+        "gap_mm": regions.gap_mm,
+        "lesion": dict(regions.measured),
         **_simple(images, masks, roles),
         "values": {name: {f: v for f, (v, _) in row.items()} for name, row in values.items()},
         "absent": {f: why for f, (_, why) in values[f"{job.part}/{NONE}"].items() if why},
@@ -223,6 +244,8 @@ def _measured(person: Patient, part: str, document: dict[str, Any], positive: st
         nan if document["volume_ml"] is None else document["volume_ml"],
         nan if document["adc_mean"] is None else document["adc_mean"],
         " ".join(document["missed"]),
+        document["apart"],
+        " ".join(document["wrong"]),
     )
 
 
@@ -233,13 +256,15 @@ def _done(job: Job) -> bool:
         return False
 
 
-def _masks(paths: dict[str, Path], images: dict[str, Volume], roles: dict[str, str]) -> dict[str, Mask]:
-    """The main lesion of each role's mask.
+def _masks(
+    paths: dict[str, Path], images: dict[str, Volume], roles: dict[str, str], near_mm: float
+) -> tuple[dict[str, Mask], Regions]:
+    """The lesion of each role's mask that a new study would be measured in, chosen as there.
 
     Raises:
         InputError: If a mask is not on the grid of the images it is for.
     """
-    found = {}
+    found, grids = {}, {}
     for role, path in paths.items():
         volume = read_image(path)
         for sequence in (sequence for sequence, owner in roles.items() if owner == role):
@@ -248,8 +273,17 @@ def _masks(paths: dict[str, Path], images: dict[str, Volume], roles: dict[str, s
                 raise InputError(
                     f"mask {path} is not on the grid of {sequence} ({difference}); resample it first."
                 )
-        found[role] = main_lesion(np.rint(volume.data[0]).astype(np.int16))
-    return found
+        found[role], grids[role] = np.rint(volume.data[0]).astype(np.int16), volume.geometry
+    regions = choose_regions(found, grids, near_mm)
+    return {role: one_lesion(mask, regions.measured.get(role, 1)) for role, mask in found.items()}, regions
+
+
+def _elsewhere(measured: Mask, reader: Mask | None) -> bool:
+    """Whether what is measured is not the lesion that the reader outlined; False where nobody can tell."""
+    if reader is None or not measured.any():
+        return False
+    common = int(np.count_nonzero((measured > 0) & (reader > 0)))
+    return common < MINIMUM_IOU * int(np.count_nonzero((measured > 0) | (reader > 0)))
 
 
 def _values(

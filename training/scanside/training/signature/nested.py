@@ -6,7 +6,7 @@ those inner folds. The patients of the outer fold are touched once, at the end.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -81,6 +81,14 @@ class Outcome:
     probabilities: dict[str, Floats]
     fold_of: npt.NDArray[np.int_]
     fits: tuple[Fit, ...] = field(repr=False)
+
+    def among(self, answered: npt.NDArray[np.bool_]) -> "Outcome":
+        """Without the scores of patients whom a deployed model would not answer, (n,)."""
+
+        def kept(rows: dict[str, Floats]) -> dict[str, Floats]:
+            return {name: np.where(answered, row, np.nan) for name, row in rows.items()}
+
+        return replace(self, scores=kept(self.scores), probabilities=kept(self.probabilities))
 
 
 def cross_validate(

@@ -22,6 +22,7 @@ from scanside.training.signature.filters import (
     WholeRows,
 )
 from scanside.training.signature.icc import Form
+from scanside.training.signature.store import Roles
 
 
 @dataclass(frozen=True)
@@ -55,10 +56,12 @@ class Model:
     """What goes into a classifier.
 
     Attributes:
-        name: As in reports: `radiomics`, `combined`, `volume`, `adc_mean`, `age_sex`.
+        name: As in reports: `radiomics`, `combined`, `dwi alone`, `volume`, `adc_mean`, `clinical`.
         selection: None where nothing is chosen.
         radiomics: Whether features come in at all.
         beside: Names out of `cases.BESIDE` that come in unselected.
+        role: The only role whose features it may choose; None for all.
+        among: Indices of the features it may choose; None for all.
         given: Indices of features decided before; then `selection` only says whether ComBat is used.
     """
 
@@ -66,6 +69,8 @@ class Model:
     selection: Selection | None = None
     radiomics: bool = True
     beside: tuple[str, ...] = ()
+    role: str | None = None
+    among: tuple[int, ...] | None = None
     given: tuple[int, ...] | None = None
 
 
@@ -77,6 +82,7 @@ class Candidate:
     strength: float
 
 
+CLINICAL = ("age", "sex")
 FAMILIES = {
     "logistic l2": (0.01, 0.1, 1.0, 10.0),
     "logistic elasticnet": (0.03, 0.1, 1.0),
@@ -85,18 +91,26 @@ FAMILIES = {
 """Family → values of C, strongest regularisation first: that one wins a draw."""
 
 
-def models(selection: Selection, known: tuple[bool, ...]) -> tuple[Model, ...]:
-    """The signature, the signature with age and sex, and the baselines that every signature must beat.
+def models(selection: Selection, known: tuple[bool, ...], roles: Roles) -> tuple[Model, ...]:
+    """The signature, alone and with what is known of a patient; the same of each role; and the baselines.
 
     Args:
         known: For each of `cases.BESIDE` whether it is known at all; models without their data are left out.
+        roles: Role → its features; with two or more, each has models for when it alone shows a lesion.
     """
+    alone = []
+    for role, among in roles.items() if len(roles) > 1 else ():
+        alone += [
+            Model(f"{role} alone", selection, role=role, among=among),
+            Model(f"{role} alone, combined", selection, beside=CLINICAL, role=role, among=among),
+        ]
     every = (
         Model("radiomics", selection),
-        Model("combined", selection, beside=("age", "sex")),
+        Model("combined", selection, beside=CLINICAL),
+        *alone,
         Model("volume", radiomics=False, beside=("log_volume",)),
         Model("adc_mean", radiomics=False, beside=("adc_mean",)),
-        Model("age_sex", radiomics=False, beside=("age", "sex")),
+        Model("clinical", radiomics=False, beside=CLINICAL),
     )
     have = {name for name, is_known in zip(BESIDE, known, strict=True) if is_known}
     return tuple(model for model in every if have.issuperset(model.beside))
@@ -170,7 +184,9 @@ def _filters(model: Model) -> list[tuple[str, Any]]:
         return [("given", Given(model.given)), *harmonise]
     if selection is None:
         return []
+    allowed = [] if model.among is None else [(f"measured in {model.role}", Given(model.among))]
     return [
+        *allowed,
         ("present in enough patients", Present(selection.presence)),
         ("varying", Varying()),
         ("stable", Stable(selection.least_icc, selection.icc_form, selection.features)),

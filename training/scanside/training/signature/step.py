@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+from sklearn.pipeline import Pipeline
 
 from scanside.runtime.errors import ScansideWarning
 from scanside.training.experiment import Experiment, write_json
@@ -17,7 +19,7 @@ from scanside.training.signature.canaries import Canary, require_alive, run_cana
 from scanside.training.signature.cases import BESIDE, Cases
 from scanside.training.signature.nested import CHOSEN, Labels, Outcome, Scheme, cross_validate, fold_auc, tune
 from scanside.training.signature.pipeline import Model, Selection, build, candidates, chosen, models, path
-from scanside.training.signature.store import CROSS_VALIDATED, REFERENCE, Measurements
+from scanside.training.signature.store import CROSS_VALIDATED, REFERENCE, Measured, Measurements, Roles
 
 SCHEMA = "scanside.signature/1"
 FAMILY = "logistic l2"
@@ -57,12 +59,13 @@ class Settings:
 
 
 def choose_signature(
-    measurements: Measurements, settings: Settings, classes: tuple[str, str], say: Say
+    measurements: Measurements, settings: Settings, classes: tuple[str, str], roles: Roles, say: Say
 ) -> dict[str, Any]:
     """Estimate the whole procedure honestly, then choose the features on all training patients.
 
     Args:
         classes: Names of the positive and the negative class.
+        roles: Role → its features; empty where it is not known.
 
     Returns:
         signature.json.
@@ -75,7 +78,7 @@ def choose_signature(
     usable = measurements.usable(CROSS_VALIDATED)
     scheme = settings.scheme
     known = tuple(bool(np.isfinite(cases["beside"][usable, i]).any()) for i in range(len(BESIDE)))
-    compared = models(settings.selection, known)
+    compared = models(settings.selection, known, roles)
     with warnings.catch_warnings():
         # In a fold a small scanner may be unseen; the sentence about it would come a hundred times.
         warnings.simplefilter("ignore", ScansideWarning)
@@ -84,14 +87,18 @@ def choose_signature(
         outcomes = {}
         for model in compared:
             progress = Progress(f"cross-validating {model.name}", scheme.repeats * scheme.folds)
-            outcomes[model.name] = cross_validate(
-                cases, y, usable, model, candidates((FAMILY,)), scheme, progress
-            )
+            may = usable_for(model, measurements)
+            outcome = cross_validate(cases, y, may, model, candidates((FAMILY,)), scheme, progress)
+            outcomes[model.name] = outcome.among(may) if model.radiomics else outcome
         ablation = _ablation(measurements, compared[0], scheme)
-        best, _ = tune(
-            cases[usable], y[usable], compared[0], candidates((FAMILY,)), scheme.inner, scheme.seed
-        )
-        pipeline = build(compared[0], best[CHOSEN]).fit(cases[usable], y[usable])
+        pipeline = _chosen(measurements, compared[0], scheme)
+        alone = {
+            model.role: [
+                measurements.features[i] for i in chosen(_chosen(measurements, model, scheme), cases)
+            ]
+            for model in compared
+            if model.role is not None and not model.beside
+        }
     estimates = {name: _estimate(outcome, y, scheme.seed) for name, outcome in outcomes.items()}
     features = [measurements.features[index] for index in chosen(pipeline, cases)]
     steps = path(pipeline, cases)
@@ -101,12 +108,14 @@ def choose_signature(
         "schema": SCHEMA,
         "classes": {"positive": classes[0], "negative": classes[1]},
         "features": features,
+        "alone": alone,
         "path": steps,
         "frequency": _frequency(outcomes["radiomics"], measurements.features),
         "cv": estimates["radiomics"],
         "canaries": [canary.as_dict() for canary in canaries],
         "combined": estimates.get("combined"),
-        "baselines": {name: e for name, e in estimates.items() if name not in ("radiomics", "combined")},
+        "one_sequence": {model.name: estimates[model.name] for model in compared if model.role},
+        "baselines": {model.name: estimates[model.name] for model in compared if not model.radiomics},
         "ablation": ablation,
         "patients": {
             "training": len(y),
@@ -118,7 +127,7 @@ def choose_signature(
         "excluded": [
             {
                 "patient": p.patient,
-                "reason": f"no lesion segmented on {p.missed}" if p.missed else "no feature",
+                "reason": _excluded(p),
             }
             for p, is_usable in zip(measurements.of(CROSS_VALIDATED), usable, strict=True)
             if not is_usable
@@ -154,6 +163,27 @@ def write_signature(
         seconds_total=round(time.time() - started, 1),
     )
     return file
+
+
+def usable_for(model: Model, measurements: Measurements) -> npt.NDArray[np.bool_]:
+    """Training patients who may enter a fit of a model: of its own sequence where it has one only."""
+    if model.role is None or model.among is None:
+        return measurements.usable(CROSS_VALIDATED)
+    return measurements.usable(CROSS_VALIDATED, {model.role: model.among})
+
+
+def _chosen(measurements: Measurements, model: Model, scheme: Scheme) -> Pipeline:
+    """The whole procedure on all training patients."""
+    usable = usable_for(model, measurements)
+    cases, y = measurements.cases(CROSS_VALIDATED)[usable], measurements.labels(CROSS_VALIDATED)[usable]
+    best, _ = tune(cases, y, model, candidates((FAMILY,)), scheme.inner, scheme.seed)
+    return build(model, best[CHOSEN]).fit(cases, y)
+
+
+def _excluded(patient: Measured) -> str:
+    if patient.missed:
+        return f"no lesion segmented on {patient.missed}"
+    return "the sequences show no common lesion" if patient.apart else "no feature"
 
 
 def _canaries(model: Model, cases: Cases, y: Labels, settings: Settings) -> tuple[Canary, Canary]:

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -15,6 +15,8 @@ from scanside.training.signature.cases import BESIDE, Cases, Floats, make_cases
 
 NONE = "none"
 """Name of the measurement without perturbation."""
+Roles = Mapping[str, tuple[int, ...]]
+"""Role → indices of the features that are measured in its mask."""
 CROSS_VALIDATED, TEST, REFERENCE = "cross-validated", "test", "reference"
 """Whose mask was measured: a fold's model that did not see the patient, the final model, or the reader."""
 
@@ -29,6 +31,8 @@ class Measured:
         batch: Scanner.
         age, sex, volume_ml, adc_mean: NaN where unknown; sex is 1 for men; volume and ADC of the main lesion.
         missed: Roles whose mask holds no lesion, separated by blanks.
+        apart: Whether the lesions of the roles do not show one lesion (`runtime/study/agree.py`).
+        wrong: Roles whose measured region is not the reader's lesion, separated by blanks; nothing is fitted to it.
     """
 
     patient: str
@@ -40,6 +44,12 @@ class Measured:
     volume_ml: float = float("nan")
     adc_mean: float = float("nan")
     missed: str = ""
+    apart: bool = False
+    wrong: str = ""
+
+    def shows(self, roles: Collection[str]) -> bool:
+        """Whether a model of these roles may answer: each has a lesion, and no other sequence contradicts."""
+        return not self.apart and not set(roles) & set(self.missed.split())
 
     @property
     def beside(self) -> tuple[float, ...]:
@@ -85,15 +95,20 @@ class Measurements:
         """1 for the positive class."""
         return np.array([int(patient.positive) for patient in self.of(part)])
 
-    def usable(self, part: str) -> npt.NDArray[np.bool_]:
-        """Patients who may enter a fit: with a lesion in every mask and at least one feature."""
+    def usable(self, part: str, roles: Roles | None = None) -> npt.NDArray[np.bool_]:
+        """Patients who may enter a fit: with one lesion in the masks, and at least one feature.
+
+        Args:
+            roles: Role → its features, of the roles that are asked for; None for all.
+        """
         empty = np.full(len(self.features), np.nan)
-        return np.array(
-            [
-                not p.missed and bool(np.isfinite(self.values.get((p.patient, part, NONE), empty)).any())
-                for p in self.of(part)
-            ]
-        )
+        columns = slice(None) if roles is None else [i for own in roles.values() for i in own]
+        found = []
+        for patient in self.of(part):
+            shown = patient.shows(patient.missed.split() if roles is None else tuple(roles))
+            values = self.values.get((patient.patient, part, NONE), empty)[columns]
+            found.append(shown and bool(np.isfinite(values).any()))
+        return np.array(found)
 
 
 def write_measurements(folder: Path, measurements: Measurements) -> None:
@@ -135,8 +150,9 @@ def read_measurements(folder: Path) -> Measurements:
 def _patient(row: dict[str, str]) -> Measured:
     numbers = {name: float(row[name] or "nan") for name in ("age", "sex", "volume_ml", "adc_mean")}
     return Measured(
-        row["patient"], row["part"], row["positive"] == "1", row["batch"], **numbers, missed=row["missed"]
-    )
+        row["patient"], row["part"], row["positive"] == "1", row["batch"], **numbers, missed=row["missed"],
+        apart=row["apart"] == "1", wrong=row["wrong"],
+    )  # fmt: skip
 
 
 def _cell(value: object) -> str:

@@ -1,0 +1,74 @@
+"""A fitted model → the record of its classifier: calibration, threshold, band and limit, with what is known of them."""
+
+import re
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from scanside.runtime.manifest import Classifier
+from scanside.training.classifier.bounds import (
+    calibration_band,
+    conformal,
+    measured_coverage,
+    typical,
+    youden,
+)
+from scanside.training.classifier.compare import Compared
+from scanside.training.classifier.fit import out_of_fold
+from scanside.training.signature.store import CROSS_VALIDATED, Measurements
+
+
+def slug(name: str) -> str:
+    """A model's name as a part of a file's."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+
+
+def bounded(
+    main: Compared, measurements: Measurements, names: tuple[str, str], coverage: float, seed: int
+) -> tuple[Classifier, dict[str, Any]]:
+    """The record of a model's classifier, and what is known of its bounds.
+
+    Args:
+        names: Positive and negative class.
+        coverage: Of the conformal band, within each class.
+    """
+    y = measurements.labels(CROSS_VALIDATED)
+    known, scores = out_of_fold(main.outcome, main.family)
+    y, folds = y[known], main.outcome.fold_of[:, known]
+    probability = main.deployed.sigmoid(scores)
+    labels = np.tile(y, len(scores))
+    threshold = youden(labels, probability.ravel())
+    sets = conformal(y, probability, coverage)
+    held = measured_coverage(y, probability, folds, coverage)
+    # Beside the threshold a class would be named that the prediction set does not hold.
+    low, high = min(sets.band[0], threshold), max(sets.band[1], threshold)
+    called = probability >= threshold
+    record = Classifier(
+        file=f"{slug(main.model.name)}.onnx",
+        positive=names[0],
+        negative=names[1],
+        threshold=threshold,
+        indeterminate=(low, high),
+        calibration=f"sigmoid (Platt) on out-of-fold scores of {len(y)} training patients",
+        band=calibration_band(y, scores, main.deployed.sigmoid, seed),
+        typical=typical(main.deployed.rows),
+    )
+    facts = {
+        "threshold": {
+            "value": threshold,
+            "method": "Youden, out of fold",
+            "sensitivity": round(float(called[:, y == 1].mean()), 4),
+            "specificity": round(float(1 - called[:, y == 0].mean()), 4),
+        },
+        "conformal": {
+            **asdict(held),
+            "positive_from": sets.positive_from,
+            "negative_to": sets.negative_to,
+            "indeterminate": [low, high],
+            "method": "class-conditional; coverage measured on folds that did not set the band",
+        },
+        "calibration": {"slope": main.deployed.sigmoid.slope, "intercept": main.deployed.sigmoid.intercept},
+        "dropped": main.deployed.dropped,
+    }
+    return record, facts

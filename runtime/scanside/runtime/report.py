@@ -1,9 +1,11 @@
 """The JSON report of `scanside segment --json`; its schema is docs/segment-report.schema.json."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from scanside.runtime import machine
+from scanside.runtime.errors import ExitCode
 from scanside.runtime.opening import approximations
 from scanside.runtime.pipeline import Segmenter
 from scanside.runtime.run import CaseResult
@@ -53,6 +55,32 @@ def _case(result: CaseResult) -> dict[str, Any]:
         "areas_mm2": result.areas_mm2,
         "remarks": list(result.remarks),
     }
+
+
+def case_line(result: CaseResult) -> dict[str, Any]:
+    """A case as a ledger's line has it: paths with their hashes, null where the case did not get so far."""
+    hashes = result.hashes or {}
+
+    def hashed(paths: Sequence[Path]) -> list[dict[str, str | None]]:
+        return [{"path": str(path), "sha256": hashes.get(path)} for path in paths]
+
+    return {**_case(result), "inputs": hashed(result.inputs), "outputs": hashed(result.outputs)}
+
+
+def result_of(line: Mapping[str, Any]) -> CaseResult:
+    """The result that a ledger's line of a finished case tells of."""
+    return CaseResult(
+        name=line["name"],
+        status="ok",
+        reason=None,
+        inputs=tuple(Path(one["path"]) for one in line["inputs"]),
+        outputs=tuple(Path(one["path"]) for one in line["outputs"]),
+        stages={stage["name"]: stage["ms"] for stage in line["stages"]},
+        labels=line["labels"],
+        exit_code=ExitCode.OK,
+        remarks=(*line["remarks"], f"Computed before, on {line['finished']}; taken over by --resume."),
+        areas_mm2=line["areas_mm2"],
+    )
 
 
 def _stages(result: CaseResult) -> list[dict[str, Any]]:

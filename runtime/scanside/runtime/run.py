@@ -16,6 +16,7 @@ from scanside.runtime.errors import (
     ScansideError,
 )
 from scanside.runtime.events import CaseFailed, CaseFinished, Listener, StageFinished
+from scanside.runtime.images.files import hash_of
 from scanside.runtime.images.load import LoadedCase, load_case
 from scanside.runtime.images.orient import USUAL, unlike_training
 from scanside.runtime.outputs import Task, check_outputs, write_outputs
@@ -33,6 +34,7 @@ class CaseResult:
         labels: Label or region → ml; None when not ok, and for a picture.
         areas_mm2: Label or region → mm² of a picture, else None.
         remarks: What a person should know of the result: tiles that were left out.
+        hashes: sha256 of the inputs, as they were read, and of the outputs, where asked for.
     """
 
     name: str
@@ -45,10 +47,16 @@ class CaseResult:
     exit_code: ExitCode
     remarks: tuple[str, ...] = ()
     areas_mm2: dict[str, float] | None = None
+    hashes: dict[Path, str] | None = None
 
 
-def run_cases(segmenter: Segmenter, tasks: Sequence[Task], listener: Listener) -> Iterator[CaseResult]:
+def run_cases(
+    segmenter: Segmenter, tasks: Sequence[Task], listener: Listener, *, hashed: bool = False
+) -> Iterator[CaseResult]:
     """Run cases and yield how each ended, in order. One bad case does not stop the others.
+
+    Args:
+        hashed: Also hash the files of every case, beside the network's work.
 
     Raises:
         BackendError: If the device fails: the cases to come would fail as well.
@@ -58,11 +66,12 @@ def run_cases(segmenter: Segmenter, tasks: Sequence[Task], listener: Listener) -
     reader, writer = ThreadPoolExecutor(1, "read"), ThreadPoolExecutor(1, "write")
     writing: Future[CaseResult] | None = None
     try:
-        loading = reader.submit(_load, tasks[0], channels) if tasks else None
+        loading = reader.submit(_load, tasks[0], channels, hashed) if tasks else None
         for index, task in enumerate(tasks):
             assert loading is not None
             loaded = _settle(loading)
-            loading = reader.submit(_load, tasks[index + 1], channels) if index + 1 < len(tasks) else None
+            following = tasks[index + 1] if index + 1 < len(tasks) else None
+            loading = reader.submit(_load, following, channels, hashed) if following else None
             pending = _compute(segmenter, task, loaded, writer, listener)
             if writing is not None:
                 yield _announce(writing.result(), listener)
@@ -80,12 +89,21 @@ def exit_code(results: Sequence[CaseResult]) -> ExitCode:
     return codes.pop() if len(codes) == 1 else ExitCode.CASE_FAILED
 
 
-def _load(task: Task, channels: int) -> tuple[LoadedCase, float]:
+@dataclass(frozen=True, eq=False)
+class _Loaded:
+    case: LoadedCase
+    ms: float
+    hashes: dict[Path, str] | None
+
+
+def _load(task: Task, channels: int, hashed: bool) -> _Loaded:
     start = perf_counter()
-    return load_case(task.case, channels), (perf_counter() - start) * 1000
+    # Before they are read: what changes in between is seen as changed, never as the same.
+    hashes = {path: hash_of(path) for path in task.case.channels if path.exists()} if hashed else None
+    return _Loaded(load_case(task.case, channels), (perf_counter() - start) * 1000, hashes)
 
 
-def _settle(loading: "Future[tuple[LoadedCase, float]]") -> tuple[LoadedCase, float] | ScansideError:
+def _settle(loading: "Future[_Loaded]") -> _Loaded | ScansideError:
     try:
         return loading.result()
     except ScansideError as error:
@@ -99,15 +117,15 @@ def _settle(loading: "Future[tuple[LoadedCase, float]]") -> tuple[LoadedCase, fl
 def _compute(
     segmenter: Segmenter,
     task: Task,
-    loaded: tuple[LoadedCase, float] | ScansideError,
+    loaded: _Loaded | ScansideError,
     writer: ThreadPoolExecutor,
     listener: Listener,
 ) -> "Future[CaseResult]":
     """Segment a loaded case and hand it to the writer; failures become results."""
     if isinstance(loaded, ScansideError):
         return _done(_failure(task, loaded))
-    case, read_ms = loaded
-    listener(StageFinished(case.name, "read", read_ms))
+    case = loaded.case
+    listener(StageFinished(case.name, "read", loaded.ms))
     try:
         check_outputs(task, case)
         wanted = task.probabilities is not None
@@ -120,25 +138,26 @@ def _compute(
         return _done(
             _failure(task, CaseError("There is not enough memory for this case; use a larger machine."))
         )
-    return writer.submit(_write, segmenter, task, case, read_ms, result, listener)
+    return writer.submit(_write, segmenter, task, loaded, result, listener)
 
 
 def _write(
     segmenter: Segmenter,
     task: Task,
-    case: LoadedCase,
-    read_ms: float,
+    loaded: _Loaded,
     result: Segmentation,
     listener: Listener,
 ) -> CaseResult:
-    start = perf_counter()
+    start, case, hashes = perf_counter(), loaded.case, loaded.hashes
     try:
         write_outputs(segmenter, task, case, result)
+        if hashes is not None:
+            hashes = hashes | {path: hash_of(path) for path in task.files}
     except ScansideError as error:
         return _failure(task, error)
     write_ms = (perf_counter() - start) * 1000
     listener(StageFinished(case.name, "write", write_ms))
-    stages = {"read": read_ms, **result.stages, "write": write_ms}
+    stages = {"read": loaded.ms, **result.stages, "write": write_ms}
     remarks = (*result.remarks, *unlike_training(case.volume.geometry, _trained(segmenter, case), case.name))
     return CaseResult(
         case.name,
@@ -151,6 +170,7 @@ def _write(
         ExitCode.OK,
         remarks,
         result.areas_mm2,
+        hashes,
     )
 
 

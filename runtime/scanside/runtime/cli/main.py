@@ -22,6 +22,7 @@ _BUILT_IN = {
     "segment": "scanside.runtime.cli.segment",
     "bundle": "scanside.runtime.cli.bundle",
     "selftest": "scanside.runtime.cli.selftest",
+    "merge": "scanside.runtime.cli.merge",
     "doctor": "scanside.runtime.cli.doctor",
     "radiomics": "scanside.runtime.cli.radiomics",
     "serve": "scanside.runtime.cli.serve",
@@ -45,7 +46,7 @@ class _Commands(Group):
     """Built-in commands and those of installed components; a command's module is imported when it is called."""
 
     sections: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "Models": ("segment", "export", "bundle", "selftest"),
+        "Models": ("segment", "merge", "export", "bundle", "selftest"),
         "Studies": ("run", "radiomics", "demo"),
         "Appliance": ("serve", "tui", "queue", "send", "echo", "audit", "deidentify"),
         "Research": ("cohort", "phantom", "train", "evaluate"),

@@ -44,6 +44,13 @@ class ProgressBars:
         elif isinstance(event, CaseFinished | CaseFailed):
             self._bars.advance(self._all)
 
+    def say(self, sentence: str) -> None:
+        """Put a sentence on stderr, above the bars where they are drawn."""
+        if self._bars is None:
+            print(sentence, file=sys.stderr, flush=True)
+        else:
+            self._bars.console.print(sentence, markup=False, highlight=False)
+
     def __enter__(self) -> Self:
         if self._bars is not None:
             self._bars.start()

@@ -2,8 +2,9 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -23,14 +24,16 @@ from scanside.runtime.cli.arguments import (
     rejection,
 )
 from scanside.runtime.cli.progress import ProgressBars
-from scanside.runtime.errors import InputError, OutputError, UsageError
+from scanside.runtime.errors import ExitCode, InputError, UsageError
 from scanside.runtime.images.cases import CaseInput, find_cases
 from scanside.runtime.images.files import ENDINGS, ending_of
+from scanside.runtime.ledger import Ledger, parse_part, recipe
 from scanside.runtime.opening import approximations
 from scanside.runtime.options import Options
 from scanside.runtime.outputs import DICOM_SEG, Task, write_model_files
 from scanside.runtime.remark import Remark
-from scanside.runtime.report import RESEARCH, segment_report
+from scanside.runtime.report import RESEARCH, case_line, segment_report
+from scanside.runtime.resume import Work, divide
 from scanside.runtime.run import CaseResult, exit_code, run_cases
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -77,8 +80,24 @@ def segment(
             "--save-probabilities", help="Also write probabilities, as nnUNetv2_ensemble takes them."
         ),
     ] = False,
+    part: Annotated[
+        str | None,
+        typer.Option(
+            metavar="I/N", help="Do part I of N of the cases, chosen by their names; `scanside merge` joins."
+        ),
+    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Leave out cases that are finished and were made by this bundle and recipe of the same images.",
+        ),
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace masks that exist.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON report on stdout.")] = False,
+    json_lines: Annotated[
+        bool, typer.Option("--json-lines", help="Print one JSON line on stdout as each case ends.")
+    ] = False,
 ) -> int:
     """Segment images with a bundle. Masks lie exactly on the grid of their image.
 
@@ -87,7 +106,11 @@ def segment(
       scanside segment pancreas.bundle scan.nii.gz -o masks
 
       scanside segment pancreas.bundle dicom_series_folder -o mask.dcm --json
+
+      scanside segment pancreas.bundle imagesTs -o masks --resume --part 3/8
     """
+    if as_json and json_lines:
+        raise UsageError("--json and --json-lines both write to stdout; choose one.")
     options = Options(
         device=device,
         precision=precision,
@@ -100,36 +123,63 @@ def segment(
         on_rejection=rejection(on_rejection),
     )
     opened = open_bundle(bundle)
+    chosen = parse_part(part)
     tasks = _tasks(opened, options, inputs, out, ending, save_probabilities)
-    if not overwrite:
-        _refuse_existing(tasks)
-    return _run(opened, options, tasks, as_json)
+    if chosen is not None:
+        tasks = [task for task in tasks if chosen.holds(task.case.name)]
+    ledger = None
+    if not _is_file(out):
+        ledger = Ledger(out, opened.sha256, recipe(opened.role(options.role), options), chosen)
+    elif resume or chosen:
+        raise UsageError(
+            f"--resume and --part are for a folder of masks, but {out} is one file; give a folder with -o."
+        )
+    work = divide(tasks, ledger, resume=resume, overwrite=overwrite)
+    if chosen is not None or work.done:
+        mine = f"Part {chosen}: " if chosen else ""
+        print(f"{mine}{len(work.to_do)} case(s) to do, {len(work.done)} finished before.", file=sys.stderr)
+    if not tasks:
+        if ledger is not None:
+            ledger.plan(())  # so that `scanside merge` knows that this part has begun, and ended
+        return ExitCode.OK
+    return _run(opened, options, work, ledger, "json" if as_json else "lines" if json_lines else "paths")
 
 
-def _run(bundle: Bundle, options: Options, tasks: list[Task], as_json: bool) -> int:
-    """Compute, tell on stderr how each case ended, and print paths or the report on stdout."""
+def _run(
+    bundle: Bundle,
+    options: Options,
+    work: Work,
+    ledger: Ledger | None,
+    told: Literal["json", "lines", "paths"],
+) -> int:
+    """Compute, tell on stderr as each case ends, and print paths, lines or the report on stdout."""
+    tasks = work.to_do
     with imported_ahead("scipy.ndimage", *_reading(tasks)):
         opened = open_segmenter(bundle, options, lambda words: print(f"{words} …", file=sys.stderr))
     with opened as segmenter:
-        write_model_files(segmenter.plan, bundle.manifest.name, tasks)
-        with ProgressBars(len(tasks)) as bars:
-            results = list(run_cases(segmenter, tasks, bars))
-        for result in results:
-            print(_sentence(result), file=sys.stderr)
-            for remark in result.remarks:
-                if isinstance(remark, Remark):
-                    print(f"Warning: {remark}", file=sys.stderr)
         device = segmenter.device.obtained
+        write_model_files(segmenter.plan, bundle.manifest.name, tasks)
+        if ledger is not None:
+            ledger.plan(tasks)
+        results = list(work.done)
+        with ProgressBars(len(tasks)) as bars:
+            for result in run_cases(segmenter, tasks, bars, hashed=ledger is not None):
+                results.append(result)
+                _tell(result, bars)
+                line = ledger.add(case_line(result), device) if ledger is not None else case_line(result)
+                if told == "lines":
+                    print(json.dumps(line), flush=True)
         print(_summary(device, approximations(options, device)), file=sys.stderr)
-        if as_json:
+        results.sort(key=lambda result: work.order[result.name])
+        if told == "json":
             print(json.dumps(segment_report(segmenter, results), indent=1))
-        else:
+        elif told == "paths":
             for path in (path for result in results for path in result.outputs):
                 print(path)
     return exit_code(results)
 
 
-def _reading(tasks: list[Task]) -> set[str]:
+def _reading(tasks: Sequence[Task]) -> set[str]:
     """The modules that read the images and write the masks."""
     files = [path for task in tasks for path in (*task.case.channels, task.mask)]
     return {"SimpleITK" if ending_of(path) else "scanside.runtime.dicom.read" for path in files}
@@ -168,11 +218,15 @@ def _native_ending(case: CaseInput) -> str:
     return (ending_of(first) if not first.is_dir() else None) or DICOM_SEG
 
 
-def _refuse_existing(tasks: list[Task]) -> None:
-    existing = [path for task in tasks for path in task.files if path.exists()]
-    if existing:
-        more = f" and {len(existing) - 1} more exist" if len(existing) > 1 else " exists"
-        raise OutputError(f"{existing[0]}{more} already; add --overwrite or choose another -o.")
+def _is_file(out: Path) -> bool:
+    return ending_of(out) is not None or out.suffix == DICOM_SEG
+
+
+def _tell(result: CaseResult, bars: ProgressBars) -> None:
+    bars.say(_sentence(result))
+    for remark in result.remarks:
+        if isinstance(remark, Remark):
+            bars.say(f"Warning: {remark}")
 
 
 def _sentence(result: CaseResult) -> str:

@@ -1,6 +1,7 @@
 """Which files are images, and how a result reaches the disk whole or not at all."""
 
 import errno
+import hashlib
 import os
 import secrets
 from collections.abc import Iterator
@@ -31,6 +32,19 @@ def ending_of(path: Path) -> str | None:
     """The volume ending of a file name in lower case, or None when it is not an image's name."""
     name = path.name.lower()
     return next((ending for ending in ENDINGS if name.endswith(ending) and len(name) > len(ending)), None)
+
+
+def hash_of(path: Path) -> str:
+    """sha256 of a file, or of a folder's files and their names."""
+    if path.is_file():
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    digest = hashlib.sha256()
+    for file in sorted(one for one in path.rglob("*") if one.is_file()):
+        digest.update(
+            f"{file.relative_to(path).as_posix()}\0{hash_of(file)}\n".encode(errors="surrogateescape")
+        )
+    return digest.hexdigest()
 
 
 def writing_failed(path: Path, error: BaseException) -> OutputError:

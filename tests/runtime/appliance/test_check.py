@@ -9,12 +9,14 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from pydicom.uid import ComprehensiveSRStorage, SegmentationStorage
 
 from scanside.runtime.appliance.check import Finding, check, print_findings, runs
 from scanside.runtime.appliance.config import (
     Config,
     DicomDestination,
     Receive,
+    Rule,
     Send,
     Service,
     Tls,
@@ -22,11 +24,15 @@ from scanside.runtime.appliance.config import (
     WebDestination,
     Work,
 )
+from scanside.runtime.appliance.deliver.classes import NAMES
 from scanside.runtime.appliance.store import audit
 from scanside.runtime.appliance.store.database import Database
 from scanside.runtime.appliance.store.schema import VERSION
+from scanside.runtime.appliance.watch.health import examine
+from tests.runtime.appliance.deliver.scripted import peer
 from tests.runtime.study.tiny_study import TinyBundle, write_bundle
 from tests.support.peers import free_port
+from tests.support.sentences import assert_one_sentence
 from tests.support.tls_files import TlsFiles, make_tls
 
 
@@ -58,11 +64,12 @@ def config(tmp_path: Path, bundle: Path) -> Config:
 
 @pytest.fixture
 def verifier() -> Iterator[int]:
-    """The port of a DICOM server that answers C-ECHO."""
+    """The port of a DICOM server that takes whatever is sent."""
     from pynetdicom import AE
 
     entity = AE("PACS")
-    entity.add_supported_context("1.2.840.10008.1.1")
+    for sop_class in ("1.2.840.10008.1.1", *NAMES):
+        entity.add_supported_context(sop_class)
     server = entity.start_server(("127.0.0.1", 0), block=False)
     yield server.server_address[1]
     server.shutdown()
@@ -238,3 +245,35 @@ def test_a_destination_that_does_not_answer_is_a_fault(config: Config) -> None:
     assert found.what == "destination pacs"
     web = WebDestination(name="web", url=f"http://127.0.0.1:{free_port()}/dicom-web")
     assert fault(with_(config, destinations=(web,))).what == "destination web"
+
+
+def about(config: Config, destination: DicomDestination) -> list[Finding]:
+    findings = check(with_(config, destinations=(destination,)))
+    return [found for found in findings if found.what.startswith(("destination", "send.commitment_host"))]
+
+
+def test_what_a_destination_does_not_take_is_named(config: Config) -> None:
+    with peer(takes=(SegmentationStorage, ComprehensiveSRStorage), commitment=False) as pacs:
+        (found,) = about(config, pacs.destination())
+        assert not found.ok
+        assert_one_sentence(
+            found.sentence, "Comprehensive 3D SR Storage", "Key Object Selection", "Secondary Capture",
+            "Storage Commitment", "comprehensive_sr = true",
+        )  # fmt: skip
+        assert "Segmentation Storage" not in found.sentence
+        rule = Rule(objects=("seg", "sr"))
+        (found,) = about(config, pacs.destination(rule=rule, commitment=False, comprehensive_sr=True))
+        assert found.ok and "every kind of object" in found.sentence
+        assert pacs.got == [], "nothing was sent"
+
+
+def test_answers_to_commitment_that_cannot_come_are_a_fault(config: Config) -> None:
+    """The default listener is the loopback, where no PACS of the network calls back."""
+    remote = DicomDestination(name="pacs", ae_title="PACS", host="192.0.2.1", port=104, plaintext=True)
+    send = config.send.model_copy(update={"timeout_seconds": 0.2})
+    found, _ = about(with_(config, send=send), remote)
+    assert found.what == "send.commitment_host" and not found.ok
+    assert_one_sentence(found.sentence, "pacs cannot call back", "127.0.0.1", "commitment = false")
+    assert "pacs cannot call back" in examine(with_(config, destinations=(remote,)))["notes"][0]
+    (other,) = about(with_(config, send=send), remote.model_copy(update={"commitment": False}))
+    assert other.what == "destination pacs"

@@ -10,12 +10,15 @@ from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_data_element
+from pydicom.uid import LegacyConvertedEnhancedMRImageStorage
 
 from scanside.runtime.dicom.bvalue import BValue, b_value
+from scanside.runtime.dicom.facts import facts_of
 from scanside.runtime.dicom.frames import Frame, frames_of
 from scanside.runtime.dicom.header import Instance, quiet, read_instance
 from scanside.runtime.dicom.select import choose_volume, judge
-from scanside.runtime.dicom.study import index_study
+from scanside.runtime.dicom.study import index_study, volumes_of
+from tests.support.dicom_factory import Grid, enhanced, save, stored_values
 from tests.support.shared_data import shared_data
 
 REAL = {
@@ -337,3 +340,25 @@ def test_names_and_descriptions(attributes: dict[str, str], expected: float | No
 )
 def test_groups(nominal: float, group: int) -> None:
     assert BValue(nominal, nominal, "made").group == group
+
+
+def test_what_a_converter_could_not_place_is_read(tmp_path: Path) -> None:
+    """Legacy Converted Enhanced MR: b-value and private attributes stand in sequences of unassigned attributes."""
+    dataset = enhanced(stored_values(), Grid(), range(5), shared_plane=True)
+    dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = LegacyConvertedEnhancedMRImageStorage
+    shared = Dataset()
+    shared.ScanningSequence, shared.SeriesDescription, shared.EchoTime = "EP", "dwi", 60.0
+    dataset.SharedFunctionalGroupsSequence[0].UnassignedSharedConvertedAttributesSequence = [shared]
+    for number, group in enumerate(dataset.PerFrameFunctionalGroupsSequence):
+        item = Dataset()
+        if number < 3:
+            item.add_new(0x00190010, "LO", "SIEMENS MR HEADER")
+            item.add_new(0x0019100C, "IS", "800")
+        else:
+            item.DiffusionBValue = 50.0
+        group.UnassignedPerFrameConvertedAttributesSequence = [item]
+    frames = frames_of([read_instance(save(dataset, tmp_path / "legacy.dcm"))])
+    found = [b_value(frame) for frame in frames]
+    assert [b and b.nominal for b in found] == [800, 800, 800, 50, 50]
+    assert {frame.get("EchoTime") for frame in frames} == {60.0}
+    assert facts_of(volumes_of(frames)[0], ()).scanning == {"EP"}

@@ -15,6 +15,7 @@ from pydicom.dataset import Dataset
 from scanside.runtime.dicom.read import read_frames
 from scanside.runtime.dicom.study import index_study
 from scanside.runtime.errors import InputError
+from scanside.runtime.remark import code_of
 from scanside.runtime.study.pipeline import StudyRunner, refused
 from scanside.runtime.study.read import read_study
 from scanside.runtime.study.records import StudyResult
@@ -236,6 +237,11 @@ FAULTS: dict[str, tuple[str, Fault, tuple[str, ...]]] = {
     "a slice of another patient": (T2, on(INNER, PatientID="PID-77032"), ("2 patients",)),
     "a slice of another study": (T2, on(INNER, StudyInstanceUID="2.25.9"), ("2 studies",)),
     "an ADC map of another place": (ADC, on(ANY, moved(z=60.0)), ("adc covers only",)),
+    "an ADC map of another positioning": (
+        ADC,
+        on(ANY, FrameOfReferenceUID="2.25.7"),
+        ("adc", "different frames of reference"),
+    ),
     "an ADC map in no unit": (ADC, on(ANY, RescaleSlope=0.1, RescaleIntercept=0.0), ("which is no ADC",)),
 }  # fmt: skip
 
@@ -362,3 +368,17 @@ def test_a_real_series_altered(tmp_path: Path, name: str) -> None:
     (volume,) = index_study(tmp_path).volumes
     assert len(files) == len(good.frames) and volume.problem is not None
     assert_one_sentence(volume.problem, words)
+
+
+def test_images_of_an_acquisition_that_was_broken_off_are_named(study: Path, runner: StudyRunner) -> None:
+    """One slice of acquisition 2 beside the sixteen of acquisition 1: it used to vanish."""
+    files = sorted((study / T2).iterdir())
+    extra = Path(shutil.copy(files[7], files[7].with_name("extra.dcm")))
+    edit(extra, lambda d: setattr(d, "SOPInstanceUID", d.SOPInstanceUID + ".2"), AcquisitionNumber=2)
+    for file in files:
+        edit(file, AcquisitionNumber=1)
+    result = result_of(study, runner)
+    assert result.status == "ok" and result.study is not None
+    assert result.study.images["t2w"].volume.geometry.shape[0] == len(files)
+    (warning,) = [one for one in result.warnings if code_of(one) == "images-left-out"]
+    assert_one_sentence(warning, "1 further image(s)", "16 images of t2w", "left out")

@@ -10,18 +10,26 @@ import highdicom
 import numpy as np
 import pydicom
 import pytest
+from highdicom.color import CIELabColor
 from pydicom.dataset import Dataset
 
 from scanside.runtime.bundle import Bundle, open_bundle
 from scanside.runtime.classify import Classification
 from scanside.runtime.dicom import seg as seg_module
 from scanside.runtime.dicom.read import read_series
+from scanside.runtime.dicom.segments import segment_color
 from scanside.runtime.errors import OutputError
 from scanside.runtime.radiomics.extract import FeatureValue
 from scanside.runtime.stages.lesions import find_lesions, main_lesion
 from scanside.runtime.study import objects
 from scanside.runtime.study.findings import ABSENT, HIGH, LOW, NAMED, QUALITY, REASON, STATUS
-from scanside.runtime.study.objects import ObjectOptions, ResultObject, lesion_segments, write_objects
+from scanside.runtime.study.objects import (
+    MOST_LESIONS,
+    ObjectOptions,
+    ResultObject,
+    lesion_segments,
+    write_objects,
+)
 from scanside.runtime.study.pipeline import StudyRunner, refused
 from scanside.runtime.study.read import read_study
 from scanside.runtime.study.records import RoleResult, SequenceImage, StudyInput, StudyResult
@@ -324,6 +332,43 @@ def test_images_of_two_patients_get_no_object(dicom_study: Path, opened: Bundle,
 def test_images_that_are_not_dicom_get_no_object(runner: StudyRunner, opened: Bundle, tmp_path: Path) -> None:
     assert write_objects(run(runner), opened, CHANNELS, tmp_path) == ((), ())
     assert list(tmp_path.iterdir()) == []
+
+
+EMPTY = (
+    "ProcedureCodeSequence", "AdmittingDiagnosesCodeSequence", "ReferencedPatientSequence", "ReferencedStudySequence",
+    "ReferringPhysicianIdentificationSequence", "RequestAttributesSequence", "PatientBreedCodeSequence",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("item", [False, True])
+def test_odd_headers_of_scanners_make_no_odd_objects(
+    runner: StudyRunner, dicom_study: Path, opened: Bundle, tmp_path: Path, item: bool
+) -> None:
+    """Sequences without an item, as Philips has them, or with an empty one; a series number at the end of its range."""
+    study = read_study(dicom_study, NEEDED)
+    for image in study.images.values():
+        assert image.source is not None
+        for header in image.source.headers:
+            for keyword in EMPTY:
+                setattr(header, keyword, [Dataset()] if item else [])
+            header.SeriesNumber = 2147483640
+    made, warnings = write_objects(runner.run(study), opened, CHANNELS, tmp_path)
+    assert len(made) == 5 and not warnings
+    assert {one.path.name: errors_of(one.path) for one in made if errors_of(one.path)} == {}
+    numbered = [int(pydicom.dcmread(one.path).SeriesNumber) for one in made]
+    assert numbered == [9000, 9000, 10000, 11000, 12000]
+
+
+def test_segments_have_colours_that_differ(made: tuple[ResultObject, ...]) -> None:
+    (segment,) = by_kind(made, "seg")[0].SegmentSequence
+    shown = CIELabColor(*_lab(segment.RecommendedDisplayCIELabValue)).to_rgb()
+    assert np.abs(np.subtract(shown, (230, 25, 75))).max() <= 2, "Lesion 1 is red"
+    assert len({segment_color(number) for number in range(1, MOST_LESIONS + 1)}) == MOST_LESIONS
+
+
+def _lab(stored: Sequence[int]) -> tuple[float, float, float]:
+    light, a, b = (int(value) / 65535 for value in stored)
+    return 100 * light, 255 * a - 128, 255 * b - 128
 
 
 def test_a_source_without_frame_of_reference_still_gets_its_report(

@@ -48,6 +48,7 @@ def check(config: Config) -> tuple[Finding, ...]:
     found += _bundle(config)
     found += [_device(config)]
     found += _ports(config)
+    found += [_callback(config, destination) for destination in config.unanswerable]
     found += [_destination(config, number) for number in range(len(config.destinations))]
     return tuple(found)
 
@@ -289,9 +290,23 @@ def _port(what: str, host: str, port: int) -> Finding:
     return Finding(what, True, f"{host}:{port} is free.")
 
 
+def _callback(config: Config, destination: DicomDestination) -> Finding:
+    from scanside.runtime.appliance.deliver.reach import cannot_answer
+
+    words = cannot_answer(config, destination)
+    return Finding(
+        "send.commitment_host", False, f"{words}; or set commitment = false for {destination.name}."
+    )
+
+
 def _destination(config: Config, number: int) -> Finding:
-    from scanside.runtime.appliance.deliver.echo import echo
+    from scanside.runtime.appliance.deliver.echo import echo, refused_classes
 
     destination = config.destinations[number]
-    problem = echo(destination, config, min(config.send.timeout_seconds, 10.0))
-    return Finding(f"destination {destination.name}", problem is None, problem or "It answers.")
+    seconds = min(config.send.timeout_seconds, 10.0)
+    problem = echo(destination, config, seconds)
+    taken = "It answers."
+    if problem is None and isinstance(destination, DicomDestination):
+        problem = refused_classes(destination, config, seconds)
+        taken = "It answers, and takes every kind of object that it is to be sent."
+    return Finding(f"destination {destination.name}", problem is None, problem or taken)

@@ -252,6 +252,7 @@ class DicomDestination(Record):
         commitment_seconds: An answer that has not come after so long is asked for again, under a new transaction; has
             to be longer than the peer takes when it is busy.
         labelmap: SEG as LABELMAP where the peer negotiates it.
+        comprehensive_sr: Reports as Comprehensive SR (88.33), for a peer that takes no Comprehensive 3D SR (88.34).
     """
 
     kind: Literal["dicom"] = "dicom"
@@ -264,6 +265,7 @@ class DicomDestination(Record):
     commitment: bool = True
     commitment_seconds: Seconds = 600
     labelmap: bool = False
+    comprehensive_sr: bool = False
     rule: Rule = Rule()
 
     @model_validator(mode="after")
@@ -406,6 +408,13 @@ class Config(Record):
     def committing(self) -> tuple[DicomDestination, ...]:
         """Destinations that are asked for storage commitment."""
         return tuple(one for one in self.destinations if isinstance(one, DicomDestination) and one.commitment)
+
+    @property
+    def unanswerable(self) -> tuple[DicomDestination, ...]:
+        """Destinations off this machine whose answers about commitment are awaited on its loopback, where none come."""
+        if not is_loopback(self.send.commitment_host):
+            return ()
+        return tuple(one for one in self.committing if not is_loopback(one.host))
 
     @property
     def listener_tls(self) -> Tls | None:

@@ -96,13 +96,13 @@ def _philips(frame: Frame) -> BValue | None:
 
 def _ge(frame: Frame) -> BValue | None:
     """The first of four numbers, on every GE image, so that it only counts where the image is diffusion-weighted."""
-    raw = private_value(frame.instance.header, _GE)
+    raw = private_value(frame.header, _GE)
     first = raw[0] if isinstance(raw, list) and raw else raw
     try:
         value = _number(float(first) % _GE_FLAG)
     except (TypeError, ValueError):
         return None
-    echo_planar = "EP" in _strings(attribute(frame.instance.header, "ScanningSequence"))
+    echo_planar = "EP" in _strings(attribute(frame.header, "ScanningSequence"))
     if value is None or not (echo_planar or diffusion_words(frame)):
         return None
     return BValue(value, value, _GE.name)
@@ -110,8 +110,8 @@ def _ge(frame: Frame) -> BValue | None:
 
 def _uih(frame: Frame) -> BValue | None:
     """UIH states what was applied (929.75) beside what was prescribed (1000)."""
-    nominal = _number(private_value(frame.instance.header, _UIH_NOMINAL))
-    actual = _number(private_value(frame.instance.header, _UIH_ACTUAL))
+    nominal = _number(private_value(frame.header, _UIH_NOMINAL))
+    actual = _number(private_value(frame.header, _UIH_ACTUAL))
     if nominal is None and actual is None:
         return None
     if nominal is None:
@@ -121,7 +121,7 @@ def _uih(frame: Frame) -> BValue | None:
 
 
 def _canon(frame: Frame) -> BValue | None:
-    header = frame.instance.header
+    header = frame.header
     match = _CANON_COMMENT.match(str(attribute(header, "ImageComments") or ""))
     value = _number(match[1]) if match and made_by(header, "Canon") else None
     return None if value is None else BValue(value, value, "Canon ImageComments (0020,4000)")
@@ -132,7 +132,7 @@ def without_gradient(frame: Frame) -> BValue | None:
 
     Canon writes (0018,9087) where a gradient was on, and nothing where it was off.
     """
-    header = frame.instance.header
+    header = frame.header
     computed = str(attribute(header, "ImageType") or "").upper().find("ADC") >= 0
     if computed or b_value(frame) is not None or not made_by(header, "Canon"):
         return None
@@ -158,7 +158,7 @@ def _from_description(frame: Frame) -> BValue | None:
 
 
 def _simple(frame: Frame, tag: Private) -> BValue | None:
-    value = _number(private_value(frame.instance.header, tag))
+    value = _number(private_value(frame.header, tag))
     return None if value is None else BValue(value, value, tag.name)
 
 
@@ -179,12 +179,12 @@ def _strings(value: Any) -> tuple[str, ...]:
 
 
 def _sequence_names(frame: Frame) -> tuple[str, ...]:
-    header = frame.instance.header
+    header = frame.header
     names = (attribute(header, "SequenceName"), attribute(header, "PulseSequenceName"))
     return tuple(str(name) for name in names if name)
 
 
 def _descriptions(frame: Frame) -> tuple[str, ...]:
-    header = frame.instance.header
+    header = frame.header
     words = (attribute(header, "SeriesDescription"), attribute(header, "ProtocolName"))
     return tuple(str(word) for word in words if word)

@@ -87,7 +87,7 @@ def _value(frame: Frame, label: str) -> str:
             if isinstance(value, MultiValue)
             else str(value)
         )
-    header, tag = frame.instance.header, int(label[-10:-1].replace(",", ""), 16)
+    header, tag = frame.header, int(label[-10:-1].replace(",", ""), 16)
     value = raw_value(header, tag)
     value = value.decode("ascii", "replace") if isinstance(value, bytes) else value
     return str(value[0] if isinstance(value, MultiValue) else value).split("\\")[0].strip("\0 ")

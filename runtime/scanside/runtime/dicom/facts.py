@@ -68,7 +68,7 @@ def facts_of(volume: SeriesVolume, volumes: Sequence[SeriesVolume], dwi: SeriesV
         volumes: All of the study: whether a series is diffusion-weighted shows in its other b-values too.
     """
     frame = volume.frames[0]
-    header = frame.instance.header
+    header = frame.header
     spoken = ("SeriesDescription", "ProtocolName", "SequenceName", "PulseSequenceName")
     words = " | ".join(str(attribute(header, key) or "") for key in spoken).upper()
     types = frozenset(word.upper() for key in ("ImageType", "FrameType") for word in _words(frame, key))

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,9 @@ _GROUP_OF = {
     "StackID": "FrameContentSequence",
 }
 """Functional group that holds an attribute of an enhanced object (PS3.3 C.7.6.16, C.8.13)."""
+
+
+_UNPLACED = ("UnassignedSharedConvertedAttributesSequence", "UnassignedPerFrameConvertedAttributesSequence")
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +57,27 @@ class Frame:
             items = attribute(group, _GROUP_OF[keyword])
             if items and (value := attribute(items[0], keyword)) is not None:
                 return value
-        return attribute(self.instance.header, keyword)
+        return attribute(self.header, keyword)
+
+    @cached_property
+    def header(self) -> Dataset:
+        """Everything outside the functional groups that is said of this frame, or of the whole object.
+
+        A converter of classic images (Legacy Converted Enhanced MR, PS3.3 A.71) keeps what it could not place, such as
+        the b-value and private attributes, in sequences of its own: they go before the object's.
+        """
+        found = [
+            item
+            for group in reversed(self.groups)
+            for word in _UNPLACED
+            for item in attribute(group, word) or ()
+        ]
+        if not found:
+            return self.instance.header
+        merged = Dataset()
+        for part in (self.instance.header, *found):
+            merged.update(part)
+        return merged
 
     def numbers(self, keyword: str, count: int) -> tuple[float, ...]:
         """`count` finite numbers.

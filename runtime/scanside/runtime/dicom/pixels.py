@@ -71,7 +71,7 @@ def floating_scale(frames: Sequence[Frame]) -> float | None:
     """
     found = set()
     for frame in frames:
-        scale = private_value(frame.instance.header, _PHILIPS_SCALE)
+        scale = private_value(frame.header, _PHILIPS_SCALE)
         try:
             found.add(frame.number("RescaleSlope", 1.0) * float(scale))
         except (TypeError, ValueError):

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import highdicom
+from highdicom.color import CIELabColor
 from highdicom.sr import CodedConcept
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
@@ -14,6 +15,11 @@ from scanside.runtime.dicom.series import DicomSeries
 from scanside.runtime.dicom.stamp import Algorithm, short_text, source_header
 from scanside.runtime.errors import OutputError
 
+_COLORS = (
+    (230, 25, 75), (255, 225, 25), (0, 130, 200), (60, 180, 75), (245, 130, 48), (145, 30, 180), (70, 240, 240),
+    (240, 50, 230), (210, 245, 60), (250, 190, 190),
+)  # fmt: skip
+"""Told apart on grey, the most different first (S. Trubetskoy's list of 20 distinct colours)."""
 _NEEDED = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "FrameOfReferenceUID")
 
 
@@ -60,8 +66,14 @@ def segment_description(
         ),
         tracking_id=short_text(tracking[0]),
         tracking_uid=tracking[1],
+        display_color=CIELabColor.from_rgb(*segment_color(number)),
         anatomic_regions=None if organ is None else [CodedConcept(*organ)],
     )
+
+
+def segment_color(number: int) -> tuple[int, int, int]:
+    """The colour of a segment, RGB: `Lesion 1` is red, and no two of ten are alike."""
+    return _COLORS[(number - 1) % len(_COLORS)]
 
 
 def reference_headers(series: DicomSeries) -> list[Dataset]:

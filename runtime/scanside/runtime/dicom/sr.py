@@ -4,6 +4,7 @@ A group TID 1501 holds what concerns the whole study: status, reason, probabilit
 segment and measurements. What is absent is a text with its reason; a number stands only for something measured.
 """
 
+import copy
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import highdicom.sr as hd
 from highdicom.coding_schemes import CodingSchemeIdentificationItem
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
+from pydicom.uid import ComprehensiveSRStorage
 
 from scanside.runtime.dicom.codes import ABNORMAL, SCHEME, Code
 from scanside.runtime.dicom.header import attribute, quiet
@@ -147,12 +149,38 @@ def _document(
         coding_schemes=[private_scheme()],
         **stamp.series("sr", patient, f"{stamp.algorithm.name} report"),
     )
-    if predecessors := [one for one in stamp.revision.replaces if one.kind == "sr"]:
-        made.PredecessorDocumentsSequence = references(made.StudyInstanceUID, predecessors)
+    _name_predecessors(made, stamp)
     items.insert(len(items) - 1, _image_library(sources))
     made.ContentSequence = items
     stamp.finish(made, patient)
     return made
+
+
+def write_comprehensive(report: Dataset, stamp: Stamp, path: Path) -> Dataset:
+    """Write a report once more, as Comprehensive SR: it holds nothing that needs the 3-D class (PS3.3 A.35.3).
+
+    Raises:
+        OutputError: If the file cannot be written.
+    """
+    made = copy.copy(report)
+    made.file_meta = copy.copy(report.file_meta)
+    made.SOPClassUID = made.file_meta.MediaStorageSOPClassUID = ComprehensiveSRStorage
+    made.SOPInstanceUID = made.file_meta.MediaStorageSOPInstanceUID = stamp.uid(
+        "sr 88.33", report.SOPInstanceUID
+    )
+    made.SeriesInstanceUID = stamp.uid("sr 88.33 series", report.SeriesInstanceUID)
+    _name_predecessors(made, stamp)
+    with quiet(), atomic_write(path) as temporary:
+        made.save_as(temporary)
+    return made
+
+
+def _name_predecessors(made: Dataset, stamp: Stamp) -> None:
+    """The reports that this one takes the place of; of two classes the one of its own, which its peers have."""
+    older = [one for one in stamp.revision.replaces if one.kind == "sr"]
+    own = [one for one in older if one.sop_class_uid == made.SOPClassUID] or older
+    if own:
+        made.PredecessorDocumentsSequence = references(made.StudyInstanceUID, own)
 
 
 def device_observer(stamp: Stamp) -> Any:

@@ -6,12 +6,14 @@ Two runs over the same images with the same bundle give the same bytes: nothing 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 from typing import Any, Literal
 
 from pydicom import config
 from pydicom.charset import convert_encodings
-from pydicom.datadict import keyword_for_tag, tag_for_keyword
+from pydicom.datadict import dictionary_has_tag, dictionary_VR, keyword_for_tag, tag_for_keyword
 from pydicom.dataset import Dataset
+from pydicom.tag import BaseTag
 from pydicom.valuerep import DA, DT, TM, VR, validate_value
 
 from scanside.runtime.dicom.header import attribute
@@ -41,10 +43,10 @@ _TYPE_2 = (
 )
 """Attributes that every object must carry, if only empty; anonymised sources may lack them."""
 
-_OF_STUDY = {
-    tag_for_keyword(keyword)
-    for keyword in ("StudyDate", "StudyTime", "ProcedureCodeSequence", "AdmittingDiagnosesCodeSequence")
-}
+_OF_STUDY = {tag_for_keyword(keyword) for keyword in ("StudyDate", "StudyTime")}
+_LARGEST_IS = 2**31 - 1
+"""PS3.5 table 6.2-1. Some sources number their series up to it."""
+_HANDED_ON = (0x0008, 0x0012, 0x0032, 0x0040)
 _NARROW = {VR.AS, VR.CS, VR.DA, VR.DS, VR.DT, VR.IS, VR.TM}
 _TEXT = {VR.LO, VR.LT, VR.PN, VR.SH, VR.ST, VR.UC, VR.UT}
 _MOMENTS = (
@@ -129,7 +131,7 @@ class Stamp:
         ending = f"{f', result {number}' if number > 1 else ''} ({NOTICE})"
         name = f"{self.algorithm.name} {self.algorithm.version}"
         return {
-            "series_number": self.offset + _BLOCK[kind] + _number(source),
+            "series_number": _fitting(self.offset + _BLOCK[kind], _number(source)),
             "series_description": short_text(description)[: 64 - len(ending)] + ending,
             "instance_number": number,
             "manufacturer": MAKER,
@@ -190,8 +192,8 @@ def source_header(header: Dataset, **changes: Any) -> Dataset:
     """A shallow copy of a header, fit to hand patient and study on.
 
     What identifies patient and study is kept as it is. Attributes of type 2 that are missing are added empty. Dates,
-    times, ages, sexes and numbers that break their value representation, and codes without a value, are left out
-    (emptied, where type 2): no object may carry them.
+    times, ages, sexes and numbers that break their value representation, codes without a value, and sequences without
+    an item or with an empty one are left out (emptied, where type 2): no object may carry them.
 
     Args:
         changes: Attributes to replace, by keyword.
@@ -277,11 +279,12 @@ def _fits(text: str, charset: list[str]) -> bool:
 def _broken(header: Dataset) -> list[str]:
     """Keywords of patient and study attributes whose value breaks the rules of its representation."""
     found, tags = [], header.keys()
-    for tag in (tag for tag in tags if tag.group == 0x0010 or tag in _OF_STUDY):
+    for tag in (tag for tag in tags if tag.group == 0x0010 or tag in _OF_STUDY or _is_handed_on(tag)):
         try:
             element = header[tag]
-            if element.VR == VR.SQ and element.keyword.endswith("CodeSequence"):
-                if not all(_is_code(item) for item in element.value):
+            if element.VR == VR.SQ:
+                whole = _is_code if element.keyword.endswith("CodeSequence") else len
+                if not element.value or not all(whole(item) for item in element.value):
                     found.append(tag)
             elif element.VR in _NARROW:
                 for value in element.value if element.VM > 1 else [element.value]:
@@ -291,9 +294,25 @@ def _broken(header: Dataset) -> list[str]:
     return [keyword for tag in found if (keyword := keyword_for_tag(tag))]
 
 
+@cache
+def _is_handed_on(tag: BaseTag) -> bool:
+    """Whether it is a sequence of the groups of patient, study and request, which objects take over."""
+    return (
+        tag.group in _HANDED_ON
+        and not tag.is_private
+        and dictionary_has_tag(tag)
+        and dictionary_VR(tag) == VR.SQ
+    )
+
+
 def _is_code(item: Dataset) -> bool:
     """Whether an item has a code's value (PS3.3 8.8)."""
     return any(attribute(item, word) for word in ("CodeValue", "LongCodeValue", "URNCodeValue"))
+
+
+def _fitting(base: int, number: int) -> int:
+    """The sum, or the base alone where the sum would leave the value representation."""
+    return base + number if base + number <= _LARGEST_IS else base
 
 
 def _number(source: Dataset) -> int:

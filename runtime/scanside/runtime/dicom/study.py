@@ -184,7 +184,7 @@ def directionality(frame: Frame) -> str:
     for group in frame.groups:
         for item in attribute(group, "MRDiffusionSequence") or ():
             return str(attribute(item, "DiffusionDirectionality") or "")
-    header = frame.instance.header
+    header = frame.header
     stated = str(attribute(header, "DiffusionDirectionality") or "")
     if not stated and private_value(header, _PHILIPS_DIRECTION) in ("I", ["I"]):
         return "ISOTROPIC"
@@ -197,7 +197,7 @@ _PHILIPS_DIRECTION = Private("Philips", 0x2001, 0x04, ("PHILIPS IMAGING DD 001",
 
 def gradient(frame: Frame) -> tuple[str, ...]:
     """(0018,9089), the direction of the diffusion gradient; empty where none, or (0, 0, 0), is stated."""
-    value = attribute(frame.instance.header, "DiffusionGradientOrientation")
+    value = attribute(frame.header, "DiffusionGradientOrientation")
     for group in frame.groups:
         for item in attribute(group, "MRDiffusionSequence") or ():
             for inner in attribute(item, "DiffusionGradientDirectionSequence") or ():

@@ -56,6 +56,8 @@ def check_study(study: StudyInput) -> StudyInput:
             warnings += check_picture(image, bodies[image.name])
     if "t2w" in images and "dwi" in images:
         _refuse_apart(images["t2w"], images["dwi"])
+    for name in (name for name in _ON_DWI if name in images and "dwi" in images):
+        _refuse_another_frame(images[name], images["dwi"])
     for name in (name for name in _ON_DWI if name in images):
         if "dwi" in images and (difference := _difference(images[name], images["dwi"])):
             volume = onto_grid(images[name].volume, images["dwi"].volume.geometry, name)
@@ -174,6 +176,16 @@ def _refuse_apart(t2w: SequenceImage, dwi: SequenceImage) -> None:
     if shared < LEAST_OVERLAP:
         raise InputError(
             f"T2WI and DWI share only {shared:.0%} of their field of view; give series of the same region."
+        )
+
+
+def _refuse_another_frame(image: SequenceImage, dwi: SequenceImage) -> None:
+    """Coordinates of two frames of reference say nothing of each other, however alike their numbers are."""
+    frames = [_frame_of_reference(one) for one in (image, dwi)]
+    if all(frames) and frames[0] != frames[1]:
+        raise InputError(
+            f"{image.name} ({image.series}) and dwi ({dwi.series}) have different frames of reference: they are not of "
+            "one positioning; give the map that was computed from this dwi."
         )
 
 

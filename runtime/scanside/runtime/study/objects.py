@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 SEG_ENDING = "_mask.dcm"
 REPORT, CAPTURE, KEY_IMAGES = "report_sr.dcm", "capture_sc.dcm", "key_images.dcm"
-REJECTION = "rejection.dcm"
+REPORT_33, REJECTION = "report_comprehensive_sr.dcm", "rejection.dcm"
 MOST_LESIONS = 10
 """Lesions of a segmenter that have a segment and a group each; smaller ones share a segment."""
 
@@ -66,6 +66,7 @@ class ObjectOptions:
         encoding: Of Segmentations: LABELMAP only for a peer that negotiated it.
         revision: Which of the study's results, and what the one before had sent; None for the first and only one.
         reject: Write a note that rejects what is replaced.
+        comprehensive: Write the report as Comprehensive SR too, for peers that take no Comprehensive 3D SR.
     """
 
     moment: datetime | None = None
@@ -73,6 +74,7 @@ class ObjectOptions:
     encoding: "Encoding" = "BINARY"
     revision: "Revision | None" = None
     reject: bool = False
+    comprehensive: bool = False
 
 
 @dataclass(eq=False)
@@ -128,7 +130,7 @@ def write_objects(
     done = _Written()
     for role, found in result.roles.items():
         _write_seg(found, _image(result, channels, role), bundle, folder, options, stamp, done)
-    _write_report(result, bundle, sources, folder, stamp, done)
+    _write_report(result, bundle, sources, folder, stamp, done, options.comprehensive)
     drawn = pictures or draw_pictures(result, bundle, channels)
     _write_pictures(result, drawn, bundle, channels, folder, stamp, done)
     if options.reject and stamp.revision.replaces:
@@ -291,8 +293,9 @@ def _write_report(
     folder: Path,
     stamp: "Stamp",
     done: _Written,
+    comprehensive: bool,
 ) -> None:
-    from scanside.runtime.dicom.sr import write_sr
+    from scanside.runtime.dicom.sr import write_comprehensive, write_sr
     from scanside.runtime.study.findings import report_of
 
     report = report_of(result, bundle, done.segments, done.trackings)
@@ -300,6 +303,8 @@ def _write_report(
         evidence = done.evidence if report.lesions else ()
         written = write_sr(report, sources, evidence, stamp, folder / REPORT)
         _add("sr", written, folder / REPORT, done)
+        if comprehensive:
+            _add("sr", write_comprehensive(written, stamp, folder / REPORT_33), folder / REPORT_33, done)
 
 
 def _write_pictures(

@@ -295,9 +295,27 @@ class _Reader:
             self._beside_dwi = tuple(
                 mate for mate in study.volumes if mate.series_uid == volume.series_uid and mate is not volume
             )
+        self._tell_left_out(name, volume, study)
         image, source = read_frames(list(volume.frames), volume.path, volume.geometry)
         b = volume.b.actual if volume.b is not None and name in ("dwi", "b0") else None
         return SequenceImage(name, image, volume.path, volume.name, how, b, source)
+
+    def _tell_left_out(self, name: str, volume: "SeriesVolume", study: "DicomStudy") -> None:
+        """Images of an incomplete second acquisition, at places that the volume has already, are not used: say so."""
+        from scanside.runtime.dicom.duplicates import capital
+
+        group = None if volume.b is None else volume.b.group
+        rest = [
+            mate for mate in study.volumes
+            if mate is not volume and mate.series_uid == volume.series_uid and len(mate.frames) < len(volume.frames)
+            and (None if mate.b is None else mate.b.group) == group
+        ]  # fmt: skip
+        if count := sum(len(mate.frames) for mate in rest):
+            words = (
+                f"{capital(volume.name)} holds {count} further image(s) at places that its {len(volume.frames)} images "
+                f"of {name} have already, as of an acquisition that was broken off; they were left out."
+            )
+            self.warnings.append(Remark(words, "images-left-out"))
 
 
 def _is_of(image: SequenceImage, volume: "SeriesVolume") -> bool:

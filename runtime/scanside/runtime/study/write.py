@@ -23,6 +23,7 @@ from scanside.runtime.study.objects import (
     KEY_IMAGES,
     REJECTION,
     REPORT,
+    REPORT_33,
     SEG_ENDING,
     ObjectOptions,
     draw_pictures,
@@ -137,6 +138,7 @@ def _names(roles: tuple[str, ...]) -> list[str]:
     return [
         *(f"{role}{ending}" for role in roles for ending in _ENDINGS),
         REPORT,
+        REPORT_33,
         CAPTURE,
         KEY_IMAGES,
         REJECTION,

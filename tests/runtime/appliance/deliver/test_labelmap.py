@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from scanside.runtime.appliance.deliver.labelmap import LABELMAP_STORAGE, labelmap_takers
+from scanside.runtime.appliance.deliver.classes import LABELMAP_STORAGE
+from scanside.runtime.appliance.deliver.labelmap import labelmap_takers
 from scanside.runtime.appliance.store.answers import keep_answer
 from tests.runtime.appliance.deliver.desk import Desk
 from tests.runtime.appliance.deliver.scripted import STORAGE, peer

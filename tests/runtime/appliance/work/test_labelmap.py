@@ -8,13 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import pydicom
+from pydicom.uid import ComprehensiveSRStorage
 from pynetdicom.sop_class import (
     KeyObjectSelectionDocumentStorage,
     MultiFrameTrueColorSecondaryCaptureImageStorage,
 )
 
 from scanside.runtime.appliance.deliver import main as deliver
-from scanside.runtime.appliance.deliver.labelmap import LABELMAP_STORAGE, labelmap_takers
+from scanside.runtime.appliance.deliver.classes import (
+    COMPREHENSIVE_3D_SR,
+    COMPREHENSIVE_SR,
+    LABELMAP_STORAGE,
+)
+from scanside.runtime.appliance.deliver.labelmap import labelmap_takers
 from scanside.runtime.appliance.store import jobs
 from scanside.runtime.appliance.store.states import State
 from scanside.runtime.appliance.work.main import Worker
@@ -24,7 +30,12 @@ from tests.runtime.appliance.work.filled import configured, opened, received, sh
 from tests.support.appliance import free_port, until
 from tests.support.dciodvfy import errors_of
 
-TAKES = (*STORAGE, MultiFrameTrueColorSecondaryCaptureImageStorage, KeyObjectSelectionDocumentStorage)
+TAKES = (
+    *STORAGE,
+    ComprehensiveSRStorage,
+    MultiFrameTrueColorSecondaryCaptureImageStorage,
+    KeyObjectSelectionDocumentStorage,
+)
 SEG = "1.2.840.10008.5.1.4.1.1.66.4"
 
 
@@ -60,8 +71,15 @@ def test_who_negotiates_labelmap_gets_it_and_all_others_binary(
 ) -> None:
     with two_peers() as (modern, old):
         destinations = [
-            {"name": name, "ae_title": "PEER", "host": "127.0.0.1", "port": at.port, "labelmap": labelmap}
-            for name, at, labelmap in (("modern", modern, True), ("old", old, True))
+            {
+                "name": name,
+                "ae_title": "PEER",
+                "host": "127.0.0.1",
+                "port": at.port,
+                "labelmap": True,
+                "comprehensive_sr": name == "old",
+            }
+            for name, at in (("modern", modern), ("old", old))
         ]
         path = configured(tmp_path, bundle, destinations=destinations, send={"commitment_port": free_port()})
         config, database = opened(path)
@@ -82,6 +100,7 @@ def test_who_negotiates_labelmap_gets_it_and_all_others_binary(
     for name, kind, sop_class in (("modern", "LABELMAP", LABELMAP_STORAGE), ("old", "BINARY", SEG)):
         t2w, dwi, report, capture, key = sent[name]
         assert [(one.SOPClassUID, one.SegmentationType) for one in (t2w, dwi)] == [(sop_class, kind)] * 2
+        assert report.SOPClassUID == (COMPREHENSIVE_SR if name == "old" else COMPREHENSIVE_3D_SR)
         assert (report.Modality, capture.Modality, key.Modality) == ("SR", "OT", "KO")
         assert segments_of(report) and segments_of(report) <= {t2w.SOPInstanceUID, dwi.SOPInstanceUID}
     segs, reports = (
@@ -89,6 +108,7 @@ def test_who_negotiates_labelmap_gets_it_and_all_others_binary(
     )
     assert (len(segs), len(reports)) == (4, 2), "another kind is another object"
     wrong = [line for file in files for line in errors_of(file) if "that is not segmentation" not in line]
+    assert errors_of(config.results / case_id / "1" / "report_comprehensive_sr.dcm") == []
     assert (
         wrong == []
     )  # dciodvfy does not know that reports may refer to segments of a Label Map (PS3.3 table 10-3)

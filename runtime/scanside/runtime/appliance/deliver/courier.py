@@ -10,7 +10,7 @@ from scanside.runtime.appliance.deliver.association import AssociationError, Con
 from scanside.runtime.appliance.deliver.commitment import Answers, ask
 from scanside.runtime.appliance.deliver.labelmap import LabelmapQuestion
 from scanside.runtime.appliance.deliver.objects import DamagedError
-from scanside.runtime.appliance.deliver.reach import DeliveryError, backoff
+from scanside.runtime.appliance.deliver.reach import DeliveryError, backoff, cannot_answer
 from scanside.runtime.appliance.deliver.scu import store
 from scanside.runtime.appliance.deliver.stow import store_web
 from scanside.runtime.appliance.store import audit, outbox
@@ -151,10 +151,11 @@ class Courier(threading.Thread):
         late = outbox.unanswered(database, destination.name, time.time() - destination.commitment_seconds)
         if late:
             self._answers.forget([item.transaction_uid or "" for item in late])
-            outbox.overdue(database, late)
-            log.warning(
-                "%s: no answer to the request for commitment of %d objects", destination.name, len(late)
-            )
+            why = "no answer to the request for commitment"
+            if destination in self._config.unanswerable:
+                why = f"{why}, and {cannot_answer(self._config, destination)}"
+            outbox.overdue(database, late, reason=why)
+            log.warning("%s: %s of %d objects", destination.name, why, len(late))
         items = outbox.uncommitted(database, destination.name)
         if not items:
             return bool(late)

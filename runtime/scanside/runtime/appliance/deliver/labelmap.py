@@ -10,12 +10,10 @@ import time
 
 from scanside.runtime.appliance.config import Config, DicomDestination
 from scanside.runtime.appliance.deliver.association import Context, ContextError, associate
+from scanside.runtime.appliance.deliver.classes import LABELMAP_STORAGE
 from scanside.runtime.appliance.store.answers import keep_answer, takers
 from scanside.runtime.appliance.store.database import Database
 from scanside.runtime.errors import ScansideError
-
-LABELMAP_STORAGE = "1.2.840.10008.5.1.4.1.1.66.7"
-"""Label Map Segmentation Storage (PS3.6 table A-1)."""
 
 _AGAIN_SECONDS, _UNREACHED_SECONDS = 3600.0, 60.0
 """After an answer; after a peer that could not be asked."""

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from scanside.runtime.appliance.config import Send
+from scanside.runtime.appliance.config import Config, DicomDestination, Send
 from scanside.runtime.errors import OutputError
 
 SLOWEST = 256 * 1024
@@ -18,6 +18,14 @@ SLOWEST = 256 * 1024
 
 class DeliveryError(OutputError):
     """A destination did not take what it was sent."""
+
+
+def cannot_answer(config: Config, destination: DicomDestination) -> str:
+    """Why answers of a destination off this machine cannot come, and what to do: the second half of a sentence."""
+    return (
+        f"{destination.name} cannot call back: send.commitment_host is {config.send.commitment_host}; set it to an "
+        f"address of this machine, and tell {destination.name} of it and of port {config.send.commitment_port}"
+    )
 
 
 def backoff(send: Send, attempts: int) -> float:

@@ -111,9 +111,15 @@ def answered(
     return len(good) + len(bad)
 
 
-def overdue(database: Database, items: Sequence[Item], now: float | None = None) -> None:
+def overdue(
+    database: Database,
+    items: Sequence[Item],
+    now: float | None = None,
+    *,
+    reason: str = "no answer to the request for commitment",
+) -> None:
     """Nobody answered: ask again."""
-    _move_all(database, items, Delivery.OVERDUE, clock(now), reason="no answer to the request for commitment")
+    _move_all(database, items, Delivery.OVERDUE, clock(now), reason=reason)
 
 
 def abandon(database: Database, job: int, destination: str, actor: str, now: float | None = None) -> int:

@@ -7,6 +7,7 @@ from contextlib import closing
 from typing import Any
 
 from scanside.runtime.appliance.config import Config
+from scanside.runtime.appliance.deliver.reach import cannot_answer
 from scanside.runtime.appliance.process import NAMES
 from scanside.runtime.appliance.store.states import State
 from scanside.runtime.appliance.watch.counts import Counts, History, read_counts
@@ -35,7 +36,7 @@ def examine(config: Config, history: History | None = None) -> dict[str, Any]:
         "disk": _disk(config, reasons),
         "bundle": _bundle(config, reasons),
         "store": None if counts is None else _figures(counts),
-        "notes": [] if counts is None else list(_notes(counts)),
+        "notes": [*_callbacks(config), *([] if counts is None else _notes(counts))],
         "reasons": reasons,
         "healthy": not reasons,
     }
@@ -86,6 +87,11 @@ def _bundle(config: Config, reasons: list[str]) -> dict[str, str] | None:
     except ScansideError as error:
         reasons.append(str(error))
         return None
+
+
+def _callbacks(config: Config) -> Iterator[str]:
+    for destination in config.unanswerable:
+        yield cannot_answer(config, destination)
 
 
 def _figures(counts: Counts) -> dict[str, Any]:

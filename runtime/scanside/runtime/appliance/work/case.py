@@ -13,6 +13,7 @@ from typing import Any
 
 from scanside.runtime.appliance.accept import SeriesFacts, why_not
 from scanside.runtime.appliance.config import Config
+from scanside.runtime.appliance.deliver.classes import report_class
 from scanside.runtime.appliance.deliver.labelmap import labelmap_takers
 from scanside.runtime.appliance.deliver.rules import sends_to
 from scanside.runtime.appliance.store import worklist
@@ -177,7 +178,8 @@ class CaseRun:
         own = [self._made(row) for row in report["objects"]]
         sends: list[tuple[str, Made]] = []
         for destination in self.config.destinations:
-            objects = labelmaps if destination.name in takers else own
+            made = labelmaps if destination.name in takers else own
+            objects = [one for one in made if one.kind != "sr" or one.sop_class == report_class(destination)]
             sends += sends_to([destination], report["status"], self.case.calling, objects)
         return tuple(sends)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from scanside.runtime.appliance.config import Config
+from scanside.runtime.appliance.deliver.classes import COMPREHENSIVE_SR, report_class
 from scanside.runtime.appliance.store.records import Instance, Job, Made, Occasion
 from scanside.runtime.study.objects import ObjectOptions
 
@@ -45,6 +46,7 @@ def object_options(config: Config, occasion: Occasion, encoding: "Encoding" = "B
         revision=Revision(
             occasion.number, str(occasion.moment), tuple(_replaced(one, config.results) for one in replaced)
         ),
+        comprehensive=any(report_class(one) == COMPREHENSIVE_SR for one in config.destinations),
         reject=any("reject" in destination.rule.objects for destination in config.destinations),
     )
 

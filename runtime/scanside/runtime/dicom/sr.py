@@ -15,7 +15,7 @@ import highdicom.sr as hd
 from highdicom.coding_schemes import CodingSchemeIdentificationItem
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
-from pydicom.uid import ComprehensiveSRStorage
+from pydicom.uid import UID, ComprehensiveSRStorage
 
 from scanside.runtime.dicom.codes import ABNORMAL, SCHEME, Code
 from scanside.runtime.dicom.header import attribute, quiet
@@ -165,9 +165,8 @@ def write_comprehensive(report: Dataset, stamp: Stamp, path: Path) -> Dataset:
     made = copy.copy(report)
     made.file_meta = copy.copy(report.file_meta)
     made.SOPClassUID = made.file_meta.MediaStorageSOPClassUID = ComprehensiveSRStorage
-    made.SOPInstanceUID = made.file_meta.MediaStorageSOPInstanceUID = stamp.uid(
-        "sr 88.33", report.SOPInstanceUID
-    )
+    made.SOPInstanceUID = UID(stamp.uid("sr 88.33", report.SOPInstanceUID))
+    made.file_meta.MediaStorageSOPInstanceUID = made.SOPInstanceUID
     made.SeriesInstanceUID = stamp.uid("sr 88.33 series", report.SeriesInstanceUID)
     _name_predecessors(made, stamp)
     with quiet(), atomic_write(path) as temporary:

@@ -6,8 +6,10 @@ import pytest
 
 from scanside.runtime.backends import engines, gpu, table, trt_build, trt_ready
 from scanside.runtime.backends.trt import RTX
+from scanside.runtime.device import gpu_arrays
 from scanside.runtime.errors import BackendError
 from tests.support.sentences import assert_one_sentence
+from tests.support.strict_arrays import StrictArrays
 
 pytestmark = [
     pytest.mark.skipif(not trt_build.installed("tensorrt-rtx"), reason="tensorrt-rtx is not installed"),
@@ -30,6 +32,8 @@ def test_an_engine_is_built_for_the_gpu_kept_and_offered(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(gpu, "find", lambda: ADA)
     monkeypatch.setattr(trt_ready, "trial", lambda flavour: None)  # it allocates on the GPU
+    monkeypatch.setattr(gpu_arrays, "missing", lambda: None)
+    monkeypatch.setattr(gpu_arrays, "gpu_arrays", StrictArrays)
     said: list[str] = []
     kept: list[str | None] = []
     facts = RTX.facts("c" * 64, "fp32")

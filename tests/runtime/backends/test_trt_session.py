@@ -6,20 +6,31 @@ and keeps count of what is allocated; `Context` computes with ONNX Runtime what 
 """
 
 import ctypes
+import weakref
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 import onnxruntime
 import pytest
 
+from scanside.runtime.backends import cuda
 from scanside.runtime.backends.guard import Guarded
+from scanside.runtime.backends.lending import Allocator
 from scanside.runtime.backends.network_bytes import refuse_foreign
 from scanside.runtime.backends.session import Session
+from scanside.runtime.backends.trt import FULL
 from scanside.runtime.backends.trt_session import TensorRtSession
+from scanside.runtime.device import gpu_arrays
+from scanside.runtime.device.case import How, label_case
 from scanside.runtime.errors import BackendError, DeviceMemoryError
+from scanside.runtime.stages.crop import crop
+from tests.support.phantoms import volume
+from tests.support.plans import ZSCORE, labels, plan
 from tests.support.sentences import assert_one_sentence
 from tests.support.session_contract import SessionTests, model, tiles
+from tests.support.strict_arrays import StrictArrays
 
 real = pytest.importorskip("cuda.bindings.runtime", reason="cuda-bindings is not installed")
 OK = real.cudaError_t.cudaSuccess
@@ -27,17 +38,12 @@ MIB = 1 << 20
 
 
 class HostCuda:
-    """The calls that the session makes, on host memory of limited size."""
+    """The calls that the session makes."""
 
     cudaError_t = real.cudaError_t
-    cudaMemcpyKind = real.cudaMemcpyKind
 
-    def __init__(self, room: int = 1 << 30, free: int | None = None) -> None:
-        self.room, self.free = room, room if free is None else free
-        self.device: dict[int, Any] = {}
-        self.host: dict[int, Any] = {}
+    def __init__(self) -> None:
         self.streams = 0
-        self.allocations = 0
 
     def cudaStreamCreate(self) -> tuple[Any, int]:
         self.streams += 1
@@ -47,46 +53,36 @@ class HostCuda:
         self.streams -= 1
         return (OK,)
 
-    def cudaMemGetInfo(self) -> tuple[Any, int, int]:
-        return OK, self.free, self.room
-
-    def cudaMalloc(self, size: int) -> tuple[Any, int | None]:
-        if sum(len(buffer) for buffer in self.device.values()) + size > self.room:
-            return real.cudaError_t.cudaErrorMemoryAllocation, None
-        return OK, self._new(self.device, size)
-
-    def cudaMallocHost(self, size: int) -> tuple[Any, int]:
-        return OK, self._new(self.host, size)
-
-    def cudaFree(self, pointer: int) -> tuple[Any]:
-        del self.device[pointer]
-        return (OK,)
-
-    def cudaFreeHost(self, pointer: int) -> tuple[Any]:
-        del self.host[pointer]
-        return (OK,)
-
-    def cudaMemcpyAsync(self, to: int, source: int, size: int, kind: Any, stream: int) -> tuple[Any]:
-        down = kind == self.cudaMemcpyKind.cudaMemcpyDeviceToHost
-        assert len((self.host if down else self.device)[to]) == size
-        assert len((self.device if down else self.host)[source]) == size and stream == 77
-        ctypes.memmove(to, source, size)
-        return (OK,)
-
     def cudaStreamSynchronize(self, stream: int) -> tuple[Any]:
         return (OK,)
 
-    def _new(self, where: dict[int, Any], size: int) -> int:
-        self.allocations += 1
-        buffer = ctypes.create_string_buffer(size)
-        where[ctypes.addressof(buffer)] = buffer
-        return ctypes.addressof(buffer)
+
+class Memory(StrictArrays):
+    """The device's memory; keeps account of what is lent to the engines."""
+
+    def __init__(self, free: int = 1 << 30, room: int = 1 << 30) -> None:
+        super().__init__(free)
+        self.room = room
+        self.lent: dict[int, Any] = {}
+
+    def block(self, size: int) -> tuple[int, object]:
+        if size > self.room:
+            raise MemoryError
+        at, held = super().block(size)
+        self.lent[at] = weakref.ref(held)  # type: ignore[arg-type]
+        return at, held
+
+    @property
+    def alive(self) -> int:
+        return sum(held() is not None for held in self.lent.values())
 
 
 class Context:
     """IExecutionContext: reads and writes the addresses it was given."""
 
     device_memory = 0
+
+    memory: Memory
 
     def __init__(self, session: Any, a_tile: int) -> None:
         self.session, self.a_tile = session, a_tile
@@ -105,7 +101,7 @@ class Context:
         return True
 
     def execute_async_v3(self, stream: int) -> bool:
-        assert self.device_memory and stream == 77
+        assert self.memory.lent[self.device_memory]() is not None and stream == 77
         count = int(np.prod(self.shape))
         given = np.ctypeslib.as_array((ctypes.c_float * count).from_address(self.addresses["image"]))
         output = self.session.run(None, {"image": given.reshape(self.shape)})[0]
@@ -151,10 +147,13 @@ class Engine:
         return Context(self.session, self.a_tile)
 
 
-def opened(host: HostCuda, name: str = "3d", a_tile: int = MIB) -> TensorRtSession:
+def opened(memory: Memory, name: str = "3d", a_tile: int = MIB) -> TensorRtSession:
     network = model(name, "fp32")
     refuse_foreign(network)
-    return TensorRtSession(Library, Engine(network, a_tile), "tensorrt", "fp32", "e" * 64, host)
+    engine = Engine(network, a_tile)
+    session = TensorRtSession(Library, engine, "tensorrt", "fp32", "e" * 64, HostCuda(), memory)
+    session._context.memory = memory
+    return session
 
 
 class TestOnHostMemory(SessionTests):
@@ -162,66 +161,95 @@ class TestOnHostMemory(SessionTests):
     tolerance = 1e-5
 
     def open(self, name: str) -> Session:
-        return Guarded(opened(HostCuda(), name))
+        return Guarded(opened(Memory(), name))
 
     def test_a_damaged_model_is_refused(self) -> None:  # type: ignore[override]
         """The builder refuses it: test_trt_build."""
 
 
 @pytest.fixture
-def host() -> Iterator[HostCuda]:
-    made = HostCuda()
+def memory() -> Iterator[Memory]:
+    made = Memory()
     yield made
-    assert not made.device and not made.host and not made.streams  # whatever happened, nothing is left
+    assert not made.alive  # whatever happened, nothing is left
 
 
-def test_buffers_are_allocated_once_a_batch_size_and_freed(host: HostCuda) -> None:
-    with opened(host) as session:
-        session.run(tiles("3d", 2))
-        once = host.allocations
-        for seed in range(3):
-            session.run(tiles("3d", 2, seed=seed))
-        assert host.allocations == once == 5  # input, output, what lies between; two of pinned memory
-        session.run(tiles("3d", 1))
-        assert host.allocations == 2 * once and len(host.device) == 3 and len(host.host) == 2
+def test_memory_is_lent_for_a_run_alone(memory: Memory) -> None:
+    with opened(memory) as one, opened(memory) as other:
+        for session in (one, other):
+            session.run(tiles("3d", 2))
+            assert not memory.alive
+        assert len(memory.lent) >= 1
+        assert session._cuda.streams == 1
+    assert session._cuda.streams == 0
+
+
+def test_between_two_arrays_nothing_is_copied(memory: Memory) -> None:
+    with opened(memory) as session:
+        expected, image = session.run(tiles("3d", 2)), memory.upload(tiles("3d", 2))
+        logits = memory.xp.zeros(expected.shape, "float32")
+        memory.up = memory.down = 0
+        session.between(image, logits)
+        np.testing.assert_array_equal(np.asarray(logits), expected)
+        assert memory.up == memory.down == 0
+
+
+def test_a_case_gives_the_labels_of_the_cuda_device(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One path for both: the very code around two backends that both compute with ONNX Runtime here."""
+    monkeypatch.setattr(gpu_arrays, "gpu_arrays", lambda: memory)
+    how = How(0.5, True, lambda name: nullcontext(), lambda done, total: None)
+    arrays, found = StrictArrays(), []
+    session = cuda.create(onnxruntime, model("3d", "fp32"), ["CPUExecutionProvider"])
+    bound = cuda.BoundSession(session, "cuda", "fp32", 8, arrays, Allocator(arrays), memory="cpu")
+    with Guarded(opened(memory)) as engine, Guarded(bound) as other:
+        shape, heads = engine.spec.input_shape[1:], engine.spec.heads
+        recipe = plan(channels=(ZSCORE, ZSCORE), patch_size=shape, labels=labels(heads), mirror_axes=(1, 2))
+        given = volume((20, 40, 50), (1.2, 0.9, 1.1), channels=2)
+        for lent in (FULL.on_device([engine]), cuda.lend([other], arrays)):
+            labelled = label_case(crop(given, recipe), recipe, lent, how)
+            assert labelled is not None and labelled.need.batch == 8
+            found.append(labelled)
+    np.testing.assert_array_equal(found[0].labels, found[1].labels)
+    assert found[0].need.network == 8 * MIB and len(np.unique(found[0].labels)) > 1
 
 
 def test_the_batch_is_what_the_free_memory_holds() -> None:
     for free, batch in ((1 << 30, 8), (6 * MIB, 4), (3 * MIB, 2), (MIB, 1)):
-        with opened(HostCuda(free=free)) as session:
-            assert session.spec.batch == batch
+        with opened(Memory(free=free)) as session:
+            assert session.spec.batch == batch and session.scratch(batch) == MIB * batch
             assert session.spec.memory is not None and MIB * batch < session.spec.memory < 2 * MIB * batch
 
 
-def test_lack_of_memory_names_what_is_needed_and_leaves_nothing(host: HostCuda) -> None:
-    host.room = 3 * MIB
-    with opened(host) as session:
+def test_lack_of_memory_names_what_is_needed_and_leaves_nothing(memory: Memory) -> None:
+    memory.room = 3 * MIB
+    with opened(memory) as session:
         with pytest.raises(DeviceMemoryError, match=r"needs 0\.01 GiB of device memory for a batch of 8"):
             session.run(tiles("3d", 8))
-        assert not host.device and not host.host
+        assert not memory.alive
         session.run(tiles("3d", 1))
 
 
-def test_an_address_that_the_context_refuses_is_no_silence(host: HostCuda) -> None:
+def test_an_address_that_the_context_refuses_is_no_silence(memory: Memory) -> None:
     """Running then would read or write where another batch's tiles were."""
-    with opened(host) as session:
+    with opened(memory) as session:
         session._context.set_tensor_address = lambda name, address: name != "logits"
         with pytest.raises(BackendError) as caught:
             session.run(tiles("3d", 1))
         assert_one_sentence(str(caught.value), "logits", "doctor")
-        assert not host.device and not host.host
+        assert not memory.alive
 
 
-def test_the_guard_finds_the_batch_that_fits(host: HostCuda) -> None:
-    host.free, host.room = 1 << 30, 5 * MIB  # another program took the memory meanwhile
+def test_the_guard_finds_the_batch_that_fits(memory: Memory) -> None:
+    memory.room = 5 * MIB  # another program took the memory meanwhile
     given = tiles("3d", 8)
-    with Guarded(opened(host)) as session, Guarded(opened(HostCuda())) as roomy:
+    with Guarded(opened(memory)) as session, Guarded(opened(Memory())) as roomy:
         np.testing.assert_array_equal(session.run(given), roomy.run(given))
 
 
-def test_a_failing_call_is_named(host: HostCuda) -> None:
-    with opened(host) as session:
-        host.cudaStreamSynchronize = lambda stream: (real.cudaError_t.cudaErrorIllegalAddress,)  # type: ignore[method-assign]
+def test_a_failing_call_is_named(memory: Memory) -> None:
+    with opened(memory) as session:
+        host = session._cuda
+        host.cudaStreamSynchronize = lambda stream: (real.cudaError_t.cudaErrorIllegalAddress,)
         host.cudaStreamSynchronize.__name__ = "cudaStreamSynchronize"
         with pytest.raises(BackendError, match=r"cudaStreamSynchronize \(cudaErrorIllegalAddress\)"):
             session.run(tiles("3d", 1))

@@ -17,7 +17,7 @@ import pytest
 from scanside.export.nnunet import ExportOptions, export_nnunet
 from scanside.runtime import pipeline
 from scanside.runtime.backends import cuda, table
-from scanside.runtime.backends.lending import Allocator, device
+from scanside.runtime.backends.lending import Allocator
 from scanside.runtime.backends.session import Session
 from scanside.runtime.bundle import Bundle, open_bundle
 from scanside.runtime.choose import open_segmenter
@@ -66,7 +66,7 @@ class OnHost:
         return cuda.BoundSession(session, self.NAME, precision, 8, self.arrays, self.allocator, memory="cpu")
 
     def on_device(self, networks: Sequence[Session]) -> Device:
-        return device(networks, self.arrays, self.allocator)
+        return cuda.lend(networks, self.arrays)
 
 
 @pytest.fixture

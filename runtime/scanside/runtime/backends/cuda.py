@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from scanside.runtime.backends import cuda_ready, gpu
-from scanside.runtime.backends.lending import Allocator, Lending, device
+from scanside.runtime.backends.lending import Allocator, Lending, device, measured
 from scanside.runtime.backends.ort_errors import ort_error
 from scanside.runtime.backends.session import Session, SessionSpec
 from scanside.runtime.backends.table import FilePrecision
@@ -71,7 +71,12 @@ def on_device(networks: Sequence[Session]) -> Device:
     Args:
         networks: From `open_session`, one a fold.
     """
-    return device(networks, gpu_arrays.gpu_arrays(), _allocator())
+    return lend(networks, gpu_arrays.gpu_arrays())
+
+
+def lend(networks: Sequence[Session], arrays: Arrays) -> Device:
+    """The same in any memory; folds are one architecture, so that the first is measured for all."""
+    return device(networks, arrays, networks[:1], gpu.LARGEST_BATCH)
 
 
 @cache
@@ -116,6 +121,7 @@ class BoundSession(Lending):
             memory: Where the arrays are: ONNX Runtime's name of the device.
         """
         self.arrays, self._allocator, self._session, self._memory = arrays, allocator, session, memory
+        self._a_tile: int | None = None
         source, target = session.get_inputs()[0], session.get_outputs()[0]
         self._input, self._output = source.name, target.name
         self.spec = SessionSpec(tuple(source.shape[1:]), int(target.shape[1]), device, precision, batch)
@@ -138,6 +144,12 @@ class BoundSession(Lending):
             raise ort_error(
                 f"failed while running {len(image)} tile(s)", error, self._allocator.lacked
             ) from error
+
+    def scratch(self, batch: int) -> int:
+        """See `session.LentSession`: measured with one tile, at the first question."""
+        if self._a_tile is None:
+            self._a_tile = measured(self, self._allocator)
+        return batch * self._a_tile
 
     def close(self) -> None:
         """Free the network."""

@@ -46,6 +46,10 @@ class Guarded(Closing):
         if not self._looked:
             self._look(image, logits)
 
+    def scratch(self, batch: int) -> int:
+        """See `LentSession.scratch`."""
+        return cast(LentSession, self._session).scratch(batch)
+
     def close(self) -> None:
         """Free the network."""
         self._session.close()

@@ -4,7 +4,6 @@ import ctypes
 from collections.abc import Sequence
 from typing import cast
 
-from scanside.runtime.backends.gpu import LARGEST_BATCH
 from scanside.runtime.backends.session import Closing, Float, LentSession, Session
 from scanside.runtime.device.arrays import Array, Arrays
 from scanside.runtime.device.case import Device
@@ -76,29 +75,34 @@ class Allocator:
             self.held -= self._blocks.pop(address)[0]
 
 
-def measured(network: Session, arrays: Arrays, allocator: Allocator) -> int:
+def measured(network: Lending, allocator: Allocator) -> int:
     """Bytes that a run of one tile takes between input and output, of whatever its library needs: measured, twice,
     since a library may plan its second run by what it saw in the first.
 
     Raises:
         DeviceMemoryError: If the device has not enough memory for one tile.
     """
-    spec = network.spec
+    spec, arrays = network.spec, network.arrays
     with arrays.work():
         image = arrays.xp.zeros((1, *spec.input_shape), "float32")
         logits = arrays.xp.empty((1, spec.heads, *spec.input_shape[1:]), "float32")
         before = allocator.peak = allocator.held
         for _ in range(2):
-            cast(LentSession, network).between(image, logits)
+            network.between(image, logits)
         return allocator.peak - before
 
 
-def device(networks: Sequence[Session], arrays: Arrays, allocator: Allocator) -> Device:
-    """What a backend lends whose library allocates with `allocator`.
+def device(networks: Sequence[Session], arrays: Arrays, asked: Sequence[Session], most: int) -> Device:
+    """What a backend lends.
 
     Args:
         networks: One a fold.
+        asked: Those of them whose need of memory is that of all.
+        most: Largest batch that they take.
     """
-    a_tile = measured(networks[0], arrays, allocator)
     lent = [cast(LentSession, network).between for network in networks]
-    return Device(arrays, lent, lambda batch: batch * a_tile, LARGEST_BATCH)
+
+    def scratch(batch: int) -> int:
+        return max(cast(LentSession, network).scratch(batch) for network in asked)
+
+    return Device(arrays, lent, scratch, most)

@@ -73,6 +73,10 @@ class LentSession(Session, Protocol):
         """`image` (N, C, *patch) → `logits` (N, K, *patch), which is filled: C-contiguous float32 of the device."""
         ...
 
+    def scratch(self, batch: int) -> int:
+        """Bytes of the device that a run of so many tiles takes between input and output."""
+        ...
+
 
 class Closing:
     """Context management for sessions, and the checks they share."""

@@ -3,12 +3,15 @@
 import hashlib
 import importlib.util
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from scanside.runtime.backends import engines, gpu, trt_build, trt_ready
+from scanside.runtime.backends.lending import device
 from scanside.runtime.backends.session import Session
 from scanside.runtime.backends.table import FilePrecision
+from scanside.runtime.device import gpu_arrays
+from scanside.runtime.device.case import Device
 from scanside.runtime.errors import BackendError
 from scanside.runtime.extras import install_command, package_command
 
@@ -33,7 +36,7 @@ class TensorRt:
         found = [problem for problem in (gpu.missing(), self._library(), _cuda_python()) if problem]
         if found:
             return "; ".join(reason for reason, _ in found), "; ".join(fix for _, fix in found)
-        return trt_ready.trial(self.NAME) or self._foreign_gpu()
+        return trt_ready.trial(self.NAME) or self._foreign_gpu() or gpu_arrays.missing()
 
     def version(self) -> str:
         """Flavour, version and the GPU it runs on."""
@@ -60,7 +63,10 @@ class TensorRt:
             if ready is not None:
                 library = trt_build.library(self.NAME)
                 kernels = engines.kernels(facts) if self.NAME == "tensorrt-rtx" else None
-                session = TensorRtSession(library, ready, self.NAME, precision, engine.sha256, cuda, kernels)
+                arrays = gpu_arrays.gpu_arrays()
+                session = TensorRtSession(
+                    library, ready, self.NAME, precision, engine.sha256, cuda, arrays, kernels
+                )
                 engines.announce(
                     f"{self.NAME}: {(session.spec.memory or 0) / 2**30:.2f} GiB of device memory for a batch of "
                     f"{session.spec.batch}{f' ({engine.remark})' if engine.remark else ''}"
@@ -69,6 +75,15 @@ class TensorRt:
             engines.announce(f"{self.NAME} does not take the kept engine; building it anew")
             engines.discard(facts)
         raise BackendError(f"{self.NAME} does not take the engine it has just built; run `scanside doctor`.")
+
+    def on_device(self, networks: Sequence[Session]) -> Device:
+        """The GPU's memory with a segmenter's networks in it, so that only labels come back.
+
+        Args:
+            networks: From `open_session`, one a fold.
+        """
+        most = min(network.spec.batch for network in networks)
+        return device(networks, gpu_arrays.gpu_arrays(), networks, most)
 
     def kept(self, network: str, precision: str) -> str | None:
         """sha256 of the engine that is kept here for a network (its ONNX file's sha256), or None."""

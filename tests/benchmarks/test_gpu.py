@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 
 import jsonschema
+import numpy as np
+import onnxruntime
 import pytest
 
 from scanside.benchmarks import gpu_bench, gpu_card, gpu_networks
@@ -12,9 +14,15 @@ from scanside.benchmarks.gpu_bench import GpuOptions, file_name, run_gpu
 from scanside.benchmarks.gpu_card import TorchDevice, flops_fraction, watched
 from scanside.benchmarks.gpu_results import Ceiling, GpuReport
 from scanside.benchmarks.gpu_table import gpu_table
+from scanside.benchmarks.kinds import parse_kinds
 from scanside.benchmarks.results import schema
-from scanside.runtime.backends import gpu
+from scanside.benchmarks.source import Source
+from scanside.runtime.backends import cuda, gpu
+from scanside.runtime.backends.guard import Guarded
+from scanside.runtime.backends.lending import Allocator
+from scanside.runtime.bundle import open_bundle
 from scanside.runtime.cli.main import run
+from scanside.runtime.device.arrays import HostArrays
 from scanside.runtime.errors import ExitCode
 
 PRODUCT = Ceiling(what="product", precision="fp16", value=100.0, unit="TFLOP/s")
@@ -101,3 +109,33 @@ def test_the_most_memory_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
                 break
         held = 120 << 20
     assert memory.mib == 250
+
+
+def test_a_network_that_lends_is_also_timed_on_the_device(
+    model: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The CUDA device's own session on host memory: its times between arrays, and the same logits."""
+
+    def lending(device: str, network: bytes, precision: str) -> Guarded:
+        session = cuda.create(onnxruntime, network, ["CPUExecutionProvider"])
+        arrays = HostArrays()
+        bound = cuda.BoundSession(session, device, precision, 2, arrays, Allocator(arrays), memory="cpu")
+        return Guarded(bound)
+
+    monkeypatch.setattr(gpu_networks, "open_session", lending)
+    opened = open_bundle(bundle)
+    role = opened.role(None)
+    source = Source(model, opened, opened.manifest.segmenters[role].plan, role, ("0",), {})
+    tile = np.random.default_rng(0).standard_normal((1, 1, *source.plan.patch_size), np.float32)
+    exact = gpu_networks.float32_logits(source, tile)
+    this, kinds = gpu_bench.Round(), parse_kinds(["cuda:fp32"])
+    rows = list(
+        gpu_networks.own_networks(
+            source, kinds, TorchDevice("cpu", 0.01), tile, exact, 1.0, [PRODUCT], this.attempt
+        )
+    )
+    assert this.failed == []
+    assert [(one.engine, one.batch) for one in rows] == [
+        (name, batch) for batch in (1, 2) for name in ("cuda:fp32", "cuda:fp32, on the device")
+    ]
+    assert all(one.difference < 1e-6 and one.ms.median > 0 for one in rows)

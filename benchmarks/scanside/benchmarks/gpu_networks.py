@@ -14,9 +14,13 @@ from scanside.benchmarks.gpu_card import TorchDevice, flops_fraction
 from scanside.benchmarks.gpu_results import Ceiling, NetworkTime
 from scanside.benchmarks.kinds import PeerKind
 from scanside.benchmarks.source import CHECKPOINT, Source
+from scanside.runtime.backends.lending import Lending
+from scanside.runtime.backends.session import Session
 from scanside.runtime.backends.table import backend, open_session
 from scanside.runtime.errors import BackendError
 
+ON_THE_DEVICE = "on the device"
+"""Of a backend's time between arrays of the device, as the product runs it; its other rows take tiles of the host."""
 Float = npt.NDArray[np.float32]
 Attempt = Callable[[str], contextlib.AbstractContextManager[None]]
 """Given a name, a context in which a failure is noted and does not end the round."""
@@ -114,12 +118,30 @@ def own_networks(
                 raise BackendError(f"the bundle was exported without {kind.precision}")
             with open_session(kind.device, source.bundle.read(file), kind.precision) as session:
                 output = session.run(tile)
+                precision = _CONVOLUTIONS.get(kind.precision, "")
                 for batch in sorted({1, min(_MOST, session.spec.batch)}):
                     tiles = np.repeat(tile, batch, axis=0)
                     times = [ms / batch for ms in device.times(lambda given=tiles: session.run(given))]  # type: ignore[misc]
-                    precision = _CONVOLUTIONS.get(kind.precision, "")
                     yield _row(kind.name, batch, times, output, exact, gflop, precision, found)
+                    lent = _on_the_device(session, tiles, device)
+                    if lent is not None:
+                        between = [ms / batch for ms in lent[0]]
+                        name = f"{kind.name}, {ON_THE_DEVICE}"
+                        yield _row(name, batch, between, lent[1], exact, gflop, precision, found)
         device.release()
+
+
+def _on_the_device(session: Session, tiles: Float, device: TorchDevice) -> tuple[list[float], Float] | None:
+    """ms of each run between arrays of the device and the first tile's logits; None for a backend that lends none."""
+    inner = getattr(session, "_session", None)
+    if not isinstance(inner, Lending):
+        return None
+    arrays = inner.arrays
+    with arrays.work():
+        image = arrays.upload(tiles)
+        logits = arrays.xp.empty((len(tiles), inner.spec.heads, *tiles.shape[2:]), "float32")
+        times = device.times(lambda: inner.between(image, logits))
+        return times, arrays.download(logits)[:1]
 
 
 def float32_logits(source: Source, tile: Float) -> Float:

@@ -36,8 +36,8 @@ class NetworkTime(Part):
     """The network alone, from one fold."""
 
     engine: str
-    """`torch amp …`: nnunetv2's network, its tile on the device already. Or a backend of scanside, `cuda:mixed`, whose
-    tile comes from the host and whose logits go there."""
+    """`torch amp …`: nnunetv2's network. Or a backend of scanside: `cuda:mixed`, whose tile comes from the host and
+    whose logits go there; `cuda:mixed, on the device`, both there already, as with nnunetv2."""
     batch: int
     ms: Distribution
     """A tile."""

@@ -18,6 +18,12 @@ def _one_time_zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     time.tzset()
 
 
+@pytest.fixture(autouse=True)
+def _patient_with_a_slow_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test may take longer than a process may be silent."""
+    monkeypatch.setattr("scanside.tui.feed.STALE_SECONDS", 3600.0)
+
+
 @pytest.fixture
 def desk(tmp_path: Path) -> Desk:
     return Desk(tmp_path / "data")

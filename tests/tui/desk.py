@@ -1,6 +1,7 @@
 """A store as an appliance makes it, one case after the other, through the store's own functions."""
 
 import asyncio
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ from scanside.runtime.appliance.config import Config, DicomDestination, Receive,
 from scanside.runtime.appliance.process import NAMES
 from scanside.runtime.appliance.store import intake, jobs, outbox, worklist
 from scanside.runtime.appliance.store.database import Database
-from scanside.runtime.appliance.store.records import Case, Instance, Made, Outcome, Patient
+from scanside.runtime.appliance.store.records import Case, Instance, Made, Outcome, Patient, Warned
 from scanside.runtime.appliance.store.states import Action
 from scanside.runtime.appliance.watch.heartbeat import beat
 from scanside.tui.app import ScansideApp
@@ -32,10 +33,16 @@ _SR = "1.2.840.10008.5.1.4.1.1.88.34"
 class Desk:
     """Puts cases into every state there is."""
 
-    def __init__(self, folder: Path, *, names: bool = False, bundle: Path | None = None) -> None:
+    def __init__(
+        self, folder: Path, *, names: bool = False, bundle: Path | None = None, unopened: bool = True
+    ) -> None:
         self.config = Config(
             service=Service(
-                data=folder, bundle=bundle or folder / "no.bundle", research_use_only=True, show_names=names
+                data=folder,
+                bundle=bundle or folder / "no.bundle",
+                research_use_only=True,
+                show_names=names,
+                open_before_accept=not unopened,
             ),
             receive=Receive(reserve_gb=5),
             destinations=(DicomDestination(name="PACS", ae_title="PACS", host="127.0.0.1", port=1),),
@@ -49,6 +56,11 @@ class Desk:
         """All processes give a sign of life."""
         for name in NAMES:
             beat(self.config, name)
+
+    def die(self) -> None:
+        """All processes have been silent for hours."""
+        for name in NAMES:
+            os.utime(self.config.service.data / f"{name}.heartbeat", (0, 0))
 
     def receive(self, number: int, ago: float = 600.0, *, images: int = 6, complete: bool = True) -> str:
         study, at = f"1.2.826.0.{number}", NOW - ago
@@ -77,6 +89,7 @@ class Desk:
     def finish(
         self, number: int, ago: float = 600.0, *, status: str = "ok", hold: bool = False,
         sends: tuple[str, ...] = ("PACS",), chance: float | None = 0.71,
+        warnings: tuple[Warned, ...] = (),
     ) -> str:  # fmt: skip
         case_id = self.run(number, ago)
         job = self.case(case_id).job
@@ -90,6 +103,7 @@ class Desk:
         result = Outcome(
             status, reason, chance, low, high, f"{case_id}/{job}", stages,
             tuple((name, one) for name in sends for one in made),
+            positive=None if chance is None else "PDAC", named="PDAC" if status == "ok" else None, warnings=warnings,
         )  # fmt: skip
         jobs.succeed(self.database, job, result, hold=hold, now=NOW - ago + 40)
         return case_id
@@ -163,7 +177,7 @@ async def until(pilot: Pilot[None], look: Callable[[], object], what: str, secon
 
 async def loaded(pilot: Pilot[None], app: ScansideApp) -> None:
     """Wait for the whole worklist."""
-    await until(pilot, lambda: app.feed.loaded, "the worklist")
+    await until(pilot, lambda: app.work.feed.loaded, "the worklist")
     await pilot.pause()
 
 

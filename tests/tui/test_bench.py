@@ -149,7 +149,7 @@ async def test_a_queue_that_was_paused_before_stays_paused(desk: Desk) -> None:
     app = terminal(desk)
     async with app.run_test(size=(120, 40)) as pilot:
         await loaded(pilot, app)
-        await until(pilot, lambda: app.feed.health.paused, "paused")
+        await until(pilot, lambda: app.work.feed.health.paused, "paused")
         await _begin(pilot, app, "selftest /nothing/here")
         await until(pilot, lambda: isinstance(app.screen, ConfirmScreen), "the question")
         await pilot.press("enter")

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from scanside.runtime.appliance.store.database import Database
-from scanside.runtime.appliance.watch.heartbeat import STALE_SECONDS
 from scanside.tui.feed import FIRST_PAGE, Feed, Snapshot
 from scanside.tui.worklist.table import CaseTable
 from tests.tui.desk import NOW, Desk, loaded, seen, terminal, text_of, until
@@ -97,7 +96,7 @@ async def test_a_store_that_vanishes_is_said_and_one_that_returns_is_shown(desk:
         assert app.screen.query_one(CaseTable).cursor == case_id and "◌ queued" in text_of(app)
         assert app.screen.has_class("lost")
         shutil.move(away, desk.config.service.data)
-        await until(pilot, lambda: app.feed.health.lost_since is None, "the store again")
+        await until(pilot, lambda: app.work.feed.health.lost_since is None, "the store again")
         another = desk_again(desk).receive(2, 5)
         await until(pilot, lambda: another in app.screen.query_one(CaseTable).shown, "a new case")
         assert not app.screen.has_class("lost") and app.screen.query_one(CaseTable).cursor == case_id
@@ -134,15 +133,15 @@ async def test_a_service_that_stops_is_said_and_one_that_starts_again_too(desk: 
     app = terminal(desk)
     async with app.run_test(size=(120, 30)) as pilot:
         await loaded(pilot, app)
-        assert not app.alarms
-        old = time.time() - STALE_SECONDS - 5
+        assert not app.work.alarms
+        old = time.time() - 2 * 3600
         os.utime(desk.config.service.data / "work.heartbeat", (old, old))
         await seen(pilot, app, "✗ no sign of life of work")
         for name in ("receive", "work", "deliver"):
             os.utime(desk.config.service.data / f"{name}.heartbeat", (old, old))
         await seen(pilot, app, "✗ service not running")
         desk.live()
-        await until(pilot, lambda: not app.alarms, "no alarm any more")
+        await until(pilot, lambda: not app.work.alarms, "no alarm any more")
 
 
 @pytest.mark.asyncio
@@ -154,7 +153,7 @@ async def test_a_disk_that_fills_is_said_before_and_when_images_are_refused(
     app = terminal(desk)
     async with app.run_test(size=(120, 30)) as pilot:
         await loaded(pilot, app)
-        assert not app.alarms
+        assert not app.work.alarms
         free[0] = 7.5e9
         await seen(pilot, app, "! disk: 7.5 GB free, refused below 5.0 GB")
         free[0] = 4.2e9
@@ -173,6 +172,29 @@ async def test_fifty_events_a_second_are_all_shown_in_the_end_and_keys_go_on(des
             desk.progress(running, "t2w: network", step, 100)
             if step % 10 == 0:
                 await pilot.press("down")
-        await until(pilot, lambda: app.feed.cases[running].done == 100, "the last event")
+        await until(pilot, lambda: app.work.feed.cases[running].done == 100, "the last event")
         table = app.screen.query_one(CaseTable)
         assert table.shown.index(table.cursor or "") == 10
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("how", ["with nonsense", "with an older copy"])
+async def test_a_store_that_is_overwritten_in_place_is_noticed(desk: Desk, how: str) -> None:
+    first = desk.receive(1)
+    path = desk.config.database
+    desk.database.rows("PRAGMA wal_checkpoint(TRUNCATE)")
+    older = path.read_bytes()
+    second = desk.receive(2)
+    desk.database.rows("PRAGMA wal_checkpoint(TRUNCATE)")
+    newer = path.read_bytes()
+    app = terminal(desk)
+    async with app.run_test(size=(120, 30)) as pilot:
+        await loaded(pilot, app)
+        await seen(pilot, app, second)
+        path.write_bytes(b"nonsense" * 1000 if how == "with nonsense" else older)
+        if how == "with nonsense":
+            await seen(pilot, app, "store not readable since")
+            path.write_bytes(newer)
+            await until(pilot, lambda: app.work.feed.health.lost_since is None, "the store again")
+        else:
+            await until(pilot, lambda: set(app.work.feed.cases) == {first}, "the older store")

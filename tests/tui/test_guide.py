@@ -4,11 +4,11 @@ import json
 import re
 from pathlib import Path
 
-from scanside.tui.keys import all_bindings
+from scanside.tui.commands import BY_NAME, COMMANDS, Place
 
 ROOT = Path(__file__).parents[2]
 GUIDE = (ROOT / "docs" / "terminal.md").read_text()
-NAMED = {"+": "plus", "-": "minus"}
+NAMED = {">": "greater_than_sign", "<": "less_than_sign"}
 
 
 def test_every_key_of_the_guides_table_is_one_of_the_worklist() -> None:
@@ -16,16 +16,16 @@ def test_every_key_of_the_guides_table_is_one_of_the_worklist() -> None:
     keys = {NAMED.get(key, key) for key in re.findall(r"`(.)`", table)}
     known = {
         key
-        for name, keys in all_bindings().items()
-        if name[:4] in ("work", "app.")
-        for key in keys.split(",")
+        for command in COMMANDS
+        if {Place.WORKLIST, Place.APP} & set(command.places)
+        for key in command.keys.split(",")
     }
     assert keys and keys <= known
 
 
 def test_the_bindings_of_the_guides_example_exist() -> None:
     example = GUIDE.split("```toml")[1].split("```")[0]
-    assert set(re.findall(r'^"([^"]+)"', example, re.MULTILINE)) <= set(all_bindings())
+    assert set(re.findall(r'^"([^"]+)"', example, re.MULTILINE)) <= set(BY_NAME)
 
 
 def test_the_guides_figures_are_those_of_the_results_file() -> None:

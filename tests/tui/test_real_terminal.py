@@ -1,6 +1,7 @@
 """The terminal in a real terminal (tmux): keys go in as bytes, what is on the screen is read back."""
 
 import os
+import pty
 import shutil
 import subprocess
 import sys
@@ -85,9 +86,11 @@ def test_a_result_is_accepted_in_a_real_terminal(tmp_path: Path, screens: list[S
     screen = Screen(tmp_path, f"tui -c {config}")
     screens.append(screen)
     text = screen.wait("◆ review")
-    assert case_id in text and "RESEARCH USE ONLY" in text and "● ok 0.71 (0.58–0.82)" in text
+    assert case_id in text and "RESEARCH USE ONLY" in text and "● PDAC 0.71 (0.58–0.82)" in text
     screen.resize(80, 24)
     screen.wait("q Quit")
+    screen.keys("Enter")
+    screen.wait("No image can be shown")  # it was read
     screen.keys("a")
     screen.wait(f"Accept the result of {case_id}?")
     screen.keys("Escape")
@@ -115,7 +118,8 @@ def test_the_demonstration_goes_from_received_images_to_an_accepted_result(
     screen.keys("f", "f")  # those that wait for review
     screen.wait("◆ review")
     screen.keys("Enter")
-    screen.wait("SYNTHETIC", 60)
+    screen.wait("  ADC ", 60)  # the last of its images was read
+    time.sleep(2)
     screen.keys("a")
     screen.wait("Accept the result of")
     screen.keys("Enter")
@@ -129,3 +133,26 @@ def test_the_demonstration_goes_from_received_images_to_an_accepted_result(
     screen.keys("q")
     screen.wait("ended with 0", 60)
     assert not list(tmp_path.glob("scanside-demo-*")), "nothing is left"
+
+
+def test_it_ends_when_its_terminal_is_gone(tmp_path: Path) -> None:
+    """Without a keyboard it went on for ever, at half a core."""
+    desk = Desk(tmp_path / "data")
+    config = tmp_path / "scanside.toml"
+    config.write_text(
+        f'[service]\ndata = "{desk.config.service.data}"\nbundle = "{demo_bundle()}"\nresearch_use_only = true\n'
+    )
+    master, slave = pty.openpty()
+    child = subprocess.Popen(
+        ["setsid", sys.executable, "-m", "scanside.runtime.cli.main", "tui", "-c", str(config)],
+        stdin=slave, stdout=slave, stderr=slave,
+        env={**os.environ, "TERM": "xterm", "XDG_CONFIG_HOME": str(tmp_path)},
+    )  # fmt: skip
+    os.close(slave)
+    shown = b""
+    deadline = time.monotonic() + 60
+    while b"RESEARCH USE ONLY" not in shown:
+        assert time.monotonic() < deadline, shown
+        shown += os.read(master, 1 << 16)
+    os.close(master)
+    child.wait(60)

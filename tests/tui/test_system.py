@@ -13,10 +13,14 @@ from pathlib import Path
 import pytest
 from textual.widgets import Input
 
-from scanside.runtime.appliance.config import DicomDestination
+from scanside.runtime.appliance.config import Config, DicomDestination, Service
+from scanside.tui.alarms import alarms
 from scanside.tui.demo.service import demo_bundle, free_port
+from scanside.tui.feed import Health
+from scanside.tui.system import panels
 from scanside.tui.system.screen import SystemScreen
-from tests.tui.desk import Desk, loaded, seen, terminal, text_of, until
+from scanside.tui.system.survey import BundleState, Surveyor
+from tests.tui.desk import NOW, Desk, loaded, seen, terminal, text_of, until
 
 pytestmark = pytest.mark.asyncio
 
@@ -53,7 +57,7 @@ async def test_it_shows_service_queue_times_and_log(desk: Desk) -> None:
         await loaded(pilot, app)
         await pilot.press("2")
         await seen(pilot, app, "image to result  7 cases today, the last 37 s")
-        for words in ("p50 37 s  p90 37 s  p99 37 s", "receive          ✓ runs", "quarantined      1"):
+        for words in ("p50 37 s  p90 37 s  p99 37 s", "receive          ✓ runs", "failed           1"):
             assert words in text_of(app)
         log = str(app.screen.query_one("#log-lines").render())
         assert "receiver: study arrived" in log and "user Bob: reject" in log
@@ -80,7 +84,7 @@ async def test_peers_are_asked_and_the_answer_is_shown(desk: Desk) -> None:
             screen = app.screen
             assert isinstance(screen, SystemScreen) and not screen.asking
             before = screen.echoes["P0"].at
-            await pilot.press("e")
+            await pilot.press("E")
             await until(pilot, lambda: screen.echoes["P0"].at > before, "another answer")
 
 
@@ -94,7 +98,7 @@ async def test_a_bundle_is_verified_and_a_changed_byte_is_found(tmp_path: Path) 
         await seen(pilot, app, "✓ every byte is what was exported")
         network = next(bundle.rglob("*.onnx"))
         network.write_bytes(network.read_bytes()[:-1] + b"?")
-        await pilot.press("v")
+        await pilot.press("I")
         await seen(pilot, app, "✗ not usable")
         assert "differs" in text_of(app)
 
@@ -126,3 +130,29 @@ async def test_a_lost_store_is_said_here_too(desk: Desk) -> None:
         desk.config.database.rename(desk.config.database.with_suffix(".away"))
         await seen(pilot, app, "store not readable")
         await seen(pilot, app, "There is no store")
+
+
+def test_what_waits_for_a_decision_is_not_late(desk: Desk) -> None:
+    """34 objects of results under review were said to be waiting for the PACS."""
+    desk.finish(1, hold=True)
+    desk.finish(2)
+    survey = Surveyor(desk.config).look(NOW)
+    words = " ".join(fact.text for fact in panels.peers_panel(survey, desk.config, {}, False, NOW))
+    assert "not there yet: 2 held until their results are accepted, 2 waiting" in words
+
+
+def test_a_data_folder_alone_invents_nothing(desk: Desk) -> None:
+    desk.finish(1)
+    survey = Surveyor(desk.config).look(NOW)
+    bare = Config(service=Service(data=desk.config.service.data, bundle=Path("none"), research_use_only=True))
+    health = Health(free=1_000_000)
+    told = [
+        *panels.service_panel(survey, health, bare, configured=False),
+        *panels.bundle_panel(survey, BundleState("", sound=None), configured=False),
+        *panels.peers_panel(survey, bare, {}, False, NOW, configured=False),
+    ]
+    words = " ".join(fact.text for fact in told)
+    assert words.count("not told by a data folder alone") == 3
+    for invented in ("5.0 GB", "No destination is configured", "being verified", "none"):
+        assert invented not in words, invented
+    assert not alarms([], Health(free=1_000_000, beats={"work": 0.0}), bare, NOW, configured=False)

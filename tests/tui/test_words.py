@@ -71,7 +71,7 @@ def test_a_number_is_never_shown_without_the_status_ok(desk: Desk) -> None:
     for case in all_cases(desk.database):
         words = result_words(case).text
         if any(letter.isdigit() for letter in words):
-            assert case.status == "ok" and words.startswith("ok 0.")
+            assert case.status == "ok" and words.startswith("PDAC 0.")
             assert case.state not in (State.REJECTED, State.CANCELLED, State.QUARANTINED)
         assert state_words(case).symbol.strip() and state_words(case).text
 

@@ -1,12 +1,18 @@
 """The worklist: what it shows, and that it leaves its user alone."""
 
-import pytest
+import re
+from pathlib import Path
 
+import pytest
+from textual.pilot import Pilot
+
+from scanside.runtime.appliance.store.records import Warned
 from scanside.runtime.appliance.store.states import State
-from scanside.tui.worklist.detail import DetailStrip
+from scanside.tui.app import ScansideApp
+from scanside.tui.widgets.banner import AlarmLine
 from scanside.tui.worklist.screen import WorklistScreen
 from scanside.tui.worklist.table import CaseTable
-from tests.tui.desk import Desk, loaded, seen, terminal, text_of, until
+from tests.tui.desk import NOW, Desk, loaded, seen, terminal, text_of, until
 
 pytestmark = pytest.mark.asyncio
 
@@ -18,16 +24,16 @@ async def test_every_state_is_told_in_words_with_a_symbol(desk: Desk) -> None:
         await loaded(pilot, app)
         lines = {line.strip(" ▌")[:11]: line for line in text_of(app).splitlines()}
         expected = {
-            "done": ("✓ done", "● ok 0.71 (0.58–0.82)", "✓ 2/2"),
+            "done": ("✓ done", "● PDAC 0.71 (0.58–0.82)", "✓ 2/2"),
             "indeterminate": ("✓ done", "◇ indeterminate"),
             "no lesion segmented": ("✓ done", "○ no lesion segmented"),
             "unsuitable input": ("✓ done", "! unsuitable input"),
             "rejected": ("⊘ rejected", "⊘ rejected"),
             "cancelled": ("– cancelled",),
-            "quarantined": ("✗ quarantined",),
+            "quarantined": ("✗ failed",),
             "tried again": ("↻ try 2 after memory",),
             "stuck": ("↑ sending", "✗ 0/2"),
-            "review": ("◆ review", "● ok 0.64 (0.51–0.75)", "◆ held"),
+            "review": ("◆ review", "● PDAC 0.64 (0.51–0.75)", "◆ waits"),
             "paused": ("‖ paused",),
             "queued": ("◌ queued",),
             "running": ("▶  32 %",),
@@ -152,23 +158,71 @@ async def test_sorting_by_every_column_and_back(desk: Desk) -> None:
         assert isinstance(screen, WorklistScreen)
         table = screen.table
         everything = set(table.shown)
-        seen = []
-        for _ in table.columns:
+        sorted_by = []
+        for number, _ in enumerate(table.columns):
             await pilot.press("s")
+            if number < 2:
+                await seen_arrow(pilot, app, screen.view.sort)
             order = list(table.shown)
             assert set(order) == everything
-            seen.append(screen.view.sort)
+            sorted_by.append(screen.view.sort)
             await pilot.press("S")
             if screen.view.sort == "case":
                 assert list(table.shown) == sorted(everything, reverse=True)
             await pilot.press("S")
             assert list(table.shown) == order
-        assert sorted(seen) == sorted(column.key for column in table.columns)
+        assert sorted(sorted_by) == sorted(column.key for column in table.columns)
         while screen.view.sort != "result":
             await pilot.press("s")
         chances = [desk.case(case_id) for case_id in table.shown]
         ok = [case.probability or 0 for case in chances if case.status == "ok"]
         assert ok == sorted(ok, reverse=True) and chances[0].status == "ok"
+
+
+async def seen_arrow(pilot: Pilot[None], app: ScansideApp, key: str) -> None:
+    """The heading of the column carries the arrow."""
+    title = next(column.title for column in app.screen.query_one(CaseTable).columns if column.key == key)
+    await pilot.pause()
+    heading = next(line for line in text_of(app).splitlines() if "Case" in line and "State" in line)
+    assert f"{title}▲" in heading or f"{title}▼" in heading, heading
+
+
+async def test_at_80_columns_only_what_is_shown_is_sorted_by(desk: Desk) -> None:
+    desk.one_of_each()
+    app = terminal(desk)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await loaded(pilot, app)
+        screen = app.screen
+        assert isinstance(screen, WorklistScreen)
+        for _ in range(7):
+            await pilot.press("s")
+            await seen_arrow(pilot, app, screen.view.sort)
+
+
+async def test_at_80_columns_the_row_has_name_and_id_and_the_reason_is_read_below(tmp_path: Path) -> None:
+    desk = Desk(tmp_path / "named", names=True)
+    case_id = desk.fail(1)
+    app = terminal(desk)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await loaded(pilot, app)
+        lines = text_of(app).splitlines()
+        assert any("Doe Ann1" in line and case_id in line for line in lines)
+        assert "The network ran out of memory; free some." in text_of(app)
+        assert "? Help" in lines[-1] and "q Quit" in lines[-1] and "Commands" in lines[-1]
+
+
+async def test_when_nobody_works_a_running_case_is_stalled_and_in_trouble(desk: Desk) -> None:
+    case_id = desk.run(1, 20)
+    desk.progress(case_id, "t2w: network", 26, 30)
+    app = terminal(desk)
+    async with app.run_test(size=(120, 30)) as pilot:
+        await loaded(pilot, app)
+        await seen(pilot, app, "▶")
+        desk.die()
+        await seen(pilot, app, "stalled")
+        text = text_of(app)
+        assert "left" not in text and "▶" not in text and "trouble 1" in text
+        assert "service not running" in text and "1 stalled" in text
 
 
 async def test_a_click_on_a_heading_sorts_and_a_click_on_a_line_moves_then_opens(desk: Desk) -> None:
@@ -213,7 +267,7 @@ async def test_the_line_below_says_what_the_table_has_no_room_for(desk: Desk) ->
         }.items():
             table.move_to(cases[name])
             await pilot.pause()
-            assert words in str(app.screen.query_one(DetailStrip).render()), name
+            assert words in text_of(app), name
 
 
 async def test_alarms_say_what_needs_a_person_and_the_key_goes_there(desk: Desk) -> None:
@@ -221,7 +275,7 @@ async def test_alarms_say_what_needs_a_person_and_the_key_goes_there(desk: Desk)
     app = terminal(desk)
     async with app.run_test(size=(120, 40)) as pilot:
         await loaded(pilot, app)
-        await seen(pilot, app, "✗ 1 quarantined")
+        await seen(pilot, app, "✗ 1 failed")
         await seen(pilot, app, "✗ 2 not delivered to PACS (tried 1 min ago)")
         await pilot.press("f", "f", "exclamation_mark")
         assert app.screen.query_one(CaseTable).cursor == cases["quarantined"]
@@ -233,7 +287,7 @@ async def test_a_case_is_followed_from_arrival_to_delivery(desk: Desk) -> None:
     app = terminal(desk)
     async with app.run_test(size=(120, 30)) as pilot:
         await loaded(pilot, app)
-        await seen(pilot, app, "No case is shown")
+        await seen(pilot, app, "Nothing was received yet")
         case_id = desk.finish(1, 60)
         await seen(pilot, app, "↑ sending")
         desk.deliver(case_id)
@@ -257,3 +311,112 @@ async def test_resizing_keeps_the_cursor_in_view_and_the_banner_whole(desk: Desk
             if size[1] >= 8:
                 assert "RESEARCH USE ONLY" in text_of(app), size
                 assert (last or "")[:8] in text_of(app), size
+
+
+async def test_filter_order_and_theme_are_kept_for_the_next_time(desk: Desk) -> None:
+    cases = desk.one_of_each()
+    app = terminal(desk, theme="light")
+    async with app.run_test(size=(120, 40)) as pilot:
+        await loaded(pilot, app)
+        await pilot.press("f", "f", "s", "S")
+        chosen = app.screen.view  # type: ignore[attr-defined]
+    again = ScansideApp(desk.config, clock=lambda: NOW, keys=desk.config.service.data / "keys.toml")
+    async with again.run_test(size=(120, 40)) as pilot:
+        await loaded(pilot, again)
+        assert (
+            isinstance(again.screen, WorklistScreen)
+            and again.screen.view == chosen
+            and chosen.group == "review"
+        )
+        assert again.theme == "light" and list(again.screen.table.shown) == [cases["review"]]
+
+
+async def test_a_click_on_a_group_filters_and_one_on_the_alarm_goes_there(desk: Desk) -> None:
+    cases = desk.one_of_each()
+    app = terminal(desk)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await loaded(pilot, app)
+        line = next(line for line in text_of(app).splitlines() if "set aside" in line)
+        await pilot.click("#groups", offset=(line.index("done") + 1, 0))
+        assert isinstance(app.screen, WorklistScreen) and app.screen.view.group == "done"
+        await pilot.press("escape")
+        await pilot.click(AlarmLine)
+        await until(
+            pilot, lambda: app.screen.query_one(CaseTable).cursor == cases["quarantined"], "the alarm's case"
+        )
+
+
+async def test_what_nobody_sees_draws_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worklist below an open case, while another case computes."""
+    case_id = desk.finish(1, hold=True)
+    running = desk.run(9, 20)
+    app = terminal(desk)
+    async with app.run_test(size=(120, 30)) as pilot:
+        await loaded(pilot, app)
+        worklist = app.screen
+        app.screen.query_one(CaseTable).move_to(case_id)
+        await pilot.press("enter")
+        await until(pilot, lambda: getattr(app.screen, "data", None) is not None, "the open case")
+        await pilot.pause(0.5)
+        drawn: list[object] = []
+        monkeypatch.setattr(type(app), "_display", lambda self, screen, what: drawn.append(screen))
+        for done in range(5):
+            desk.progress(running, "t2w: network", done, 30)
+            await until(pilot, lambda done=done: app.work.feed.cases[running].done == done, "the progress")
+            await pilot.pause(0.1)
+        assert not drawn and app.screen is not worklist
+        monkeypatch.undo()
+        await pilot.press("escape")
+        await seen(pilot, app, "▶")
+        assert app.screen is worklist
+
+
+async def test_ids_and_results_go_to_the_clipboard_without_names(tmp_path: Path) -> None:
+    desk = Desk(tmp_path / "named", names=True)
+    case_id = desk.finish(1, hold=True)
+    app = terminal(desk)
+    async with app.run_test(size=(120, 30)) as pilot:
+        await loaded(pilot, app)
+        await pilot.press("y")
+        assert app.clipboard == case_id
+        await pilot.press("Y")
+        assert "PDAC with probability 0.71" in app.clipboard and "RESEARCH USE ONLY" in app.clipboard
+        assert "Doe" not in app.clipboard
+
+
+async def test_an_empty_list_says_what_is_coming(desk: Desk) -> None:
+    """The demonstration's first minute: the list was empty, and said that no case fits a filter."""
+    app = ScansideApp(
+        desk.config, coming=lambda: "The first synthetic patient is being made: about 9 s left.",
+        keys=desk.config.service.data / "keys.toml",
+    )  # fmt: skip
+    async with app.run_test(size=(120, 30)) as pilot:
+        await loaded(pilot, app)
+        await seen(
+            pilot, app, "Nothing was received yet. The first synthetic patient is being made: about 9 s left."
+        )
+        desk.receive(1)
+        await until(pilot, lambda: "is being made" not in text_of(app), "the first case")
+        await pilot.press("f", "f")
+        await seen(pilot, app, "No study fits the filter")
+
+
+async def test_no_internal_name_reaches_a_screen(desk: Desk) -> None:
+    """Names of the store, of stages and of sequences are for programs: a technologist reads other words."""
+    desk.one_of_each()
+    warned = desk.finish(
+        20, 5, hold=True, warnings=(Warned("other", "t2w covers little; dwi and b0 differ."),)
+    )
+    app = terminal(desk)
+    internal = re.compile(r"\b(t2w|dwi|adc|b0|quarantined|claim|held|hold|slide|abandoned|unsent)\b")
+    async with app.run_test(size=(200, 60)) as pilot:
+        await loaded(pilot, app)
+        table = app.screen.query_one(CaseTable)
+        for case_id in list(table.shown):
+            table.move_to(case_id)
+            await pilot.pause()
+            assert not internal.findall(text_of(app)), text_of(app)
+        table.move_to(warned)
+        await pilot.press("a")
+        await seen(pilot, app, "! T2WI covers little; DWI and low b differ.")
+        assert not internal.findall(text_of(app))

@@ -26,6 +26,7 @@ from typing import Annotated, Any
 import typer
 
 from scanside.benchmarks.environment import environment
+from scanside.benchmarks.studies import phantom_studies
 from scanside.runtime import machine
 from scanside.runtime.appliance.config import load_config
 from scanside.runtime.appliance.process import NAMES
@@ -36,16 +37,24 @@ from scanside.runtime.appliance.watch.heartbeat import beat
 from scanside.runtime.errors import CaseError, OutputError
 from scanside.runtime.images.files import atomic_write
 
-SCHEMA = "scanside.bench-tui/1"
+SCHEMA = "scanside.bench-tui/2"
 SIZE = (160, 50)
 """Columns and rows of the terminal."""
+SIZES = ((80, 24), (120, 40), (200, 60))
+"""Those of which bytes are counted."""
 _QUIET = 0.04
 """A burst of output has ended when nothing came for so long, s."""
 _DOWN, _UP, _PAGE_DOWN = b"\x1b[B", b"\x1b[A", b"\x1b[6~"
-_WHO, _PLAIN = b"\x1b[c", b"\x1b[?62;22c"
-"""What kind of terminal are you? Every terminal answers that; this one has colours and no pixels."""
+_WHO = b"\x1b[c"
+_ANSWERS = {"half blocks": b"\x1b[?62;22c", "sixel": b"\x1b[6;20;10t\x1b[?62;4;22c"}
+"""What kind of terminal are you? Every terminal answers that: this one has colours, and no pixels, or Sixel."""
+_THROUGH_THE_LIST = (_DOWN, _DOWN, _DOWN, _UP, _PAGE_DOWN)
 _IMAGES = 100
 _EVENTS_A_SECOND = 50
+_STEADY_EVENTS = 5
+"""So often a second a worker tells how far a case is."""
+OPENED = "00000-OPENED"
+"""The case that is opened: a phantom study, the latest arrival."""
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -79,9 +88,34 @@ def tui(
             document["opening_s"] = _summary([wall for wall, _ in opened])
             document["opening_cpu_s"] = _summary([cpu for _, cpu in opened])
             document.update(_measure(config, keys, seconds))
+            document["bytes"] = [
+                _traffic(config, size, graphics, seconds) for size in SIZES for graphics in _ANSWERS
+            ]
     with atomic_write(out) as temporary:
         temporary.write_text(json.dumps(document, indent=1) + "\n")
     print(out)
+
+
+def _traffic(config: Path, size: tuple[int, int], graphics: str, seconds: float) -> dict[str, Any]:
+    """Bytes a second that go to the terminal when nobody types: what ssh has to carry, and what flickers."""
+    _say(f"bytes at {size[0]}×{size[1]}, {graphics} …")
+    with Terminal(config, size, graphics) as terminal:
+        terminal.wait(b"all ")
+        terminal.settle(3.0)
+        found: dict[str, Any] = {"size": list(size), "graphics": graphics, "worklist": {}, "case": {}}
+        found["worklist"] = _at_rest_and_beside(terminal, config, seconds)
+        os.write(terminal.keyboard, b"\r")
+        terminal.wait(b"T2WI ")
+        terminal.settle(5.0)
+        found["case"] = _at_rest_and_beside(terminal, config, seconds)
+        found["case"]["key_to_paint_s"] = _summary(_presses(terminal, 40, [_UP, _DOWN]))
+    return found
+
+
+def _at_rest_and_beside(terminal: "Terminal", config: Path, seconds: float) -> dict[str, Any]:
+    at_rest = terminal.bytes_a_second(seconds)
+    with _events(config, _STEADY_EVENTS):
+        return {"at_rest": at_rest, "while_another_computes": terminal.bytes_a_second(seconds)}
 
 
 def _measure(config: Path, keys: int, seconds: float) -> dict[str, Any]:
@@ -116,9 +150,10 @@ def _measure(config: Path, keys: int, seconds: float) -> dict[str, Any]:
 class Terminal:
     """The command in a pseudo-terminal."""
 
-    def __init__(self, config: Path) -> None:
+    def __init__(self, config: Path, size: tuple[int, int] = SIZE, graphics: str = "half blocks") -> None:
         self._master, slave = pty.openpty()
-        columns, rows = SIZE
+        self._answer = _ANSWERS[graphics]
+        columns, rows = size
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         self.began = time.monotonic()
         self._process = subprocess.Popen(
@@ -148,7 +183,7 @@ class Terminal:
                 "The terminal has ended while it was measured; run `scanside tui` by hand."
             ) from None
         if _WHO in data:
-            os.write(self._master, _PLAIN)
+            os.write(self._master, self._answer)
         self._text = (self._text + data)[-(1 << 20) :]
         return data
 
@@ -160,6 +195,21 @@ class Terminal:
                 raise CaseError(f"The terminal did not show {words!r} within {seconds:g} s.")
             self.read(0.05)
         return time.monotonic()
+
+    @property
+    def keyboard(self) -> int:
+        """Where keys are written."""
+        return self._master
+
+    def bytes_a_second(self, seconds: float) -> float:
+        """What is sent while nobody types, within a minute of the clock: its change is what may be drawn at rest."""
+        left = 60 - time.time() % 60
+        if left < seconds + 2:
+            self.settle(left + 2)
+        begin, count = time.monotonic(), 0
+        while time.monotonic() - begin < seconds:
+            count += len(self.read(0.05))
+        return round(count / (time.monotonic() - begin), 1)
 
     def settle(self, seconds: float) -> None:
         """Take what comes for a time."""
@@ -216,9 +266,8 @@ def _opening(config: Path) -> tuple[float, float]:
         return wall, terminal.cpu_seconds()
 
 
-def _presses(terminal: Terminal, count: int) -> list[float]:
-    """Down, up and whole pages, as an operator looks through the list."""
-    plan = [_DOWN, _DOWN, _DOWN, _UP, _PAGE_DOWN]
+def _presses(terminal: Terminal, count: int, plan: Sequence[bytes] = _THROUGH_THE_LIST) -> list[float]:
+    """Press keys, one after the other and again."""
     times = [terminal.press(plan[number % len(plan)]) for number in range(count)]
     lost = times.count(None)
     if lost > count // 10:
@@ -229,7 +278,7 @@ def _presses(terminal: Terminal, count: int) -> list[float]:
 
 
 @contextmanager
-def _events(config: Path) -> Iterator[Any]:
+def _events(config: Path, often: float = _EVENTS_A_SECOND) -> Iterator[Any]:
     """Progress of a running case, so often a second, from another process's connection; yields how many so far."""
     loaded = load_config(config)
     stop, count = threading.Event(), [0]
@@ -238,7 +287,7 @@ def _events(config: Path) -> Iterator[Any]:
         with Database(loaded.database, durable=False) as database:
             job = jobs.running(database)[0].job
             begin = time.monotonic()
-            while not stop.wait(max(0.0, begin + (count[0] + 1) / _EVENTS_A_SECOND - time.monotonic())):
+            while not stop.wait(max(0.0, begin + (count[0] + 1) / often - time.monotonic())):
                 count[0] += 1
                 jobs.progress(database, job, "t2w: network", count[0] % 1000, 1000, time.time() + 3600)
 
@@ -290,8 +339,33 @@ def _prepare(folder: Path, studies: int) -> Path:
         now = time.time()
         for number in range(studies):
             _study(write, number, now - 300.0 * number)
+        _opened(write, folder, data, now + 60)
         write.execute("UPDATE meta SET value = ? WHERE key = 'tick'", (str(studies),))
     return config
+
+
+def _opened(write: Any, folder: Path, data: Path, at: float) -> None:
+    """A study with images, whose result is gone: it is opened, and its series are chosen by the rules."""
+    import pydicom
+
+    (study,) = phantom_studies(folder / "phantom", ("typical",), 8)
+    uid = "1.2.826.0.999999"
+    _insert(
+        write, "studies", study_uid=uid, case_id=OPENED, calling="MR0", patient_id="", patient_name="", arrived=at,
+        last_received=at, last_active=at,
+    )  # fmt: skip
+    for number, file in enumerate(sorted(study.path.rglob("*.dcm"))):
+        header = pydicom.dcmread(file, stop_before_pixels=True)
+        place = Path(OPENED) / f"{number}.dcm"
+        (data / "spool" / place).parent.mkdir(parents=True, exist_ok=True)
+        file.rename(data / "spool" / place)
+        _insert(
+            write, "instances", sop_uid=str(header.SOPInstanceUID), study_uid=uid, path=str(place),
+            series_uid=str(header.SeriesInstanceUID), sha256="0" * 64, size=0, received=at,
+        )  # fmt: skip
+    _insert(
+        write, "jobs", study_uid=uid, state=State.CANCELLED, created=at, changed=at, tick=0, attempts=1,
+    )  # fmt: skip
 
 
 def _study(write: Any, number: int, at: float) -> None:

@@ -11,6 +11,8 @@ from textual.screen import Screen
 from textual.widgets import Static
 
 from scanside.runtime.appliance.config import Config
+from scanside.runtime.appliance.process import NAMES
+from scanside.runtime.appliance.watch.heartbeat import beat
 from scanside.tui.app import ScansideApp
 from scanside.tui.case.board import PanelView
 from scanside.tui.case.draw import CHOSEN, Rgb
@@ -96,6 +98,8 @@ def one_line(words: object) -> str:
 @asynccontextmanager
 async def opened(config: Config, case_id: str, size: tuple[int, int] = (100, 34)) -> AsyncIterator[Driver]:
     """The terminal, with a case on it."""
+    for name in NAMES:
+        beat(config, name)
     app = ScansideApp(config, actor=ACTOR, clock=lambda: NOW, keys=Path("no keys"))
     async with app.run_test(size=size, notifications=True) as pilot:
         case = CaseScreen(case_id)

@@ -32,7 +32,9 @@ def test_the_first_look_is_at_the_largest_lesion_of_the_image() -> None:
     stack = made(T2W)
     now = look.first_look("t2w", stack, SPOTS)
     assert now.spot == SPOTS[0] and number(now, stack) == 8, "z = 6 mm is 7.67 slices above -40 mm"
-    assert np.allclose(now.place[:2], stack.middle[:2]), "the whole slice is in view"
+    assert now.zoom > 1 and np.allclose(now.place[:2], SPOTS[0].centre[:2]), (
+        "the lesion is in the middle, enlarged"
+    )
     assert look.first_look("dwi", made(DWI), SPOTS).spot == SPOTS[2], "its own one"
     nothing = look.first_look("t2w", stack, [])
     assert nothing.spot is None and number(nothing, stack) == 7
@@ -79,11 +81,19 @@ def test_moving_stays_on_the_image() -> None:
 
 
 def test_zoom_has_bounds_and_comes_back_to_one() -> None:
-    now = look.first_look("t2w", made(T2W), [])
-    closer = look.zoomed(look.zoomed(now, 1), 1)
-    assert closer.zoom == pytest.approx(1.5625)
-    assert look.zoomed(closer, -2).zoom == 1.0
-    assert look.zoomed(now, -3).zoom == 1.0 and look.zoomed(now, 99).zoom == 8.0
+    stack = made(T2W)
+    now = look.first_look("t2w", stack, [])
+    closer = look.zoomed(look.zoomed(now, stack, 1), stack, 1)
+    assert closer.zoom == pytest.approx(1.5625) and closer.place == now.place
+    assert look.zoomed(closer, stack, -2).zoom == 1.0
+    assert look.zoomed(now, stack, -3).zoom == 1.0 and look.zoomed(now, stack, 99).zoom == 8.0
+
+
+def test_what_is_enlarged_is_the_lesion_that_was_jumped_to() -> None:
+    stack = made(T2W)
+    whole = look.anew(look.first_look("t2w", stack, SPOTS), stack)
+    there = look.zoomed(jumped(whole, stack, SPOTS, 1), stack, 1)
+    assert np.allclose(there.place[:2], SPOTS[1].centre[:2]) and number(there, stack) == 13
 
 
 def test_window_and_level_belong_to_one_image() -> None:
@@ -99,7 +109,9 @@ def test_window_and_level_belong_to_one_image() -> None:
 def test_anew_is_the_whole_slice_with_its_own_window() -> None:
     stack = made(T2W)
     first = look.first_look("t2w", stack, SPOTS)
-    away = look.outlined(look.windowed(look.zoomed(look.panned(first, stack, 20, 20), 3), stack, 2, 2), stack)
+    away = look.outlined(
+        look.windowed(look.zoomed(look.panned(first, stack, 20, 20), stack, 3), stack, 2, 2), stack
+    )
     back = look.anew(look.scrolled(away, stack, 2), stack)
     assert (back.zoom, dict(back.windows)) == (1.0, {}) and np.allclose(back.place[:2], stack.middle[:2])
     assert number(back, stack) == number(first, stack) + 2 and not back.outline, "these stay"
@@ -127,7 +139,7 @@ def test_lesions_are_gone_through_in_a_circle() -> None:
 
 def test_enlarged_a_jump_goes_to_the_middle_of_the_lesion_and_shows_its_outline() -> None:
     stack = made(T2W)
-    now = look.zoomed(look.outlined(look.first_look("t2w", stack, SPOTS), stack), 3)
+    now = look.zoomed(look.outlined(look.first_look("t2w", stack, SPOTS), stack), stack, 3)
     there = jumped(now, stack, SPOTS, 1)
     assert there.outline and np.allclose(there.place[:2], SPOTS[1].centre[:2])
     assert there.place == pytest.approx(position(T2W, (13, *index_of(T2W, SPOTS[1].centre)[1:])))

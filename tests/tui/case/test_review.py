@@ -117,7 +117,7 @@ async def test_sending_again_and_running_again_after_it_is_done(own: Config, run
     async with opened(own, case_id) as driver:
         assert "✓ done" in driver.text("#caseline")
         await driver.press("a")
-        assert "does not allow 'accept'" in notes(driver) and driver.app.screen is driver.case
+        assert "accepted can be what is review" in notes(driver) and driver.app.screen is driver.case
         await driver.press("w")
         await confirm(driver)
         await shows(driver, "↑ sending")
@@ -144,7 +144,7 @@ async def test_series_are_chosen_with_the_rules_reasons_and_the_study_runs_again
 ) -> None:
     case_id = data_of(own).case.case_id
     async with opened(own, case_id) as driver:
-        await driver.press("n")
+        await driver.press("N")
         screen = await driver.opens(SeriesScreen)
         assert isinstance(screen, SeriesScreen)
         await driver.until(lambda: screen.rows, "no series are listed")
@@ -156,13 +156,13 @@ async def test_series_are_chosen_with_the_rules_reasons_and_the_study_runs_again
             await driver.press("down")
         assert f"T2WI   {screen.rows[place].verdicts['t2w'].score:g} points" in str(why.content)
         low = next(n for n, row in enumerate(screen.rows) if row.b == 50)
-        await driver.press("t", *["down"] * (low - place), "d")
+        await driver.press("space", *["down"] * (low - place), "space", "backspace")
         high = next(n for n, row in enumerate(screen.rows) if row.b == 800)
-        await driver.press(*["down"] * (high - low), "d")
+        await driver.press(*["down"] * (high - low), "space")
         expected = {"t2w": screen.rows[place].key, "dwi": screen.rows[high].key}
-        assert screen.chosen == expected, "a sequence is one series"
-        await driver.press("c", "backspace", "d")
-        assert screen.chosen == expected, "the DWI was ADC for a moment, then nobody's, then the DWI again"
+        assert screen.chosen == expected, "the T2WI is taken, so the next free one is the DWI"
+        await driver.press("space", "backspace", "space")
+        assert screen.chosen == expected, "it was the ADC for a moment, then nobody's, then the DWI again"
         await driver.press("enter")
         asked = await confirm(driver)
         assert "2 chosen series" in asked
@@ -183,12 +183,12 @@ async def test_what_cannot_be_used_cannot_be_chosen(own: Config) -> None:
     headers = sorted(gap)
     headers[5].unlink()
     async with opened(own, data.case.case_id) as driver:
-        await driver.press("n")
+        await driver.press("N")
         screen = await driver.opens(SeriesScreen)
         assert isinstance(screen, SeriesScreen)
         await driver.until(lambda: screen.rows)
         place = next(n for n, row in enumerate(screen.rows) if row.problem)
-        await driver.press(*["down"] * place, "t")
+        await driver.press(*["down"] * place, "space")
         assert screen.chosen == {} and str(screen.rows[place].problem) in notes(driver)
         assert f"✗ {screen.rows[place].problem}" in str(screen.query_one("#why", Static).content)
         await driver.press("escape")
@@ -209,7 +209,7 @@ async def test_earlier_jobs_are_looked_at_and_not_acted_upon(own: Config, runner
     compute(own, runner, hold=True, change=empty, now=data_of(own).case.arrived + 50)
     async with opened(own, case_id) as driver:
         assert "job 2, latest of 2" in driver.text("#caseline") and "NO LESION" in driver.panel("result")
-        await driver.press("e")
+        await driver.press("h")
         screen = await driver.opens(JobsScreen)
         listed = screen.query_one(OptionList)
         assert listed.option_count == 2 and "rejected" in str(listed.get_option_at_index(1).prompt)
@@ -222,8 +222,8 @@ async def test_earlier_jobs_are_looked_at_and_not_acted_upon(own: Config, runner
         for key in ("a", "m", "n", "x"):
             await driver.press(key)
             assert driver.app.screen is driver.case
-        assert notes(driver).count("earlier job") >= 1 and not by_person(own, case_id)
-        await driver.press("e", "up", "enter")
+        assert notes(driver).count("earlier computation") >= 1 and not by_person(own, case_id)
+        await driver.press("h", "up", "enter")
         await shows(driver, "job 2, latest of 2")
 
 

@@ -1,5 +1,6 @@
 """The case screen, driven by its keys over a real store: what each key changes, on the state and in the pixels."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,10 @@ from textual.widgets import Static
 
 from scanside.runtime.appliance.config import Config
 from scanside.runtime.study.pipeline import StudyRunner
+from scanside.tui.app import ScansideApp
 from scanside.tui.case.board import Layout
 from scanside.tui.case.draw import OTHER
+from scanside.tui.case.pane import Pane
 from scanside.tui.case.screen import CaseScreen
 from scanside.tui.widgets.help import HelpScreen
 from tests.runtime.study.tiny_study import CENTRE, TinyStudy, write_dicom
@@ -70,15 +73,19 @@ async def test_outlines_can_be_switched_off(reviewed: Config) -> None:
         assert driver.outlined() > 12 and driver.outlined("second") == 0
         other = (driver.picture("second") == OTHER).all(axis=2).sum()
         assert other > 10, "the lesion of the DWI is not the one that is looked at"
-        await driver.press("o")
+        await driver.press("i")
         assert not driver.outlined() and not (driver.picture("second") == OTHER).all(axis=2).any()
         assert "outline OFF" in str(driver.pane().query_one(".foot", Static).content)
-        await driver.press("o")
+        await driver.press("i")
         assert driver.outlined() > 12
 
 
 async def test_zoom_keeps_both_images_at_one_scale_and_z_undoes_it(reviewed: Config) -> None:
     async with opened(reviewed, case_id(reviewed)) as driver:
+        assert driver.pane().mm * 2 < 48 * 3.0 / driver.pane().surface.size.width * 2, (
+            "opened at the lesion, enlarged"
+        )
+        await driver.press("z")
         whole, pixels = driver.pane().mm, driver.outlined()
         first_picture = driver.picture().copy()
         await driver.press("plus", "plus")
@@ -94,7 +101,7 @@ async def test_zoom_keeps_both_images_at_one_scale_and_z_undoes_it(reviewed: Con
 
 async def test_moving_moves_the_picture_the_other_way(reviewed: Config) -> None:
     async with opened(reviewed, case_id(reviewed)) as driver:
-        await driver.press("plus", "plus", "plus")
+        await driver.press("z", "plus", "plus")
 
         def middle() -> np.ndarray:
             at = np.argwhere((driver.picture() == (255, 210, 0)).all(axis=2))
@@ -113,6 +120,7 @@ async def test_moving_moves_the_picture_the_other_way(reviewed: Config) -> None:
 
 async def test_window_keys_change_brightness_and_contrast_of_one_image(reviewed: Config) -> None:
     async with opened(reviewed, case_id(reviewed)) as driver:
+        await driver.press("z")
         start, other = driver.picture().astype(float), driver.picture("second").copy()
         await driver.press("b")
         brighter = driver.picture().astype(float)
@@ -139,7 +147,8 @@ async def test_g_goes_from_lesion_to_lesion_and_the_table_follows(
     compute(config, runner)
     async with opened(config, one, LARGE) as driver:
         marked = driver.rows("lesions")
-        assert [line[0] for line in marked[:3]].count("▸") == 1
+        assert "volume" in marked[0] and "diameter" in marked[0] and "slices" in marked[0]
+        assert [line[:1] for line in marked].count("▸") == 1
         places = []
         for _ in range(3):
             await driver.press("g")
@@ -169,15 +178,15 @@ async def test_where_one_image_is_shown_g_shows_the_one_with_the_lesion(reviewed
 async def test_f_gives_one_image_the_whole_screen_and_takes_it_back(reviewed: Config) -> None:
     async with opened(reviewed, data_of(reviewed).case.case_id, (120, 40)) as driver:
         before, sequence = driver.pane().surface.size, driver.pane().sequence
-        await driver.press("f")
+        await driver.press("l")
         await driver.until(lambda: driver.pane().surface.size.width > 1.9 * before.width)
         assert driver.pane().surface.size.height > before.height and driver.pane().sequence == sequence
         assert not driver.pane("second").display
         await driver.until(lambda: driver.picture().shape[1] == driver.pane().surface.size.width)
         assert driver.outlined(), "the outline is there too"
-        await driver.press("f")
+        await driver.press("l")
         await driver.until(lambda: driver.pane().surface.size == before)
-        await driver.press("f", "tab")
+        await driver.press("l", "tab")
         await driver.until(lambda: driver.pane().surface.size == before)
         assert driver.case.query_one("#panel-lesions").display, "a panel that is asked for comes back"
 
@@ -306,6 +315,8 @@ async def test_a_study_stored_the_other_way_round_looks_the_same(
             line = driver.pane().surface.render_line(row).text  # type: ignore[union-attr]
             assert line[0] == "R" and line[-1] == "L"
             at = np.argwhere((driver.picture() == (255, 210, 0)).all(axis=2))
+            await driver.press("z")
+            at = np.argwhere((driver.picture() == (255, 210, 0)).all(axis=2))
             assert at[:, 1].mean() < driver.picture().shape[1] / 2 - 1, "the lesion is on the patient's right"
     for a, b in zip(*pictures, strict=True):
         assert np.abs(a.astype(int) - b).max() <= 1
@@ -315,6 +326,71 @@ async def test_the_screen_shows_what_the_surface_was_given(reviewed: Config) -> 
     async with opened(reviewed, case_id(reviewed), (80, 24)) as driver:
         svg = driver.app.export_screenshot()
         assert svg.count("▀") > 100 and "#fcd000" in svg.lower(), "half blocks, and the outline in its colour"
-        await driver.press("o")
+        await driver.press("i")
         assert "#fcd000" not in driver.app.export_screenshot().lower()
         assert "SYNTHETIC" in driver.app.export_screenshot()
+
+
+async def test_a_picture_says_slice_thickness_series_window_value_and_scale(reviewed: Config) -> None:
+    async with opened(reviewed, case_id(reviewed), (120, 40)) as driver:
+        title, foot = (str(driver.pane().query_one(f".{line}", Static).content) for line in ("title", "foot"))
+        assert "6 mm apart" in title and T2W_SERIES in title
+        stack = driver.case.viewer.shown["t2w"].stack
+        looking = driver.case.viewer.looking
+        assert looking is not None and looking.spot is not None
+        first, last = stack.slices_of(looking.spot.number) or (0, 0)
+        assert f"lesion on slices {first + 1}–{last + 1}" in foot and "ADC" in foot
+        assert f"middle {stack.value(looking.place):.4g}" in foot
+        lines = [driver.pane().surface.render_line(y).text for y in range(driver.pane().surface.size.height)]  # type: ignore[union-attr]
+        ruler = next(re.search(r"├─*┤ (\d+) mm", line) for line in lines if "├" in line)
+        assert ruler is not None
+        assert len(ruler[0].split()[0]) * driver.pane().mm == pytest.approx(float(ruler[1]), rel=0.2)
+        await driver.press("home")
+        assert f"NO lesion here: slices {first + 1}–{last + 1}" in str(
+            driver.pane().query_one(".foot", Static).content
+        )
+
+
+async def test_without_colours_a_case_opens_and_its_outline_is_letters(
+    reviewed: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    async with opened(reviewed, case_id(reviewed), (120, 40)) as driver:
+        assert driver.app.no_color
+        lines = [driver.pane().surface.render_line(y).text for y in range(driver.pane().surface.size.height)]  # type: ignore[union-attr]
+        assert sum(line.count("o") for line in lines) >= 8
+        await driver.press("i")
+        lines = [driver.pane().surface.render_line(y).text for y in range(driver.pane().surface.size.height)]  # type: ignore[union-attr]
+        assert sum(line.count("o") for line in lines) <= 2
+        driver.app.export_screenshot()
+
+
+async def test_tabs_and_lesions_are_clicked_and_a_drag_changes_the_window(reviewed: Config) -> None:
+    async with opened(reviewed, case_id(reviewed), (120, 40)) as driver:
+        tabs = driver.text("#tabs")
+        await driver.pilot.click("#tabs", offset=(tabs.index("Lesions") + 1, 0))
+        assert driver.case.query_one("#panel-lesions").display
+        before = driver.case.viewer.looking
+        rows = driver.rows("lesions")
+        place = next(n for n, row in enumerate(rows) if "DWI" in row)
+        await driver.pilot.click("#panel-lesions .text", offset=(6, place))
+        await driver.pilot.pause()
+        now = driver.case.viewer.looking
+        assert now is not None and now.spot is not None and now.spot.role == "dwi" and now != before
+        await driver.pilot.mouse_down("#first", offset=(10, 5))
+        await driver.pilot.hover("#first", offset=(18, 5))
+        await driver.pilot.mouse_up("#first", offset=(18, 5))
+        after = driver.case.viewer.looking
+        assert after is not None and "t2w" in after.windows
+
+
+async def test_a_case_that_cannot_be_read_says_why_in_place_of_its_images(own: Config) -> None:
+    app = ScansideApp(own, actor="user ann", keys=Path("no keys"))
+    async with app.run_test(size=(100, 34)) as pilot:
+        case = CaseScreen("NO-SUCH")
+        await app.push_screen(case)
+        for _ in range(200):
+            await pilot.pause(0.02)
+            if "no case NO-SUCH" in case.query_one("#first", Pane).words:
+                break
+        assert "Looking for images" not in case.query_one("#first", Pane).words

@@ -76,7 +76,7 @@ def test_a_case_under_review(plain: Config, snap_compare: Compare, size: str, th
 
 
 def test_choosing_series(plain: Config, snap_compare: Compare) -> None:
-    run = opening(plain, "n", "down", "t")
+    run = opening(plain, "N", "down", "space")
     assert snap_compare(terminal(plain), terminal_size=(120, 40), run_before=run)
 
 

@@ -30,7 +30,7 @@ async def test_a_running_case_shows_its_stage_and_then_its_result(
         with Database(config.database) as database:
             assert jobs.progress(database, job.job, "dwi: slide", 3, 12, 2e9)
         progress = driver.case.query_one("#progress")
-        await driver.until(lambda: "dwi: slide" in driver.text("#progress"))
+        await driver.until(lambda: "DWI: outlining" in driver.text("#progress"))
         assert (
             progress.display
             and "3/12" in driver.text("#progress")
@@ -38,7 +38,7 @@ async def test_a_running_case_shows_its_stage_and_then_its_result(
         )
         with Database(config.database) as database:
             assert jobs.progress(database, job.job, "t2w: slide", 9, 12, 2e9)
-        await driver.until(lambda: "t2w: slide █" in driver.text("#progress"))
+        await driver.until(lambda: "T2WI: outlining █" in driver.text("#progress"))
         assert "9/12" in driver.text("#progress")
         compute(config, runner, job=job, hold=True, change=fixed, now=ARRIVED + 90)
         await driver.until(lambda: "P(PDAC)" in driver.panel("result"), "the result does not appear")
@@ -97,7 +97,7 @@ async def test_a_lesion_on_one_image_alone_is_indeterminate_without_a_number(
     async with opened(config, case_id, LARGE) as driver:
         words = driver.panel("result")
         assert "◇ INDETERMINATE" in words and "none is given" in words and "(indeterminate)" in words
-        assert "none on dwi" in words
+        assert "none on DWI" in words
         signature = driver.panel("signature")
         assert "absent:" in signature, "features of the DWI have no region"
         assert driver.outlined() > 10 and driver.outlined("second") == 0
@@ -146,7 +146,7 @@ async def test_a_corrupt_image_is_a_sentence_and_the_rest_works(own: Config, seq
         await driver.press("k")
         assert driver.pane(good).number == (number or 0) + 1
         assert "P(PDAC)" in driver.panel("result") and "T2WI" in driver.panel("lesions")
-        await driver.press("v", "o", "plus", "c", "g", "z")
+        await driver.press("v", "i", "plus", "c", "g", "z")
         assert driver.app.screen is driver.case
 
 
@@ -157,7 +157,7 @@ async def test_all_images_gone(own: Config) -> None:
     async with opened(own, data.case.case_id, LARGE) as driver:
         assert "cannot be shown" in driver.pane("first").words
         assert "cannot be shown" in driver.pane("second").words
-        await driver.press("j", "k", "home", "g", "v", "plus", "right", "b", "z", "o")
+        await driver.press("j", "k", "home", "g", "v", "plus", "right", "b", "z", "i")
         assert "P(PDAC)" in driver.panel("result")
 
 
@@ -176,11 +176,11 @@ async def test_a_store_that_vanishes_leaves_what_was_seen_and_comes_back(own: Co
     async with opened(own, data.case.case_id) as driver:
         away = own.database.with_name("away.db")
         own.database.rename(away)
-        await driver.until(lambda: driver.app.feed.health.lost_since is not None)
+        await driver.until(lambda: driver.app.work.feed.health.lost_since is not None)
         await driver.press("j", "tab")
         assert driver.picture().any() and "P(PDAC)" in driver.panel("result")
         away.rename(own.database)
-        await driver.until(lambda: driver.app.feed.health.lost_since is None)
+        await driver.until(lambda: driver.app.work.feed.health.lost_since is None)
         with Database(own.database) as database:
             jobs.mark(database, data.case.job, "false lesion", "seen", "user bob")
         await driver.until(lambda: "user bob: marked false lesion" in driver.panel("history"))

@@ -1,197 +1,132 @@
-"""What an operator does to a case: asked first, written to the store with their name, and told how it went.
+"""What a person does to a study: when it is allowed, what is asked, what is then written. Pure functions and a table.
 
-Every function here opens a question; nothing happens before it is answered with yes. The store refuses what its table
-of transitions does not have, and its sentence is shown.
+`ACTS` is the other half of `commands.COMMANDS`: the row `study.accept` there is `ACTS["accept"]` here. Whoever carries
+one out (`asking`, `plain`) checks its guard, asks its question and runs its deed; the store refuses once more what its
+table of transitions does not have.
 """
 
-import asyncio
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
-from textual.worker import Worker
-
-from scanside.runtime.appliance.store import jobs, outbox, worklist
+from scanside.runtime.appliance.store import jobs, worklist
 from scanside.runtime.appliance.store.database import Database
 from scanside.runtime.appliance.store.jobs import NotAllowedError
 from scanside.runtime.appliance.store.records import Case
-from scanside.runtime.appliance.store.states import BY_PERSON, TRANSITIONS, Action, State
-from scanside.runtime.errors import ScansideError
-from scanside.tui.format import DONE_WORDS, FALSE_LESION, result_words, state_words
-from scanside.tui.widgets.confirm import Answer, ConfirmScreen, Question
-
-if TYPE_CHECKING:
-    from scanside.tui.app import ScansideApp
-
-Outcome = Literal["done", "refused", "dismissed"]
-"""How an action ended: carried out; refused by the store; not confirmed by the operator."""
+from scanside.runtime.appliance.store.states import TRANSITIONS, Action, State
+from scanside.tui.format import (
+    DONE_WORDS,
+    FALSE_LESION,
+    patient_name,
+    result_sentence,
+    spoken,
+    state_name,
+    state_words,
+)
+from scanside.tui.question import Answer, Need, Question
+from scanside.tui.workplace import Workplace
 
 BIG_STEP = 10
 """By how much one key press changes a priority."""
+SEGMENTED = ("ok", "indeterminate")
+"""Status of results with a lesion."""
+WAITING = (State.RECEIVING, State.QUEUED, State.PAUSED, State.RUNNING)
+"""A study in one of these is computed sooner or later without anybody's help."""
 
 
 @dataclass(frozen=True)
-class Deed:
-    """Something to be confirmed and done.
+class Subject:
+    """A study that something is done to, as it was last seen.
 
     Attributes:
+        latest: Whether that is its latest computation.
+        lesion: Which lesion is meant, such as `T2WI lesion 1`; empty for that of the study.
+        where: Its size and place.
+        series: Sequence → series that a person chose for the next computation.
+        bundle: Another bundle for it.
+    """
+
+    case: Case
+    latest: bool = True
+    lesion: str = ""
+    where: str = ""
+    series: Mapping[str, str] = field(default_factory=dict)
+    bundle: str | None = None
+
+
+@dataclass(frozen=True)
+class Act:
+    """Something that a person does to a study.
+
+    Attributes:
+        why_not: The sentence why it may not be done now; None where it may.
+        title: The question, up to the study's name: `Accept the result of`.
+        button: The word of consent.
+        text: What will happen then.
+        need: Whether a reason may or has to be given.
         write: What is done, in a thread of its own; returns the sentence that says it.
     """
 
-    question: Question
-    write: Callable[[Database, Answer], str]
+    why_not: Callable[[Subject, Workplace], str | None]
+    title: Callable[[Subject], str]
+    button: str
+    text: Callable[[Subject, Workplace], str]
+    write: Callable[[Database, Subject, Answer, str], str]
+    need: Need = Need.NONE
+    judges: bool = False
+    """It judges a result: the question shows that result, and its warnings."""
 
 
-def allowed(case: Case) -> frozenset[Action]:
-    """What a person may do to the case as it was last seen."""
-    return frozenset(action for action in BY_PERSON if (case.state, action) in TRANSITIONS)
+def name_of(case: Case, names: bool) -> str:
+    """`Doe Ann · ABCDE-FGHIJ`: a person is known by name where names may be shown, and always by the case id."""
+    return f"{patient_name(case)} · {case.case_id}" if names else case.case_id
 
 
-def may_mark(case: Case) -> bool:
-    """Whether there is a result that a person can call false."""
-    return case.status is not None and case.verdict != FALSE_LESION
+def why_not(act: str, subject: Subject, work: Workplace) -> str | None:
+    """Why something may not be done to a study now, in a sentence; None where it may."""
+    if not subject.latest:
+        return "This is an earlier computation; choose the latest one (h) to act upon it."
+    return ACTS[act].why_not(subject, work)
 
 
-def may_rerun(case: Case) -> bool:
-    """Whether the case can be computed again."""
-    waits = (State.RECEIVING, State.QUEUED, State.PAUSED, State.RUNNING)
-    return case.deleted is None and case.state not in waits
-
-
-def act(app: "ScansideApp", case: Case, action: Action) -> "Worker[Outcome]":
-    """Accept, reject, pause, resume, cancel, retry or send again."""
-    reason: Literal["none", "optional", "required"] = "optional"
-    if action is Action.REJECT:
-        reason = "required"
-    elif action in (Action.PAUSE, Action.RESUME, Action.RETRY):
-        reason = "none"
-
-    def write(database: Database, answer: Answer) -> str:
-        _unchanged(database, case)
-        seen = case.finished if action in (Action.ACCEPT, Action.REJECT) else None
-        state = jobs.act(database, case.job, action, app.actor, answer.reason, finished=seen)
-        return f"Case {case.case_id}: {DONE_WORDS[action]}; it is now {state}."
-
-    question = Question(
-        f"{_TITLES[action]} {case.case_id}?", _ACTION_TEXTS[action](case), _BUTTONS[action], reason
+def question(act: str, subjects: Sequence[Subject], work: Workplace) -> Question:
+    """What is asked before it is done, of one study or of several in one question."""
+    row, first = ACTS[act], subjects[0]
+    if len(subjects) == 1:
+        title = f"{row.title(first)} {name_of(first.case, work.names)}?"
+        said = [result_sentence(first.case)] if row.judges else []
+        warned = _warned(first.case) if row.judges else ()
+        return Question(title, (*said, row.text(first, work)), warned, row.button, row.need)
+    title = f"{row.button}: {len(subjects)} studies?"
+    listed = [f"{name_of(one.case, work.names)}  {_in_a_line(one.case, row)}" for one in subjects]
+    warned = tuple(
+        f"{one.case.case_id}: {words}"
+        for one in subjects
+        for words in (_warned(one.case) if row.judges else ())
     )
-    return _confirm(app, Deed(question, write))
+    return Question(title, (*listed, row.text(first, work)), warned, row.button, row.need)
 
 
-def mark_false(app: "ScansideApp", case: Case, lesion: str = "", where: str = "") -> "Worker[Outcome]":
-    """Say that what was segmented is no lesion. A result that has been sent stays where it was sent.
-
-    Args:
-        lesion: Which one, such as `T2WI lesion 1`; goes into the audit log. Empty for that of the case.
-        where: Its size and place, for the question.
-    """
-
-    def write(database: Database, answer: Answer) -> str:
-        _unchanged(database, case)
-        reason = f"{lesion}: {answer.reason}" if lesion else answer.reason
-        jobs.mark(database, case.job, FALSE_LESION, reason, app.actor, finished=case.finished)
-        return f"Case {case.case_id}: {lesion or 'the lesion'} is marked as false."
-
-    about = f"{lesion}, {where}. " if lesion else ""
-    text = (
-        f"{about}{_shown(case)} What was sent is not called back. Reject a result under review to keep it from being "
-        "sent."
-    )
-    question = Question(f"Mark the lesion of {case.case_id} as false?", text, "Mark as false", "required")
-    return _confirm(app, Deed(question, write))
-
-
-def rerun(
-    app: "ScansideApp", case: Case, *, bundle: str | None = None, series: Mapping[str, str] | None = None
-) -> "Worker[Outcome]":
-    """Compute again, with another bundle or with series that a person chose (sequence → series UID)."""
-
-    def write(database: Database, answer: Answer) -> str:
-        job = jobs.rerun(database, case.case_id, app.actor, bundle=bundle, series=series)
-        return f"Case {case.case_id}: queued again as job {job}."
-
-    how = [f"{len(series)} chosen series" if series else "", f"bundle {bundle}" if bundle else ""]
-    with_ = f" with {' and '.join(words for words in how if words)}" if any(how) else ""
-    text = f"It is computed anew{with_}; the earlier result stays in the record."
-    return _confirm(app, Deed(Question(f"Run {case.case_id} again?", text, "Run again", "none"), write))
-
-
-def prioritise(app: "ScansideApp", case: Case, by: int) -> "Worker[Outcome]":
-    """Let a case go before others, or after them."""
-    priority = case.priority + by
-
-    def write(database: Database, answer: Answer) -> str:
-        jobs.prioritise(database, case.job, priority, app.actor)
-        return f"Case {case.case_id} has priority {priority}."
-
-    text = f"Its priority becomes {priority} (now {case.priority}); the highest goes first, then the oldest."
-    title = f"{'Raise' if by > 0 else 'Lower'} the priority of {case.case_id}?"
-    return _confirm(app, Deed(Question(title, text, "Change", "none"), write))
-
-
-def abandon(app: "ScansideApp", case: Case, destination: str) -> "Worker[Outcome]":
-    """Give up delivering a case to one destination."""
-
-    def write(database: Database, answer: Answer) -> str:
-        count = outbox.abandon(database, case.job, destination, app.actor)
-        return f"Case {case.case_id}: {count} object(s) are no longer sent to {destination}."
-
-    text = f"What has not arrived at {destination} is not tried any more. 'Send again' takes it up anew."
-    return _confirm(app, Deed(Question(f"Give up sending {case.case_id}?", text, "Give up", "none"), write))
-
-
-def pause_queue(app: "ScansideApp", paused: bool) -> "Worker[Outcome]":
-    """Keep the service from taking new cases, or let it again."""
-
-    def write(database: Database, answer: Answer) -> str:
-        jobs.pause_queue(database, paused, app.actor)
+def _warned(case: Case) -> tuple[str, ...]:
+    """The warnings of a result in sentences; one, where the store does not know whether there are any."""
+    if case.status is not None and case.warnings is None:
         return (
-            "The queue is paused: what runs goes on, nothing new begins." if paused else "The queue goes on."
+            "Its warnings are not kept in the list (an earlier version computed it): open it to read them.",
         )
-
-    text = (
-        "No new case begins until somebody resumes the queue; images are still received."
-        if paused
-        else "The next case begins as soon as the service is free."
-    )
-    title = "Pause the whole queue?" if paused else "Resume the queue?"
-    return _confirm(app, Deed(Question(title, text, "Pause" if paused else "Resume", "none"), write))
+    return tuple(spoken(one.sentence) for one in case.warnings or ())
 
 
-_TITLES: Mapping[Action, str] = {
-    Action.ACCEPT: "Accept the result of",
-    Action.REJECT: "Reject the result of",
-    Action.PAUSE: "Pause",
-    Action.RESUME: "Resume",
-    Action.CANCEL: "Cancel",
-    Action.RETRY: "Try again",
-    Action.SEND_AGAIN: "Send again the objects of",
-}
-_BUTTONS: Mapping[Action, str] = {
-    Action.ACCEPT: "Accept",
-    Action.REJECT: "Reject",
-    Action.PAUSE: "Pause",
-    Action.RESUME: "Resume",
-    Action.CANCEL: "Cancel the case",
-    Action.RETRY: "Try again",
-    Action.SEND_AGAIN: "Send again",
-}
-_ACTION_TEXTS: Mapping[Action, Callable[[Case], str]] = {
-    Action.ACCEPT: lambda case: f"{_shown(case)} It is then sent to the destinations.",
-    Action.REJECT: lambda case: f"{_shown(case)} It is not sent. The reason goes into the audit log.",
-    Action.PAUSE: lambda case: "It waits until somebody resumes it.",
-    Action.RESUME: lambda case: "It goes back into the queue.",
-    Action.CANCEL: lambda case: (
-        f"It is {state_words(case).text}. Nothing of it is computed or sent any more."
-    ),
-    Action.RETRY: lambda case: f"{case.reason or 'It has ended.'} It is queued anew, with all its tries.",
-    Action.SEND_AGAIN: lambda case: f"{_shown(case)} Every object goes to every destination once more.",
-}
+def _in_a_line(case: Case, row: Act) -> str:
+    return result_sentence(case) if row.judges else str(state_words(case))
 
 
-def _shown(case: Case) -> str:
-    words = result_words(case).text
-    return f"Result: {words}." if words else "It has no result."
+def carried_out(act: str, database: Database, subject: Subject, answer: Answer, actor: str) -> str:
+    """Do it, and say so.
+
+    Raises:
+        ScansideError: If the store refuses, or the study has changed since it was looked at.
+    """
+    _unchanged(database, subject.case)
+    return ACTS[act].write(database, subject, answer, actor)
 
 
 def _unchanged(database: Database, seen: Case) -> None:
@@ -207,23 +142,202 @@ def _unchanged(database: Database, seen: Case) -> None:
         )
 
 
-def _confirm(app: "ScansideApp", deed: Deed) -> "Worker[Outcome]":
-    async def go() -> Outcome:
-        answer = await app.push_screen_wait(ConfirmScreen(deed.question))
-        if answer is None:
-            return "dismissed"
-        try:
-            sentence = await asyncio.to_thread(_write, app, deed, answer)
-        except ScansideError as error:
-            app.notify(str(error), title="Not done", severity="error", timeout=12, markup=False)
-            return "refused"
-        app.feed.hurry()
-        app.notify(sentence, timeout=6, markup=False)
-        return "done"
+def _by_state(action: Action) -> Callable[[Subject, Workplace], str | None]:
+    """The guard that the store's own table of transitions is."""
+    states = [state for state, possible in TRANSITIONS if possible is action]
 
-    return app.run_worker(go(), group="actions", exit_on_error=True)
+    def guard(subject: Subject, work: Workplace) -> str | None:
+        case = subject.case
+        if case.deleted is not None and action in (Action.RETRY, Action.SEND_AGAIN):
+            return f"The images and results of {case.case_id} were deleted after retention; send the study again."
+        if case.state in states:
+            return None
+        can = " or ".join(sorted({state_name(state).text for state in states}))
+        return f"Case {case.case_id} is {state_words(case).text}; {DONE_WORDS[action]} can be what is {can}."
+
+    return guard
 
 
-def _write(app: "ScansideApp", deed: Deed, answer: Answer) -> str:
-    with Database(app.config.database) as database:
-        return deed.write(database, answer)
+def _accept_guard(subject: Subject, work: Workplace) -> str | None:
+    refused = _by_state(Action.ACCEPT)(subject, work)
+    if refused is None and work.config.service.open_before_accept and not work.was_opened(subject.case):
+        return f"The images of {subject.case.case_id} were not opened here: look at them first (Enter), then accept."
+    return refused
+
+
+def _accept_text(subject: Subject, work: Workplace) -> str:
+    case = subject.case
+    seen = "" if work.was_opened(case) else "You have NOT opened its images. "
+    objects = sum(case.sending.values())
+    where = ", ".join(destination.name for destination in work.config.destinations)
+    sent = f"{objects} objects are then sent to {where}" if objects else "Nothing is sent: it has no objects"
+    return f"{seen}{sent}. What was sent cannot be called back."
+
+
+def _act(action: Action) -> Callable[[Database, Subject, Answer, str], str]:
+    def write(database: Database, subject: Subject, answer: Answer, actor: str) -> str:
+        case = subject.case
+        seen = case.finished if action in (Action.ACCEPT, Action.REJECT) else None
+        state = jobs.act(database, case.job, action, actor, answer.reason, finished=seen)
+        return f"Case {case.case_id}: {DONE_WORDS[action]}; it is now {state_name(state).text}."
+
+    return write
+
+
+def _false_guard(subject: Subject, work: Workplace) -> str | None:
+    case = subject.case
+    if case.status not in SEGMENTED:
+        return f"No lesion was segmented in case {case.case_id}, so there is none to mark as false."
+    if case.verdict == FALSE_LESION:
+        return f"The lesion of case {case.case_id} is marked as false already; U takes the mark back."
+    if case.state not in (State.REVIEW, State.SENDING, State.DONE):
+        return f"Case {case.case_id} is {state_words(case).text}; its result no longer stands."
+    return None
+
+
+def _mark_false(database: Database, subject: Subject, answer: Answer, actor: str) -> str:
+    case = subject.case
+    reason = f"{subject.lesion}: {answer.reason}" if subject.lesion else answer.reason
+    jobs.mark(database, case.job, FALSE_LESION, reason, actor, finished=case.finished)
+    return f"Case {case.case_id}: {subject.lesion or 'the lesion'} is marked as false."
+
+
+def _undo_guard(subject: Subject, work: Workplace) -> str | None:
+    case = subject.case
+    if case.verdict == FALSE_LESION or case.state is State.REJECTED:
+        return None
+    if case.verdict is not None:
+        return f"Case {case.case_id} was accepted and is on its way: that cannot be undone; mark the lesion as false."
+    if case.state is State.CANCELLED:
+        return f"Case {case.case_id} was cancelled: t computes it again."
+    return f"Nothing was decided about case {case.case_id} that could be undone."
+
+
+def _undo_text(subject: Subject, work: Workplace) -> str:
+    if subject.case.verdict == FALSE_LESION:
+        return "The mark is taken back; the result stands as before."
+    return "The rejection is taken back: the result waits for review again. Nothing of it was sent."
+
+
+def _undo(database: Database, subject: Subject, answer: Answer, actor: str) -> str:
+    case = subject.case
+    if case.verdict == FALSE_LESION:
+        jobs.unmark(database, case.job, FALSE_LESION, actor, finished=case.finished)
+        return f"Case {case.case_id}: the lesion is no longer marked as false."
+    jobs.act(database, case.job, Action.REOPEN, actor, finished=case.finished)
+    return f"Case {case.case_id}: the rejection is taken back; it waits for review again."
+
+
+def _rerun_guard(subject: Subject, work: Workplace) -> str | None:
+    case = subject.case
+    if case.deleted is not None:
+        return f"The images of case {case.case_id} were deleted after retention; send them again."
+    if case.state in WAITING:
+        return f"Case {case.case_id} is {state_words(case).text}; wait for it, or cancel it (x), then run it again."
+    return None
+
+
+def _rerun_text(subject: Subject, work: Workplace) -> str:
+    how = [f"{len(subject.series)} chosen series"] if subject.series else []
+    how += [f"bundle {subject.bundle}"] if subject.bundle else []
+    chosen = f" with {' and '.join(how)}" if how else ""
+    return f"It is computed anew{chosen}; the earlier result stays in the record."
+
+
+def _rerun(database: Database, subject: Subject, answer: Answer, actor: str) -> str:
+    case = subject.case
+    job = jobs.rerun(database, case.case_id, actor, bundle=subject.bundle, series=subject.series or None)
+    return f"Case {case.case_id}: queued again as job {job}."
+
+
+def _pause_guard(subject: Subject, work: Workplace) -> str | None:
+    paused = subject.case.state is State.PAUSED
+    return _by_state(Action.RESUME if paused else Action.PAUSE)(subject, work)
+
+
+def _pause(database: Database, subject: Subject, answer: Answer, actor: str) -> str:
+    paused = subject.case.state is State.PAUSED
+    return _act(Action.RESUME if paused else Action.PAUSE)(database, subject, answer, actor)
+
+
+def _turn_guard(subject: Subject, work: Workplace) -> str | None:
+    case = subject.case
+    if case.state in (State.RECEIVING, State.QUEUED, State.PAUSED):
+        return None
+    return f"Case {case.case_id} is {state_words(case).text}; only what still waits has a turn to change."
+
+
+def _turn(by: int) -> tuple[
+    Callable[[Subject, Workplace], str], Callable[[Database, Subject, Answer, str], str]
+]:  # fmt: skip
+    def text(subject: Subject, work: Workplace) -> str:
+        now = subject.case.priority
+        return f"Its priority becomes {now + by} (now {now}); the highest goes first, then the oldest."
+
+    def write(database: Database, subject: Subject, answer: Answer, actor: str) -> str:
+        case = subject.case
+        jobs.prioritise(database, case.job, case.priority + by, actor)
+        return f"Case {case.case_id} has priority {case.priority + by}."
+
+    return text, write
+
+
+def _cancel_text(subject: Subject, work: Workplace) -> str:
+    return f"It is {state_words(subject.case).text}. Nothing of it is computed or sent any more; t takes it up again."
+
+
+def _title(words: str) -> Callable[[Subject], str]:
+    return lambda subject: words
+
+
+def _false_text(subject: Subject, work: Workplace) -> str:
+    about = f"{subject.lesion}, {subject.where}. " if subject.lesion else ""
+    return f"{about}What was sent is not called back: to keep a result from being sent, reject it. U undoes this."
+
+
+_SOONER, _LATER = _turn(BIG_STEP), _turn(-BIG_STEP)
+
+ACTS: Mapping[str, Act] = {
+    "accept": Act(
+        _accept_guard, _title("Accept the result of"), "Accept", _accept_text, _act(Action.ACCEPT), Need.OPTIONAL,
+        judges=True,
+    ),
+    "reject": Act(
+        _by_state(Action.REJECT), _title("Reject the result of"), "Reject",
+        lambda subject, work: "It is not sent. The reason goes into the audit log; U takes the rejection back.",
+        _act(Action.REJECT), Need.REQUIRED, judges=True,
+    ),
+    "false": Act(
+        _false_guard, _title("Mark as false the lesion of"), "Mark as false", _false_text, _mark_false,
+        Need.REQUIRED, judges=True,
+    ),
+    "undo": Act(
+        _undo_guard,
+        lambda subject: f"Take back what was decided ({subject.case.verdict}) about", "Take back",
+        _undo_text, _undo, judges=True,
+    ),
+    "rerun": Act(_rerun_guard, _title("Run again"), "Run again", _rerun_text, _rerun),
+    "choose": Act(_rerun_guard, _title("Run again"), "Run again", _rerun_text, _rerun),
+    "retry": Act(
+        _by_state(Action.RETRY), _title("Try again"), "Try again",
+        lambda subject, work: f"{subject.case.reason or 'It has ended.'} It is queued anew, with all its tries.",
+        _act(Action.RETRY),
+    ),
+    "send-again": Act(
+        _by_state(Action.SEND_AGAIN), _title("Send again the objects of"), "Send again",
+        lambda subject, work: "Every object goes to every destination once more.", _act(Action.SEND_AGAIN),
+        Need.OPTIONAL, judges=True,
+    ),
+    "pause": Act(
+        _pause_guard, lambda subject: "Resume" if subject.case.state is State.PAUSED else "Pause", "Yes",
+        lambda subject, work: "It goes back into the queue." if subject.case.state is State.PAUSED
+        else "It waits until somebody resumes it.",
+        _pause,
+    ),
+    "cancel": Act(
+        _by_state(Action.CANCEL), _title("Cancel"), "Cancel the study", _cancel_text, _act(Action.CANCEL), Need.OPTIONAL
+    ),
+    "sooner": Act(_turn_guard, _title("Compute sooner"), "Change", _SOONER[0], _SOONER[1]),
+    "later": Act(_turn_guard, _title("Compute later"), "Change", _LATER[0], _LATER[1]),
+}  # fmt: skip
+"""Name → what it is. Every `study.…` of `commands.COMMANDS` has its row."""

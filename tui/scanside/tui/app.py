@@ -1,6 +1,8 @@
 """The application: three screens over one feed."""
 
 import os
+import select
+import sys
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -8,20 +10,24 @@ from typing import Any, ClassVar
 
 from textual import on
 from textual.app import App, SystemCommand
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.message import Message
 from textual.screen import Screen
 from textual.signal import Signal
 
 from scanside.runtime.appliance.config import Config
 from scanside.runtime.appliance.store.audit import person
-from scanside.tui import actions
-from scanside.tui.alarms import Alarm, alarms
+from scanside.tui.alarms import alarms
+from scanside.tui.asking import pause_queue
+from scanside.tui.commands import Place, bindings
 from scanside.tui.feed import Feed, Snapshot
-from scanside.tui.keys import all_bindings, keys_file, load_keys
+from scanside.tui.keys import keys_file, load_keys
+from scanside.tui.palette import commands_here
+from scanside.tui.preferences import PREFERENCES, load_preferences, save_preferences
 from scanside.tui.themes import THEMES
 from scanside.tui.widgets.confirm import ConfirmScreen
 from scanside.tui.worklist.screen import WorklistScreen
+from scanside.tui.workplace import Workplace
 
 
 def _system() -> Screen[None]:
@@ -47,70 +53,80 @@ class ScansideApp(App[None]):
     """The operator's terminal.
 
     Attributes:
-        config: Of the appliance whose store is shown.
-        actor: Who sits here, as the audit log calls them.
-        feed: What is known of the store.
-        changes: Published on the UI's thread after each look that found something; subscribe in `on_mount`.
-        alarms: What needs a person now.
-        place: What the top line calls this appliance.
+        work: What its screens look at.
+        changes: Tells them of every look that found something.
     """
 
     TITLE = "scanside"
     CSS_PATH = "styles/app.tcss"
     MODES: ClassVar[dict[str, Any]] = MODES
     DEFAULT_MODE = "worklist"
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("question_mark", "show_help", "Help", key_display="?", id="app.help"),
-        Binding("1", "switch_mode('worklist')", "Worklist", show=False, id="app.worklist"),
-        Binding("2", "switch_mode('system')", "System", id="app.system"),
-        Binding("3", "switch_mode('bench')", "Bench", show=False, id="app.bench"),
-        Binding("T", "next_theme", "Theme", show=False, id="app.theme"),
-        Binding("q", "quit", "Quit", id="app.quit"),
-        Binding("ctrl+q", "quit", "Quit", show=False, system=True, id="app.quit-always"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = bindings(Place.APP)
 
     def __init__(
         self,
         config: Config,
         *,
-        theme: str = "dark",
+        theme: str | None = None,
         actor: str | None = None,
         place: str | None = None,
+        configured: bool = True,
+        coming: Callable[[], str] = lambda: "",
         clock: Callable[[], float] = time.time,
         keys: Path | None = None,
     ) -> None:
         """Prepare it.
 
         Args:
-            theme: One of `THEMES`.
+            theme: One of `THEMES`; None for the one that the user had last.
             actor: Instead of the user at the keyboard.
             place: What the top line calls the appliance; None for its AE title.
+            configured: Whether the configuration is the appliance's own.
+            coming: See `Workplace`.
             clock: What time it is (for tests).
-            keys: File of the chosen keys; None for the user's own.
+            keys: File of the chosen keys; None for the user's own. Its neighbour keeps the user's preferences.
 
         Raises:
             UsageError: If the file of keys is wrong.
         """
         super().__init__()
-        self.config = config
-        self.actor = actor or person()
-        self.place = place or config.receive.ae_title
-        self.now = clock
-        self.feed = Feed(config, self._looked, clock)
+        keys = keys or keys_file()
+        self._preferences = keys.with_name(PREFERENCES)
+        chosen = load_preferences(self._preferences)
+        self.work = Workplace(
+            config=config,
+            actor=actor or person(),
+            place=place or config.receive.ae_title,
+            now=clock,
+            feed=Feed(config, self._looked, clock),
+            configured=configured,
+            coming=coming,
+            preferences=chosen,
+        )
         self.changes: Signal[Snapshot] = Signal(self, "changes")
-        self.alarms: tuple[Alarm, ...] = ()
         for known in THEMES.values():
             self.register_theme(known)
-        self.theme = theme
-        self.set_keymap(dict(load_keys(keys or keys_file(), all_bindings)))
+        self.theme = theme or (chosen.theme if chosen.theme in THEMES else "dark")
+        self.set_keymap(dict(load_keys(keys)))
 
     def on_mount(self) -> None:
-        """Begin to look."""
-        self.feed.start()
+        """Begin to look; end when nobody can type any more."""
+        self.work.feed.start()
+        if not self.is_headless:
+            self.set_interval(1.0, self._end_with_keyboard)
+
+    def _end_with_keyboard(self) -> None:
+        """A terminal that is gone sends no signal to everybody: without this Textual reads its end for ever."""
+        keyboard = select.poll()
+        keyboard.register(sys.__stdin__ or 0, 0)
+        if keyboard.poll(0):  # hung up, or closed: nothing else is asked for
+            self.exit(return_code=1)
 
     def on_unmount(self) -> None:
         """End the thread."""
-        self.feed.stop()
+        self.work.feed.stop()
+        self.work.pages.close()
+        save_preferences(self._preferences, self.work.preferences.model_copy(update={"theme": self.theme}))
 
     class Looked(Message):
         """The feed has found something."""
@@ -126,8 +142,11 @@ class ScansideApp(App[None]):
     @on(Looked)
     def _take(self, message: Looked) -> None:
         snapshot = message.snapshot
-        self.feed.take(snapshot)
-        self.alarms = alarms(self.feed.cases.values(), self.feed.health, self.config, self.now())
+        work = self.work
+        work.feed.take(snapshot)
+        work.alarms = alarms(
+            work.feed.cases.values(), work.feed.health, work.config, work.now(), work.configured
+        )
         self.changes.publish(snapshot)
 
     def _fatal_error(self) -> None:
@@ -154,20 +173,25 @@ class ScansideApp(App[None]):
         names = list(THEMES)
         self.theme = names[(names.index(self.theme) + 1) % len(names)] if self.theme in names else names[0]
 
+    def action_copy(self, whole: int) -> None:
+        """Put the case id, or what is known of the study, onto the clipboard: through the terminal, over ssh too."""
+        about = getattr(self.screen, "copied", None)
+        words = about(bool(whole)) if about is not None else ""
+        if words:
+            self.copy_to_clipboard(words)
+            first = words.splitlines()[0]
+            self.notify(f"Copied, where the terminal allows it (OSC 52): {first}", markup=False)
+        else:
+            self.notify("There is no study here to copy.", severity="warning")
+
+    def action_pause_queue(self) -> None:
+        """Pause or resume the whole queue: asked first."""
+        pause_queue(self)
+
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
-        """What the command palette (ctrl+p) offers beside the keys of the screen."""
-        for number, mode in enumerate(MODES, 1):
-            yield SystemCommand(
-                f"{mode.capitalize()} screen", f"Key {number}", lambda to=mode: self.switch_mode(to)
-            )
+        """What the command palette offers: every command of the table that this screen has, with its key."""
+        yield from commands_here(self, screen)
         for name in THEMES:
             yield SystemCommand(
                 f"Theme {name}", "Change the colours", lambda to=name: setattr(self, "theme", to)
             )
-        paused = self.feed.health.paused
-        words = "Resume the queue" if paused else "Pause the queue"
-        yield SystemCommand(
-            words, "For every case; asks first", lambda: actions.pause_queue(self, not paused)
-        )
-        yield SystemCommand("Help", "What this screen is, and its keys", self.action_show_help)
-        yield SystemCommand("Quit", "The service goes on", self.exit)

@@ -23,9 +23,15 @@ def tui(
         Path | None,
         typer.Option(metavar="FOLDER", help="Only look at this data folder, without a configuration."),
     ] = None,
-    theme: Annotated[str, typer.Option(metavar="NAME", help="dark, light or high-contrast.")] = "dark",
+    theme: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="dark, light or high-contrast; default: as the last time."),
+    ] = None,
     plain: Annotated[
-        bool, typer.Option("--plain", help="Lines of text instead of a screen, as `scanside queue watch`.")
+        bool,
+        typer.Option(
+            "--plain", help="Lines of text instead of a screen, with typed commands: for screen readers."
+        ),
     ] = False,
     demo: Annotated[
         bool,
@@ -43,45 +49,54 @@ def tui(
     require_extra("tui", "textual", "textual_image")
     from scanside.tui.themes import THEMES
 
-    if theme not in THEMES:
+    if theme is not None and theme not in THEMES:
         raise UsageError(f"There is no theme '{theme}'; choose one of {', '.join(THEMES)}.")
     if sum((config is not None, data is not None, demo)) > 1:
         raise UsageError("Of --config, --data and --demo only one makes sense; leave the others out.")
     show = _tell if plain else partial(_show, theme=theme)
-    return _demo(show) if demo else show(_configuration(config, data))
+    if demo:
+        return _demo(show)
+    return show(_configuration(config, data), configured=data is None)
 
 
-def _tell(config: Config, place: str | None = None) -> int:
+def _tell(config: Config, place: str | None = None, *, configured: bool = True, **_: object) -> int:
     """The plain mode: needs neither a screen nor colours."""
-    from scanside.runtime.appliance.store.database import Database
-    from scanside.runtime.cli.queue import tell_changes
-    from scanside.runtime.cli.queue_store import OpenStore
+    from scanside.tui.plain import Plain
 
-    with Database(config.database) as database:
-        tell_changes(OpenStore(config, database))
-    return 0
+    return Plain(config, configured=configured).run()
 
 
-def _show(config: Config, place: str | None = None, *, theme: str) -> int:
+def _show(
+    config: Config,
+    place: str | None = None,
+    *,
+    theme: str | None,
+    configured: bool = True,
+    coming: Callable[[], str] = lambda: "",
+) -> int:
+    if not sys.stdin.isatty():
+        raise UsageError(
+            "There is no keyboard: stdin is not a terminal; use --plain, or start it in a terminal."
+        )
     from scanside.tui.app import ScansideApp
     from scanside.tui.case.graphics import probe
 
     probe()
-    terminal = ScansideApp(config, theme=theme, place=place)
+    terminal = ScansideApp(config, theme=theme, place=place, configured=configured, coming=coming)
     terminal.run()
     if terminal.fault is not None:
         raise terminal.fault
     return terminal.return_code or 0
 
 
-def _demo(show: Callable[[Config, str], int]) -> int:
+def _demo(show: Callable[..., int]) -> int:
     from scanside.tui.demo.service import demonstration
 
     print("A service on synthetic patients begins …", file=sys.stderr)
     with demonstration() as demo:
         config = load_config(demo.config)
         demo.wait_until_ready(config)
-        code = show(config, "DEMO, synthetic patients")
+        code = show(config, "DEMO, synthetic patients", coming=demo.coming)
         print("The demonstration ends and is removed …", file=sys.stderr)
     return code
 

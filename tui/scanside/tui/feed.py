@@ -63,6 +63,11 @@ class Health:
     free: int | None = None
     stuck: Mapping[str, Stuck] = field(default_factory=dict)
 
+    @property
+    def working(self) -> bool:
+        """Whether the worker gives a sign of life; also where nobody could ask (store lost, or not looked yet)."""
+        return self.beats.get("work", 0.0) == 0.0
+
 
 @dataclass(frozen=True)
 class Snapshot:
@@ -155,6 +160,7 @@ class _Reader:
         self._config, self._clock = config, clock
         self._database: Database | None = None
         self._file: tuple[int, int] | None = None
+        self._written = (0, 0)
         self._version = -1
         self._tick = -1
         self._number = 0
@@ -218,8 +224,30 @@ class _Reader:
         self._tick = -1
         return True
 
+    def _see_intact(self) -> None:
+        """Whether the file is still the store that the connection is to: it may have been overwritten in place.
+
+        SQLite does not notice that, since all its processes trust the log beside the file. The file is looked at
+        through a connection alone: closing a plain file would take away this process's locks on it.
+
+        Raises:
+            InputError: If the file is no store any more.
+        """
+        assert self._database is not None
+        path = self._config.database
+        status = path.stat()
+        written = (status.st_mtime_ns, status.st_size)
+        if written == self._written:
+            return
+        self._written = written
+        with Database(path) as database:
+            other = database.meta("site_key") != self._database.meta("site_key")
+            if other or worklist.tick(database) < self._tick:
+                self._file = None  # an older copy: read all of it anew
+
     def _check(self) -> Health:
         assert self._database is not None
+        self._see_intact()
         return Health(
             paused=jobs.is_paused(self._database),
             beats=beats(self._config),

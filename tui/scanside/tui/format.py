@@ -1,5 +1,6 @@
 """Times, sizes and states as words. Pure functions: what time it is comes in as an argument."""
 
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -49,7 +50,7 @@ _STATES: Mapping[State, Words] = {
     State.REVIEW: Words("◆", "review", Tone.WARN),
     State.SENDING: Words("↑", "sending", Tone.BUSY),
     State.DONE: Words("✓", "done", Tone.GOOD),
-    State.QUARANTINED: Words("✗", "quarantined", Tone.BAD),
+    State.QUARANTINED: Words("✗", "failed", Tone.BAD),
     State.REJECTED: Words("⊘", "rejected", Tone.QUIET),
     State.CANCELLED: Words("–", "cancelled", Tone.QUIET),
 }
@@ -69,13 +70,24 @@ DONE_WORDS: Mapping[Action, str] = {
     Action.CANCEL: "cancelled",
     Action.RETRY: "queued again",
     Action.SEND_AGAIN: "to be sent again",
+    Action.REOPEN: "back under review",
 }
 """What has happened to a case after an action of a person."""
 
 
-def state_words(case: Case) -> Words:
-    """The state of a case: where its latest job is."""
+STALLED = Words("‖", "stalled: nobody works on it", Tone.BAD)
+"""A study that was being computed when its worker ended."""
+
+
+def state_words(case: Case, *, working: bool = True) -> Words:
+    """The state of a case: where its latest job is.
+
+    Args:
+        working: Whether the service's worker gives a sign of life; without it nothing is being computed.
+    """
     words = _STATES[case.state]
+    if case.state is State.RUNNING and not working:
+        return STALLED
     if case.state is State.QUEUED and case.failure is not None:
         return Words("↻", f"try {case.attempts + 1} after {case.failure}", Tone.WARN)
     return words
@@ -87,17 +99,45 @@ def state_name(state: State) -> Words:
 
 
 def result_words(case: Case) -> Words:
-    """What came of a case. A probability stands here only behind the status `ok` of a result that stands."""
+    """What came of a case: `PDAC 0.83 (0.75–0.91) !2`; the last is its number of warnings.
+
+    A probability stands here only behind the status `ok` of a result that stands, with its class.
+    """
     if case.status is None:
         return Words(" ", "", Tone.QUIET)
     if case.verdict == FALSE_LESION:
         return Words("⊘", "marked false lesion", Tone.QUIET)
     words = _RESULTS.get(case.status, Words("?", case.status, Tone.WARN))
     if case.state in (State.REJECTED, State.CANCELLED, State.QUARANTINED):
-        return Words("⊘", str(case.state), Tone.QUIET)
+        return Words("⊘", state_name(case.state).text, Tone.QUIET)
+    text = words.text
+    if case.status == "ok" and case.probability is not None:
+        text = f"{case.positive or words.text} {probability(case)}"
+    warned = f" !{len(case.warnings)}" if case.warnings else ""
+    return Words(words.symbol, text + warned, Tone.WARN if warned else words.tone)
+
+
+def result_sentence(case: Case) -> str:
+    """What came of a case, in full: `Result ok: PDAC with probability 0.83 (0.75–0.91); it names PDAC.`"""
+    if case.status is None:
+        return "It has no result."
+    if case.verdict == FALSE_LESION:
+        return f"Result {case.status}; its lesion is marked as false."
     if case.status != "ok" or case.probability is None:
-        return words
-    return Words(words.symbol, f"{words.text} {probability(case)}", words.tone)
+        return f"Result {case.status}; no probability is given."
+    of = f"{case.positive} with probability" if case.positive else "probability"
+    named = f"; it names {case.named}" if case.named else ""
+    return f"Result {case.status}: {of} {probability(case)}{named}."
+
+
+TITLES = {"t2w": "T2WI", "dwi": "DWI", "adc": "ADC", "b0": "low b"}
+"""Sequence → what a person calls it, in the order in which they are looked at."""
+_INTERNAL = re.compile(r"\b(t2w|dwi|adc|b0)\b")
+
+
+def spoken(words: str) -> str:
+    """A sentence or a stage with the names that people have for sequences: `T2WI: outlining` for `t2w: slide`."""
+    return _INTERNAL.sub(lambda found: TITLES[found[1]], words).replace(": slide", ": outlining")
 
 
 def patient_name(case: Case) -> str:
@@ -130,7 +170,7 @@ def sending_words(case: Case, failing: int = 0) -> Words:
     if failing:
         return Words("✗", f"{arrived}/{total}", Tone.BAD)
     if case.state is State.REVIEW:
-        return Words("◆", "held", Tone.WARN)
+        return Words("◆", "waits", Tone.WARN)
     if arrived == total:
         return Words("✓", f"{arrived}/{total}", Tone.GOOD)
     if gone and arrived + gone == total:

@@ -2,24 +2,22 @@
 
     # ~/.config/scanside/keys.toml
     [keys]
-    "worklist.accept" = "ctrl+a"
+    "study.accept" = "ctrl+a"
     "app.quit" = "q,f10"
 
 The names are those that the help of each screen (`?`) shows.
 """
 
+import difflib
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import platformdirs
-from textual.binding import Binding
-from textual.dom import DOMNode
 from textual.keys import _character_to_key
 
 from scanside.runtime.errors import UsageError
-
-_SCREENS = ("worklist", "case", "system", "bench")
+from scanside.tui.commands import BY_NAME, COMMANDS, SCREENS, Place
 
 
 def keys_file() -> Path:
@@ -27,14 +25,11 @@ def keys_file() -> Path:
     return platformdirs.user_config_path("scanside") / "keys.toml"
 
 
-def load_keys(path: Path, known: Callable[[], Mapping[str, str]]) -> Mapping[str, str]:
-    """Read which binding is on which keys; nothing where there is no file.
-
-    Args:
-        known: The bindings there are, name → keys. Asked only when there is a file.
+def load_keys(path: Path) -> Mapping[str, str]:
+    """Read which command is on which keys; nothing where there is no file.
 
     Raises:
-        UsageError: If the file is not readable, names no binding of ours, or puts two on one key of one screen.
+        UsageError: If the file is not readable, names no command, or puts two on one key of one screen.
     """
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -45,58 +40,32 @@ def load_keys(path: Path, known: Callable[[], Mapping[str, str]]) -> Mapping[str
     chosen = document.get("keys", {})
     if set(document) - {"keys"} or not isinstance(chosen, dict):
         raise UsageError(f"{path}: only a table [keys] may stand there; correct or remove it.")
-    bindings = known()
     for name, keys in chosen.items():
-        if name not in bindings:
-            raise UsageError(f"{path}: there is no binding '{name}'; the help (?) of each screen names them.")
+        if name not in BY_NAME:
+            raise UsageError(f"{path}: there is no command '{name}'{_meant(name)}; the help (?) names them.")
         if not isinstance(keys, str) or not keys.strip():
             raise UsageError(f"{path}: '{name}' must be a key such as \"ctrl+a\"; correct it.")
-    _refuse_twice(path, chosen, bindings)
+    _refuse_twice(path, chosen)
     return chosen
 
 
-def all_bindings() -> dict[str, str]:
-    """Every binding of ours that has a name: name → its keys."""
-    from scanside.tui.app import ScansideApp
-    from scanside.tui.bench.screen import BenchScreen
-    from scanside.tui.case.choose import JobsScreen, SeriesScreen
-    from scanside.tui.case.screen import CaseScreen
-    from scanside.tui.system.screen import SystemScreen
-    from scanside.tui.widgets.confirm import ConfirmScreen
-    from scanside.tui.widgets.help import HelpScreen
-    from scanside.tui.worklist.screen import WorklistScreen
-    from scanside.tui.worklist.table import CaseTable
-
-    owners: list[type[DOMNode]] = [
-        ScansideApp,
-        WorklistScreen,
-        CaseTable,
-        CaseScreen,
-        SystemScreen,
-        BenchScreen,
-        SeriesScreen,
-        JobsScreen,
-        ConfirmScreen,
-        HelpScreen,
-    ]
-    return {
-        binding.id: binding.key
-        for owner in owners
-        for binding in owner.BINDINGS
-        if isinstance(binding, Binding) and binding.id
-    }
+def _meant(name: str) -> str:
+    """The command that was probably meant: one of the same word, or of a similar name."""
+    word = name.rpartition(".")[2]
+    same = [known for known in BY_NAME if known.rpartition(".")[2] == word]
+    near = same or difflib.get_close_matches(name, BY_NAME, 1)
+    return f" (it may be '{near[0]}')" if near else ""
 
 
-def _refuse_twice(path: Path, chosen: Mapping[str, str], bindings: Mapping[str, str]) -> None:
+def _refuse_twice(path: Path, chosen: Mapping[str, str]) -> None:
     """One key may do one thing on a screen; those of the whole app count on every one."""
-    taken: dict[tuple[str, str], str] = {}
-    for name, keys in {**bindings, **chosen}.items():
-        for key in keys.split(","):
+    taken: dict[tuple[Place, str], str] = {}
+    for command in COMMANDS:
+        for key in chosen.get(command.name, command.keys).split(","):
             one = key.strip() if len(key.strip()) > 1 else _character_to_key(key.strip())
-            screens = _SCREENS if name.startswith("app.") else (name.partition(".")[0],)
-            for screen in screens:
-                other = taken.setdefault((screen, one), name)
-                if other != name and {other, name} & set(chosen):
+            for place in SCREENS if Place.APP in command.places else command.places:
+                other = taken.setdefault((place, one), command.name)
+                if other != command.name and {other, command.name} & set(chosen):
                     raise UsageError(
-                        f"{path}: the key '{key.strip()}' is given to '{other}' and '{name}'; choose one."
+                        f"{path}: the key '{key.strip()}' is given to '{other}' and '{command.name}'; choose one."
                     )

@@ -13,12 +13,12 @@ DARK = Theme(
     panel="#222a33",
     success="#5fd38d",
     warning="#f2b134",
-    error="#ff6b6b",
+    error="#ff8a8a",
     dark=True,
     variables={
-        "quiet": "#9aa5b1",
+        "quiet": "#aab4bf",
         "busy": "#6cc5ff",
-        "cursor": "#2f4a68",
+        "cursor": "#26415e",
         "footer-key-foreground": "#f2b134",
     },
 )
@@ -36,7 +36,7 @@ LIGHT = Theme(
     error="#a8071a",
     dark=False,
     variables={
-        "quiet": "#59636e",
+        "quiet": "#535c66",
         "busy": "#0b5394",
         "cursor": "#c9def2",
         "footer-key-foreground": "#8a4b00",

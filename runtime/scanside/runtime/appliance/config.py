@@ -104,6 +104,7 @@ class Service(Record):
         bundle: The bundle that studies are run with.
         research_use_only: Has to be `true`: somebody has read that results are for research use only.
         require_review: Results are sent only after a person has accepted them.
+        open_before_accept: The terminal lets a result be accepted only after its images were opened there.
         show_names: The terminal may show patient names; otherwise only pseudonymous case ids.
     """
 
@@ -111,6 +112,7 @@ class Service(Record):
     bundle: FilePath
     research_use_only: bool
     require_review: bool = False
+    open_before_accept: bool = True
     show_names: bool = False
 
     @model_validator(mode="after")

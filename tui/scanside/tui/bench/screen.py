@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from textual import on
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Input, RichLog, Static
@@ -16,15 +16,12 @@ from scanside.runtime.appliance.store.database import Database
 from scanside.runtime.errors import ScansideError
 from scanside.tui.bench.results import results_folder, stored_results
 from scanside.tui.bench.runner import Run, busy_with, parse, proposal
+from scanside.tui.commands import Place, bindings
 from scanside.tui.format import Tone
+from scanside.tui.question import Question
 from scanside.tui.screen import ScansideScreen
-from scanside.tui.widgets.confirm import ConfirmScreen, Question
-from scanside.tui.widgets.facts import STYLES
-
-
-def toned(text: str, tone: Tone) -> Content:
-    """Text in the colour of its tone."""
-    return Content.styled(text, STYLES[tone])
+from scanside.tui.tones import toned
+from scanside.tui.widgets.confirm import ConfirmScreen
 
 
 def _print(output: RichLog, words: str) -> None:
@@ -46,13 +43,7 @@ terminal is closed.
 nnU-Net model folder. Stored results are those in the folder
 `benchmarks` of the data folder: write there with `-o`. Research use only.
 """
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "app.switch_mode('worklist')", "Worklist", id="bench.back"),
-        Binding("enter", "start", "Start", id="bench.start"),
-        Binding("x", "stop", "Stop", id="bench.stop"),
-        Binding("e", "edit", "Edit the command", id="bench.edit"),
-        Binding("f5", "reload", "Read results again", show=False, id="bench.reload"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = bindings(Place.BENCH)
 
     def __init__(self) -> None:
         super().__init__()
@@ -61,7 +52,7 @@ nnU-Net model folder. Stored results are those in the folder
 
     def compose_body(self) -> ComposeResult:
         """Command, state, output, stored results."""
-        yield Input(proposal(self.terminal.config, self.terminal.now()), id="bench-arguments")
+        yield Input(proposal(self.work.config, self.work.now()), id="bench-arguments")
         yield Static(
             "Nothing runs. Enter starts the command above; e edits it.", id="bench-state", markup=False
         )
@@ -72,6 +63,9 @@ nnU-Net model folder. Stored results are those in the folder
     def on_mount(self) -> None:
         """Show what is stored."""
         self.query_one("#bench-output").border_title = "Output"
+        self.query_one(
+            "#bench-arguments", Input
+        ).cursor_position = 0  # its beginning is seen, however narrow it is
         self.query_one("#bench").focus()
         self.action_reload()
 
@@ -82,7 +76,7 @@ nnU-Net model folder. Stored results are those in the folder
 
     def action_reload(self) -> None:
         """Read the stored results again."""
-        folder = results_folder(self.terminal.config)
+        folder = results_folder(self.work.config)
         for panel in self.query("#bench-stored").results(Static):
             self._show_stored(panel, folder)
 
@@ -112,7 +106,7 @@ nnU-Net model folder. Stored results are those in the folder
             self._say(str(error))
             return
         self.query_one("#bench").focus()
-        busy = busy_with(self.terminal.feed.cases.values())
+        busy = busy_with(self.work.feed.cases.values())
         if busy is not None:
             self._say(busy)
             return
@@ -122,13 +116,13 @@ nnU-Net model folder. Stored results are those in the folder
         """The queue is paused from the consent to the end, whatever the end is."""
         words = "The queue is paused while it runs: studies are received, none is computed."
         answer = await self.app.push_screen_wait(
-            ConfirmScreen(Question("Start the benchmark?", words, "Start"))
+            ConfirmScreen(Question("Start the benchmark?", (words,), (), "Start"))
         )
         if answer is None:
             return
         try:
             await asyncio.to_thread(self._pause)
-            busy = busy_with(self.terminal.feed.cases.values())
+            busy = busy_with(self.work.feed.cases.values())
             if busy is None:
                 await self._follow(arguments)
             else:
@@ -138,12 +132,12 @@ nnU-Net model folder. Stored results are those in the folder
         finally:
             self._run = None
             self._resume()
-            self.terminal.feed.hurry()
+            self.work.feed.hurry()
 
     async def _follow(self, arguments: list[str]) -> None:
         output = self.query_one("#bench-output", RichLog)
         output.clear()
-        results_folder(self.terminal.config).mkdir(mode=0o700, exist_ok=True)
+        results_folder(self.work.config).mkdir(mode=0o700, exist_ok=True)
         self._run = Run(arguments)
         self._say(f"▶ running: scanside {' '.join(arguments)}  (x stops it; the queue is paused)")
         code = await self._run.follow(lambda words: _print(output, words))
@@ -152,16 +146,16 @@ nnU-Net model folder. Stored results are those in the folder
 
     def _pause(self) -> None:
         """Pause the queue, unless somebody else has: then it is theirs to resume."""
-        with Database(self.terminal.config.database) as database:
+        with Database(self.work.config.database) as database:
             if not jobs.is_paused(database):
-                jobs.pause_queue(database, True, self.terminal.actor)
+                jobs.pause_queue(database, True, self.work.actor)
                 self._paused = True
 
     def _resume(self) -> None:
         if self._paused:
             self._paused = False
-            with Database(self.terminal.config.database) as database:
-                jobs.pause_queue(database, False, self.terminal.actor)
+            with Database(self.work.config.database) as database:
+                jobs.pause_queue(database, False, self.work.actor)
 
     def _say(self, words: str) -> None:
         for line in self.query("#bench-state").results(Static):  # none any more when the terminal closes

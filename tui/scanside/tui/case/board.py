@@ -1,15 +1,19 @@
 """How images and panels share the screen: one panel at a time behind a line of tabs, or all where there is room."""
 
+from collections.abc import Mapping
 from enum import StrEnum
 
 from textual.app import ComposeResult
 from textual.containers import Container, Vertical, VerticalScroll
 from textual.content import Content
+from textual.events import Click
 from textual.geometry import Size
+from textual.message import Message
+from textual.style import Style
 from textual.widgets import Static
 
 from scanside.tui.case.data import CaseData
-from scanside.tui.case.panels import PANELS, Glance, Panel
+from scanside.tui.case.panels import LESION, PANELS, Glance, Panel
 from scanside.tui.case.stack import Spot
 from scanside.tui.case.viewer import Viewer
 
@@ -27,7 +31,7 @@ class PanelView(Vertical):
     def __init__(self, panel: Panel) -> None:
         super().__init__(id=f"panel-{panel.name}")
         self.panel = panel
-        self._shown: tuple[CaseData, Spot | None] | None = None
+        self._shown: tuple[CaseData, Spot | None, Mapping[Spot, tuple[int, int]]] | None = None
 
     def compose(self) -> ComposeResult:
         """Title and text."""
@@ -40,9 +44,21 @@ class PanelView(Vertical):
         """What scrolls."""
         return self.query_one(VerticalScroll)
 
-    def show(self, data: CaseData, spot: Spot | None) -> None:
+    class LesionChosen(Message):
+        """A click on a line of the lesion table."""
+
+        def __init__(self, number: int) -> None:
+            super().__init__()
+            self.number = number
+
+    def on_click(self, event: Click) -> None:
+        """A lesion is gone to."""
+        if (number := event.style.meta.get(LESION)) is not None:
+            self.post_message(self.LesionChosen(int(number)))
+
+    def show(self, data: CaseData, spot: Spot | None, spans: Mapping[Spot, tuple[int, int]]) -> None:
         """Show a case."""
-        self._shown = (data, spot)
+        self._shown = (data, spot, spans)
         self._build()
 
     def on_resize(self) -> None:
@@ -52,8 +68,12 @@ class PanelView(Vertical):
     def _build(self) -> None:
         width = self.size.width - 2
         if self._shown is not None and width > 0:
-            content = self.panel.build(Glance(*self._shown, width))
+            data, spot, spans = self._shown
+            content = self.panel.build(Glance(data, spot, width, spans))
             self.query_one(".text", Static).update(content)
+
+
+_TAB = "scanside.tab"
 
 
 class Layout(StrEnum):
@@ -129,10 +149,10 @@ class Board(Container):
         """The panels, in the order of their tabs."""
         return [self.query_one(f"#panel-{panel.name}", PanelView) for panel in PANELS]
 
-    def show(self, data: CaseData, spot: Spot | None) -> None:
+    def show(self, data: CaseData, spot: Spot | None, spans: Mapping[Spot, tuple[int, int]]) -> None:
         """Show a case; the panel that is looked at stays."""
         for view in self.views:
-            view.show(data, spot)
+            view.show(data, spot, spans)
 
     def lay_out(self, size: Size) -> None:
         """Arrange for the size of the screen."""
@@ -142,6 +162,7 @@ class Board(Container):
         self.set_class(self.alone, "alone")
         self._viewer.double = not self.alone and (self.layout_now is not Layout.BESIDE or size.width >= 150)
         self.turn(0)
+        self.call_after_refresh(self._show_tabs)
 
     def turn(self, steps: int) -> None:
         """To the next panel, or one before; panels come back if they were away."""
@@ -156,7 +177,15 @@ class Board(Container):
         beside = PANELS[self.current].name in _SIDE
         self.query_one("#side").display = not self.alone and (all_shown or beside)
         self.query_one("#under").display = not self.alone and (all_shown or not beside)
+        self._show_tabs()
+
+    def _show_tabs(self) -> None:
         self.query_one("#tabs", Static).update(self._tabs(), layout=False)
+
+    def on_click(self, event: Click) -> None:
+        """A tab shows its panel."""
+        if (place := event.style.meta.get(_TAB)) is not None:
+            self.turn(int(place) - self.current)
 
     def scroll_panel(self, pages: float) -> None:
         """Move the text of the panel, by parts of its height."""
@@ -174,7 +203,9 @@ class Board(Container):
         titles = [panel.title for panel in PANELS]
         if sum(len(title) + 3 for title in titles) <= self.query_one("#tabs").size.width:
             parts = [
-                Content.styled(f" {title} ", "bold reverse" if place == self.current else "")
+                Content.styled(f" {title} ", "bold reverse" if place == self.current else "").stylize(
+                    Style.from_meta({_TAB: place})
+                )
                 for place, title in enumerate(titles)
             ]
             return Content("│").join(parts)

@@ -7,7 +7,7 @@ from typing import ClassVar
 from rich.text import Text
 from textual import on, work
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.message import Message
@@ -18,8 +18,8 @@ from textual.widgets.option_list import Option
 from scanside.runtime.appliance.store.records import Case
 from scanside.runtime.errors import InputError
 from scanside.runtime.study.series_list import SeriesRow, list_series
-from scanside.tui.case.images import TITLES
-from scanside.tui.format import RESEARCH, full_moment
+from scanside.tui.commands import Place, bindings
+from scanside.tui.format import RESEARCH, TITLES, full_moment
 from scanside.tui.widgets.keyline import KeyLine
 
 _CSS = """
@@ -44,18 +44,10 @@ class SeriesScreen(ModalScreen[dict[str, str] | None]):
 ## Which series is which
 
 *rules* is what Scanside would take by itself; the lines below the table say why, for the series under the cursor. Take
-a series for a sequence by its key, or leave it to the rules. Running again asks once more. Research use only.
+a series for the next sequence with the space bar (T2WI, DWI, ADC, low b), or leave it to the rules. Running again asks
+once more. Research use only.
 """
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("t", "take('t2w')", "T2WI", id="series.t2w"),
-        Binding("d", "take('dwi')", "DWI", id="series.dwi"),
-        Binding("c", "take('adc')", "ADC", id="series.adc"),
-        Binding("b", "take('b0')", "low b", id="series.b0"),
-        Binding("backspace,delete", "leave", "Leave to the rules", id="series.leave"),
-        Binding("enter", "accept", "Run again", id="series.accept", priority=True),
-        Binding("escape", "dismiss(None)", "No", id="series.no"),
-        Binding("question_mark", "app.show_help", "Help", key_display="?", id="series.help"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = bindings(Place.SERIES)
 
     class Listed(Message):
         """The series have been read, or the sentence why not."""
@@ -137,8 +129,8 @@ a series for a sequence by its key, or leave it to the rules. Running again asks
     def _say(self, words: str) -> None:
         self.query_one("#why", Static).update(Content(words))
 
-    def action_take(self, sequence: str) -> None:
-        """Take the series under the cursor for a sequence."""
+    def action_take(self) -> None:
+        """Take the series under the cursor for the next free sequence; after the last it is the rules' again."""
         if not self.rows:
             return
         row = self.rows[self.query_one(DataTable).cursor_row]
@@ -147,8 +139,13 @@ a series for a sequence by its key, or leave it to the rules. Running again asks
                 row.problem or "It holds no volume.", title="Cannot be used", severity="error", markup=False
             )
             return
+        others = {name for name, key in self.chosen.items() if key != row.key}
+        names = [*(name for name in TITLES if name not in others), None]
+        mine = next((name for name, key in self.chosen.items() if key == row.key), None)
+        following = names[(names.index(mine) + 1) % len(names)]
         self.chosen = {name: key for name, key in self.chosen.items() if key != row.key}
-        self.chosen[sequence] = row.key
+        if following is not None:
+            self.chosen[following] = row.key
         self._show()
 
     def action_leave(self) -> None:
@@ -168,10 +165,7 @@ class JobsScreen(ModalScreen[int | None]):
     """The jobs of a case; the answer is the number of one."""
 
     CSS = _CSS
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "look", "Look at it", id="jobs.look", priority=True),
-        Binding("escape", "dismiss(None)", "Back", id="jobs.no"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = bindings(Place.JOBS)
 
     def __init__(self, jobs: Sequence[Case], shown: int) -> None:
         super().__init__()

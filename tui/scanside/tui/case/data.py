@@ -104,4 +104,4 @@ def _wanted(
         found = wanted_by_rules(instances, config.spool, case.case_id)
     except InputError as error:
         return (), f"No image can be shown: {error}".replace(f"{config.spool}/", "")
-    return found, None if found else "The rules take none of the series for T2WI or DWI; press n to choose."
+    return found, None if found else "The rules take none of the series for T2WI or DWI; press N to choose."

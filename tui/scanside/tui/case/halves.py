@@ -13,7 +13,7 @@ from rich.segment import Segment
 from rich.style import Style
 from textual.strip import Strip
 
-from scanside.tui.case.draw import Rgb
+from scanside.tui.case.draw import CHOSEN, OTHER, Rgb
 
 _SHADES = " ░▒▓█"
 _LEVELS = 0xFC
@@ -26,11 +26,18 @@ class Mark:
 
     Attributes:
         row, column: Of the first cell; negative ones count from the end, as in Python.
+        bar: Cells of a ruler that stands before the words; 0 for none.
     """
 
     row: int
     column: int
     text: str
+    bar: int = 0
+
+    @property
+    def letters(self) -> str:
+        """With the ruler, in letters."""
+        return f"├{'─' * (self.bar - 2)}┤ {self.text}" if self.bar >= 2 else self.text
 
 
 @lru_cache(maxsize=1 << 16)
@@ -43,17 +50,20 @@ _PLAIN = Style.parse("white on black")
 _LINE = Style.parse("bold bright_yellow on black")
 
 
-def half_blocks(picture: Rgb, marks: Sequence[Mark] = (), few_colours: bool = False) -> list[Strip]:
+def half_blocks(
+    picture: Rgb, marks: Sequence[Mark] = (), *, few_colours: bool = False, letters: bool = False
+) -> list[Strip]:
     """Lines of cells.
 
     Args:
         picture: (2 × lines, columns, 3).
         marks: Words that stand on it.
         few_colours: The terminal knows 16 colours at most.
+        letters: It shows none: outlines are letters, `o` around the lesion that is looked at, `x` around others.
     """
     lines = picture.reshape(picture.shape[0] // 2, 2, picture.shape[1], 3)
     written = _written(marks, len(lines), picture.shape[1])
-    cells = _shades if few_colours else _halves
+    cells = _shades if few_colours else _lettered if letters else _halves
     return [
         Strip(_merged(cells(pair), written.get(row, {})), picture.shape[1]) for row, pair in enumerate(lines)
     ]
@@ -62,6 +72,15 @@ def half_blocks(picture: Rgb, marks: Sequence[Mark] = (), few_colours: bool = Fa
 def _halves(pair: Rgb) -> list[tuple[str, Style]]:
     upper, lower = (pair & _LEVELS).tolist()
     return [("▀", _style(tuple(a), tuple(b))) for a, b in zip(upper, lower, strict=True)]
+
+
+def _lettered(pair: Rgb) -> list[tuple[str, Style]]:
+    """Grey half blocks, with letters where an outline is."""
+    chosen, other = ((pair == colour).all(axis=2).any(axis=0) for colour in (CHOSEN, OTHER))
+    return [
+        ("o", _WORDS) if here else ("x", _WORDS) if there else cell
+        for cell, here, there in zip(_halves(pair), chosen, other, strict=True)
+    ]
 
 
 def _shades(pair: Rgb) -> list[tuple[str, Style]]:
@@ -94,6 +113,7 @@ def _written(marks: Sequence[Mark], rows: int, columns: int) -> dict[int, dict[i
     for mark in marks:
         row = mark.row + rows if mark.row < 0 else mark.row
         first = mark.column + columns if mark.column < 0 else mark.column
-        if 0 <= row < rows and first >= 0 and first + len(mark.text) <= columns:
-            found.setdefault(row, {}).update({first + n: letter for n, letter in enumerate(mark.text)})
+        words = mark.letters
+        if 0 <= row < rows and first >= 0 and first + len(words) <= columns:
+            found.setdefault(row, {}).update({first + n: letter for n, letter in enumerate(words)})
     return found

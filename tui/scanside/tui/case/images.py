@@ -14,12 +14,11 @@ from scanside.runtime.images.read import read_image
 from scanside.runtime.volume import Volume
 from scanside.tui.case.report import Report
 from scanside.tui.case.stack import Spot, Stack, stack_of
+from scanside.tui.format import TITLES
 
 if TYPE_CHECKING:
     from scanside.runtime.dicom.study import SeriesVolume
 
-TITLES = {"t2w": "T2WI", "dwi": "DWI", "adc": "ADC", "b0": "low b"}
-"""Sequence → what a person calls it, in the order in which they are looked at."""
 ROOM = 512 << 20
 """Bytes of images that are kept at most; the one that is looked at is always kept."""
 _ON_DWI = ("b0", "adc")

@@ -9,6 +9,7 @@ from scanside.tui.case.stack import Spot, Stack, index_of, on_slice, position, s
 Window = tuple[float, float]
 ZOOMS = (1.0, 8.0)
 _ZOOM, _NARROWER, _SHIFT = 1.25, 0.8, 0.1
+_AROUND, _LEAST_MM, _FIRST_ZOOM = 3.0, 60.0, 4.0
 
 
 @dataclass(frozen=True)
@@ -37,13 +38,24 @@ class Looking:
 
 
 def first_look(sequence: str, stack: Stack, spots: Sequence[Spot]) -> Looking:
-    """The whole slice through the largest lesion of this image, or of another, else through the middle."""
+    """The largest lesion of this image, or of another, in the middle and enlarged; else the whole middle slice."""
     own = [spot for spot in spots if spot.role == sequence] or list(spots)
     spot = own[0] if own else None
     number = slice_at(stack.geometry, spot.centre) if spot is not None else None
-    if number is None:
-        number, spot = (stack.count - 1) // 2, None
-    return Looking(sequence, on_slice(stack.geometry, number, stack.middle), spot=spot)
+    if number is None or spot is None:
+        return Looking(sequence, on_slice(stack.geometry, (stack.count - 1) // 2, stack.middle))
+    zoom = _zoom_to(stack, spot.number)
+    place = spot.centre if zoom > 1 else stack.middle
+    return Looking(sequence, on_slice(stack.geometry, number, place), zoom=zoom, spot=spot)
+
+
+def _zoom_to(stack: Stack, lesion: int) -> float:
+    """How much a lesion is enlarged at first: it takes a third of the picture, which shows 60 mm at least."""
+    rows, columns = stack.extent(lesion)
+    wide = max(_AROUND * rows, _AROUND * columns, _LEAST_MM)
+    geometry = stack.geometry
+    whole = max(geometry.shape[axis] * geometry.spacing[axis] for axis in (1, 2))
+    return min(max(whole / wide, ZOOMS[0]), _FIRST_ZOOM)
 
 
 def turned_to(looking: Looking, sequence: str, stack: Stack) -> Looking:
@@ -69,13 +81,19 @@ def panned(looking: Looking, stack: Stack, down: float, right: float) -> Looking
     return replace(looking, place=position(geometry, (z, y, x)))
 
 
-def zoomed(looking: Looking, steps: int) -> Looking:
-    """Larger, or smaller if negative."""
+def zoomed(looking: Looking, stack: Stack, steps: int) -> Looking:
+    """Larger, or smaller if negative. What is enlarged first is the lesion that is looked at, not the middle."""
     zoom = min(max(looking.zoom * _ZOOM**steps, ZOOMS[0]), ZOOMS[1])
-    return replace(looking, zoom=1.0 if abs(zoom - 1) < 1e-6 else zoom)
+    zoom = 1.0 if abs(zoom - 1) < 1e-6 else zoom
+    place = looking.place
+    number = slice_at(stack.geometry, looking.place)
+    if looking.zoom == 1 and zoom > 1 and looking.spot is not None and number is not None:
+        spot = slice_at(stack.geometry, looking.spot.centre)
+        place = on_slice(stack.geometry, number, looking.spot.centre) if spot is not None else place
+    return replace(looking, zoom=zoom, place=place)
 
 
-def windowed(looking: Looking, stack: Stack, narrower: int = 0, darker: int = 0) -> Looking:
+def windowed(looking: Looking, stack: Stack, narrower: float = 0, darker: float = 0) -> Looking:
     """The window narrower (more contrast) and its level higher (darker) by steps."""
     low, high = looking.window(looking.sequence, stack)
     middle, width = (low + high) / 2, (high - low) * _NARROWER**narrower

@@ -14,6 +14,8 @@ from scanside.tui.case.stack import Stack, edges, on_slice, slice_at
 from scanside.tui.case.surface import surface
 
 SYNTHETIC = "SYNTHETIC PHANTOM"
+UNITS = {"adc": " ×10⁻⁶ mm²/s"}
+"""Of the values of images that have one; scanners write ADC maps so."""
 
 
 class Pane(Vertical):
@@ -21,6 +23,7 @@ class Pane(Vertical):
 
     Attributes:
         sequence: What it shows; None while it shows nothing.
+        series: What the scanner calls it.
         number: The slice shown, from 0; None where none is.
         mm: Width of a pixel on the screen, mm; 0 while none is shown.
         words: The sentence that stands in place of a picture; empty while there is a picture.
@@ -40,6 +43,7 @@ class Pane(Vertical):
         super().__init__(id=id)
         self.surface = surface(terminal)
         self.sequence: str | None = None
+        self.series = ""
         self.number: int | None = None
         self.mm = 0.0
         self.words = ""
@@ -81,29 +85,50 @@ class Pane(Vertical):
         chosen = looking.spot.number if looking.spot is not None and self._is_of(looking.spot.role) else 0
         view = View(looking.place, (self.mm * tall, self.mm), rows, columns)
         picture = draw(stack, number, view, window, chosen if looking.outline else None)
-        self.surface.show(picture, self._marks(stack, synthetic))
-        self._write("title", self._headline(title, stack, number, looking))
+        self.surface.show(picture, [*self._marks(stack, synthetic), *self._ruler(columns)])
+        self._write("title", self._headline(title, shown, number, looking))
         self._write("foot", self._footline(shown, looking, window, note))
 
     def _is_of(self, role: str) -> bool:
         return role == self.sequence or (role == "dwi" and self.sequence in ("adc", "b0"))
 
-    def _headline(self, title: str, stack: Stack, number: int, looking: Looking) -> str:
-        """`▸ T2WI  12/31  z S19.2 mm`; the slices count from the feet, as on the pictures of a result."""
+    def _headline(self, title: str, shown: Shown, number: int, looking: Looking) -> str:
+        """`▸ T2WI 12/31  S19.2 mm  5 mm apart  t2_tse_tra`; slices count from the feet, as on a result's pictures."""
+        stack = shown.stack
         z = on_slice(stack.geometry, number, looking.place)[2]
         sign = "▸" if self.has_class("active") else " "
-        return f"{sign}{title} {number + 1}/{stack.count} z {'S' if z >= 0 else 'I'}{abs(z):.1f} mm"
+        place = f"{sign}{title} {number + 1}/{stack.count} z {'S' if z >= 0 else 'I'}{abs(z):.1f} mm"
+        return f"{place}  {stack.geometry.spacing[0]:.3g} mm apart  {self.series}".rstrip()
 
     def _footline(self, shown: Shown, looking: Looking, window: tuple[float, float], note: str) -> str:
         width, level = window[1] - window[0], (window[0] + window[1]) / 2
-        parts = [f" W{width:.4g} L{level:.4g}", f"×{looking.zoom:.1f}"]
+        unit = UNITS.get(self.sequence or "", "")
+        parts = [f" W{width:.4g} L{level:.4g}{unit}", f"×{looking.zoom:.1f}"]
         if shown.caution:
             parts.append(f"! {shown.caution}")
         elif shown.stack.lesions is not None:
-            parts.append("outline on" if looking.outline else "outline OFF")
+            parts.append(self._outline_words(shown.stack, looking))
+        value = shown.stack.value(looking.place)
+        if value is not None:
+            parts.append(f"middle {value:.4g}{unit}")
         if note:
             parts.append(note)
         return "  ".join(parts)
+
+    def _outline_words(self, stack: Stack, looking: Looking) -> str:
+        """Whether outlines are on, and whether the lesion that is looked at is on this picture at all."""
+        if not looking.outline:
+            return "outline OFF"
+        spot = looking.spot
+        span = stack.slices_of(spot.number) if spot is not None and self._is_of(spot.role) else None
+        if span is None or self.number is None:
+            return "outline on"
+        where = f"{span[0] + 1}–{span[1] + 1}"
+        return (
+            f"lesion on slices {where}"
+            if span[0] <= self.number <= span[1]
+            else f"NO lesion here: slices {where}"
+        )
 
     def _marks(self, stack: Stack, synthetic: bool) -> list[Mark]:
         left, right, up, down = edges(stack.geometry)
@@ -117,6 +142,16 @@ class Pane(Vertical):
         if synthetic:
             marks.append(Mark(0, 0, SYNTHETIC if width // 2 > len(SYNTHETIC) else SYNTHETIC.split()[0]))
         return marks
+
+    def _ruler(self, columns: int) -> list[Mark]:
+        """A length in mm, at the lower left, that takes up to a third of the width."""
+        width = self.surface.size.width
+        cell = self.mm * columns / max(width, 1)
+        for length in (100, 50, 20, 10, 5):
+            bar = round(length / cell)
+            if 3 <= bar <= width // 3:
+                return [Mark(-2, 1, f"{length} mm", bar)]
+        return []
 
     def _write(self, line: str, words: str) -> None:
         self.query_one(f".{line}", Static).update(Content(words), layout=False)

@@ -3,14 +3,14 @@
 import json
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from textual.content import Content
+from textual.style import Style
 
 from scanside.runtime.appliance.store.records import Case, Entry, Item
 from scanside.runtime.appliance.store.states import Sending, State
 from scanside.tui.case.data import CaseData
-from scanside.tui.case.images import TITLES
 from scanside.tui.case.report import Chance, Feature, LesionFound, Report
 from scanside.tui.case.stack import Spot, place_words
 from scanside.tui.case.text import (
@@ -21,11 +21,10 @@ from scanside.tui.case.text import (
     line,
     lines,
     number,
-    quiet,
     range_bar,
-    toned,
 )
-from scanside.tui.format import Tone, duration, full_moment
+from scanside.tui.format import TITLES, Tone, duration, full_moment, spoken
+from scanside.tui.tones import quiet, toned
 
 _SENDING: Mapping[Sending, tuple[str, Tone]] = {
     Sending.WAITING: ("◌", Tone.BUSY),
@@ -51,11 +50,13 @@ class Glance:
     Attributes:
         spot: The lesion that is looked at.
         width: Cells there are.
+        spans: Lesion → its first and last slice, from 0, of those whose images were read.
     """
 
     data: CaseData
     spot: Spot | None
     width: int
+    spans: Mapping[Spot, tuple[int, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def result_panel(glance: Glance) -> Content:
     words, tone = _TOLD.get(report.status, (report.status, Tone.WARN))
     found.append(toned(words, tone, bold=True))
     if report.reason:
-        found += _wrapped(report.reason, width)
+        found += _wrapped(spoken(report.reason), width)
     if data.case.state is State.REVIEW:
         found += [
             *_wrapped(
@@ -85,10 +86,14 @@ def result_panel(glance: Glance) -> Content:
                 Tone.WARN,
             )
         ]
+    checks = _checks(report, width)
+    if report.warnings:  # before the number that they are about
+        found += [Content(""), *checks]
     found += [Content(""), *_chance(report, width)]
     if report.distance is not None:
         found.append(entry("distance", f"{report.distance:.2f} from training cohort"))
-    found += [Content(""), *_checks(report, width)]
+    if not report.warnings:
+        found += [Content(""), *checks]
     return lines(found)
 
 
@@ -126,7 +131,7 @@ def _checks(report: Report, width: int) -> list[Line]:
         return [toned("✓ input checks passed, no warnings", Tone.GOOD)]
     found = [toned(f"! input checks passed with {len(report.warnings)} warning(s)", Tone.WARN)]
     for warning in report.warnings:
-        found += _wrapped(f"! {warning}", width)
+        found += _wrapped(f"! {spoken(warning)}", width)
     return found
 
 
@@ -166,20 +171,40 @@ def lesions_panel(glance: Glance) -> Content:
         return Content("Nothing was computed, so no lesion was looked for.")
     if not report.lesions:
         return lines(_wrapped("None was segmented. This is not a negative finding.", glance.width, Tone.WARN))
-    found: list[Content] = []
-    for lesion in report.lesions:
-        found += _lesion(lesion, lesion.spot == glance.spot, glance.width)
-    return lines([*found, Content(""), quiet("▸ looked at  * measured; centre in mm")])
+    found: list[Content] = [quiet(_lesion_heading(glance.width))]
+    for place, lesion in enumerate(report.lesions):
+        drawn = _lesion(lesion, glance, lesion.spot == glance.spot)
+        found.append(drawn.stylize(Style.from_meta({LESION: place})))
+    return lines([*found, Content(""), *_wrapped(_LESION_SIGNS, glance.width, Tone.QUIET)])
 
 
-def _lesion(found: LesionFound, here: bool, width: int) -> list[Line]:
+LESION = "scanside.lesion"
+"""Meta of a line of the lesion table: its number in the report; a click goes there."""
+_LESION_SIGNS = "* measured for the signature; ▸ looked at; slices count from the feet"
+
+
+def _lesion_heading(width: int) -> str:
+    """Above the columns of `_lesion`."""
+    where = "  centre (mm)" if width >= _LESION_WIDE else ""
+    return f"  {'lesion':<7}{'volume':>9}{'diameter':>9}{'slices':>7}{where}"
+
+
+_LESION_WIDE = 52
+
+
+def _lesion(found: LesionFound, glance: Glance, here: bool) -> Line:
     """In one line, or in two where it is narrow."""
     signs = f"{'▸' if here else ' '}{'*' if found.measured else ' '}"
-    size = f"{found.volume_ml:>8.2f} ml {found.longest_diameter_mm:>6.1f} mm"
     title = TITLES.get(found.role, found.role)
-    words = toned(f"{signs}{title:<5}{found.number:>2}{size}", Tone.PLAIN, bold=here)
-    place = toned(f"  {place_words(found.centroid_mm)}", Tone.PLAIN, bold=here)
-    return [line(words, place)] if width >= 46 else [words, line("  ", place)]
+    span = glance.spans.get(found.spot)
+    slices = f"{span[0] + 1}–{span[1] + 1}" if span else ""
+    size = f"{found.volume_ml:>6.2f} ml{found.longest_diameter_mm:>6.1f} mm{slices:>7}"
+    place = place_words(found.centroid_mm)
+    wide = glance.width >= _LESION_WIDE
+    words = f"{signs}{title:<5}{found.number:>2}{size}" + (
+        f"  {place}" if wide else f"\n   centre {place} mm"
+    )
+    return toned(words, Tone.PLAIN, bold=here)
 
 
 def signature_panel(glance: Glance) -> Content:
@@ -219,7 +244,7 @@ def series_panel(glance: Glance) -> Content:
         chosen = ", ".join(TITLES.get(name, name) for name in case.series)
         found += _wrapped(f"A person chose the series for {chosen}.", glance.width, Tone.WARN)
     if report is None:
-        found.append(f"{case.series_count} series, {case.instances} images received; n lists them")
+        found.append(f"{case.series_count} series, {case.instances} images received; N lists them")
         return lines(found)
     for used in report.sequences:
         b = f" b={used.b_value:g}" if used.b_value is not None and " b=" not in used.series else ""
@@ -237,7 +262,7 @@ def series_panel(glance: Glance) -> Content:
     for row in left:
         found.append(f"{row.series}, {row.images} images" if row.images else row.series)
         found += _wrapped(row.reason, glance.width - 2, Tone.QUIET, indent="  ")
-    return lines(found or ["The study was refused before a series was chosen; n lists them."])
+    return lines(found or ["The study was refused before a series was chosen; N lists them."])
 
 
 def run_panel(glance: Glance) -> Content:
@@ -264,7 +289,7 @@ def run_panel(glance: Glance) -> Content:
     room = min(20, width - 34)
     for stage in report.stages:
         bar = "█" * round(stage.ms / longest * room) if room > 3 else ""
-        found.append(f"  {stage.name:<20.20}{stage.ms / 1000:>8.2f} s {bar}")
+        found.append(f"  {spoken(stage.name):<20.20}{stage.ms / 1000:>8.2f} s {bar}")
     return lines(found)
 
 
@@ -283,7 +308,7 @@ def delivery_panel(glance: Glance) -> Content:
 def _item(item: Item, width: int, case: Case) -> list[Line]:
     symbol, tone = _SENDING[item.state]
     held = case.state is State.REVIEW and item.state is Sending.WAITING
-    state = "held" if held else str(item.state)
+    state = "held until accepted" if held else str(item.state)
     tries = f", {item.attempts} tries" if item.attempts else ""
     failing = bool(item.reason) and item.state is Sending.WAITING
     tone = Tone.WARN if held else Tone.BAD if failing else tone
@@ -298,7 +323,7 @@ def history_panel(glance: Glance) -> Content:
     data = glance.data
     found: list[Content] = []
     if len(data.jobs) > 1:
-        found.append(quiet(f"{len(data.jobs)} jobs; e looks at an earlier one"))
+        found.append(quiet(f"{len(data.jobs)} computations; h looks at an earlier one"))
         found += [_job(job, job.job == data.case.job) for job in data.jobs]
         found.append(Content(""))
     for one in reversed(data.history):

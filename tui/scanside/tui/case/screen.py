@@ -1,44 +1,49 @@
 """The case: images, panels, and what a person does about the result."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import ClassVar
 
-from textual import on, work
+from textual import on
+from textual import work as in_background
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.content import Content
 from textual.message import Message
 from textual.widgets import Static
 
 from scanside.runtime.appliance.store.database import Database
 from scanside.runtime.appliance.store.records import Case
-from scanside.runtime.appliance.store.states import Action, State
+from scanside.runtime.appliance.store.states import State
 from scanside.runtime.errors import ScansideError
-from scanside.tui import actions
+from scanside.tui.actions import Subject
 from scanside.tui.case import looking as look
-from scanside.tui.case.board import Board
-from scanside.tui.case.choose import JobsScreen, SeriesScreen
+from scanside.tui.case.board import Board, PanelView
+from scanside.tui.case.choose import JobsScreen
 from scanside.tui.case.data import CaseData, read_case
 from scanside.tui.case.graphics import found
-from scanside.tui.case.images import TITLES
+from scanside.tui.case.images import Shown, Wanted
 from scanside.tui.case.stack import Spot, place_words
-from scanside.tui.case.text import quiet, said, toned
 from scanside.tui.case.viewer import Viewer
+from scanside.tui.commands import Place, bindings
 from scanside.tui.estimate import fraction, seconds_left
 from scanside.tui.feed import Snapshot
-from scanside.tui.format import Tone, bar, duration, full_moment, patient_name, state_words
-from scanside.tui.screen import ScansideScreen
+from scanside.tui.format import TITLES, Tone, bar, duration, full_moment, patient_name, spoken, state_words
+from scanside.tui.screen import StudyScreen
+from scanside.tui.tones import quiet, said, toned
 
 
-class CaseScreen(ScansideScreen):
+class CaseScreen(StudyScreen):
     """One study."""
 
     HELP = """\
-## Case
+## Open study
 
 **Images** are shown as a radiologist looks at them: the patient's right (R) is on the left, front (A) on top. Both
 show the same position of the patient at the same scale; the other one takes its nearest slice. Slices count from the
 feet; *z* is the patient position in mm, S towards the head. The outline lies just outside the lesion: yellow around
-the one that is looked at, blue around others. `▸` marks the image that keys act upon; *Large* gives it the screen.
+the one that is looked at, blue around others. `▸` marks the image that keys act upon. Below: window and level, the
+lesion's slices, the value in the middle and the ADC there. A drag changes the window. `o` shows real pixels.
 
 **Result** ● ok · ◇ indeterminate: the probability lies where no class is named · ○ no lesion segmented, which is *not*
 a negative finding · ! unsuitable input. A probability always stands with its status and its calibration band (`━`).
@@ -46,45 +51,9 @@ a negative finding · ! unsuitable input. A probability always stands with its s
 **Signature** `┄──┼──┄` is the middle 90 % and the median of the training cohort, `●` the value, `◀ ▶` far outside.
 
 **Review** Accept, reject, mark as false and the rest ask first; who did it and when goes into the audit log (History).
-Accepting sends the result; nothing is final by itself. Research use only.
+Accepting sends the result and cannot be undone; a rejection and a mark can (U). Research use only.
 """
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("down,j", "slices(-1)", "Slice", key_display="↑↓", id="case.slice-down"),
-        Binding("up,k", "slices(1)", "Slice towards the head", show=False, id="case.slice-up"),
-        Binding("pagedown", "slices(-5)", "5 slices towards the feet", show=False, id="case.page-down"),
-        Binding("pageup", "slices(5)", "5 slices towards the head", show=False, id="case.page-up"),
-        Binding("home", "slices(100000)", "First slice, at the head", show=False, id="case.first"),
-        Binding("end", "slices(-100000)", "Last slice, at the feet", show=False, id="case.last"),
-        Binding("g", "lesion(1)", "Lesion", id="case.lesion"),
-        Binding("G", "lesion(-1)", "Lesion before", show=False, id="case.lesion-before"),
-        Binding("o", "outline", "Outline", show=False, id="case.outline"),
-        Binding("v", "image", "Image", id="case.image"),
-        Binding("plus,equals_sign", "zoom(1)", "Larger", show=False, key_display="+", id="case.larger"),
-        Binding("minus", "zoom(-1)", "Smaller", show=False, key_display="-", id="case.smaller"),
-        Binding("left,H", "shift(0,-1)", "Move left", show=False, id="case.left"),
-        Binding("right,L", "shift(0,1)", "Move right", show=False, id="case.right"),
-        Binding("shift+up,K", "shift(-1,0)", "Move up", show=False, id="case.up"),
-        Binding("shift+down,J", "shift(1,0)", "Move down", show=False, id="case.down"),
-        Binding("b", "window(0,-1)", "Brighter", show=False, id="case.brighter"),
-        Binding("B", "window(0,1)", "Darker", show=False, id="case.darker"),
-        Binding("c", "window(1,0)", "More contrast", show=False, id="case.contrast"),
-        Binding("C", "window(-1,0)", "Less contrast", show=False, id="case.contrast-less"),
-        Binding("f", "alone", "Large", id="case.alone"),
-        Binding("z", "anew", "Whole image, own window", show=False, id="case.anew"),
-        Binding("tab", "panel(1)", "Panel", id="case.panel"),
-        Binding("shift+tab", "panel(-1)", "Panel before", show=False, id="case.panel-before"),
-        Binding("d", "text(0.7)", "Scroll the panel down", show=False, id="case.text-down"),
-        Binding("u", "text(-0.7)", "Scroll the panel up", show=False, id="case.text-up"),
-        Binding("a", "act('accept')", "Accept", id="case.accept"),
-        Binding("r", "act('reject')", "Reject", id="case.reject"),
-        Binding("m", "mark_false", "Mark the lesion as false", show=False, id="case.false"),
-        Binding("n", "rerun", "Choose series, run again", show=False, id="case.rerun"),
-        Binding("w", "act('send again')", "Send again", show=False, id="case.send-again"),
-        Binding("x", "act('cancel')", "Cancel", show=False, id="case.cancel"),
-        Binding("t", "act('retry')", "Try again", show=False, id="case.retry"),
-        Binding("e", "jobs", "Earlier jobs", show=False, id="case.jobs"),
-        Binding("escape", "back", "Back", id="case.back"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = bindings(Place.CASE)
     DEFAULT_CSS = """
     CaseScreen > #caseline { height: 1; padding: 0 1; background: $surface; }
     CaseScreen > #progress { height: 1; padding: 0 1; background: $surface; display: none; }
@@ -138,11 +107,11 @@ Accepting sends the result; nothing is final by itself. Research use only.
                     self._read()
         self._show_progress()
 
-    @work(thread=True, exclusive=True, group="case")
+    @in_background(thread=True, exclusive=True, group="case")
     def _read(self) -> None:
         try:
-            with Database(self.terminal.config.database) as database:
-                data = read_case(database, self.terminal.config, self.case_id, self._job)
+            with Database(self.work.config.database) as database:
+                data = read_case(database, self.work.config, self.case_id, self._job)
             message = self.Looked(data, "")
         except (ScansideError, OSError) as error:
             message = self.Looked(None, str(error))
@@ -151,10 +120,13 @@ Accepting sends the result; nothing is final by itself. Research use only.
     @on(Looked)
     def _looked(self, message: Looked) -> None:
         self._lost = message.why
+        if message.data is None and self.data is None:
+            self.viewer.say(message.why)
         if message.data is not None:
             self._tell_of_another(message.data)
             self.data = message.data
             self._show_data(message.data)
+            self._note_opened(message.data)
         self._show_line()
         self._show_progress()
 
@@ -176,7 +148,7 @@ Accepting sends the result; nothing is final by itself. Research use only.
             synthetic=report.synthetic if report else False,
             nothing=data.no_images,
         )
-        self.board.show(data, self._spot)
+        self.board.show(data, self._spot, self.viewer.spans)
 
     @property
     def _spot(self) -> Spot | None:
@@ -186,7 +158,19 @@ Accepting sends the result; nothing is final by itself. Research use only.
     def _viewer_changed(self) -> None:
         """The lesion table marks the lesion that is looked at."""
         if self.data is not None:
-            self.board.show(self.data, self._spot)
+            self.board.show(self.data, self._spot, self.viewer.spans)
+            self._note_opened(self.data)
+
+    def _note_opened(self, data: CaseData) -> None:
+        """The images of the latest result are on the screen, or the sentence why there are none: it may be accepted."""
+        if data.is_latest and self.seen and not self.viewer.reading:
+            self.work.open(data.case)
+            self.refresh_bindings()
+
+    @on(PanelView.LesionChosen)
+    def _lesion_chosen(self, message: PanelView.LesionChosen) -> None:
+        if self.data is not None and self.data.report is not None and self.data.report.lesions:
+            self.viewer.go_to(self.data.report.lesions[message.number].spot)
 
     def _show_line(self) -> None:
         if self.data is None:
@@ -194,12 +178,12 @@ Accepting sends the result; nothing is final by itself. Research use only.
             self._write("#caseline", toned(words, Tone.BAD if self._lost else Tone.PLAIN))
             return
         data, case = self.data, self.data.case
-        names = self.terminal.config.service.show_names
+        names = self.work.config.service.show_names
         parts = [toned(f"{patient_name(case)}  " if names else "", Tone.PLAIN, bold=True)]
         parts += [
             toned(case.case_id, Tone.PLAIN, bold=True),
             Content("  "),
-            said(state_words(case), bold=True),
+            said(state_words(case, working=self.work.feed.health.working), bold=True),
         ]
         if len(data.jobs) > 1:
             which = "latest" if data.is_latest else "NOT THE LATEST"
@@ -218,17 +202,20 @@ Accepting sends the result; nothing is final by itself. Research use only.
         """What a running case does, how far it is, and how long it still takes."""
         case = self._now
         line = self.query_one("#progress", Static)
-        line.display = case is not None and case.state is State.RUNNING
-        if case is None or not line.display:
+        if not self.seen:
             return
-        now = self.terminal.now()
+        runs = case is not None and case.state is State.RUNNING and self.work.feed.health.working
+        line.display = runs
+        if case is None or not runs:
+            return
+        now = self.work.now()
         done = fraction(case)
-        words = f"▶ {case.stage or 'starting'} "
+        words = f"▶ {spoken(case.stage or 'starting')} "
         if done is not None:
             words += f"{bar(done, 20)} {case.done}/{case.total} "
         if case.started is not None:
             words += f" {duration(max(0.0, now - case.started))} so far"
-        left = seconds_left(case, self.terminal.feed.typical, now)
+        left = seconds_left(case, self.work.feed.typical, now)
         words += f", about {duration(left)} left" if left is not None else ""
         self._write("#progress", toned(words, Tone.BUSY))
 
@@ -263,7 +250,7 @@ Accepting sends the result; nothing is final by itself. Research use only.
 
     def action_zoom(self, steps: int) -> None:
         """Larger or smaller."""
-        self.viewer.change(lambda now, stack: look.zoomed(now, steps))
+        self.viewer.change(lambda now, stack: look.zoomed(now, stack, steps))
 
     def action_shift(self, down: int, right: int) -> None:
         """Move the view."""
@@ -290,52 +277,46 @@ Accepting sends the result; nothing is final by itself. Research use only.
         """Scroll the panel."""
         self.board.scroll_panel(pages)
 
-    def action_act(self, name: str) -> None:
-        """Accept, reject, send again, cancel, try again: asked first."""
-        action = Action(name)
-        case = self._actable()
-        if case is None:
-            return
-        if action not in actions.allowed(case):
-            self._say_no(f"Case {case.case_id} is {case.state}, which does not allow '{action}'.")
-            return
-        actions.act(self.terminal, case, action)
+    def subjects(self, act: str) -> Sequence[Subject] | str:
+        """This study, with the lesion that is looked at."""
+        if self.data is None:
+            return "The study is still being read."
+        subject = Subject(self.data.case, self.data.is_latest)
+        if act == "accept" and self.viewer.reading and self.data.is_latest:
+            return "Its images are still being read; look at them, then accept."
+        return self._with_lesion(subject) if act == "false" else [subject]
 
-    def action_mark_false(self) -> None:
-        """Say that the lesion that is looked at is none: asked first."""
-        case = self._actable()
-        if case is None or self.data is None:
-            return
-        lesions = self.data.report.lesions if self.data.report else None
-        if case.status is None or not lesions:
-            self._say_no("There is no lesion to mark.")
-            return
+    def _with_lesion(self, subject: Subject) -> Sequence[Subject] | str:
+        lesions = self.data.report.lesions if self.data and self.data.report else None
+        if not lesions:
+            return [subject]
         here = next((lesion for lesion in lesions if lesion.spot == self._spot), None)
         if here is None and len(lesions) > 1:
-            self._say_no("Press g until the lesion is looked at, then m.")
-            return
+            return "Press g until the lesion is looked at, then m."
         lesion = here or lesions[0]
         name = f"{TITLES.get(lesion.role, lesion.role)} lesion {lesion.number}"
         where = f"{lesion.volume_ml:.2f} ml, at {place_words(lesion.centroid_mm)} mm"
-        actions.mark_false(self.terminal, case, name, where)
+        return [replace(subject, lesion=name, where=where)]
 
-    @work(group="rerun", exclusive=True)
-    async def action_rerun(self) -> None:
-        """Choose series and compute again: asked first."""
-        case = self._actable()
-        if case is None:
+    def action_page(self) -> None:
+        """Make a page of the study and show it in a browser."""
+        sheets = self.viewer.sheets
+        if self.data is None or not sheets:
+            self._say_no("There is no image that a page could show.")
             return
-        if not actions.may_rerun(case):
-            self._say_no(
-                f"Case {case.case_id} is {case.state}; wait for it, or cancel it (x), then run it again."
-            )
-            return
-        study = self.terminal.config.spool / case.case_id
-        chosen = await self.app.push_screen_wait(SeriesScreen(study, case.case_id, case.series))
-        if chosen is not None:
-            actions.rerun(self.terminal, case, series=chosen or None)
+        self.notify("The page is being made …", timeout=3)
+        self._make_page(self.data, sheets)
 
-    @work(group="jobs", exclusive=True)
+    @in_background(thread=True, exclusive=True, group="page")
+    def _make_page(self, data: CaseData, sheets: Sequence[tuple[Wanted, Shown]]) -> None:
+        from scanside.tui.case.page import Sheet, page
+
+        work = self.work
+        text = page(data, [Sheet(*one) for one in sheets], names=work.names, now=work.now())
+        words = work.pages.show(data.case.case_id, text)
+        self.app.call_from_thread(self.notify, words, title="Page", timeout=60, markup=False)
+
+    @in_background(group="jobs", exclusive=True)
     async def action_jobs(self) -> None:
         """Look at another job of the case."""
         if self.data is None:
@@ -348,15 +329,6 @@ Accepting sends the result; nothing is final by itself. Research use only.
     def action_back(self) -> None:
         """To where one came from."""
         self.app.pop_screen()
-
-    def _actable(self) -> Case | None:
-        """The case as it is seen, when it may be judged: only its latest job."""
-        if self.data is None:
-            return None
-        if not self.data.is_latest:
-            self._say_no("This is an earlier job; press e and choose the latest one to act upon it.")
-            return None
-        return self.data.case
 
     def _say_no(self, words: str) -> None:
         self.notify(words, title="Not done", severity="warning", timeout=6, markup=False)

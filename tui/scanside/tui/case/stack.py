@@ -60,6 +60,32 @@ class Stack:
         """Memory that it takes."""
         return self.image.nbytes + (0 if self.lesions is None else self.lesions.nbytes)
 
+    def extent(self, lesion: int) -> tuple[float, float]:
+        """Height and width of a lesion in the plane of the slices, mm; 0 where there is none."""
+        if self.lesions is None:
+            return 0.0, 0.0
+        covered = (self.lesions == lesion).any(axis=0)
+        sides = [np.flatnonzero(covered.any(axis=1 - axis)) for axis in (0, 1)]
+        rows, columns = (
+            (side[-1] - side[0] + 1) * self.geometry.spacing[1 + axis] if len(side) else 0.0
+            for axis, side in enumerate(sides)
+        )
+        return float(rows), float(columns)
+
+    def slices_of(self, lesion: int) -> tuple[int, int] | None:
+        """The first and the last slice of a lesion, from 0; None where there is none."""
+        if self.lesions is None:
+            return None
+        found = np.flatnonzero((self.lesions == lesion).any(axis=(1, 2)))
+        return (int(found[0]), int(found[-1])) if len(found) else None
+
+    def value(self, place: Triple) -> float | None:
+        """The value of the voxel at a place; None beyond the image."""
+        index = [int(np.floor(part + 0.5)) for part in index_of(self.geometry, place)]
+        if any(not 0 <= at < size for at, size in zip(index, self.geometry.shape, strict=True)):
+            return None
+        return float(self.image[tuple(index)])
+
     @property
     def middle(self) -> Triple:
         """The patient position in the middle of the image."""

@@ -1,9 +1,9 @@
 """Widgets that show a picture: in half blocks, or in pixels where the terminal has them."""
 
 from collections.abc import Sequence
-from typing import Protocol
 
 import numpy as np
+from rich.style import Style
 from textual.app import ComposeResult
 from textual.containers import Container
 from textual.geometry import Size
@@ -23,24 +23,6 @@ class Sized(Message):
     """A place for a picture has got another size."""
 
 
-class Surface(Protocol):
-    """What a picture is shown on."""
-
-    picture: Rgb | None
-    """What is shown now."""
-
-    @property
-    def pixels(self) -> tuple[int, int]:
-        """Rows and columns that a picture should have now; 0 while nothing is laid out."""
-
-    @property
-    def tall(self) -> float:
-        """Height of a pixel over its width."""
-
-    def show(self, picture: Rgb, marks: Sequence[Mark]) -> None:
-        """Show a picture of that size."""
-
-
 class HalfBlocks(Widget, can_focus=False):
     """Two pixels a cell, in any terminal with colours."""
 
@@ -54,18 +36,20 @@ class HalfBlocks(Widget, can_focus=False):
 
     @property
     def pixels(self) -> tuple[int, int]:
-        """See `Surface`."""
+        """Rows and columns that a picture should have now; 0 while nothing is laid out."""
         return 2 * self.size.height, self.size.width
 
     @property
     def tall(self) -> float:
-        """See `Surface`."""
+        """Height of a pixel over its width."""
         return self._terminal.tall
 
     def show(self, picture: Rgb, marks: Sequence[Mark]) -> None:
-        """See `Surface`."""
+        """Show a picture of that size."""
         self.picture = picture
-        self._strips = half_blocks(picture, marks, self._terminal.few_colours)
+        self._strips = half_blocks(
+            picture, marks, few_colours=self._terminal.few_colours, letters=self.app.no_color
+        )
         self.refresh()
 
     def on_resize(self) -> None:
@@ -75,7 +59,7 @@ class HalfBlocks(Widget, can_focus=False):
     def render_line(self, y: int) -> Strip:
         """A line of what was shown last; blank where the widget has grown since."""
         if y >= len(self._strips):
-            return Strip.blank(self.size.width)
+            return Strip.blank(self.size.width, Style())
         return self._strips[y].adjust_cell_length(self.size.width)
 
 
@@ -109,17 +93,17 @@ class Pixels(Container, can_focus=False):
 
     @property
     def pixels(self) -> tuple[int, int]:
-        """See `Surface`."""
+        """Rows and columns that a picture should have now; 0 while nothing is laid out."""
         width, height = self._terminal.cell
         return int(self.size.height * height / self._shrunk), int(self.size.width * width / self._shrunk)
 
     @property
     def tall(self) -> float:
-        """See `Surface`."""
+        """Height of a pixel over its width."""
         return 1.0
 
     def show(self, picture: Rgb, marks: Sequence[Mark]) -> None:
-        """See `Surface`."""
+        """Show a picture of that size."""
         from PIL import Image
 
         self.picture = lettered(picture, marks, self.size)
@@ -138,6 +122,12 @@ def lettered(picture: Rgb, marks: Sequence[Mark], cells: Size) -> Rgb:
         row = mark.row + cells.height if mark.row < 0 else mark.row
         column = mark.column + cells.width if mark.column < 0 else mark.column
         place = (column * width, row * height)
+        if mark.bar:
+            end, middle = (column + mark.bar) * width, (row + 0.5) * height
+            pen.line([(place[0], middle), (end, middle)], fill=(255, 255, 255), width=2)
+            for x in (place[0], end):
+                pen.line([(x, middle - height / 4), (x, middle + height / 4)], fill=(255, 255, 255), width=2)
+            place = (end + width, row * height)
         pen.rectangle(pen.textbbox(place, mark.text, font=font), fill=(0, 0, 0))
         pen.text(place, mark.text, fill=(255, 255, 255), font=font)
     return np.array(image)

@@ -5,35 +5,12 @@ from collections.abc import Iterable
 
 from textual.content import Content
 
-from scanside.tui.format import Tone, Words
+from scanside.tui.format import TITLES
+from scanside.tui.tones import quiet
 
-STYLES = {
-    Tone.GOOD: "$success",
-    Tone.BUSY: "$busy",
-    Tone.WARN: "$warning",
-    Tone.BAD: "$error",
-    Tone.QUIET: "$quiet",
-    Tone.PLAIN: "",
-}
 Line = Content
 
 _LOG = re.compile(r"log-sigma-(\d+)-(\d+)-mm-3D")
-_SEQUENCES = {"t2w": "T2WI", "dwi": "DWI", "b0": "low b", "adc": "ADC"}
-
-
-def toned(words: str, tone: Tone, bold: bool = False) -> Content:
-    """Words in the colour of a meaning."""
-    return Content.styled(words, f"{'bold ' if bold else ''}{STYLES[tone]}".strip())
-
-
-def quiet(words: str) -> Content:
-    """Words that matter less."""
-    return toned(words, Tone.QUIET)
-
-
-def said(words: Words, bold: bool = False) -> Content:
-    """A state: symbol, words, colour."""
-    return toned(str(words), words.tone, bold)
 
 
 def line(*parts: str | Content) -> Line:
@@ -57,7 +34,7 @@ def feature_name(name: str) -> str:
     image, _, feature = rest.partition("_")
     image = _LOG.sub(r"LoG \1.\2 mm", image)
     parts = [
-        _SEQUENCES.get(sequence, sequence),
+        TITLES.get(sequence, sequence),
         "" if image == "original" else image,
         feature.replace("_", " "),
     ]

@@ -60,6 +60,7 @@ class Viewer(Horizontal):
         self._nothing = "Looking for images …"
         self._beside: str | None = None
         self._touched = False
+        self._dragged = False
         self.synthetic = False
         self.double = False
         self.looking: Looking | None = None
@@ -100,6 +101,11 @@ class Viewer(Horizontal):
         if wanted:
             self._read(self._wanted, version)
 
+    def say(self, words: str) -> None:
+        """A sentence in place of images."""
+        self._nothing = words
+        self.refresh_panes()
+
     @work(thread=True, exclusive=True, group="images")
     def _read(self, wanted: tuple[Wanted, ...], version: Hashable) -> None:
         worker = get_current_worker()
@@ -135,6 +141,14 @@ class Viewer(Horizontal):
     def sequences(self) -> tuple[str, ...]:
         """What there is to show, readable or not."""
         return tuple(one.sequence for one in self._wanted)
+
+    @property
+    def sheets(self) -> list[tuple[Wanted, Shown]]:
+        """The images that were read, the one that keys act upon first."""
+        found = [(one, self.shown[one.sequence]) for one in self._wanted if one.sequence in self.shown]
+        return sorted(
+            found, key=lambda pair: self.looking is None or pair[0].sequence != self.looking.sequence
+        )
 
     @property
     def reading(self) -> bool:
@@ -173,8 +187,11 @@ class Viewer(Horizontal):
         if self.looking is None or self.leader is None:
             return
         spot = look.next_spot(self.looking, self.leader, self._spots, steps)
-        if spot is None:
-            return
+        if spot is not None:
+            self.go_to(spot)
+
+    def go_to(self, spot: Spot) -> None:
+        """To a lesion, in the image in which it was found."""
         if spot.role in self.shown:
             self._turn_to(spot.role)
         self.change(lambda now, stack: look.jumped_to(now, stack, spot))
@@ -205,6 +222,7 @@ class Viewer(Horizontal):
             return
         for pane, sequence in zip((first, second), self._shared_out(), strict=True):
             pane.sequence = sequence
+            pane.series = next((one.series for one in self._wanted if one.sequence == sequence), "")
             if pane.display and sequence is not None:
                 self._fill(pane, sequence)
 
@@ -230,7 +248,26 @@ class Viewer(Horizontal):
             pane.say(wanted.title, f"Reading {wanted.title} …")
         else:
             leader = self.leader or self.shown[sequence].stack
-            pane.paint(wanted.title, self.shown[sequence], self.looking, leader, self.synthetic, wanted.note)
+            note = "  ".join(words for words in (self._beside_value(sequence), wanted.note) if words)
+            pane.paint(wanted.title, self.shown[sequence], self.looking, leader, self.synthetic, note)
+
+    def _beside_value(self, sequence: str) -> str:
+        """The ADC at the middle of the picture, where another image is shown there."""
+        if sequence == "adc" or "adc" not in self.shown or self.looking is None:
+            return ""
+        value = self.shown["adc"].stack.value(self.looking.place)
+        return "" if value is None else f"ADC {value:.4g}"
+
+    @property
+    def spans(self) -> dict[Spot, tuple[int, int]]:
+        """Lesion → its first and last slice, from 0, in the image in which it was found."""
+        found = {}
+        for spot in self._spots:
+            shown = self.shown.get(spot.role)
+            span = shown.stack.slices_of(spot.number) if shown is not None else None
+            if span is not None:
+                found[spot] = span
+        return found
 
     @property
     def place_words(self) -> str:
@@ -244,6 +281,25 @@ class Viewer(Horizontal):
     def _sized(self, message: Sized) -> None:
         message.stop()
         self.refresh_panes()
+
+    def on_mouse_down(self, event: events.MouseDown) -> None:
+        """A drag changes the window of the image it begins on: across its width, down its level."""
+        pane = next((one for one in self._panes() if one.region.contains(*event.screen_offset)), None)
+        if pane is not None and pane.sequence in self.shown:
+            self._turn_to(str(pane.sequence))
+            self._dragged = True
+            self.capture_mouse()
+
+    def on_mouse_move(self, event: events.MouseMove) -> None:
+        """See `on_mouse_down`."""
+        if self._dragged and (event.delta_x or event.delta_y):
+            across, down = -event.delta_x / 4, -event.delta_y / 2
+            self.change(lambda now, stack: look.windowed(now, stack, across, down))
+
+    def on_mouse_up(self) -> None:
+        """The drag ends."""
+        self._dragged = False
+        self.release_mouse()
 
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
         """The wheel scrolls through the slices."""

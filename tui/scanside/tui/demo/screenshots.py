@@ -45,12 +45,12 @@ async def take(app: ScansideApp, out: Path) -> None:
 
 
 def _results(app: ScansideApp) -> list[str]:
-    return [case.case_id for case in app.feed.cases.values() if case.status is not None]
+    return [case.case_id for case in app.work.feed.cases.values() if case.status is not None]
 
 
 def _in_review(app: ScansideApp) -> str | None:
     """A case to look at: one with a number, where there is one."""
-    waiting = [case for case in app.feed.cases.values() if case.state is State.REVIEW]
+    waiting = [case for case in app.work.feed.cases.values() if case.state is State.REVIEW]
     waiting.sort(key=lambda case: (case.status != "ok", case.arrived))
     return waiting[0].case_id if waiting else None
 

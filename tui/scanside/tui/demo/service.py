@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +24,8 @@ from scanside.tui.demo.peer import AE_TITLE
 PATIENTS = 8
 SEED = 5
 """Of the synthetic cohort."""
+_MAKING_SECONDS = 10.0
+"""How long the first patient is made, about."""
 _STOP_SECONDS = 15.0
 _PR_SET_PDEATHSIG = 1
 
@@ -37,6 +40,8 @@ class Demo:
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._archive_port = free_port()
+        self._began = time.monotonic()
+        self._sent = 0
         self.config.write_text(_configuration(folder, bundle, self._archive_port), encoding="utf-8")
 
     def start(self) -> None:
@@ -61,6 +66,14 @@ class Demo:
         raise UsageError(
             f"The demonstration's service did not begin: {log[-1] if log else 'it said nothing'}."
         )
+
+    def coming(self) -> str:
+        """What is on its way while the list is still empty."""
+        if self._sent:
+            return "The first synthetic patient is being sent."
+        left = _MAKING_SECONDS - (time.monotonic() - self._began)
+        when = f"about {left:.0f} s left" if left > 1 else "any moment now"
+        return f"The first synthetic patient is being made: {when}."
 
     def stop(self) -> None:
         """End every child and wait for it."""
@@ -90,6 +103,7 @@ class Demo:
                     return
             if self._stop.is_set() or not images.exists():
                 return
+            self._sent = number
             sent = self._run(
                 "send.log", "scanside.runtime.cli.main", "send", "-c", str(self.config),
                 "--calling", "DEMO-MR", str(images),

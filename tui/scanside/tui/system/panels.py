@@ -5,13 +5,14 @@ from collections.abc import Mapping
 
 from scanside.runtime.appliance.config import Config, DicomDestination
 from scanside.runtime.appliance.store.records import Entry
-from scanside.runtime.appliance.store.states import ARRIVED, Sending, State
+from scanside.runtime.appliance.store.states import SETTLED, Sending, State
 from scanside.tui.feed import Health
 from scanside.tui.format import Tone, Words, age, ago, duration, full_moment, size, state_name
 from scanside.tui.system.survey import BundleState, Echo, Survey
 from scanside.tui.system.times import quantiles, sparkline
 from scanside.tui.widgets.facts import Fact
 
+NOT_TOLD = "not told by a data folder alone; open the terminal with the appliance's configuration (-c)"
 _QUEUE = (
     State.RECEIVING,
     State.QUEUED,
@@ -29,8 +30,12 @@ def machine_panel(survey: Survey) -> list[Fact]:
     return [*found, *(Fact("", remark, Tone.QUIET) for remark in survey.remarks)]
 
 
-def service_panel(survey: Survey, health: Health, config: Config) -> list[Fact]:
-    """Processes, queue, disk."""
+def service_panel(survey: Survey, health: Health, config: Config, configured: bool = True) -> list[Fact]:
+    """Processes, queue, disk.
+
+    Args:
+        configured: Whether the configuration is the appliance's own.
+    """
     found = []
     for name, beat in health.beats.items():
         if beat == 0:
@@ -50,7 +55,8 @@ def service_panel(survey: Survey, health: Health, config: Config) -> list[Fact]:
     if health.free is not None:
         reserve = config.receive.reserve_gb * 1e9
         tone = Tone.BAD if health.free < reserve else Tone.WARN if health.free < 2 * reserve else Tone.PLAIN
-        found.append(Fact("disk", f"{size(health.free)} free, images refused below {size(reserve)}", tone))
+        limit = f", images refused below {size(reserve)}" if configured else f"; {NOT_TOLD}"
+        found.append(Fact("disk", f"{size(health.free)} free{limit}", tone if configured else Tone.PLAIN))
     if survey.fault:
         found.append(Fact("store", survey.fault, Tone.BAD))
     return found
@@ -75,7 +81,7 @@ def times_panel(survey: Survey, width: int, benchmark: str) -> list[Fact]:
     return [*found, Fact("benchmark", benchmark, Tone.QUIET)]
 
 
-def bundle_panel(survey: Survey, bundle: BundleState) -> list[Fact]:
+def bundle_panel(survey: Survey, bundle: BundleState, configured: bool = True) -> list[Fact]:
     """The bundle, its verification, and the devices of the last results."""
     state = {
         None: Words("…", "being verified", Tone.QUIET),
@@ -86,7 +92,9 @@ def bundle_panel(survey: Survey, bundle: BundleState) -> list[Fact]:
         Fact("bundle", bundle.words, Tone.BAD if bundle.sound is False else Tone.PLAIN),
         Fact.of("", state),
     ]
-    if bundle.sha256:
+    if not configured:
+        found = [Fact("bundle", NOT_TOLD, Tone.QUIET)]
+    elif bundle.sha256:
         found.append(Fact("sha256", bundle.sha256[:16] + "…", Tone.QUIET))
     if not survey.devices:
         return [*found, Fact("device", "no result with a device is on this disk", Tone.QUIET)]
@@ -102,9 +110,22 @@ def bundle_panel(survey: Survey, bundle: BundleState) -> list[Fact]:
 
 
 def peers_panel(
-    survey: Survey, config: Config, echoes: Mapping[str, Echo], asking: bool, now: float
+    survey: Survey,
+    config: Config,
+    echoes: Mapping[str, Echo],
+    asking: bool,
+    now: float,
+    configured: bool = True,
 ) -> list[Fact]:
-    """Every destination: whether it answers, and what is on its way there."""
+    """Every destination: whether it answers, and what is on its way there, or waits for a person first.
+
+    Args:
+        configured: As in `service_panel`.
+    """
+    if not configured:
+        names = sorted({name for name, _ in survey.outbox})
+        known = [Fact(name, _on_way(survey, name), Tone.BUSY) for name in names if _on_way(survey, name)]
+        return [Fact("", f"Destinations: {NOT_TOLD}", Tone.QUIET), *known]
     found = []
     for peer in config.destinations:
         echo = echoes.get(peer.name)
@@ -116,15 +137,20 @@ def peers_panel(
             words = Words("✗", f"{ago(now - echo.at)}: {echo.fault}", Tone.BAD)
         where = f"{peer.host}:{peer.port} {peer.ae_title}" if isinstance(peer, DicomDestination) else peer.url
         found += [Fact.of(peer.name, words), Fact("", where, Tone.QUIET)]
-        open_ = {
-            state: number
-            for (name, state), number in survey.outbox.items()
-            if name == peer.name and state not in ARRIVED and state is not Sending.ABANDONED
-        }
-        if open_:
-            on_way = ", ".join(f"{number} {state}" for state, number in sorted(open_.items()))
-            found.append(Fact("", f"not there yet: {on_way}", Tone.BUSY))
+        if on_way := _on_way(survey, peer.name):
+            found.append(Fact("", on_way, Tone.BUSY))
     return found or [Fact("", "No destination is configured: results stay here.", Tone.QUIET)]
+
+
+def _on_way(survey: Survey, destination: str) -> str:
+    """Objects that are not at a destination: those that wait for a person's decision are not late."""
+    held = survey.held.get(destination, 0)
+    words = [f"{held} held until their results are accepted"] if held else []
+    for (name, state), number in sorted(survey.outbox.items()):
+        late = number - held if state is Sending.WAITING else number
+        if name == destination and state not in SETTLED and late:
+            words.append(f"{late} {state}")
+    return f"not there yet: {', '.join(words)}" if words else ""
 
 
 def entry_line(entry: Entry) -> str:

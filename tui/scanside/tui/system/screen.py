@@ -6,16 +6,17 @@ import time
 from collections.abc import Mapping
 from typing import ClassVar
 
-from textual import on, work
+from textual import on
+from textual import work as in_background
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Container, Vertical, VerticalScroll
 from textual.message import Message
 from textual.widgets import Input, Static
 from textual.worker import get_current_worker
 
-from scanside.tui import actions
 from scanside.tui.bench.results import benchmark_words, results_folder
+from scanside.tui.commands import Place, bindings
 from scanside.tui.feed import Snapshot
 from scanside.tui.screen import ScansideScreen
 from scanside.tui.system import panels
@@ -46,18 +47,12 @@ class SystemScreen(ScansideScreen):
 
 **Machine**: what this machine tells of itself; what it does not tell is said. **Service**: signs of life of its three
 processes, and the queue. **Times of today**: from the last image to the result, and the computing in it; nearest-rank
-quantiles. **Bundle**: every byte is hashed when this screen opens and with `v`. **Peers**: C-ECHO when this
-screen opens, every three minutes, and with `e`. **Log**: the end of the audit log; the service
+quantiles. **Bundle**: every byte is hashed when this screen opens and with `I`. **Peers**: C-ECHO when this
+screen opens, every three minutes, and with `E`. **Log**: the end of the audit log; the service
 writes its own log to the place where it was started. Research use only.
 """
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide"), (170, "-vast")]  # noqa: RUF012
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "app.switch_mode('worklist')", "Worklist", id="system.back"),
-        Binding("e", "echo", "Ask peers", id="system.echo"),
-        Binding("v", "verify", "Verify bundle", id="system.verify"),
-        Binding("slash", "filter", "Filter log", key_display="/", id="system.filter"),
-        Binding("P", "pause_queue", "Pause or resume queue", id="system.pause-queue"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = bindings(Place.SYSTEM)
 
     class Surveyed(Message):
         """The thread has looked."""
@@ -106,21 +101,21 @@ writes its own log to the place where it was started. Research use only.
         self.query_one("#log").border_title = "Log: end of the audit log"
         self.query_one("#log-scroll").anchor()  # stays at the end until somebody scrolls
         self.query_one("#system").focus()
-        self._benchmark = benchmark_words(results_folder(self.terminal.config))
+        self._benchmark = benchmark_words(results_folder(self.work.config))
         self._gather()
         self.action_verify()
         self.action_echo()
         self.set_interval(ECHO_SECONDS, self._echo_again)
 
-    @work(thread=True, group="survey", exclusive=True)
+    @in_background(thread=True, group="survey", exclusive=True)
     def _gather(self) -> None:
         """Look every few seconds, while somebody sees it."""
-        surveyor = Surveyor(self.terminal.config)
+        surveyor = Surveyor(self.work.config)
         worker = get_current_worker()
         wait = 0.0
         while not worker.is_cancelled:
-            if wait <= 0 and self.is_current:
-                self.post_message(self.Surveyed(surveyor.look(self.terminal.now())))
+            if wait <= 0 and self.seen:
+                self.post_message(self.Surveyed(surveyor.look(self.work.now())))
                 wait = LOOK_SECONDS
             time.sleep(0.1)
             wait -= 0.1
@@ -132,7 +127,7 @@ writes its own log to the place where it was started. Research use only.
 
     def store_changed(self, snapshot: Snapshot) -> None:
         """Signs of life and the disk."""
-        if self.is_current:
+        if self.seen:
             self._show()
 
     def on_resize(self) -> None:
@@ -140,14 +135,17 @@ writes its own log to the place where it was started. Research use only.
         self._show()
 
     def _show(self) -> None:
-        config, health, survey = self.terminal.config, self.terminal.feed.health, self.survey
+        config, health, survey = self.work.config, self.work.feed.health, self.survey
+        configured = self.work.configured
         width = self.query_one("#times").content_size.width
         facts = {
             "machine": panels.machine_panel(survey),
-            "service": panels.service_panel(survey, health, config),
+            "service": panels.service_panel(survey, health, config, configured),
             "times": panels.times_panel(survey, width, self._benchmark),
-            "bundle": panels.bundle_panel(survey, self.bundle),
-            "peers": panels.peers_panel(survey, config, self.echoes, self.asking, self.terminal.now()),
+            "bundle": panels.bundle_panel(survey, self.bundle, configured),
+            "peers": panels.peers_panel(
+                survey, config, self.echoes, self.asking, self.work.now(), configured
+            ),
         }
         for name, found in facts.items():
             self.query_one(f"#{name}", Facts).show(found)
@@ -161,12 +159,12 @@ writes its own log to the place where it was started. Research use only.
         self.query_one("#log-lines", Static).update("\n".join(log) or "No entry has these words.")
 
     def _echo_again(self) -> None:
-        if self.is_current:
+        if self.seen:
             self.action_echo()
 
     def action_echo(self) -> None:
         """Ask every destination whether it answers."""
-        if not self.asking and self.terminal.config.destinations:
+        if not self.asking and self.work.config.destinations:
             self.asking = True
             # A thread of its own: closing the terminal must not wait for a peer that does not answer.
             # It needs this context: that is how Textual finds the app to post to.
@@ -174,7 +172,7 @@ writes its own log to the place where it was started. Research use only.
             threading.Thread(target=asking.run, args=(self._ask,), name="echo", daemon=True).start()
 
     def _ask(self) -> None:
-        self.post_message(self.Asked(ask_peers(self.terminal.config)))
+        self.post_message(self.Asked(ask_peers(self.work.config)))
 
     @on(Asked)
     def _asked(self, message: Asked) -> None:
@@ -183,11 +181,12 @@ writes its own log to the place where it was started. Research use only.
 
     def action_verify(self) -> None:
         """Hash the bundle."""
-        self._verify()
+        if self.work.configured:
+            self._verify()
 
-    @work(thread=True, group="verify", exclusive=True)
+    @in_background(thread=True, group="verify", exclusive=True)
     def _verify(self) -> None:
-        path = self.terminal.config.service.bundle
+        path = self.work.config.service.bundle
         for look in (look_at_bundle, verify_bundle):
             state = look(path)
             self.post_message(self.Verified(state))
@@ -210,7 +209,3 @@ writes its own log to the place where it was started. Research use only.
     @on(Input.Submitted, "#log-filter")
     def _done(self) -> None:
         self.query_one("#system").focus()
-
-    def action_pause_queue(self) -> None:
-        """Pause or resume the whole queue."""
-        actions.pause_queue(self.terminal, not self.terminal.feed.health.paused)

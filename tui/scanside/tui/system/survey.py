@@ -75,6 +75,7 @@ class Survey:
         remarks: What the machine does not tell.
         states: Jobs by state.
         outbox: Objects by (destination, state).
+        held: Objects by destination that wait for a person's decision.
         computing, waiting: Today's seconds of computing, and from the last image to the result, case by case.
         devices: Of the last results, the newest first.
         entries: Of the audit log, the newest last.
@@ -86,6 +87,7 @@ class Survey:
     remarks: tuple[str, ...] = ()
     states: Mapping[State, int] = field(default_factory=dict)
     outbox: Mapping[tuple[str, Sending], int] = field(default_factory=dict)
+    held: Mapping[str, int] = field(default_factory=dict)
     computing: tuple[float, ...] = ()
     waiting: tuple[float, ...] = ()
     devices: tuple[Device, ...] = ()
@@ -113,6 +115,7 @@ class Surveyor:
                     remarks,
                     worklist.count_states(database),
                     worklist.count_outbox(database),
+                    worklist.count_held(database),
                     tuple(computed(timings)),
                     tuple(whole(timings)),
                     tuple(last_devices(self._config, database)),

@@ -1,25 +1,17 @@
 """A panel of facts: a name on the left, what is so on the right, wrapped below itself."""
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from textual.content import Content
 from textual.widgets import Static
 
 from scanside.tui.format import Tone, Words, bar
+from scanside.tui.tones import quiet, toned
 
 _NAME = 16
 _BAR = 10
-STYLES: Mapping[Tone, str] = {
-    Tone.GOOD: "$success",
-    Tone.BUSY: "$busy",
-    Tone.WARN: "$warning",
-    Tone.BAD: "bold $error",
-    Tone.QUIET: "$quiet",
-    Tone.PLAIN: "",
-}
-"""Tone → the theme's colour."""
 
 
 @dataclass(frozen=True)
@@ -73,4 +65,4 @@ def _lines(fact: Fact, width: int) -> Content:
     wrapped = textwrap.wrap(level + fact.text, room, initial_indent=" " * (len(name) - _NAME - 1)) or [""]
     first, rest = wrapped[0].lstrip() if not level else wrapped[0], wrapped[1:]
     text = "\n".join([first, *(indent + line for line in rest)])
-    return Content.assemble(Content.styled(name, STYLES[Tone.QUIET]), Content.styled(text, STYLES[fact.tone]))
+    return Content.assemble(quiet(name), toned(text, fact.tone, bold=fact.tone is Tone.BAD))

@@ -4,28 +4,25 @@ from typing import Any, ClassVar
 
 from rich.table import Table
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import VerticalScroll
 from textual.screen import ModalScreen, Screen
 from textual.widgets import Static
 
+from scanside.tui.commands import BY_NAME, Place, bindings
 from scanside.tui.format import RESEARCH
 
 
 class HelpScreen(ModalScreen[None]):
     """The help of the screen below it."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,question_mark,q,enter", "app.pop_screen", "Close", id="help.close"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = bindings(Place.HELP)
 
     def __init__(self, of: Screen[Any]) -> None:
         super().__init__()
         self._text = of.HELP or ""
-        self._keys = [
-            active.binding
-            for active in of.active_bindings.values()
-            if active.binding.id and not active.binding.system
+        self._offered = [
+            active.binding for active in of.active_bindings.values() if active.binding.id in BY_NAME
         ]
 
     def compose(self) -> ComposeResult:
@@ -38,14 +35,10 @@ class HelpScreen(ModalScreen[None]):
             table = Table(box=None, pad_edge=False)
             for title in ("key", "does", "name for keys.toml"):
                 table.add_column(title)
-            keys: dict[str, list[str]] = {}
-            for binding in self._keys:
-                keys.setdefault(f"{binding.id} {binding.description}", []).append(
-                    self.app.get_key_display(binding)
-                )
-            for named, all_keys in keys.items():
-                name, _, description = named.partition(" ")
-                table.add_row(" ".join(dict.fromkeys(all_keys)), description, name)
+            for name, command in BY_NAME.items():
+                keys = [self.app.get_key_display(one) for one in self._offered if one.id == name]
+                if keys:
+                    table.add_row(" ".join(dict.fromkeys(keys)), command.words, name)
             yield Static(table)
 
     def on_mount(self) -> None:

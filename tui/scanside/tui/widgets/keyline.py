@@ -1,5 +1,6 @@
 """The bottom line: the keys of the screen. It draws text; Textual's own makes a dozen widgets anew at each change."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from textual.content import Content
@@ -8,30 +9,75 @@ from textual.screen import Screen
 from textual.style import Style
 from textual.widgets import Static
 
+from scanside.tui.commands import BY_NAME, Command, foot_words
+
 _META = "scanside.key"  # not @click, which is drawn as a link
 
 
+@dataclass(frozen=True)
+class _Key:
+    key: str
+    display: str
+    words: str
+    allowed: bool
+
+    @property
+    def width(self) -> int:
+        return len(self.display) + 1 + len(self.words)
+
+
 class KeyLine(Static):
-    """Keys with what they do, those that are not allowed now greyed; a click does what the key does."""
+    """Keys with what they do, as many as fit, the most wanted first; those that are not allowed now are greyed.
+
+    A click does what the key does; one on a greyed key tells why not, as the key itself.
+    """
 
     def __init__(self) -> None:
         super().__init__(markup=False)
-        self._shown: list[tuple[str, str, str, bool]] = []
+        self._shown: list[_Key] = []
 
     def on_mount(self) -> None:
         """Follow the screen's bindings."""
         self.screen.bindings_updated_signal.subscribe(self, self._show)
         self.call_after_refresh(self._show, self.screen)
 
+    def on_resize(self) -> None:
+        """More keys fit, or fewer."""
+        self._show(self.screen)
+
     def _show(self, screen: Screen[Any]) -> None:
-        found: dict[str, tuple[str, str, str, bool]] = {}
-        for _, binding, enabled, _ in screen.active_bindings.values():
-            if binding.show:  # several keys of one action: the first one
-                shown = (binding.key, self.app.get_key_display(binding), binding.description, enabled)
-                found.setdefault(binding.description, shown)
-        if self._shown != list(found.values()):
-            self._shown = list(found.values())
-            self.update(Content(" ").join(_key(*one) for one in self._shown))
+        keys = self._fitting(self._keys(screen))
+        if self._shown != keys:
+            self._shown = keys
+            self.update(Content("  ").join(_drawn(key) for key in keys))
+
+    def _keys(self, screen: Screen[Any]) -> list[tuple[int, _Key]]:
+        """Turn → key, each command once, in the order of its turn."""
+        found: dict[str, tuple[int, _Key]] = {}
+        for active in screen.active_bindings.values():
+            command = BY_NAME.get(active.binding.id or "")
+            if command is None or not command.foot or command.name in found:
+                continue
+            key = _Key(
+                active.binding.key,
+                self.app.get_key_display(active.binding),
+                foot_words(command.name),
+                _why_not(screen, command) is None,
+            )
+            found[command.name] = (command.foot, key)
+        return sorted(found.values(), key=lambda pair: pair[0])
+
+    def _fitting(self, keys: list[tuple[int, _Key]]) -> list[_Key]:
+        """From the most wanted on, as long as there is room; help and the end, which are wanted most, stand last."""
+        room = (self.size.width or 80) + 2
+        shown = []
+        for turn, key in keys:
+            room -= key.width + 2
+            if room >= 0:
+                shown.append((turn, key))
+            else:
+                break
+        return [key for turn, key in shown if turn >= 10] + [key for turn, key in shown if turn < 10]
 
     def on_click(self, event: Click) -> None:
         """As if the key had been pressed."""
@@ -39,9 +85,15 @@ class KeyLine(Static):
             self.app.simulate_key(key)
 
 
-def _key(key: str, display: str, words: str, enabled: bool) -> Content:
+def _why_not(screen: Screen[Any], command: Command) -> str | None:
+    guard = getattr(screen, "why_not", None)
+    return guard(command) if guard is not None else None
+
+
+def _drawn(key: _Key) -> Content:
     """`a Accept`."""
-    if not enabled:
-        return Content.styled(f"{display} {words}", "$quiet 60%")
-    named = Content.assemble((display, "bold $footer-key-foreground"), f" {words}")
-    return named.stylize(Style.from_meta({_META: key}))
+    if key.allowed:
+        words = Content.assemble((key.display, "bold $footer-key-foreground"), f" {key.words}")
+    else:
+        words = Content.styled(f"{key.display} {key.words}", "$quiet")
+    return words.stylize(Style.from_meta({_META: key.key}))

@@ -17,6 +17,7 @@ from scanside.tui.format import (
     patient_name,
     result_words,
     sending_words,
+    spoken,
     state_words,
 )
 
@@ -34,6 +35,11 @@ class Scene:
     health: Health
     show_names: bool
     stage_seen: dict[str, float]
+
+    @property
+    def working(self) -> bool:
+        """Whether anything is being computed: the worker gives a sign of life, or nobody has looked yet."""
+        return self.health.working
 
 
 @dataclass(frozen=True)
@@ -76,19 +82,19 @@ def progress_text(case: Case, scene: Scene, width: int) -> str:
     known = case.stage in scene.typical.seconds
     time_left = "" if left is None else f"{'' if known else '>'}{duration(left)}"  # of this stage alone
     room = width - 2 - len(percent) - 1 - 7
-    stage = f" {case.stage or 'starting'}"
+    stage = f" {spoken(case.stage or 'starting')}"
     with_bar = max(3, min(16, room - (len(stage) if room - len(stage) >= 8 else 0)))
     blocks = bar(done or 0.0, with_bar)
     return f"▶ {percent} {blocks} {time_left:<6}{stage if room - with_bar >= 4 else ''}"
 
 
 def _state(case: Case, scene: Scene, width: int) -> Cell:
-    if case.state is State.RUNNING:
+    if case.state is State.RUNNING and scene.working:
         return Cell(progress_text(case, scene, width), Tone.BUSY)
-    words = state_words(case)
+    words = state_words(case, working=scene.working)
     text = str(words)
     if case.state is State.QUEUED and case.priority:
-        text += f", priority {case.priority}"
+        text += f" (priority {case.priority:+})"
     return Cell(text, words.tone)
 
 
@@ -116,12 +122,17 @@ def _name(case: Case, scene: Scene, width: int) -> Cell:
 def remark(case: Case, scene: Scene) -> str:
     """Why something is as it is, in one line."""
     stuck = scene.health.stuck.get(case.case_id)
+    if case.state is State.RUNNING and not scene.working:
+        return (
+            "Its computation has stopped: the service does not work. It begins anew when the service is back."
+        )
     if case.state is State.RUNNING:
         tiles = f" {case.done}/{case.total}" if case.total else ""
-        return f"{case.stage or 'starting'}{tiles}"
+        return f"{spoken(case.stage or 'starting')}{tiles}"
     said = [f"{case.verdict} by {case.verdict_by}"] if case.verdict else []
     if case.state in (State.QUARANTINED, State.QUEUED, State.REJECTED) or case.status != "ok":
-        said += [case.reason] if case.reason else []
+        said += [spoken(case.reason)] if case.reason else []
+    said += [f"! {spoken(one.sentence)}" for one in case.warnings or ()]
     if stuck:
         said.append(f"{stuck.destination}: {stuck.reason}")
     return " · ".join(said)
@@ -146,30 +157,32 @@ _CASE = Column("case", "Case", 0, 11, 0, lambda c, s, w: Cell(c.case_id), lambda
 _NAME = Column("name", "Name", 0, 12, 2, _name, lambda c, s: (c.patient.name.lower(),))
 _REST = (
     Column(
-        "arrived", "Came", 0, 6, 0, lambda c, s, w: Cell(moment(c.arrived, s.now), Tone.QUIET),
+        "arrived", "Arrived", 0, 8, 0, lambda c, s, w: Cell(moment(c.arrived, s.now), Tone.QUIET),
         lambda c, s: (c.arrived,), True,
     ),
-    Column("from", "From", 110, 12, 0, lambda c, s, w: Cell(c.calling, Tone.QUIET), lambda c, s: (c.calling,)),
-    Column("series", "Ser", 0, 3, 0, lambda c, s, w: Cell(f"{c.series_count:3}"), lambda c, s: (c.series_count,)),
-    Column("images", "Images", 150, 6, 0, lambda c, s, w: Cell(f"{c.instances:6}"), lambda c, s: (c.instances,)),
-    Column("state", "State", 0, 19, 2, _state, lambda c, s: (_STATE_ORDER[c.state], -c.priority, c.job)),
-    Column("result", "Result, probability", 0, 21, 0, _result, _by_result),
-    Column("age", "Age", 0, 6, 0, _age, lambda c, s: (-(c.finished or 0.0),)),
-    Column("sent", "Sent", 0, 6, 0, _delivery, lambda c, s: (_delivery(c, s, 6).text,)),
+    Column("from", "From", 134, 12, 0, lambda c, s, w: Cell(c.calling, Tone.QUIET), lambda c, s: (c.calling,)),
+    Column(
+        "series", "Series", 142, 7, 0, lambda c, s, w: Cell(f"{c.series_count:7}"), lambda c, s: (c.series_count,)
+    ),
+    Column("images", "Images", 160, 7, 0, lambda c, s, w: Cell(f"{c.instances:7}"), lambda c, s: (c.instances,)),
+    Column("state", "State", 0, 18, 4, _state, lambda c, s: (_STATE_ORDER[c.state], -c.priority, c.job)),
+    Column("result", "Result, probability", 0, 27, 0, _result, _by_result),
+    Column("age", "Ready", 90, 6, 0, _age, lambda c, s: (-(c.finished or 0.0),)),
+    Column("sent", "Sent", 0, 7, 0, _delivery, lambda c, s: (_delivery(c, s, 6).text,)),
     Column("remark", "Remark", 118, 20, 5, _remark, lambda c, s: (remark(c, s),)),
 )  # fmt: skip
 
 
 def columns(show_names: bool) -> tuple[Column, ...]:
-    """Every column, in order. With names everything else wants a wider terminal; a name before the pseudonym."""
+    """Every column, in order. With names the name stands before the case id, and everything else wants more room."""
     if not show_names:
         return (_CASE, *_REST)
-    wider = _CASE.width + 1
     more = [
-        replace(column, from_width=column.from_width + wider) if column.from_width else column
+        replace(column, from_width=column.from_width + _NAME.width + 1) if column.from_width else column
         for column in _REST
     ]
-    return (replace(_CASE, from_width=80 + wider), _NAME, *more)
+    more[0] = replace(more[0], from_width=80 + _NAME.width)
+    return (_NAME, _CASE, *more)
 
 
 def laid_out(all_columns: tuple[Column, ...], width: int) -> list[tuple[Column, int]]:
@@ -178,7 +191,7 @@ def laid_out(all_columns: tuple[Column, ...], width: int) -> list[tuple[Column, 
     left = width - 1 - sum(column.width + 1 for column in shown) + 1  # no gap behind the last
     shares = sum(column.grow for column in shown)
     extra = {column.key: max(0, left) * column.grow // max(1, shares) for column in shown}
-    for key, most in (("name", 13), ("state", 34)):
+    for key, most in (("name", 13), ("state", 35)):
         if key in extra:
             extra[key] = min(extra[key], most)
     if any(column.key == "remark" for column in shown):

@@ -1,77 +1,58 @@
 """The worklist: every study, what needs a person first, and what may be done about it."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import ClassVar
 
 from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
+from textual.events import Click
 from textual.widgets import Input, Static
 
 from scanside.runtime.appliance.store.records import Case
-from scanside.runtime.appliance.store.states import Action, State
-from scanside.tui import actions
+from scanside.runtime.appliance.store.states import State
+from scanside.tui.actions import Subject
+from scanside.tui.commands import COMMANDS, Place, bindings
 from scanside.tui.estimate import Typical
 from scanside.tui.feed import Health, Snapshot
-from scanside.tui.screen import ScansideScreen
-from scanside.tui.worklist.columns import Scene, columns
+from scanside.tui.preferences import Preferences
+from scanside.tui.screen import StudyScreen
+from scanside.tui.worklist.columns import Scene, columns, laid_out
 from scanside.tui.worklist.detail import DetailStrip
 from scanside.tui.worklist.table import CaseTable
 from scanside.tui.worklist.view import GROUPS, View, chosen, counts
 
 URGENT = ("review", "trouble")
 """Groups that want a person, when they are not empty."""
+STUDY_COMMANDS = tuple(command for command in COMMANDS if command.act)
 AGE_SECONDS = 10.0
 """How often ages are drawn anew when nothing else happens."""
 
 
-class WorklistScreen(ScansideScreen):
+class WorklistScreen(StudyScreen):
     """Every study."""
 
     HELP = """\
-## Worklist
+## List of studies
 
-Every study that has been received, the latest first. The line below the table says more about the one under the cursor.
+Every study that has been received, the latest first. The lines below the table say more about the one under the cursor.
 
-**State** ↓ receiving · ◌ queued · ‖ paused · ▶ running, with time left · ◆ waits for review · ↑ sending · ✓ done ·
-✗ quarantined (failed as often as allowed) · ↻ is tried again · ⊘ rejected · – cancelled
+**State** ↓ receiving · ◌ queued · ‖ paused, or stalled: nobody works on it · ▶ running, with time left · ◆ waits for
+review · ↑ sending · ✓ done · ✗ failed as often as allowed · ↻ is tried again · ⊘ rejected · – cancelled
 
-**Result** ● ok, with the probability and its calibration band · ◇ indeterminate · ○ no lesion segmented, which is *not*
-a negative finding · ! unsuitable input. Only *ok* comes with a number here.
+**Result** ● the class, its probability and the calibration band (status *ok*) · ◇ indeterminate · ○ no lesion
+segmented, which is *not* a negative finding · ! unsuitable input · !2 at the end: two warnings. Only *ok* comes with a
+number here.
 
-**Sent** ✓ all objects have arrived · ↑ on their way · ✗ tried in vain · ◆ held until accepted
+**Sent** ✓ all objects have arrived · ↑ on their way · ✗ tried in vain · ◆ waits until the result is accepted
 
-Search: any words that a line shows. Filter: all, at work, review, trouble, done, set aside. Research use only.
+A key that is not allowed says why. A result is accepted after its images were opened. Space marks several studies: what
+is done next is asked once for all of them. Search: any words that a line shows. Research use only.
 """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("slash", "search", "Search", key_display="/", id="worklist.search"),
-        Binding("escape", "clear", "All", show=False, id="worklist.clear"),
-        Binding("f", "filter(1)", "Filter", id="worklist.filter"),
-        Binding("F", "filter(-1)", "Filter back", show=False, id="worklist.filter-back"),
-        Binding("s", "sort", "Sort", id="worklist.sort"),
-        Binding("S", "reverse", "Reverse the order", show=False, id="worklist.reverse"),
-        Binding("exclamation_mark", "alarm", "Alarm", key_display="!", id="worklist.alarm"),
-        Binding("a", "act('accept')", "Accept", id="worklist.accept"),
-        Binding("r", "act('reject')", "Reject", id="worklist.reject"),
-        Binding("n", "rerun", "Run again", show=False, id="worklist.rerun"),
-        Binding("t", "act('retry')", "Try again", show=False, id="worklist.retry"),
-        Binding("w", "act('send again')", "Send again", show=False, id="worklist.send-again"),
-        Binding("p", "pause", "Pause or resume", show=False, id="worklist.pause"),
-        Binding("x", "act('cancel')", "Cancel", show=False, id="worklist.cancel"),
-        Binding(
-            "plus", "prioritise(1)", "Priority up", show=False, key_display="+", id="worklist.up-priority"
-        ),
-        Binding(
-            "minus",
-            "prioritise(-1)",
-            "Priority down",
-            show=False,
-            key_display="-",
-            id="worklist.down-priority",
-        ),
-        Binding("m", "mark_false", "Mark lesion as false", show=False, id="worklist.false"),
-        Binding("P", "pause_queue", "Pause or resume the queue", show=False, id="worklist.pause-queue"),
+        one for one in bindings(Place.WORKLIST) if one not in CaseTable.BINDINGS
     ]
 
     def __init__(self) -> None:
@@ -79,13 +60,17 @@ Search: any words that a line shows. Filter: all, at work, review, trouble, done
         self.view = View()
         self._stages: dict[str, tuple[str | None, float]] = {}
         self._beyond: dict[str, Case] = {}
-        self._allowed: frozenset[Action] | None = None
+        self._refused: tuple[bool, ...] = ()
         self._alarm = 0
+        self._group_places: list[tuple[int, int, str]] = []
 
     def compose_body(self) -> ComposeResult:
         """Filters, search, table, detail."""
-        names = self.terminal.config.service.show_names
-        self.scene = Scene(self.terminal.now(), Typical(), Health(), names, {})
+        names = self.work.names
+        self.scene = Scene(self.work.now(), Typical(), Health(), names, {})
+        chosen = self.work.preferences
+        if chosen.group in GROUPS and chosen.sort in {column.key for column in columns(names)}:
+            self.view = View(chosen.group, "", chosen.sort, chosen.reverse)
         yield Static(id="groups")
         yield Input(placeholder="words to look for; Enter keeps them, Escape shows all", id="search")
         yield CaseTable(columns(names), self.scene)
@@ -100,6 +85,7 @@ Search: any words that a line shows. Filter: all, at work, review, trouble, done
 
     def on_screen_resume(self) -> None:
         """Ages went on while another screen was here."""
+        super().on_screen_resume()
         self._older()
 
     @property
@@ -114,11 +100,12 @@ Search: any words that a line shows. Filter: all, at work, review, trouble, done
             if case.state is not State.RUNNING:
                 self._stages.pop(case.case_id, None)
             elif stage != case.stage or case.case_id not in self._stages:
-                self._stages[case.case_id] = (case.stage, self.terminal.now())
-        stuck = self.scene.health.stuck
+                self._stages[case.case_id] = (case.stage, self.work.now())
+        before = self.scene.health
         self._renew_scene()
         self.set_class(self.scene.health.lost_since is not None, "lost")
-        if snapshot.complete or stuck != self.scene.health.stuck:
+        health = self.scene.health
+        if snapshot.complete or (before.stuck, before.working) != (health.stuck, health.working):
             self._show()
         elif not snapshot.changed:
             self._show_groups(len(self.table.shown))
@@ -138,64 +125,83 @@ Search: any words that a line shows. Filter: all, at work, review, trouble, done
 
     def _show_progress(self, changed: list[str]) -> None:
         """Draw some lines anew; their order is as before."""
-        self.table.show_cases(self.terminal.feed.cases, self.table.shown, changed)
+        self.table.show_cases(self.work.feed.cases, self.table.shown, changed)
         if self.table.cursor in changed:
             self._show_detail()
 
     def _renew_scene(self) -> None:
-        feed = self.terminal.feed
+        feed = self.work.feed
         seen = {case_id: at for case_id, (_, at) in self._stages.items()}
         self.scene = replace(
-            self.scene, now=self.terminal.now(), typical=feed.typical, health=feed.health, stage_seen=seen
+            self.scene, now=self.work.now(), typical=feed.typical, health=feed.health, stage_seen=seen
         )
         self.table.scene = self.scene
 
     def _show(self, changed: list[str] | None = None) -> None:
-        cases = self.terminal.feed.cases
+        cases = self.work.feed.cases
         table = self.table
         shown = chosen(cases.values(), self.view, table.columns, self.scene)
-        table.sort = (self.view.sort, self.view.reverse)
+        table.sort_by(self.view.sort, self.view.reverse)
+        view = self.view
+        self.work.preferences = Preferences(group=view.group, sort=view.sort, reverse=view.reverse)
         table.show_cases(cases, shown, changed)
         self._show_groups(len(shown))
         self._show_detail()
 
     def _show_groups(self, shown: int) -> None:
-        number = counts(self.terminal.feed.cases.values(), self.scene)
+        number = counts(self.work.feed.cases.values(), self.scene)
         line = Text(no_wrap=True, overflow="ellipsis")
+        at = 0
+        self._group_places.clear()
         for group in GROUPS:
             style = "bold reverse" if group == self.view.group else ""
             style += " bold" if group in URGENT and number[group] else ""
-            line.append(f" {group} {number[group]} ", style)
+            words = f" {group} {number[group]} "
+            line.append(words, style)
+            self._group_places.append((at, at + len(words), group))
+            at += len(words)
+        if self.table.marked:
+            line.append(f"  {len(self.table.marked)} marked", "bold")
         if self.view.words:
             line.append(f"  “{self.view.words}”: {shown}", "bold")
-        if not self.terminal.feed.loaded and self.terminal.feed.health.lost_since is None:
+        if not self.work.feed.loaded and self.work.feed.health.lost_since is None:
             line.append("  reading …")
         self.query_one("#groups", Static).update(line, layout=False)
 
     def _show_detail(self) -> None:
         case = self.case
-        self.query_one(DetailStrip).show(case, self.scene)
-        allowed = actions.allowed(case) if case else frozenset()
-        if allowed != self._allowed:
-            self._allowed = allowed
+        self.query_one(DetailStrip).show(case, self.scene, self._nothing())
+        refused = tuple(self.why_not(command) is None for command in STUDY_COMMANDS)
+        if refused != self._refused:
+            self._refused = refused
             self.refresh_bindings()
 
+    def _nothing(self) -> str:
+        """Why no case is shown."""
+        if not self.work.feed.cases:
+            return f"Nothing was received yet. {self.work.coming()}".strip()
+        return "No study fits the filter and the words: Escape shows all."
+
     def _older(self) -> None:
-        if self.is_current:
+        if self.seen:
             self._renew_scene()
             self.table.refresh_times()
             self._show_detail()
 
     def _tick(self) -> None:
-        """Time left counts down between two events."""
-        if self.is_current and self._stages:
+        """Time left counts down between two events; in an empty list, what is coming."""
+        if self.seen and not self.work.feed.cases and self.work.coming():
+            self._show_detail()
+        if self.seen and self._stages and self.scene.working:
             self._renew_scene()
-            self._show_progress(list(self._stages))
+            self.table.refresh_times()
+            if self.table.cursor in self._stages:
+                self._show_detail()
 
     @property
     def case(self) -> Case | None:
         """The case under the cursor."""
-        return self.terminal.feed.case(self.table.cursor or "")
+        return self.work.feed.case(self.table.cursor or "")
 
     @on(CaseTable.Moved)
     def _moved(self) -> None:
@@ -214,15 +220,23 @@ Search: any words that a line shows. Filter: all, at work, review, trouble, done
         self._show()
 
     def action_sort(self) -> None:
-        """Sort by the next column."""
-        keys = [column.key for column in self.table.columns]
-        self.view = replace(self.view, sort=keys[(keys.index(self.view.sort) + 1) % len(keys)], reverse=False)
+        """Sort by the next column that is on the screen."""
+        keys = [column.key for column, _ in laid_out(self.table.columns, self.table.size.width)]
+        place = keys.index(self.view.sort) + 1 if self.view.sort in keys else 0
+        self.view = replace(self.view, sort=keys[place % len(keys)], reverse=False)
         self._show()
 
     def action_reverse(self) -> None:
         """The other way round."""
         self.view = replace(self.view, reverse=not self.view.reverse)
         self._show()
+
+    @on(Click, "#groups")
+    def _group_clicked(self, event: Click) -> None:
+        for first, last, group in self._group_places:
+            if first <= event.x < last:
+                self.view = replace(self.view, group=group)
+                self._show()
 
     def action_filter(self, step: int) -> None:
         """Show the next group."""
@@ -240,6 +254,7 @@ Search: any words that a line shows. Filter: all, at work, review, trouble, done
         """Everything again."""
         search = self.query_one("#search", Input)
         search.value, search.display = "", False
+        self.table.marked.clear()
         self.view = replace(self.view, group="all", words="")
         self.table.focus()
         self._show()
@@ -256,7 +271,7 @@ Search: any words that a line shows. Filter: all, at work, review, trouble, done
 
     def action_alarm(self) -> None:
         """Go to the case of the next alarm."""
-        about = [alarm.case_id for alarm in self.terminal.alarms if alarm.case_id]
+        about = [alarm.case_id for alarm in self.work.alarms if alarm.case_id]
         if not about:
             self.notify("No alarm is about a case.")
             return
@@ -266,38 +281,21 @@ Search: any words that a line shows. Filter: all, at work, review, trouble, done
             self.action_clear()
             self.table.move_to(case_id)
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Actions that the state of the case does not allow are greyed in the footer."""
-        if action == "act":
-            return True if self._allowed is not None and Action(str(parameters[0])) in self._allowed else None
-        return True
+    def action_mark(self) -> None:
+        """Mark the study under the cursor, or take its mark away; what is done next is done to all that are marked."""
+        if self.table.cursor is not None:
+            self.table.marked ^= {self.table.cursor}
+            self.table.refresh()
+            self.table.action_move(1)
+            self._show_groups(len(self.table.shown))
+            self._show_detail()
 
-    def action_act(self, action: str) -> None:
-        """Accept, reject, retry, send again or cancel."""
-        if self.case is not None:
-            actions.act(self.terminal, self.case, Action(action))
-
-    def action_pause(self) -> None:
-        """Pause or resume the case."""
-        case = self.case
-        if case is not None:
-            actions.act(self.terminal, case, Action.RESUME if case.state is State.PAUSED else Action.PAUSE)
-
-    def action_rerun(self) -> None:
-        """Compute again."""
-        if self.case is not None:
-            actions.rerun(self.terminal, self.case)
-
-    def action_prioritise(self, sign: int) -> None:
-        """Let it go before others, or after them."""
-        if self.case is not None:
-            actions.prioritise(self.terminal, self.case, sign * actions.BIG_STEP)
-
-    def action_mark_false(self) -> None:
-        """Say that the lesion is none."""
-        if self.case is not None:
-            actions.mark_false(self.terminal, self.case)
-
-    def action_pause_queue(self) -> None:
-        """Pause or resume the whole queue."""
-        actions.pause_queue(self.terminal, not self.terminal.feed.health.paused)
+    def subjects(self, act: str) -> Sequence[Subject] | str:
+        """The marked studies, else the one under the cursor."""
+        feed = self.work.feed
+        marked = [
+            Subject(case) for one in self.table.shown if one in self.table.marked and (case := feed.case(one))
+        ]
+        if marked:
+            return marked
+        return [Subject(self.case)] if self.case is not None else "No study is under the cursor."

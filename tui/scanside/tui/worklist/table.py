@@ -7,14 +7,16 @@ from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.geometry import Region, Size
 from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from scanside.runtime.appliance.store.records import Case
+from scanside.tui.commands import BY_NAME
 from scanside.tui.format import Tone
+from scanside.tui.tones import component_css
 from scanside.tui.worklist.columns import Column, Scene, laid_out
 
 _HEADER = 1
@@ -24,14 +26,10 @@ class CaseTable(ScrollView, can_focus=True):
     """Lines of cases under a heading. The cursor belongs to a case, not to a line: it stays with it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up,k", "move(-1)", "Up", show=False, id="worklist.up"),
-        Binding("down,j", "move(1)", "Down", show=False, id="worklist.down"),
-        Binding("pageup", "page(-1)", "Page up", show=False, id="worklist.page-up"),
-        Binding("pagedown", "page(1)", "Page down", show=False, id="worklist.page-down"),
-        Binding("home,g", "move(-1000000)", "First", show=False, id="worklist.first"),
-        Binding("end,G", "move(1000000)", "Last", show=False, id="worklist.last"),
-        Binding("enter", "open", "Open", id="worklist.open"),
+        BY_NAME[f"worklist.{name}"].binding()
+        for name in ("up", "down", "page-up", "page-down", "first", "last", "open")
     ]
+    DEFAULT_CSS = component_css("CaseTable", "case-table")
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         "case-table--heading", "case-table--cursor", *(f"case-table--{tone}" for tone in Tone),
     }  # fmt: skip
@@ -62,6 +60,8 @@ class CaseTable(ScrollView, can_focus=True):
         self.columns = all_columns
         self.scene = scene
         self.sort: tuple[str, bool] = ("arrived", False)
+        self.marked: set[str] = set()
+        self._said: dict[str, tuple[str, ...]] = {}
         self._cases: dict[str, Case] = {}
         self._shown: Sequence[str] = []
         self._index: dict[str, int] = {}
@@ -76,6 +76,12 @@ class CaseTable(ScrollView, can_focus=True):
     def shown(self) -> Sequence[str]:
         """Case ids, line by line."""
         return self._shown
+
+    def sort_by(self, key: str, reverse: bool) -> None:
+        """Show by which column it is sorted."""
+        if self.sort != (key, reverse):
+            self.sort = (key, reverse)
+            self.refresh(Region(0, 0, self.size.width, _HEADER))
 
     def show_cases(
         self, cases: dict[str, Case], shown: Sequence[str], changed: Sequence[str] | None = None
@@ -99,8 +105,21 @@ class CaseTable(ScrollView, can_focus=True):
         self.refresh()
 
     def refresh_times(self) -> None:
-        """Draw the lines that are on the screen anew: they are older than before."""
-        self.refresh()
+        """Draw the lines on the screen anew whose words have changed with the time; the others stay untouched."""
+        top = self.scroll_offset.y
+        shown = self._shown[top : top + max(0, self.size.height - _HEADER)]
+        words = {case_id: self._words(self._cases[case_id]) for case_id in shown if case_id in self._cases}
+        for case_id, now in words.items():
+            if self._said.get(case_id) != now:
+                self._refresh_case(case_id)
+        self._said = words
+
+    def _words(self, case: Case) -> tuple[str, ...]:
+        """What stands on the line of a case."""
+        return tuple(
+            column.cell(case, self.scene, cells).text
+            for column, cells in laid_out(self.columns, self.size.width)
+        )
 
     def move_to(self, case_id: str) -> bool:
         """Put the cursor on a case; False when it is not shown."""
@@ -199,7 +218,8 @@ class CaseTable(ScrollView, can_focus=True):
         case = self._cases[self._shown[at]]
         here = case.case_id == self._cursor
         ground = base + self.get_component_rich_style("case-table--cursor", partial=True) if here else base
-        segments = [Segment("▌" if here else " ", ground)]
+        sign = "◉" if case.case_id in self.marked else "▌" if here else " "
+        segments = [Segment(sign, ground)]
         for column, cells in laid_out(self.columns, width):
             cell = column.cell(case, self.scene, cells)
             style = ground if cell.tone is Tone.PLAIN else ground + self._tone(cell.tone)

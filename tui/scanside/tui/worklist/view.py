@@ -50,7 +50,8 @@ def in_group(case: Case, group: str, scene: Scene) -> bool:
     states = GROUPS[group]
     if states is None or case.state in states:
         return True
-    return group == "trouble" and (case.case_id in scene.health.stuck or tried_in_vain(case))
+    stalled = case.state is State.RUNNING and not scene.working
+    return group == "trouble" and (stalled or case.case_id in scene.health.stuck or tried_in_vain(case))
 
 
 def tried_in_vain(case: Case) -> bool:

@@ -274,10 +274,12 @@ def act(
         columns = {"verdict": f"{action}ed", "verdict_by": actor}
         if reason:
             columns["reason"] = reason
+    if action is Action.REOPEN:
+        columns = {"verdict": None, "verdict_by": None}
     with database.transaction() as write:
         _see_same(write, job, finished)
         state = move(write, job, action, actor, at, detail, **columns)
-        if action is Action.SEND_AGAIN:
+        if action in (Action.SEND_AGAIN, Action.REOPEN):
             _deliver_again(write, job, at)
         if action in (Action.REJECT, Action.CANCEL):
             write.execute(
@@ -340,6 +342,35 @@ def mark(
             job=job,
             detail={"reason": reason},
             now=at,
+        )
+
+
+def unmark(database: Database, job: int, verdict: str, actor: str, *, finished: float | None = None) -> None:
+    """Take back a verdict of `mark`; an acceptance from before it stands again.
+
+    Args:
+        finished: As in `act`.
+
+    Raises:
+        NotAllowedError: If it does not carry that verdict, or it has another result than that.
+    """
+    at = clock(None)
+    with database.transaction() as write:
+        _see_same(write, job, finished)
+        row = write.execute(f"{_JOB} WHERE job = ?", (job,)).fetchone()
+        if row is None or row["verdict"] != verdict:
+            raise NotAllowedError(f"Job {job} is not marked '{verdict}'; look at it again.")
+        accepted = write.execute(
+            "SELECT actor FROM audit WHERE job = ? AND action = ? AND at >= ? ORDER BY number DESC LIMIT 1",
+            (job, Action.ACCEPT, row["finished"]),
+        ).fetchone()
+        before = ("accepted", accepted["actor"]) if accepted else (None, None)
+        write.execute(
+            "UPDATE jobs SET verdict = ?, verdict_by = ?, changed = ?, tick = ? WHERE job = ?",
+            (*before, at, next_tick(write), job),
+        )
+        append(
+            write, actor, f"mark taken back: {verdict}", case_id=row["case_id"], job=job, detail={}, now=at
         )
 
 

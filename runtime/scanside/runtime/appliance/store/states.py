@@ -43,6 +43,8 @@ class Action(StrEnum):
     CANCEL = "cancel"
     RETRY = "retry"
     SEND_AGAIN = "send again"
+    REOPEN = "reopen"
+    """A rejection is taken back: the result waits for review again."""
 
 
 _S, _A = State, Action
@@ -64,6 +66,7 @@ TRANSITIONS: dict[tuple[State, Action], State] = {
     (_S.SENDING, _A.FINISH): _S.DONE,
     (_S.REVIEW, _A.ACCEPT): _S.SENDING,
     (_S.REVIEW, _A.REJECT): _S.REJECTED,
+    (_S.REJECTED, _A.REOPEN): _S.REVIEW,  # nothing of it was sent
     (_S.QUEUED, _A.PAUSE): _S.PAUSED,
     (_S.PAUSED, _A.RESUME): _S.QUEUED,
     (_S.RECEIVING, _A.CANCEL): _S.CANCELLED,
@@ -78,7 +81,9 @@ TRANSITIONS: dict[tuple[State, Action], State] = {
 }
 """(state, action) → state."""
 
-BY_PERSON = frozenset({_A.ACCEPT, _A.REJECT, _A.PAUSE, _A.RESUME, _A.CANCEL, _A.RETRY, _A.SEND_AGAIN})
+BY_PERSON = frozenset(
+    {_A.ACCEPT, _A.REJECT, _A.PAUSE, _A.RESUME, _A.CANCEL, _A.RETRY, _A.SEND_AGAIN, _A.REOPEN}
+)
 """Actions of a person, on the command line or in the terminal."""
 
 ENDED = frozenset({_S.DONE, _S.QUARANTINED, _S.REJECTED, _S.CANCELLED})

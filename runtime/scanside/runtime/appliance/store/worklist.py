@@ -83,6 +83,16 @@ def count_outbox(database: Database) -> dict[tuple[str, Sending], int]:
     return {(str(row["destination"]), Sending(row["state"])): int(row["n"]) for row in rows}
 
 
+def count_held(database: Database) -> dict[str, int]:
+    """Number of objects that wait because nobody has accepted their result yet, by destination."""
+    rows = database.rows(
+        "SELECT destination, count(*) AS n FROM outbox JOIN jobs USING (job) WHERE outbox.state = ? AND jobs.state = ? "
+        "GROUP BY destination",
+        (Sending.WAITING, State.REVIEW),
+    )
+    return {str(row["destination"]): int(row["n"]) for row in rows}
+
+
 @dataclass(frozen=True)
 class Timing:
     """How long a stage of a job took. `at`: when the job was finished."""

@@ -9,6 +9,7 @@ from typing import Any
 import pydicom
 
 from scanside.runtime.appliance.config import Config, load_config
+from scanside.runtime.appliance.receive.spool import short_hash
 from scanside.runtime.appliance.store import intake, worklist
 from scanside.runtime.appliance.store.database import Database
 from scanside.runtime.appliance.store.intake import Added
@@ -49,7 +50,11 @@ def received(config: Config, database: Database, files: Iterable[Path], *, compl
         header = pydicom.dcmread(file, stop_before_pixels=True)
         study = str(header.StudyInstanceUID)
         case_id = intake.pseudonym(str(database.meta("site_key")), study)
-        path = Path(case_id, _hash(header.SeriesInstanceUID), f"{_hash(header.SOPInstanceUID)}.dcm")
+        path = Path(
+            case_id,
+            short_hash(str(header.SeriesInstanceUID)),
+            f"{short_hash(str(header.SOPInstanceUID))}.dcm",
+        )
         target = config.spool / path
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, target)
@@ -79,7 +84,3 @@ def shown(database: Database, case_id: str) -> Case:
     case = worklist.case(database, case_id)
     assert case is not None
     return case
-
-
-def _hash(uid: object) -> str:
-    return hashlib.sha256(str(uid).encode()).hexdigest()[:16]

@@ -66,7 +66,7 @@ class CaseRun:
     def words(self) -> Words:
         """What texts of this case must not hold."""
         folders = (self.out, self.out.parent, self.config.results, self.config.spool)
-        return Words(folders, self.case.patient)
+        return Words(folders, self.case.patient, self.config.spool / self.job.case_id)
 
     def compute(self, database: Database, engine: Engine, tell: Teller) -> Outcome:
         """Run the job; its result is on disk afterwards.
@@ -119,7 +119,7 @@ class CaseRun:
                 runner = engine.runner(bundle, lambda words: tell(StageStarted(case_id, "golden cases")))
             result = runner.run(study, tell)
         reason = None if result.reason is None else self.words.advised(result.reason)
-        warnings = tuple(reworded(warning, self.words.relative) for warning in result.warnings)
+        warnings = tuple(reworded(warning, self.words.advised) for warning in result.warnings)
         return replace(result, reason=reason, warnings=warnings)
 
     def _write(
@@ -201,7 +201,7 @@ class CaseRun:
             sends=sends,
             positive=probability.get("class"),
             named=probability.get("predicted"),
-            warnings=tuple(Warned(code_of(one), self.words.clean(one)) for one in report["warnings"]),
+            warnings=tuple(Warned(code_of(one), self.words.advised(one)) for one in report["warnings"]),
         )
 
 

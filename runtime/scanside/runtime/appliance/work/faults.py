@@ -9,6 +9,7 @@ from typing import Any
 from scanside.runtime.appliance.store.records import Patient
 from scanside.runtime.appliance.watch.log import redact
 from scanside.runtime.appliance.work.inputs import SpoolError
+from scanside.runtime.appliance.work.wording import in_words
 from scanside.runtime.errors import (
     BackendError,
     BundleError,
@@ -34,8 +35,6 @@ _FEW_BYTES = 16 << 20
 _LEAST_NAME = 3
 _PASSING = re.compile(r"(?<![\w.])\.(?:input-|\d+\.)\w+/")
 """Folders of a snapshot and of a result that is being written."""
-_OPTION = re.compile(r"name (?:it|another folder|a folder with it) with --(\w+)(?: PATH)?")
-_RERUN = r"name a series with `scanside queue rerun --series \1=UID`"
 
 
 @dataclass(frozen=True)
@@ -59,10 +58,12 @@ class Words:
 
     Attributes:
         folders: Absolute folders, inner ones first; paths below them become relative.
+        images: The case's folder in the spool, where names of images are looked up; None where there is none.
     """
 
     folders: tuple[Path, ...]
     patient: Patient
+    images: Path | None = None
 
     def relative(self, text: str) -> str:
         """The text with relative paths, without folders that will be gone."""
@@ -88,8 +89,9 @@ class Words:
         return text
 
     def advised(self, text: str) -> str:
-        """The text `clean`, with what to do in a queue in place of the options of `scanside run`."""
-        return _OPTION.sub(_RERUN, self.clean(text))
+        """The text `clean`, in the words of an appliance: what to send or choose in place of folders and options."""
+        relative = self.relative(text)
+        return self.clean(relative if self.images is None else in_words(relative, self.images))
 
     def _names(self) -> list[str]:
         parts = re.split(r"[\^=,\s]+", self.patient.name)
@@ -107,8 +109,9 @@ def fault_of(error: BaseException, words: Words, data: Path, *, own: bool) -> Fa
     kind = next((name for known, name in _KINDS if isinstance(error, known)), "crash")
     if kind == "output" and _is_of_the_disk(error, data):
         kind = "disk"
+    of_images = kind in ("spool", "case", "input")  # others are for who runs the machine
     if isinstance(error, ScansideError):
-        reason = redact(words.clean(str(error)))
+        reason = redact(words.advised(str(error)) if of_images else words.clean(str(error)))
     elif kind == "memory":
         reason = "The memory did not suffice; close other programs, or compute on a larger machine."
     else:

@@ -97,6 +97,4 @@ def _link(source: Path, target: Path) -> bool:
 
 
 def _damaged(instance: Instance, what: str) -> SpoolError:
-    return SpoolError(
-        f"The file {instance.path} of the spool {what}; check the disk, and send the study again."
-    )
+    return SpoolError(f"The received {instance.path} {what}; check the disk, and send the study again.")

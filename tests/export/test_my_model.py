@@ -32,7 +32,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def commands() -> list[str]:
-    return re.findall(r"(?m)^    (scanside .*)$", PAGE.read_text())
+    """All but the one that wants a cluster: tests/runtime/cluster."""
+    return [line for line in re.findall(r"(?m)^    (scanside .*)$", PAGE.read_text()) if "--ray" not in line]
 
 
 def masks(folder: Path) -> set[str]:

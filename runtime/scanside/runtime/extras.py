@@ -27,6 +27,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "train": ("sklearn", "skl2onnx", "matplotlib", "jinja2"),
     "bench": ("psutil", "matplotlib"),
     "int8": ("nncf",),
+    "ray": ("ray",),
     "cpu": ("onnxruntime", "openvino"),
 }
 """Part → the Python modules it brings. `gpu` and `rtx` bring devices alone, which `scanside doctor` names itself."""

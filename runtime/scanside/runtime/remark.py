@@ -22,6 +22,10 @@ class Remark(str):
         made.code = code
         return made
 
+    def __getnewargs__(self) -> tuple[str, str]:  # type: ignore[override]
+        """For pickle: a remark goes from one process to another."""
+        return str(self), self.code
+
 
 def code_of(sentence: str) -> str:
     """The code of a sentence; `OTHER` for a plain one."""

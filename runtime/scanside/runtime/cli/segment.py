@@ -23,6 +23,7 @@ from scanside.runtime.cli.arguments import (
     names,
     rejection,
 )
+from scanside.runtime.cli.main import require_extra
 from scanside.runtime.cli.progress import ProgressBars
 from scanside.runtime.errors import ExitCode, InputError, UsageError
 from scanside.runtime.images.cases import CaseInput, find_cases
@@ -86,6 +87,13 @@ def segment(
             metavar="I/N", help="Do part I of N of the cases, chosen by their names; `scanside merge` joins."
         ),
     ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Compute on a Ray cluster that sees the same files: auto, host:port, or local; --threads a worker.",
+        ),
+    ] = None,
     resume: Annotated[
         bool,
         typer.Option(
@@ -111,6 +119,12 @@ def segment(
     """
     if as_json and json_lines:
         raise UsageError("--json and --json-lines both write to stdout; choose one.")
+    if ray is not None:
+        require_extra("ray")
+        if as_json or _is_file(out):
+            raise UsageError(
+                "--ray writes a folder of masks and lines, not one file or report; see `scanside merge`."
+            )
     options = Options(
         device=device,
         precision=precision,
@@ -142,6 +156,10 @@ def segment(
         if ledger is not None:
             ledger.plan(())  # so that `scanside merge` knows that this part has begun, and ended
         return ExitCode.OK
+    if ray is not None and ledger is not None:
+        from scanside.runtime.cli.segment_ray import segment_on_ray
+
+        return segment_on_ray(ray, opened, options, work, ledger, _tell, json_lines)
     return _run(opened, options, work, ledger, "json" if as_json else "lines" if json_lines else "paths")
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from scanside.runtime.appliance.store.place import refuse_network
 from scanside.runtime.appliance.store.schema import MIGRATIONS, VERSION
 from scanside.runtime.errors import InputError, OutputError
 
@@ -29,10 +30,11 @@ class Database:
                 ones, which is right for progress and nothing else.
 
         Raises:
-            InputError: If there is no store, or it is damaged or of a newer program.
+            InputError: If there is no store, it is damaged or of a newer program, or lies on a network file system.
             OutputError: If it cannot be made.
         """
         self.path = path
+        refuse_network(path)
         if not path.exists():
             if not create:
                 raise InputError(f"There is no store {path}; start the service with `scanside serve` first.")

@@ -24,6 +24,9 @@ def serve(
     example: Annotated[
         bool, typer.Option("--example", help="Print a commented configuration, and end.")
     ] = False,
+    conformance: Annotated[
+        bool, typer.Option("--conformance", help="Print the DICOM conformance statement, and end.")
+    ] = False,
 ) -> int:
     """Receive studies over DICOM, compute them, and send the results. Research use only.
 
@@ -39,6 +42,11 @@ def serve(
         )
         return 0
     require_extra("appliance", "pynetdicom", "prometheus_client", "radiomics", "pydicom")
+    if conformance:
+        from scanside.runtime.appliance.conformance import conformance_statement
+
+        print(conformance_statement(), end="")
+        return 0
     from scanside.runtime.appliance.config import load_config
 
     path = find_config(config)

@@ -54,7 +54,7 @@ STORED = MR_IMAGES + COMPANIONS + PRIVATE
 IMPLICIT = "1.2.840.10008.1.2"
 BIG_ENDIAN = "1.2.840.10008.1.2.2"
 DEFLATED = "1.2.840.10008.1.2.1.99"
-_COMMON = (
+DECODED = (
     "1.2.840.10008.1.2.1",  # Explicit VR Little Endian
     IMPLICIT,
     BIG_ENDIAN,
@@ -69,12 +69,12 @@ _COMMON = (
     "1.2.840.10008.1.2.4.90",  # JPEG 2000 Lossless
     "1.2.840.10008.1.2.4.91",  # JPEG 2000
 )
-_HIGH_THROUGHPUT = tuple(f"1.2.840.10008.1.2.4.{number}" for number in (201, 202, 203))  # HTJ2K
+HIGH_THROUGHPUT = tuple(f"1.2.840.10008.1.2.4.{number}" for number in (201, 202, 203))  # HTJ2K
 
 
 def transfer_syntaxes() -> tuple[str, ...]:
     """What is negotiated: what can be decoded here. A sender that is refused one sends another instead."""
-    return _COMMON + (_HIGH_THROUGHPUT if find_spec("openjpeg") else ())
+    return DECODED + (HIGH_THROUGHPUT if find_spec("openjpeg") else ())
 
 
 def contexts() -> "list[PresentationContext]":

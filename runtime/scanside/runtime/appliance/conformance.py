@@ -20,6 +20,7 @@ from scanside.runtime.appliance.receive.classes import (
     PRIVATE,
     VERIFICATION,
 )
+from scanside.runtime.plan import Record
 
 STATUSES: tuple[tuple[int, str], ...] = (
     (0x0000, "stored: file and row are on disk, a power cut loses nothing"),
@@ -191,7 +192,7 @@ def _rest() -> Iterator[str]:
         ],
     )
     yield "## 9 Configuration\n"
-    sections = {"service": Service, "receive": Receive, "send": Send, "watch": Watch}
+    sections: dict[str, type[Record]] = {"service": Service, "receive": Receive, "send": Send, "watch": Watch}
     keys = [f"`[{name}]` {', '.join(model.model_fields)}" for name, model in sections.items()]
     others = ", ".join(f"`[{name}]`" for name in Config.model_fields if name not in sections)
     yield _list(keys)

@@ -56,6 +56,7 @@ def test_all_that_is_missing_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.skipif(not trt_build.installed("tensorrt-rtx"), reason="tensorrt-rtx is not installed")
 def test_rtx_is_ready_on_ada_and_not_for_a_jetson(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trt.trt_ready, "trial", lambda flavour: None)  # which needs a GPU
+    monkeypatch.setattr(trt.gpu_arrays, "missing", lambda: None)  # CuPy is not here
     with_gpu(ADA, monkeypatch)
     finding = found("tensorrt-rtx")
     assert finding.available and "RTX 4090" in finding.reason and "580.65" in finding.reason
@@ -85,6 +86,7 @@ def test_json_with_a_gpu(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     with_gpu(ADA, monkeypatch)
     monkeypatch.setattr(cuda, "missing", lambda: ("onnxruntime-gpu is not installed", "pip install it"))
     monkeypatch.setattr(trt.trt_ready, "trial", lambda flavour: None)  # which needs a GPU
+    monkeypatch.setattr(trt.gpu_arrays, "missing", lambda: None)  # CuPy is not here
     assert run(["doctor", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     schema = json.loads((Path(__file__).parents[2] / "docs" / "doctor.schema.json").read_text())

@@ -13,7 +13,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from scanside.runtime.backends import cuda_ready, gpu
+from scanside.runtime.backends import cuda_ready, gpu, ort
 from tests.support.made_libraries import DRIVER, compiled
 from tests.support.onnxruntime_gpu import onnxruntime_gpu
 
@@ -56,6 +56,7 @@ def test_an_onnxruntime_for_cpus_in_a_folder_that_comes_later_is_not_in_the_way(
 ) -> None:
     path.insert(0, str(folder_with(tmp_path, "onnxruntime-gpu", cuda=True)))
     assert cuda_ready.packages() is None and cuda_ready.version() == "1.31.1"
+    assert ort.version() == "onnxruntime 1.31.1"  # the one that is imported, not the other
 
 
 def test_an_onnxruntime_for_cpus_in_a_folder_that_comes_first_is_named(

@@ -26,6 +26,7 @@ SETTINGS = {
     "cudnn_conv_use_max_workspace": "1",
     "arena_extend_strategy": "kSameAsRequested",
     "use_tf32": "0",  # on by default: ten bits of mantissa are not float32
+    # never fuse_conv_bias: cuDNN refuses transposed convolutions with it
 }
 
 

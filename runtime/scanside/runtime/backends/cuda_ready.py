@@ -1,15 +1,13 @@
 """Whether ONNX Runtime's CUDA provider works here: its packages, the driver, and a trial that loads it for real."""
 
 import ctypes
-import importlib.util
 import platform
 import re
 from functools import cache
 from importlib.metadata import Distribution, distributions
-from pathlib import Path
 from typing import Any
 
-from scanside.runtime.backends import gpu, nvidia_files
+from scanside.runtime.backends import gpu, nvidia_files, ort
 from scanside.runtime.backends.quiet import captured
 from scanside.runtime.device import gpu_arrays
 from scanside.runtime.extras import install_command, package_command
@@ -41,7 +39,7 @@ def missing() -> Problem:
 
 def packages() -> Problem:
     """Whether the onnxruntime that Python imports is one for GPUs. One in another folder is not imported."""
-    folder = _folder()
+    folder = ort.folder()
     if folder is None:
         return "onnxruntime-gpu is not installed", install_command("gpu")
     names = {(found.name or "").lower().replace("_", "-") for found in distributions(path=[str(folder)])}
@@ -80,10 +78,10 @@ def foreign_gpu() -> Problem:
 
 def load() -> Any:
     """The module onnxruntime, with the libraries of its CUDA version loaded from wherever they are installed."""
-    import onnxruntime as ort
+    import onnxruntime
 
     nvidia_files.load(_cuda_major())
-    return ort
+    return onnxruntime
 
 
 @cache
@@ -116,16 +114,18 @@ def _in_words(text: str, cause: str, major: int) -> Problem:
     )
 
 
-def _run_trial(ort: Any) -> None:
+def _run_trial(runtime: Any) -> None:
     """Raises what ONNX Runtime or the loader raises."""
     import numpy as np
 
     tile = np.ones((1, 1, 4, 4, 4), np.float32)
-    ort.OrtValue.ortvalue_from_numpy(tile, "cuda", 0)
+    runtime.OrtValue.ortvalue_from_numpy(tile, "cuda", 0)
     ctypes.CDLL(nvidia_files.CUDNN)  # ONNX Runtime opens it when a network does: its own words come too late
-    options = ort.SessionOptions()
+    options = runtime.SessionOptions()
     options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
-    session = ort.InferenceSession(_TRIAL, options, providers=["CUDAExecutionProvider"], enable_fallback=0)
+    session = runtime.InferenceSession(
+        _TRIAL, options, providers=["CUDAExecutionProvider"], enable_fallback=0
+    )
     session.run(None, {"x": tile, "w": np.ones((1, 1, 3, 3, 3), np.float32)})
 
 
@@ -136,16 +136,9 @@ def _cuda_major() -> int:
     return int(str(cuda_version).partition(".")[0])
 
 
-def _folder() -> Path | None:
-    """Folder on Python's path whose onnxruntime is imported."""
-    spec = importlib.util.find_spec("onnxruntime")
-    places = (spec.submodule_search_locations or ()) if spec else ()
-    return next((Path(place).parent for place in places), None)
-
-
 def _distribution() -> Distribution | None:
     """What is known of the onnxruntime-gpu that is imported."""
-    folder = _folder()
+    folder = ort.folder()
     return None if folder is None else next(iter(distributions(name=PACKAGE, path=[str(folder)])), None)
 
 

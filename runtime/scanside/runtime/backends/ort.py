@@ -1,8 +1,8 @@
 """ONNX Runtime on the CPU."""
 
 import importlib.util
-from importlib.metadata import PackageNotFoundError
-from importlib.metadata import version as installed
+from importlib.metadata import distributions
+from pathlib import Path
 from typing import Any
 
 from scanside.runtime.backends.session import Closing, Float, Session, SessionSpec
@@ -24,13 +24,19 @@ def missing() -> tuple[str, str] | None:
 
 
 def version() -> str:
-    """Version of ONNX Runtime."""
+    """Version of the ONNX Runtime that is imported, which may be the one for GPUs."""
+    place = folder()
     for package in ("onnxruntime", "onnxruntime-gpu"):
-        try:
-            return f"onnxruntime {installed(package)}"
-        except PackageNotFoundError:
-            continue
+        for found in distributions(name=package, path=[str(place)]):
+            return f"onnxruntime {found.version}"
     return "onnxruntime, version unknown"
+
+
+def folder() -> Path | None:
+    """Folder of Python's path whose onnxruntime is imported, or None."""
+    spec = importlib.util.find_spec("onnxruntime")
+    places = (spec.submodule_search_locations or ()) if spec else ()
+    return next((Path(place).parent for place in places), None)
 
 
 def open_session(model: bytes, precision: str, threads: int | None = None) -> Session:

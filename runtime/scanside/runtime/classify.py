@@ -4,17 +4,20 @@ A probability never stands alone: it comes with its interval, its class or the w
 with its reason, where a feature is absent or the patient is unlike the training cohort.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from scanside.runtime.bundle import Bundle
 from scanside.runtime.errors import BackendError, BundleError
 from scanside.runtime.extras import install_command
-from scanside.runtime.manifest import Classifier, StudyModel
+from scanside.runtime.manifest import Classifier, Knots, StudyModel, Typical
+from scanside.runtime.remark import Remark
 
+Floats = npt.NDArray[np.float64]
 Verdict = Literal["ok", "indeterminate", "unsuitable input"]
 
 
@@ -82,15 +85,16 @@ class ClassifierSession:
         absent = [name for name, value in zip(self.model.inputs, values, strict=True) if value is None]
         if absent:
             more = f" and {len(absent) - 1} more" if len(absent) > 1 else ""
-            reason = f"The signature lacks {absent[0]}{more}."
+            reason = Remark(f"The signature lacks {absent[0]}{more}.", "input-absent")
             return Classification(self.model.name, "unsuitable input", reason, None, None)
         row = np.array(values, dtype=np.float64)
-        distance = self._distance(row)
+        distance = float(relative_distances(self.record.typical, row[None])[0])
         if not distance <= 1:
-            reason = (
+            words = (
                 f"The features are unlike the training cohort ({distance:.1f} times the accepted distance), "
                 "so no probability is given."
             )
+            reason = Remark(words, "unlike-training")
             return Classification(self.model.name, "unsuitable input", reason, None, distance)
         return self._judge(self.probability(row), distance)
 
@@ -119,15 +123,11 @@ class ClassifierSession:
         probability = Probability(record.positive, value, low, high, record.calibration, predicted)
         if not inside:
             return Classification(self.model.name, "ok", None, probability, distance)
-        reason = (
+        words = (
             f"The probability lies in the indeterminate band {below:.2f} to {above:.2f}; no class is named."
         )
+        reason = Remark(words, "indeterminate-band")
         return Classification(self.model.name, "indeterminate", reason, probability, distance)
-
-    def _distance(self, row: "np.ndarray[Any, np.dtype[np.float64]]") -> float:
-        typical = self.record.typical
-        away = row - np.array(typical.centre)
-        return float(np.sqrt(max(away @ np.array(typical.precision) @ away, 0.0)) / typical.limit)
 
     def _check(self, bundle: Bundle) -> None:
         inputs = [(i.name, i.type, list(i.shape)[1:]) for i in self._session.get_inputs()]
@@ -140,6 +140,29 @@ class ClassifierSession:
                 f"Classifier {self.record.file} of bundle {bundle.path} does not take the "
                 f"{len(self.model.inputs)} inputs of its model; export the bundle again."
             )
+
+
+def relative_distances(typical: Typical, rows: Floats) -> Floats:
+    """Distance of patients (n, p) from the training cohort over the limit, (n,); NaN where an input is absent."""
+    away = on_scale(typical.knots, rows) - np.array(typical.centre)
+    squared = np.einsum("ij,jk,ik->i", away, np.array(typical.precision), away)
+    return np.asarray(np.sqrt(np.maximum(squared, 0.0)) / typical.limit)
+
+
+def on_scale(knots: Sequence[Knots] | None, rows: Floats) -> Floats:
+    """Inputs (n, p) on the scale of their knots; as they are without any."""
+    if knots is None:
+        return rows
+    return np.stack([_bent(one, column) for one, column in zip(knots, rows.T, strict=True)], axis=1)
+
+
+def _bent(knots: Knots, column: Floats) -> Floats:
+    """Linear between the knots and, as between the two outermost ones, beyond them."""
+    values, scores = np.array(knots.values), np.array(knots.scores)
+    below = scores[0] + (column - values[0]) * (scores[1] - scores[0]) / (values[1] - values[0])
+    above = scores[-1] + (column - values[-1]) * (scores[-1] - scores[-2]) / (values[-1] - values[-2])
+    inner = np.interp(column, values, scores)
+    return np.where(column < values[0], below, np.where(column > values[-1], above, inner))
 
 
 def _open(model: bytes) -> Any:

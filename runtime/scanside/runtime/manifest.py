@@ -111,20 +111,43 @@ class Band(Record):
         return self
 
 
+class Knots(Record):
+    """How an input is brought to the scale of a normal distribution: linear between these points, and beyond them.
+
+    Attributes:
+        values: Quantiles of the training cohort, rising.
+        scores: What a normal distribution has at the same levels, rising.
+    """
+
+    values: tuple[float, ...] = Field(min_length=2)
+    scores: tuple[float, ...]
+
+    @model_validator(mode="after")
+    def _rising(self) -> Self:
+        pairs = [(row[:-1], row[1:]) for row in (self.values, self.scores)]
+        if len(self.values) != len(self.scores) or not all(
+            a < b for before, after in pairs for a, b in zip(before, after, strict=True)
+        ):
+            raise ValueError("values and scores must both rise")
+        return self
+
+
 class Typical(Record):
     """What the training cohort looks like: a patient far from it gets no probability.
 
-    The distance is Mahalanobis': sqrt((x - centre)ᵀ · precision · (x - centre)).
+    The distance is Mahalanobis': sqrt((x - centre)ᵀ · precision · (x - centre)), x on the scale of `knots`.
 
     Attributes:
-        centre: Mean of each feature.
-        precision: Inverse of the (shrunk) covariance, one row a feature.
+        centre: Mean of each input.
+        precision: Inverse of the (shrunk) covariance, one row an input.
         limit: Largest distance that still counts as typical.
+        knots: Of each input; None where inputs are taken as they are (bundles before schema 3).
     """
 
     centre: tuple[float, ...]
     precision: tuple[tuple[float, ...], ...]
     limit: Annotated[float, Field(gt=0)]
+    knots: tuple[Knots, ...] | None = None
 
     @model_validator(mode="after")
     def _square(self) -> Self:
@@ -132,6 +155,8 @@ class Typical(Record):
             self.centre
         ):
             raise ValueError("precision is not a square matrix of the features")
+        if self.knots is not None and len(self.knots) != len(self.centre):
+            raise ValueError("there are not as many knots as inputs")
         return self
 
 

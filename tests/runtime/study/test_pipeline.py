@@ -12,6 +12,7 @@ from scanside.runtime.errors import BundleError, ExitCode, InputError
 from scanside.runtime.events import Event, StageFinished, StageProgress, StageStarted
 from scanside.runtime.options import Options
 from scanside.runtime.radiomics.extract import extract
+from scanside.runtime.remark import code_of
 from scanside.runtime.stages.lesions import main_lesion, one_lesion
 from scanside.runtime.study.pipeline import StudyRunner, read_recipe
 from tests.runtime.study.conftest import run, study_of
@@ -126,7 +127,8 @@ def test_lesions_in_two_places_give_no_probability(runner: StudyRunner) -> None:
     """Before, the signature mixed both places and a probability stood beside a warning."""
     result = run(runner, TinyStudy(dwi=((FAR, 14.0),)))
     assert result.status == "indeterminate" and result.classification is None
-    assert result.reason is not None and "t2w and dwi lie 2" in result.reason and "10 mm" in result.reason
+    assert result.reason is not None and code_of(result.reason) == "lesions-apart"
+    assert "t2w and dwi lie 2" in result.reason and "10 mm" in result.reason
     assert_one_sentence(result.reason, "apart")
     near = run(runner, TinyStudy(dwi=(((CENTRE[0] + 10, CENTRE[1], CENTRE[2]), 14.0),)))
     assert near.status == "ok"
@@ -275,4 +277,5 @@ def test_a_refusal_is_a_sentence(runner: StudyRunner) -> None:
     result = runner.run(replace(study, images={**study.images, "t2w": flat}))
     assert result.reason is not None
     assert_one_sentence(result.reason, "t2w", "every voxel is 0")
+    assert code_of(result.reason) == "input-refused"
     assert issubclass(InputError, ValueError)

@@ -8,6 +8,7 @@ from scipy.special import expit
 from sklearn.calibration import _SigmoidCalibration
 from sklearn.metrics import roc_curve
 
+from scanside.runtime.classify import relative_distances
 from scanside.runtime.manifest import Band
 from scanside.training.classifier.bounds import (
     calibration_band,
@@ -16,7 +17,6 @@ from scanside.training.classifier.bounds import (
     typical,
     youden,
 )
-from scanside.training.classifier.predict import relative_distance
 from scanside.training.classifier.sigmoid import Sigmoid, fit_sigmoid
 
 
@@ -152,18 +152,43 @@ def _rows(n: int = 165) -> np.ndarray:
 def test_typical_patients_are_inside_and_strange_ones_outside() -> None:
     rows = _rows()
     found = typical(rows)
-    assert np.mean(relative_distance(found, rows) <= 1) > 0.97
+    assert np.mean(relative_distances(found, rows) <= 1) > 0.96
     for feature in range(9):
         strange = rows.mean(axis=0).copy()
         strange[feature] += 30 * rows[:, feature].std()
-        assert relative_distance(found, strange[None])[0] > 1, feature
+        assert relative_distances(found, strange[None])[0] > 1, feature
+
+
+def test_another_scanner_is_unlike_and_a_new_patient_of_the_same_is_not() -> None:
+    """Before, on raw scales, extreme patients set the limit: a scanner that moves each input by one spread was let pass
+    nine times of ten."""
+    random = np.random.default_rng(0)
+    root = np.linalg.cholesky(0.6 * np.eye(9) + 0.4)
+
+    def draw(n: int, moved: float = 0.0) -> np.ndarray:
+        z = random.standard_normal((n, 9)) @ root.T + moved * np.resize([1.0, -1.0], 9)
+        return np.concatenate([np.exp(z[:, :5]), z[:, 5:7] ** 3 + z[:, 5:7], z[:, 7:]], axis=1)
+
+    found = [typical(draw(150)) for _ in range(4)]
+    new, other = draw(2000), draw(2000, moved=1.1)
+    false = [np.mean(relative_distances(one, new) > 1) for one in found]
+    fired = [np.mean(relative_distances(one, other) > 1) for one in found]
+    assert np.mean(false) < 0.04 and np.mean(fired) > 0.25
+
+
+def test_an_input_of_two_values_and_a_constant_one() -> None:
+    random = np.random.default_rng(0)
+    rows = np.stack([random.standard_normal(90), np.arange(90) % 2, np.full(90, 7.0)], axis=1)
+    found = typical(rows)
+    assert np.isfinite(relative_distances(found, rows)).all() and found.limit > 0
+    assert relative_distances(found, np.array([[0.0, 1.0, 40.0]]))[0] > 1
 
 
 def test_distances_do_not_depend_on_units() -> None:
     rows = _rows()
     factor = 10.0 ** np.arange(9, 0, -1)
     one, other = typical(rows), typical(rows * factor)
-    assert relative_distance(one, rows) == pytest.approx(relative_distance(other, rows * factor))
+    assert relative_distances(one, rows) == pytest.approx(relative_distances(other, rows * factor))
     assert other.limit == pytest.approx(one.limit)
 
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from scanside.export.classifier import probabilities
+from scanside.runtime.classify import relative_distances
 from scanside.runtime.manifest import StudyModel
 from scanside.training.classifier.cli import classifier
-from scanside.training.classifier.predict import relative_distance
 from scanside.training.experiment import open_experiment
 from scanside.training.signature import step
 from scanside.training.signature.cli import signature
@@ -100,7 +100,7 @@ def test_the_records_are_those_of_a_bundle(trained: tuple[Path, dict[str, Any]])
 
     onnx = (experiment / "classifier" / "radiomics.onnx").read_bytes()
     deployed = probabilities(onnx, rows)[:, 1]
-    distance = relative_distance(record.typical, rows)
+    distance = relative_distances(record.typical, rows)
     told = [p for p in _predictions(experiment) if (p["part"], p["model"]) == ("resubstitution", "radiomics")]
     assert [float(p["unguarded"]) for p in told] == pytest.approx(deployed, abs=1e-12)
     for prediction, value, away in zip(told, deployed, distance, strict=True):

@@ -42,7 +42,7 @@ def test_scaler_linear_sigmoid(name: str, family: str) -> None:
         name, selection, model.radiomics, model.beside, given=(2, 7, 5) if model.radiomics else None
     )
     peer = build(fixed, found.candidate).fit(cases, y)
-    expected = sigmoid(peer.decision_function(cases))
+    expected = found.sigmoid(peer.decision_function(cases))
     assert found.probability(cases) == pytest.approx(expected, abs=1e-12, nan_ok=True)
     absent = model.radiomics
     assert np.flatnonzero(np.isnan(expected)).tolist() == ([3] if absent else [])

@@ -191,6 +191,14 @@ def test_models_and_patients_without_a_probability(experiment: Experiment, repor
             if (row["model"], row["part"]) == ("radiomics", "cross-validated")
         ]
     assert open_ones["indeterminate"] == sum(row["status"] == "indeterminate" for row in said)
+    for added in found["added"]:
+        p = added["likelihood_ratio_p"]
+        assert p is None or 0 <= p <= 1, "null where the classes are separated"
+    assert {added["part"] for added in found["added"]} == {"resubstitution", "cross-validated", "test"}
+    against = {d["diagnosis"]: d["auc"] for d in main["against"]}
+    assert set(against) <= {"PNEN", "SPN"} and against
+    negatives = main["auc"]["patients"] - main["auc"]["positives"]
+    assert sum(a["patients"] - a["positives"] for a in against.values()) == negatives
     groups = {(g["property"], g["value"]): g["auc"]["patients"] for g in main["subgroups"]}
     assert sum(n for (name, _), n in groups.items() if name == "sex") == main["auc"]["patients"]
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from scanside.runtime.classify import Classification
 from scanside.runtime.radiomics.extract import FeatureValue
-from scanside.runtime.remark import Remark
+from scanside.runtime.remark import Remark, reworded
 from scanside.runtime.study.agree import NEAR_MM, Regions
-from scanside.runtime.study.answer import Answering, Known, choose_model
+from scanside.runtime.study.answer import Answering, Known, choose_model, coded
 from scanside.runtime.study.records import RoleResult, Status
 
 LOOK = "look at the images and the overlays"
@@ -48,23 +48,23 @@ def without_model(
     found = [role for role in roles if role not in empty]
     if not found:
         reason = f"No lesion was segmented on {_and(empty)}. This is not a negative finding: {LOOK}."
-        return Verdict("no lesion segmented", reason)
+        return Verdict("no lesion segmented", Remark(reason, "no-lesion"))
     if regions.apart:
         reason = (
             f"The lesions on {_and(found)} lie {regions.gap_mm:.0f} mm apart (up to {near_mm:g} mm are accepted), so "
             f"that they do not show one lesion and no probability is given; {LOOK}."
         )
-        return Verdict("indeterminate", reason)
+        return Verdict("indeterminate", Remark(reason, "lesions-apart"))
     lacking = [role for role in models[0].roles if role in empty]
     if lacking:
         reason = (
             f"A lesion was segmented on {_and(found)} but none on {_and(lacking)}, so that the signature cannot be "
             f"computed and no probability is given; {LOOK}."
         )
-        return Verdict("indeterminate", reason)
+        return Verdict("indeterminate", Remark(reason, "lesion-on-one-sequence"))
     needed = sorted({c.name for one in models if set(one.roles) == set(found) for c in one.model.covariates})
     reason = f"No model of the bundle answers without {_and(needed)}, which the study does not say; add it."
-    return Verdict("indeterminate", reason)
+    return Verdict("indeterminate", Remark(reason, "covariates-unknown"))
 
 
 def explained(made: Classification, features: Mapping[str, FeatureValue]) -> str | None:
@@ -78,7 +78,7 @@ def explained(made: Classification, features: Mapping[str, FeatureValue]) -> str
         if made.status == "indeterminate"
         else "Check sequences and masks."
     )
-    return f"{made.reason.rstrip('.')}{why}. {advice}"
+    return reworded(made.reason, lambda words: f"{words.rstrip('.')}{why}. {advice}")
 
 
 def remarks_on(roles: Mapping[str, RoleResult], regions: Regions, near_mm: float | None) -> list[str]:
@@ -103,6 +103,30 @@ def remarks_on(roles: Mapping[str, RoleResult], regions: Regions, near_mm: float
             "lesions, and the signature mixes both; look at the overlays."
         )
         remarks.append(Remark(far, "lesions-apart"))
+    return remarks
+
+
+def remarks_on_covariates(
+    models: Sequence[Answering], answers: Answering | None, known: Mapping[str, Known]
+) -> list[str]:
+    """What was taken beside the images, and what would have been if it were known."""
+    if answers is None:
+        return []
+    remarks: list[str] = []
+    taken = answers.model.covariates
+    asked = dict.fromkeys(
+        c.name for one in models if set(one.roles) == set(answers.roles) for c in one.model.covariates
+    )
+    lacking = [name for name in asked if name not in {covariate.name for covariate in taken}]
+    if lacking:
+        words = f"The model without {_and(lacking)} answered, since the study does not say all that the others take."
+        remarks.append(Remark(words, "without-covariates"))
+    for covariate in taken:
+        value = coded(covariate, known)
+        if covariate.values is None and value is not None and not covariate.low <= value <= covariate.high:
+            span = f"{covariate.low:g} to {covariate.high:g} {covariate.unit or ''}".strip()
+            words = f"The patient's {covariate.name} lies outside the training cohort's {span}."
+            remarks.append(Remark(words, "covariate-range"))
     return remarks
 
 

@@ -23,11 +23,19 @@ from scanside.runtime.pipeline import Clock, Segmenter
 from scanside.runtime.plan import Plan
 from scanside.runtime.radiomics.config import RadiomicsConfig, load_config
 from scanside.runtime.radiomics.extract import FeatureValue, extract
+from scanside.runtime.remark import Remark
 from scanside.runtime.stages.lesions import find_lesions, one_lesion
 from scanside.runtime.study.agree import Regions, choose_regions, largest_regions
 from scanside.runtime.study.answer import Answering, answering, coded
 from scanside.runtime.study.checks import check_study
-from scanside.runtime.study.judge import Verdict, answer_of, explained, remarks_on, without_model
+from scanside.runtime.study.judge import (
+    Verdict,
+    answer_of,
+    explained,
+    remarks_on,
+    remarks_on_covariates,
+    without_model,
+)
 from scanside.runtime.study.orientation import as_received, as_trained, on_received_grid
 from scanside.runtime.study.records import SEQUENCES, Mask, RoleResult, StudyInput, StudyResult
 from scanside.runtime.volume import Geometry, stack
@@ -196,7 +204,12 @@ class StudyRunner:
             verdict = self._judge(answers, roles, regions, features, study)
         roles = {role: self._as_received(result, study, received) for role, result in roles.items()}
         study = as_received(study, received)
-        remarks = (*study.warnings, *clock.remarks, *remarks_on(roles, regions, self.recipe.near_mm))
+        remarks = (
+            *study.warnings,
+            *clock.remarks,
+            *remarks_on(roles, regions, self.recipe.near_mm),
+            *remarks_on_covariates(self.recipe.models, answers, study.covariates),
+        )
         return StudyResult(
             verdict.status, verdict.reason, study, self.device, roles, features, verdict.classification, remarks,
             dict(clock.ms),
@@ -268,7 +281,7 @@ def refused(
     """The result for a study that is not suitable."""
     return StudyResult(
         "unsuitable input",
-        reason,
+        Remark(reason, "input-refused"),
         study,
         warnings=() if study is None else study.warnings,
         stages=dict(stages or {}),

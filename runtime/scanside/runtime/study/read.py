@@ -12,6 +12,7 @@ from scanside.runtime.errors import ImageReadError, InputError, UsageError
 from scanside.runtime.images.files import ending_of
 from scanside.runtime.images.read import read_image
 from scanside.runtime.remark import Remark
+from scanside.runtime.study.clinical import read_clinical
 from scanside.runtime.study.diffusion import fitted_adc
 from scanside.runtime.study.named import named_in, sidecar_b
 from scanside.runtime.study.records import SEQUENCES, Considered, SequenceImage, StudyInput
@@ -44,7 +45,8 @@ def read_study(
 
     The path is a folder with a file or folder per sequence (`t2w.nii.gz`, `dwi.nii.gz`, `adc.nii.gz`, `b0.nii.gz`, or
     a DICOM series in `t2w/`), or a folder with a whole DICOM study, whose series are chosen by `dicom/select.py`.
-    An ADC map that is missing is computed from b0 and dwi.
+    An ADC map that is missing is computed from b0 and dwi. Age and sex come from DICOM, other covariates from
+    `clinical.json` in the folder.
 
     Args:
         needed: Names of `SEQUENCES`.
@@ -79,6 +81,7 @@ def read_study(
         considered=reader.considered(images),
         warnings=tuple(reader.warnings),
         read_ms=(time.perf_counter() - start) * 1000,
+        covariates=read_clinical(path, images),
     )
 
 

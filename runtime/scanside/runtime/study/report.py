@@ -10,6 +10,7 @@ from scanside.runtime.images.orient import orientation
 from scanside.runtime.manifest import StudyModel
 from scanside.runtime.opening import approximations
 from scanside.runtime.options import Options
+from scanside.runtime.remark import code_of
 from scanside.runtime.report import RESEARCH
 from scanside.runtime.study.records import StudyResult
 
@@ -37,6 +38,7 @@ def run_report(
         "schema": SCHEMA,
         "status": result.status,
         "reason": result.reason,
+        "reason_code": None if result.reason is None else code_of(result.reason),
         "notice": RESEARCH,
         "synthetic": bundle.manifest.synthetic,
         "bundle": bundle.summary(),
@@ -77,6 +79,7 @@ def run_report(
         "probability": _probability(result),
         "distance": result.classification.distance if result.classification else None,
         "warnings": list(result.warnings),
+        "warning_codes": [code_of(warning) for warning in result.warnings],
         "versions": machine.versions(LIBRARIES),
     }
 

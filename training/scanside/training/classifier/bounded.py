@@ -36,7 +36,7 @@ def bounded(
     y = measurements.labels(CROSS_VALIDATED)
     known, scores = out_of_fold(main.outcome, main.family)
     y, folds = y[known], main.outcome.fold_of[:, known]
-    probability = main.deployed.sigmoid(scores)
+    probability = main.deployed.recalibration(scores)
     labels = np.tile(y, len(scores))
     threshold = youden(labels, probability.ravel())
     sets = conformal(y, probability, coverage)
@@ -50,8 +50,8 @@ def bounded(
         negative=names[1],
         threshold=threshold,
         indeterminate=(low, high),
-        calibration=f"sigmoid (Platt) on out-of-fold scores of {len(y)} training patients",
-        band=calibration_band(y, scores, main.deployed.sigmoid, seed),
+        calibration=f"sigmoid (Platt) inside folds, recalibrated out of fold on {len(y)} training patients",
+        band=calibration_band(y, scores, main.deployed.recalibration, seed),
         typical=typical(main.deployed.rows),
     )
     facts = {
@@ -68,7 +68,10 @@ def bounded(
             "indeterminate": [low, high],
             "method": "class-conditional; coverage measured on folds that did not set the band",
         },
-        "calibration": {"slope": main.deployed.sigmoid.slope, "intercept": main.deployed.sigmoid.intercept},
+        "recalibration": {
+            "slope": main.deployed.recalibration.slope,
+            "intercept": main.deployed.recalibration.intercept,
+        },
         "dropped": main.deployed.dropped,
     }
     return record, facts

@@ -11,13 +11,15 @@ from scipy import stats
 from scipy.special import logit
 from sklearn.covariance import LedoitWolf
 
-from scanside.runtime.manifest import Band, Typical
+from scanside.runtime.classify import on_scale, relative_distances
+from scanside.runtime.manifest import Band, Knots, Typical
 from scanside.training.classifier.sigmoid import Floats, Sigmoid, fit_sigmoid
 
 Labels = npt.NDArray[np.int_]
 GRID = np.linspace(0.0, 1.0, 41)
 BAND_LEVEL, BAND_DRAWS = 0.9, 300
-TYPICAL_LEVEL = 0.99
+TYPICAL_LEVEL, LEAST_TYPICAL = 0.99, 0.97
+LEVELS = np.array([0.02, 0.1, 0.25, 0.5, 0.75, 0.9, 0.98])
 
 
 @dataclass(frozen=True)
@@ -145,32 +147,43 @@ def calibration_band(y: Labels, scores: Floats, sigmoid: Sigmoid, seed: int) -> 
 def typical(rows: Floats) -> Typical:
     """What the training cohort looks like.
 
-    The covariance is shrunk (Ledoit & Wolf 2004) in units of each feature's own spread; shrunk in raw units, a feature
-    in the millions would drown one in thousandths. The limit is the 99th percentile of distances of patients from the
-    others, or that of a normal distribution where that is larger.
+    Each input is brought to the scale of a normal distribution first: on its own scale a few extreme patients would set
+    covariance and limit, and no other scanner would ever be unlike. The covariance is shrunk (Ledoit & Wolf 2004). The
+    limit is the 99th percentile that Hotelling's T² has for a new patient of a normal cohort of this size, held between
+    the 97th and the 99th percentile of the distances of training patients from the others.
 
     Args:
-        rows: (n, p) raw features of the training patients, without absent values.
+        rows: (n, p) raw inputs of the training patients, without absent values.
     """
-    distances = [_distances(np.delete(rows, i, axis=0), rows[i : i + 1])[0] for i in range(len(rows))]
-    normal = float(np.sqrt(stats.chi2.ppf(TYPICAL_LEVEL, rows.shape[1])))
-    centre, precision = _shape(rows)
+    n, p = rows.shape
+    apart = [_distance(np.delete(rows, i, axis=0), rows[i]) for i in range(n)]
+    least, most = np.quantile(apart, [LEAST_TYPICAL, TYPICAL_LEVEL])
+    hotelling = p * (n**2 - 1) / (n * (n - p)) * stats.f.ppf(TYPICAL_LEVEL, p, n - p) if n > p + 1 else np.inf
+    return _shape(rows, float(np.clip(np.sqrt(hotelling), least, most)))
+
+
+def _shape(rows: Floats, limit: float) -> Typical:
+    knots = tuple(_knots(column) for column in rows.T)
+    scaled = on_scale(knots, rows)
+    centre = scaled.mean(axis=0)
+    precision = LedoitWolf(assume_centered=True).fit(scaled - centre).precision_
+    precision = (precision + precision.T) / 2
     return Typical(
         centre=tuple(map(float, centre)),
         precision=tuple(tuple(map(float, row)) for row in precision),
-        limit=max(normal, float(np.quantile(distances, TYPICAL_LEVEL))),
+        limit=limit,
+        knots=knots,
     )
 
 
-def _shape(rows: Floats) -> tuple[Floats, Floats]:
-    centre, spread = rows.mean(axis=0), rows.std(axis=0)
-    spread = np.where(spread > 0, spread, 1.0)
-    precision = LedoitWolf(assume_centered=True).fit((rows - centre) / spread).precision_
-    precision = (precision + precision.T) / 2
-    return centre, precision / np.outer(spread, spread)
+def _knots(column: Floats) -> Knots:
+    """Quantiles and normal scores; equal quantiles share the mean of their scores, as the two values of a sex do."""
+    values, where = np.unique(np.quantile(column, LEVELS), return_inverse=True)
+    if len(values) == 1:  # a constant input: a unit away is a unit of distance
+        return Knots(values=(float(values[0]), float(values[0]) + 1), scores=(0.0, 1.0))
+    scores = np.bincount(where, stats.norm.ppf(LEVELS)) / np.bincount(where)
+    return Knots(values=tuple(map(float, values)), scores=tuple(map(float, scores)))
 
 
-def _distances(rows: Floats, others: Floats) -> Floats:
-    centre, precision = _shape(rows)
-    away = others - centre
-    return np.sqrt(np.maximum(np.einsum("ij,jk,ik->i", away, precision, away), 0.0))
+def _distance(rows: Floats, other: Floats) -> float:
+    return float(relative_distances(_shape(rows, 1.0), other[None])[0])

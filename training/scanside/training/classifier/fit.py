@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import logit
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 
@@ -17,6 +18,9 @@ from scanside.training.classifier.sigmoid import Floats, Sigmoid, fit_sigmoid
 from scanside.training.signature.cases import BESIDE, Cases
 from scanside.training.signature.nested import CHOSEN, Labels, Outcome, Scheme, tune
 from scanside.training.signature.pipeline import Candidate, Model, build
+
+SMALLEST = 1e-6
+"""Probabilities are kept this far from 0 and 1 before their logit is taken."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +33,7 @@ class Deployed:
         indices: Features, among the measured ones; empty for a baseline.
         candidate: The family and the regularisation that were fitted.
         sigmoid: The calibration, which is already a part of the pipeline.
+        recalibration: Its last part, which the outer folds told: for their own probabilities.
         rows: (n, p) raw training rows without absent values.
         dropped: Training patients left out because a feature is absent.
     """
@@ -38,6 +43,7 @@ class Deployed:
     indices: tuple[int, ...]
     candidate: Candidate
     sigmoid: Sigmoid
+    recalibration: Sigmoid
     rows: Floats
     dropped: int
 
@@ -58,14 +64,26 @@ class Deployed:
 
 
 def out_of_fold(outcome: Outcome, family: str) -> tuple[npt.NDArray[np.bool_], Floats]:
-    """Which patients have a score in every repeat, and those scores (repeats, known)."""
-    scores = outcome.scores[family]
-    known: npt.NDArray[np.bool_] = np.asarray(np.isfinite(scores).all(axis=0))
-    return known, scores[:, known]
+    """Which patients have a probability in every repeat, and its logits (repeats, known).
+
+    Each fold's probability is calibrated inside that fold, so that they are comparable between folds, as scores of
+    classifiers of different strengths are not.
+    """
+    probabilities = outcome.probabilities[family]
+    known: npt.NDArray[np.bool_] = np.asarray(np.isfinite(probabilities).all(axis=0))
+    return known, logits(probabilities[:, known])
+
+
+def logits(probabilities: Floats) -> Floats:
+    """log(p / (1 - p)), finite; NaN stays NaN."""
+    return np.asarray(logit(np.clip(probabilities, SMALLEST, 1 - SMALLEST)))
 
 
 def calibrate(outcome: Outcome, family: str, y: Labels) -> Sigmoid:
-    """Platt's sigmoid on the out-of-fold scores of all repeats; every patient weighs one."""
+    """What the folds' own calibration lacks: a sigmoid on their logits, of all repeats; every patient weighs one.
+
+    A slope of 1 and an intercept of 0 where they lack nothing.
+    """
     known, scores = out_of_fold(outcome, family)
     repeats = len(scores)
     return fit_sigmoid(scores.ravel(), np.tile(y[known], repeats), np.full(scores.size, 1 / repeats))
@@ -77,10 +95,13 @@ def deploy(
     model: Model,
     features: tuple[int, ...],
     candidates: Sequence[Candidate],
-    sigmoid: Sigmoid,
+    recalibration: Sigmoid,
     scheme: Scheme,
 ) -> Deployed:
     """Fit on all training patients: strength by cross-validation of the whole procedure, features as decided.
+
+    The probability is made as in each outer fold: calibrated on inner folds, of all training patients this time; and
+    then recalibrated by what the outer folds told.
 
     With ComBat the fit sees harmonised values; a new patient's scanner is not known, so the deployed classifier takes
     values as they are.
@@ -89,12 +110,13 @@ def deploy(
         cases, y: The patients who may enter a fit, and their classes.
         features: Indices of the signature; ignored by a model without radiomics.
         candidates: Of the family that was decided.
-        sigmoid: From `calibrate`.
+        recalibration: From `calibrate`.
     """
-    best, _ = tune(cases, y, model, candidates, scheme.folds, scheme.seed)
+    best, inner = tune(cases, y, model, candidates, scheme.folds, scheme.seed)
     fixed = replace(model, given=features) if model.radiomics else model
     fitted = build(fixed, best[CHOSEN]).fit(cases, y)
     scaler, classifier = fitted[-2], fitted[-1]
+    sigmoid = recalibration.after(inner[CHOSEN])
     pipeline = Pipeline([("scale", scaler), ("classify", _calibrated(classifier.fitted_, sigmoid))])
     deployed = Deployed(
         pipeline,
@@ -102,6 +124,7 @@ def deploy(
         features if model.radiomics else (),
         best[CHOSEN],
         sigmoid,
+        recalibration,
         np.zeros((0, 0)),
         classifier.dropped_,
     )

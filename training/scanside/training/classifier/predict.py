@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from scanside.runtime.classify import relative_distances
 from scanside.runtime.images.files import atomic_write
-from scanside.runtime.manifest import Classifier, Typical
+from scanside.runtime.manifest import Classifier
 from scanside.training.classifier.sigmoid import Floats
 from scanside.training.signature.store import Measured
 
@@ -75,7 +76,7 @@ def predictions(
     """
     away = np.zeros(len(patients))
     if voice.rows is not None and voice.classifier is not None:
-        away = relative_distance(voice.classifier.typical, voice.rows)
+        away = relative_distances(voice.classifier.typical, voice.rows)
     found = []
     for patient, value, distance in zip(patients, voice.probability, away, strict=True):
         if voice.roles is not None and not patient.shows(voice.roles):
@@ -121,13 +122,6 @@ def answers(
         else:
             found.append(_silent(patient, part, DEPLOYED, everywhere))
     return found
-
-
-def relative_distance(typical: Typical, rows: Floats) -> Floats:
-    """Mahalanobis distance over the limit, (n,); as `scanside.runtime.classify` computes it. NaN where absent."""
-    away = rows - np.array(typical.centre)
-    squared = np.einsum("ij,jk,ik->i", away, np.array(typical.precision), away)
-    return np.sqrt(np.maximum(squared, 0.0)) / typical.limit
 
 
 def write_predictions(path: Path, rows: Sequence[Prediction]) -> None:

@@ -29,6 +29,10 @@ class Sigmoid:
         """Probabilities of scores of any shape; NaN stays NaN."""
         return np.asarray(expit(self.slope * scores + self.intercept), dtype=np.float64)
 
+    def after(self, first: "Sigmoid") -> "Sigmoid":
+        """This one on the logits of another one's probabilities, as one sigmoid of its scores."""
+        return Sigmoid(self.slope * first.slope, self.slope * first.intercept + self.intercept)
+
 
 def fit_sigmoid(scores: Floats, y: npt.NDArray[np.int_], weights: Floats | None = None) -> Sigmoid:
     """Fit slope and intercept by weighted maximum likelihood.

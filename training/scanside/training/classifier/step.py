@@ -16,7 +16,7 @@ from scanside.runtime.images.files import atomic_write
 from scanside.runtime.manifest import Classifier, Covariate, Signature, StudyModel
 from scanside.training.classifier.bounded import bounded, slug
 from scanside.training.classifier.compare import MAIN, Compared, Say, compare, misplaced
-from scanside.training.classifier.fit import Deployed
+from scanside.training.classifier.fit import Deployed, logits
 from scanside.training.classifier.predict import (
     Prediction,
     Voice,
@@ -265,10 +265,11 @@ def _voice(compared: Compared, cases: Cases, record: Classifier | None, *, seen:
     """What a model says: the deployed one where `seen`, else those of the folds that did not see the patient."""
     deployed = compared.deployed
     beside = [BESIDE.index(name) for name in compared.model.beside]
+    honest = deployed.recalibration(logits(compared.outcome.probabilities[CHOSEN]))
     return Voice(
         compared.model.name,
         compared.roles,
-        deployed.probability(cases) if seen else compared.outcome.probabilities[CHOSEN].mean(axis=0),
+        deployed.probability(cases) if seen else honest.mean(axis=0),
         record,
         deployed.matrix(cases) if seen else None,
         np.isfinite(cases["beside"][:, beside]).all(axis=1),

@@ -8,6 +8,7 @@ import numpy as np
 
 from scanside.training.cohort.table import Cohort
 from scanside.training.evaluation import records
+from scanside.training.evaluation.added import added_value
 from scanside.training.evaluation.bootstrap import stream
 from scanside.training.evaluation.calibration import calibrate
 from scanside.training.evaluation.cases import SPLIT_OF
@@ -80,6 +81,11 @@ def classification(
         positive=facts.positive,
         negative=facts.negative,
         models=results,
+        added=[
+            found
+            for part in PARTS
+            if (found := added_value(predictions, part, facts.positive, cohort)) is not None
+        ],
         features=list(facts.features) if facts.features else None,
         selection_path=list(facts.path) if facts.path else None,
         canaries=[
@@ -170,6 +176,7 @@ def _model(
         without_probability=len(every.patients) - len(scored.patients),
         absent=len(cohort.split(SPLIT_OF[part])) - len(rows),
         **_areas(every, rows, repeats, seed),
+        against=_against(scored, cohort, facts.positive, repeats, seed, model, part),
         average_precision=precision,
         prevalence=float(scored.truth.mean()) if len(scored.truth) else None,
         comparison=None if is_main else _comparison(main, every),
@@ -203,6 +210,20 @@ def _areas(every: Sample, rows: Sequence[Prediction], repeats: int, seed: int) -
         )
         for name, score in scores.items()
     }
+
+
+def _against(
+    scored: Sample, cohort: Cohort, positive: str, repeats: int, seed: int, model: str, part: str
+) -> list[records.DiagnosisAuc]:
+    diagnoses = {patient.patient: patient.diagnosis for patient in cohort.patients}
+    own = np.array([diagnoses[name] for name in scored.patients])
+    return [
+        records.DiagnosisAuc(
+            diagnosis=other,
+            auc=auc(scored.among((own == other) | scored.truth), repeats, seed, model, part, other),
+        )
+        for other in sorted({*own.tolist()} - {positive})
+    ]
 
 
 def _curves(

@@ -210,6 +210,28 @@ class SubgroupAuc(_Part):
     auc: Auc
 
 
+class DiagnosisAuc(_Part):
+    """The positive class against one diagnosis of the others: a pooled area hides the hard one."""
+
+    diagnosis: str
+    auc: Auc
+
+
+class AddedValue(_Part):
+    """What images add to clinical data, on patients whom all of the models answer."""
+
+    part: str
+    patients: int
+    difference: float | None
+    """Area of the combined model minus that of clinical data alone."""
+    interval: Interval | None
+    p: float | None
+    """Paired DeLong."""
+    likelihood_ratio: float | None
+    """Chi-squared, one degree: the radiomics model's logit beside the clinical model's. null where classes separate."""
+    likelihood_ratio_p: float | None
+
+
 class ModelResult(_Part):
     """Probabilities of one model on one part."""
 
@@ -230,6 +252,7 @@ class ModelResult(_Part):
     """Patients without a probability count as 0.5."""
     auc_undecided_as_wrong: Auc
     """Patients without a probability count as ranked wrongly: the lower bound."""
+    against: list[DiagnosisAuc]
     average_precision: Estimate
     prevalence: float | None
     comparison: Comparison | None
@@ -264,6 +287,8 @@ class Classification(_Part):
     positive: str
     negative: str
     models: list[ModelResult]
+    added: list[AddedValue]
+    """One a part; empty without clinical data."""
     features: list[str] | None
     selection_path: list[tuple[str, int]] | None
     """Step of the selection → features that survive it."""

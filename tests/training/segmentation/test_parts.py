@@ -17,8 +17,10 @@ from hypothesis import strategies as st
 
 from scanside.runtime.errors import BackendError, CaseError, InputError, UsageError
 from scanside.training.cohort.table import Cohort, Patient
+from scanside.training.segmentation import options, schedule
 from scanside.training.segmentation import settings as recipe
 from scanside.training.segmentation.dataset import write_dataset
+from scanside.training.segmentation.estimate import in_words
 from scanside.training.segmentation.folds import make_folds, splits
 from scanside.training.segmentation.process import environment, run_step
 from scanside.training.segmentation.progress import Progress, minutes
@@ -84,7 +86,9 @@ def test_splits_leave_every_patient_out_once() -> None:
         ({"channels": ()}, "do not fit the role t2w"),
         ({"role": "dwi", "channels": ("adc", "dwi")}, "sees dwi first"),
         ({"role": "dwi", "channels": ("dwi", "adc", "adc")}, "twice"),
-        ({"folds": 1}, "at least 2 folds"),
+        ({"folds": 0}, "fewer than one fold"),
+        ({"minutes": 0.0}, "--epochs or after --minutes"),
+        ({"minutes": 5.0, "epochs": 3}, "--epochs or after --minutes"),
         ({"device": "tpu"}, "no device 'tpu'"),
         ({"foreground": 1.5}, "between 0 and 1"),
         ({"bfloat16": True, "device": "cuda"}, "for a CPU"),
@@ -93,6 +97,116 @@ def test_splits_leave_every_patient_out_once() -> None:
 def test_settings_that_make_no_sense(change: dict[str, Any], words: str) -> None:
     with pytest.raises(UsageError, match=words):
         replace(T2W, **change)
+
+
+def test_a_machine_has_its_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    """nnU-Net's own defaults on a GPU; on a CPU the compact plan, in bfloat16 where the processor has it."""
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    gpu = options.choose(role="dwi", device="cuda")
+    assert gpu.plans == "default" and gpu.trainer == "nnUNetTrainer" and not gpu.bfloat16
+    assert (gpu.epochs, gpu.iterations, gpu.learning_rate, gpu.optimizer, gpu.shift) == (None,) * 5
+    monkeypatch.setattr(options, "has_bfloat16", lambda: True)
+    cpu = options.choose(role="dwi")
+    assert cpu.plans == "compact" and cpu.bfloat16 and (cpu.epochs, cpu.learning_rate) == (200, 0.002)
+    assert not options.choose(role="dwi", bfloat16=False).bfloat16
+    monkeypatch.setattr(options, "has_bfloat16", lambda: False)
+    assert not options.choose(role="dwi").bfloat16
+    gentle = options.choose(role="dwi", pretrained=Path("p"))
+    assert (gentle.epochs, gentle.learning_rate) == (40, 0.0005)
+    assert options.choose(role="dwi", minutes=3).epochs is None
+    assert options.choose(role="dwi", device="cuda", plans="compact").plans == "compact"
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "expected"),
+    [({"avx512_bf16": True}, True), ({"amx_bf16": True}, True), ({"avx512_f": True}, False), ({}, False)],
+)
+def test_bfloat16_needs_instructions_for_it(
+    monkeypatch: pytest.MonkeyPatch, capabilities: dict[str, bool], expected: bool
+) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
+    assert options.has_bfloat16() is expected
+
+
+class _Timed:
+    """A trainer whose epochs take ten seconds on a clock of its own."""
+
+    initial_lr, current_epoch = 0.5, 0
+
+    def __init__(self) -> None:
+        import torch
+
+        self.logged: dict[str, list[float]] = {"epoch_start_timestamps": [], "epoch_end_timestamps": []}
+        self.logger = self
+        self.optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=self.initial_lr)
+        self.lr_scheduler: Any = None
+
+    def get_value(self, key: str, step: None) -> list[float]:
+        return self.logged[key]
+
+    def on_epoch_end(self) -> None:
+        self.logged["epoch_end_timestamps"].append(10.0 * self.current_epoch + 10)
+        self.current_epoch += 1
+
+
+def test_a_training_by_the_clock_ends_with_its_learning_rate() -> None:
+    trainer = _Timed()
+    schedule.train_for(trainer, 45.0)
+    rates = []
+    with pytest.raises(schedule.TimeIsUp):
+        for epoch in range(100):
+            trainer.logged["epoch_start_timestamps"].append(10.0 * epoch)
+            trainer.lr_scheduler.step(epoch)
+            rates += trainer.lr_scheduler.get_last_lr()
+            trainer.on_epoch_end()
+    parts = [0, 10 / 45, 20 / 45, 30 / 45, 40 / 45]
+    np.testing.assert_allclose(rates, [0.5 * (1 - part) ** 0.9 for part in parts], rtol=1e-12)
+    assert trainer.current_epoch == 5, "the epoch in which the time ran out is the last one"
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_norms_without_copies_are_the_same_norms(batch: int) -> None:
+    import torch
+
+    from scanside.training.segmentation.trainer import normalise_in_layout
+
+    torch.manual_seed(1)
+    norm = torch.nn.InstanceNorm3d(4, eps=1e-5, affine=True)
+    torch.nn.init.normal_(norm.weight)
+    image = (10 + torch.randn(batch, 4, 5, 6, 7)).to(memory_format=torch.channels_last_3d).requires_grad_()
+    there, back = {}, {}
+    for name in ("theirs", "ours"):
+        if name == "ours":
+            normalise_in_layout(torch.nn.Sequential(norm))
+        image.grad, norm.weight.grad = None, None
+        there[name] = norm(image)
+        there[name].sin().sum().backward()
+        assert image.grad is not None and norm.weight.grad is not None
+        back[name] = (image.grad.clone(), norm.weight.grad.clone())
+    torch.testing.assert_close(there["ours"], there["theirs"], atol=2e-5, rtol=1e-5)
+    for ours, theirs in zip(back["ours"], back["theirs"], strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
+    assert there["ours"].is_contiguous(memory_format=torch.channels_last_3d), "the layout stays"
+
+
+def test_the_time_of_a_training_in_words() -> None:
+    told = {
+        "parameters": 770_000, "patch": [16, 64, 80], "batch": 2, "spacing": [6.0, 3.0, 3.0], "epochs": 40,
+        "iterations": 30, "val_iterations": 5, "iteration": 0.2, "val_iteration": 0.04,
+    }  # fmt: skip
+    words = in_words(replace(T2W, epochs=40, pretrained="others/checkpoint_final.pth"), 165, told)
+    assert (
+        "t2w: 3 networks on about 110 of 165 training patients, 770,000 weights, from the weights of others/"
+        in words
+    )
+    assert "16 × 64 × 80 voxels at 6 × 3 × 3 mm, 2 at a time" in words
+    assert "About 4.1 min for each network, 12.4 min in all" in words
+    timed = in_words(replace(T2W, folds=1, minutes=62.0), 165, told)
+    assert "one network on all 165" in timed and "62.0 min, about 600 epochs" in timed
 
 
 def test_cuda_is_not_replaced_in_silence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -198,7 +312,7 @@ def test_a_step_ends_when_its_parent_stops_listening(tmp_path: Path, monkeypatch
 
 def test_words_with_the_time_left(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     progress = Progress("dwi", 3, tmp_path / "progress.jsonl")
-    progress.start_fold(1, after=1)
+    progress.start_fold("1", after=1)
     progress({"event": "network", "parameters": 306800, "begun": False})
     epoch = {"event": "epoch", "epochs": 11, "loss": -0.25, "dice": 0.5, "seconds": 12.0}
     progress({**epoch, "epoch": 1})
@@ -211,7 +325,7 @@ def test_words_with_the_time_left(tmp_path: Path, capsys: pytest.CaptureFixture[
 def test_progress_outlives_an_interruption(tmp_path: Path) -> None:
     file = tmp_path / "progress.jsonl"
     first = Progress("dwi", 3, file)
-    first.start_fold(1, after=1)
+    first.start_fold("1", after=1)
     first({"event": "network", "parameters": 306800, "begun": False})
     epoch = {"event": "epoch", "epochs": 2, "loss": -0.25, "dice": 0.5, "seconds": 12.0}
     first({**epoch, "epoch": 1})
@@ -224,10 +338,10 @@ def test_progress_outlives_an_interruption(tmp_path: Path) -> None:
         stream.write('{"event": "epo')
     second = Progress("dwi", 3, file)
     assert second.parameters == 306800 and second.seconds == [12.0, 12.0] and set(second.steps) == {"fold 1"}
-    second.start_fold(1, after=1)
+    second.start_fold("1", after=1)
     second({**epoch, "epoch": 2, "dice": 0.75})
     points = [{"epoch": 1, "loss": -0.25, "dice": 0.5}, {"epoch": 2, "loss": -0.25, "dice": 0.75}]
-    assert second.curves == {1: points} and Progress("dwi", 3, file).curves == {1: points}
+    assert second.curves == {"1": points} and Progress("dwi", 3, file).curves == {"1": points}
 
 
 class _Data:

@@ -1,14 +1,16 @@
-"""`scanside train segment` from a tiny cohort to a bundle and masks, killed in the middle and resumed.
+"""`scanside train pretrain` and `train segment` from tiny cohorts to a bundle and masks, killed and resumed.
 
 Two channels, two folds, three epochs of three iterations: everything is real but the patience.
 """
 
+import hashlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ import pytest
 import SimpleITK as sitk
 
 from scanside.runtime.bundle import open_bundle
-from scanside.runtime.errors import OutputError, UsageError
+from scanside.runtime.errors import InputError, OutputError, UsageError
 from scanside.runtime.images.read import read_image
 from scanside.training.cohort.table import Patient, read_cohort, write_cohort_table
 from scanside.training.experiment import open_experiment
@@ -25,10 +27,7 @@ from scanside.training.segmentation import settings as recipe
 from scanside.training.segmentation.train import train_segmenter
 
 SHAPE, SPACING = (8, 24, 28), (6.0, 3.0, 3.0)
-MAIN = (
-    "import typer; from scanside.training.segmentation.cli import segment; "
-    "app = typer.Typer(); app.command()(segment); app()"
-)
+MAIN = "from scanside.training.cli import app; app()"
 ARGUMENTS = [
     "--role", "dwi", "--channels", "dwi,adc", "--folds", "2", "--epochs", "3", "--iterations", "3",
     "--val-iterations", "1", "--threads", "1", "--seed", "5", "--small-lesions",
@@ -43,14 +42,14 @@ def save(data: np.ndarray, path: Path) -> None:
     sitk.WriteImage(image, str(path))
 
 
-def make_cohort(path: Path) -> Path:
-    """Five patients with a bright ball; the last one is for testing."""
-    random = np.random.default_rng(3)
+def make_cohort(path: Path, seed: int = 3, count: int = 5) -> Path:
+    """Patients with a bright ball; the last one is for testing."""
+    random = np.random.default_rng(seed)
     grid = np.stack(
         np.meshgrid(*(np.arange(n) * s for n, s in zip(SHAPE, SPACING, strict=True)), indexing="ij")
     )
     patients = []
-    for number in range(5):
+    for number in range(count):
         size = 16.0 if number % 2 else 28.0
         centre = np.array([24.0, *random.uniform(25, 45, 2)])[:, None, None, None]
         lesion = ((grid - centre) ** 2).sum(axis=0) < (size / 2) ** 2
@@ -60,23 +59,38 @@ def make_cohort(path: Path) -> Path:
         save(image.astype(np.float32), folder / "dwi.nii.gz")
         save(adc.astype(np.float32), folder / "adc.nii.gz")
         save(lesion.astype(np.uint8), folder / "dwi_mask.nii.gz")
-        split = "test" if number == 4 else "train"
+        split = "test" if number == count - 1 else "train"
         patients.append(Patient(folder.name, split, "PDAC", 60, "F", "one", 3.0, size))
-    write_cohort_table(path, patients, name="balls", synthetic=True, description="", provenance={})
+    write_cohort_table(path, patients, name=f"balls {seed}", synthetic=True, description="", provenance={})
     return path
 
 
-def command(cohort: Path, out: Path, *more: str) -> subprocess.Popen[str]:
-    arguments = [sys.executable, "-c", MAIN, str(cohort), "-o", str(out), *ARGUMENTS, *more]
-    return subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+def command(*arguments: str | Path) -> subprocess.Popen[str]:
+    line = [sys.executable, "-c", MAIN, *map(str, arguments)]
+    return subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
+def pretrained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """An experiment of `train pretrain`, which ends by the clock, and what was said."""
+    base = tmp_path_factory.mktemp("pretrain")
+    cohort, out = make_cohort(base / "others", seed=8, count=4), base / "pretrained"
+    arguments = ["--role", "dwi", "--channels", "dwi,adc", "--minutes", "0.02", "--iterations", "2"]
+    run = command("pretrain", cohort, "-o", out, *arguments, "--val-iterations", "1", "--threads", "1")
+    printed, said = run.communicate()
+    assert run.returncode == 0, said
+    model = Path(printed.strip())
+    assert (model / "fold_all" / "checkpoint_final.pth").is_file()
+    return out, said
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, pretrained: tuple[Path, str]) -> tuple[Path, str, str]:
     """An experiment whose first run was killed after the second epoch of the first fold; and what was said."""
     base = tmp_path_factory.mktemp("train")
     cohort, out = make_cohort(base / "cohort"), base / "experiment"
-    first = command(cohort, out)
+    arguments = ("segment", cohort, "-o", out, *ARGUMENTS, "--pretrained", pretrained[0])
+    first = command(*arguments)
     assert first.stderr is not None
     said = ""
     for line in first.stderr:
@@ -87,11 +101,92 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
     else:
         pytest.fail(f"the first run ended by itself: {said}")
     first.wait()
-    second = command(cohort, out, "--resume")
+    second = command(*arguments, "--resume")
     printed, resumed = second.communicate()
     assert second.returncode == 0, resumed
     assert printed.strip() == str(out / "segmentation" / "dwi" / "bundle")
     return out, said, resumed
+
+
+def test_pretraining_is_measured_on_patients_it_never_saw(pretrained: tuple[Path, str]) -> None:
+    experiment = open_experiment(pretrained[0])
+    record: dict[str, Any] = experiment.records()["pretrain-dwi"]
+    assert set(record["held_out"]["by_patient"]) == {"p3"} and record["patients"] == {"train": 3, "test": 1}
+    assert [file.name for file in experiment.masks("test", "dwi").iterdir()] == ["p3.nii.gz"]
+    assert 0 <= record["held_out"]["dice"] <= 1
+    assert list(record["training"]["curves"]) == ["all"] and record["configuration"]["minutes"] == 0.02
+    assert "on all patients" in pretrained[1] and "patients left out" in pretrained[1]
+
+
+def test_folds_start_from_the_pretrained_network_with_its_plan(
+    trained: tuple[Path, str, str], pretrained: tuple[Path, str]
+) -> None:
+    record = open_experiment(trained[0]).records()["segment-dwi"]
+    before = open_experiment(pretrained[0]).records()["pretrain-dwi"]
+    file = Path(before["results_folder"]) / "fold_all" / "checkpoint_final.pth"
+    assert record["configuration"]["pretrained"] == str(file)
+    assert record["configuration"]["pretrained_sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert record["network"] == before["network"]
+    assert record["configuration"]["learning_rate"] == 0.0005, "gently"
+
+
+def test_the_weights_of_a_checkpoint_arrive_all_of_them(pretrained: tuple[Path, str]) -> None:
+    import torch
+
+    from scanside.export.checkpoint import load_checkpoint
+    from scanside.export.model_folder import read_model_folder
+    from scanside.export.network import build_network
+    from scanside.training.segmentation.trainer import start_from
+
+    record = open_experiment(pretrained[0]).records()["pretrain-dwi"]
+    model = Path(record["results_folder"])
+    file = model / "fold_all" / "checkpoint_final.pth"
+    folder = read_model_folder(model, folds=None, checkpoint=file.name, trust_pickles=False)
+
+    class Trainer:
+        network = build_network(folder, 2, 2)
+
+    start_from(Trainer, file)
+    weights = load_checkpoint(file).weights
+    assert any("seg_layers" in name for name in weights)
+    for name, tensor in Trainer.network.state_dict().items():
+        assert torch.equal(tensor, weights[name]), name
+
+
+def test_what_cannot_be_started_from_is_refused_with_the_reason(
+    trained: tuple[Path, str, str], pretrained: tuple[Path, str], tmp_path: Path
+) -> None:
+    from scanside.training.segmentation.pretrained import find_pretrained
+
+    settings = recipe.Settings(role="dwi", channels=("dwi", "adc"))
+    experiment, before = open_experiment(trained[0]), open_experiment(pretrained[0])
+    model = Path(experiment.records()["segment-dwi"]["results_folder"])
+    with pytest.raises(InputError, match="is a bundle, which holds graphs for inference"):
+        find_pretrained(experiment.segmentation("dwi") / "bundle", settings, "another")
+    with pytest.raises(InputError, match="this very cohort"):
+        find_pretrained(pretrained[0], settings, before.cohort_sha256)
+    with pytest.raises(InputError, match="sees dwi,adc, and this training dwi"):
+        find_pretrained(pretrained[0], recipe.Settings(role="dwi", channels=("dwi",)), "another")
+    with pytest.raises(InputError, match="no finished training of the role t2w"):
+        find_pretrained(pretrained[0], recipe.Settings(role="t2w", channels=("t2w",)), "another")
+    with pytest.raises(UsageError, match="holds 2 folds; name the checkpoint of one"):
+        find_pretrained(model, settings, "another")
+    with pytest.raises(InputError, match="configuration 3d_fullres, and this training of 2d"):
+        find_pretrained(pretrained[0], replace(settings, configuration="2d"), "another")
+    with pytest.raises(InputError, match="is not an nnU-Net v2 results folder"):
+        find_pretrained(tmp_path, settings, "another")
+    one = find_pretrained(model / "fold_1" / "checkpoint_final.pth", settings, "another")
+    assert one.checkpoint == (model / "fold_1" / "checkpoint_final.pth").resolve()
+
+
+def test_a_dry_run_names_what_would_be_trained_and_leaves_nothing(tmp_path: Path) -> None:
+    cohort = make_cohort(tmp_path / "cohort")
+    run = command("segment", cohort, "-o", tmp_path / "out", *ARGUMENTS, "--dry-run")
+    printed, said = run.communicate()
+    assert run.returncode == 0, said
+    assert "dwi: 2 networks on about 2 of 4 training patients" in printed and "from random weights" in printed
+    assert "3 epochs of 3 iterations; an iteration took" in printed and "for each network" in printed
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_killed_run_goes_on_where_it_stopped(trained: tuple[Path, str, str]) -> None:
@@ -147,8 +242,8 @@ def test_the_record_holds_every_choice(trained: tuple[Path, str, str]) -> None:
     assert {"torch", "nnunetv2", "scanside"} <= set(record["versions"])
     network = record["network"]
     assert network["planner"] == "CompactPlanner" and network["parameters"] < 1_500_000
-    assert network["features_per_stage"][0] == 8 and max(network["features_per_stage"]) <= 32
-    assert min(network["spacing"]) >= 2.4
+    assert network["features_per_stage"][0] == 8 and max(network["features_per_stage"]) <= 64
+    assert min(network["spacing"]) >= 3.0
     training = record["training"]
     assert training["num_epochs"] == "3" and training["probabilistic_oversampling"] == "True"
     assert training["small_lesion_factor"] == 3
@@ -176,3 +271,16 @@ def test_a_second_run_needs_resume_and_the_same_settings(trained: tuple[Path, st
     bundle = train_segmenter(cohort, experiment, settings, resume=True)  # nothing is left to do
     assert time.monotonic() - started < 5
     assert (bundle / "bundle.json").stat().st_mtime == before
+
+
+def test_test_patients_stay_sealed_until_they_are_asked_for(trained: tuple[Path, str, str]) -> None:
+    experiment = open_experiment(trained[0])
+    cohort = read_cohort(experiment.cohort)
+    settings = recipe.load(experiment.segmentation("dwi") / "settings.json")
+    mask = experiment.masks("test", "dwi") / "p4.nii.gz"
+    before = mask.read_bytes()
+    mask.unlink()
+    train_segmenter(cohort, experiment, settings, resume=True, test=False)
+    assert not mask.exists() and experiment.records()["segment-dwi"]["patients"]["test"] == 0
+    train_segmenter(cohort, experiment, settings, resume=True)
+    assert mask.read_bytes() == before and experiment.records()["segment-dwi"]["patients"]["test"] == 1

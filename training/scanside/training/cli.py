@@ -4,7 +4,7 @@ import typer
 
 from scanside.runtime.cli.group import Group
 from scanside.training.classifier.cli import classifier
-from scanside.training.segmentation.cli import segment
+from scanside.training.segmentation.cli import pretrain, segment
 from scanside.training.signature.cli import signature
 
 app = typer.Typer(
@@ -14,6 +14,7 @@ app = typer.Typer(
     cls=Group,
     help="Train segmenters, the radiomics signature and the classifier of a cohort.",
 )
+app.command()(pretrain)
 app.command()(segment)
 app.command()(signature)
 app.command()(classifier)

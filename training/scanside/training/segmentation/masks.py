@@ -18,9 +18,11 @@ from scanside.runtime.errors import CaseError
 from scanside.runtime.images.cases import CaseInput
 from scanside.runtime.images.files import atomic_write
 from scanside.runtime.images.load import load_case
+from scanside.runtime.images.read import read_image
 from scanside.runtime.images.write import write_mask
 from scanside.runtime.options import Options
 from scanside.training.cohort.table import ENDING, Cohort, Patient
+from scanside.training.evaluation.overlap import overlap
 from scanside.training.segmentation.progress import minutes
 from scanside.training.segmentation.settings import SMALL_LESION_MM, Settings
 
@@ -97,6 +99,31 @@ def dice_by_size(merged: Path, patients: Iterable[Patient]) -> dict[str, Any]:
         "dice_lesions_from_20_mm": _mean(value for name, value in dice.items() if name not in small),
         "postprocessing": decided["postprocessing_fns"],
         "dice_postprocessed": round(float(decided["postprocessed"]["foreground_mean"]["Dice"]), 4),
+    }
+
+
+def dice_of_masks(cohort: Cohort, patients: Iterable[Patient], role: str, folder: Path) -> dict[str, Any]:
+    """Mean Dice of the masks in a folder against the cohort's, of all lesions and by size.
+
+    Args:
+        folder: Holds `<patient>.nii.gz`.
+    """
+    dice: dict[str, float] = {}
+    small = set()
+    for patient in patients:
+        found, true = (
+            read_image(file)
+            for file in (folder / f"{patient.patient}{ENDING}", cohort.mask(patient.patient, role))
+        )
+        measured = overlap(true.data[0] > 0, found.data[0] > 0, true.geometry.spacing)
+        dice[patient.patient] = measured.dice
+        if patient.lesion_mm < SMALL_LESION_MM:
+            small.add(patient.patient)
+    return {
+        "dice": _mean(dice.values()),
+        "dice_lesions_below_20_mm": _mean(value for name, value in dice.items() if name in small),
+        "dice_lesions_from_20_mm": _mean(value for name, value in dice.items() if name not in small),
+        "by_patient": {name: round(value, 4) for name, value in dice.items()},
     }
 
 

@@ -6,11 +6,11 @@ import numpy as np
 import numpy.typing as npt
 from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner
 
-FINEST_MM = 2.4
+FINEST_MM = 3.0
 """The target spacing is nowhere finer: a 10 mm lesion still spans four voxels."""
 FEATURES = 8
-MAX_FEATURES = 32
-MEMORY_GB = 0.07
+MAX_FEATURES = 64
+MEMORY_GB = 0.065
 """nnU-Net's memory target; patch and batch follow from it."""
 MAX_PARAMETERS = 1_500_000
 

@@ -17,7 +17,7 @@ from scanside.training.segmentation.settings import Settings
 Listen = Callable[[dict[str, Any]], None]
 
 
-def run_step(folder: Path, settings: Settings, step: str, listen: Listen, fold: int | None = None) -> None:
+def run_step(folder: Path, settings: Settings, step: str, listen: Listen, fold: str | None = None) -> None:
     """Run a step of `worker` to its end.
 
     Args:
@@ -30,7 +30,7 @@ def run_step(folder: Path, settings: Settings, step: str, listen: Listen, fold: 
     name = step if fold is None else f"{step}-{fold}"
     log = folder / "log" / f"{name}.txt"
     log.parent.mkdir(parents=True, exist_ok=True)
-    arguments = [step, str(folder.resolve()), str(log.resolve()), *([] if fold is None else [str(fold)])]
+    arguments = [step, str(folder.resolve()), str(log.resolve()), *([] if fold is None else [fold])]
     process = subprocess.Popen(
         [sys.executable, "-m", "scanside.training.segmentation.worker", *arguments],
         env=environment(folder, settings, step),

@@ -22,7 +22,7 @@ class Progress:
         self.parameters: int | None = None
         self.seconds: list[float] = []
         self.steps: dict[str, float] = {}
-        self._epochs: dict[tuple[int, int], dict[str, float]] = {}
+        self._epochs: dict[tuple[str, int], dict[str, float]] = {}
         self._file = file
         text = file.read_text() if file.exists() else ""
         for line in text.splitlines():
@@ -33,13 +33,13 @@ class Progress:
         if text and not text.endswith("\n"):
             with file.open("a") as stream:
                 stream.write("\n")
-        self._role, self._folds, self._fold = role, folds, 0
+        self._role, self._folds, self._fold = role, folds, "0"
         self._remaining_folds = folds - 1
 
     @property
-    def curves(self) -> dict[int, list[dict[str, float]]]:
+    def curves(self) -> dict[str, list[dict[str, float]]]:
         """Fold → epoch, loss and pseudo Dice; of an epoch that was repeated, the last time."""
-        curves: dict[int, list[dict[str, float]]] = {}
+        curves: dict[str, list[dict[str, float]]] = {}
         for (fold, _), point in sorted(self._epochs.items()):
             curves.setdefault(fold, []).append(point)
         return curves
@@ -51,7 +51,7 @@ class Progress:
         yield
         self._note({"event": "step", "step": step, "seconds": round(time.time() - started, 1)})
 
-    def start_fold(self, fold: int, after: int) -> None:
+    def start_fold(self, fold: str, after: int) -> None:
         """Say which fold comes next.
 
         Args:
@@ -67,16 +67,21 @@ class Progress:
             say(f"{self._role}: {message['text']} …")
         elif message["event"] == "network":
             how = "resuming" if message["begun"] else "training"
-            say(f"{self._role} fold {self._fold}: {how} a network of {message['parameters']:,} parameters")
+            where = self._where.partition(" of ")[0]
+            say(f"{self._role} {where}: {how} a network of {message['parameters']:,} parameters")
         elif message["event"] == "epoch":
             self._epoch(message)
+
+    @property
+    def _where(self) -> str:
+        return f"fold {self._fold} of 0–{self._folds - 1}" if self._folds > 1 else "on all patients"
 
     def _epoch(self, message: dict[str, Any]) -> None:
         epoch, epochs = int(message["epoch"]), int(message["epochs"])
         mean = sum(self.seconds[-10:]) / len(self.seconds[-10:])
         fold = mean * (epochs - epoch)
         say(
-            f"{self._role} fold {self._fold} of 0–{self._folds - 1}, epoch {epoch} of {epochs}: "
+            f"{self._role} {self._where}, epoch {epoch} of {epochs}: "
             f"loss {message['loss']:.3f}, pseudo Dice {message['dice']:.3f}; {minutes(fold)} left in this fold, "
             f"{minutes(fold + mean * epochs * self._remaining_folds)} of training in all"
         )
@@ -92,7 +97,7 @@ class Progress:
         elif message["event"] == "epoch":
             self.seconds.append(float(message["seconds"]))
             point = {name: round(float(message[name]), 4) for name in ("loss", "dice")}
-            self._epochs[int(message["fold"]), int(message["epoch"])] = {"epoch": message["epoch"], **point}
+            self._epochs[str(message["fold"]), int(message["epoch"])] = {"epoch": message["epoch"], **point}
         elif message["event"] == "step":
             step = message["step"]
             self.steps[step] = round(self.steps.get(step, 0.0) + float(message["seconds"]), 1)

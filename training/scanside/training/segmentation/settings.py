@@ -14,6 +14,8 @@ SMALL_LESION_FACTOR = 3
 
 COMPACT = "compact"
 DEFAULT = "default"
+ALL = "all"
+"""nnU-Net's name for a fold that trains on every patient."""
 _FREE = ("device", "threads", "workers")
 """Settings that a resumed run may change: where it runs, not what it learns."""
 
@@ -25,7 +27,7 @@ class Settings:
     Attributes:
         role: `t2w` or `dwi`: whose masks are learned.
         channels: Sequences that the network sees, all on the role's grid; the first one is the role's own.
-        folds: Number of cross-validation folds.
+        folds: Number of cross-validation folds; 1 is one network for all patients, which is pre-training.
         plans: `compact`, `default` (nnU-Net's) or the class name of an nnU-Net planner.
         configuration: `3d_fullres`, `3d_lowres` or `2d`.
         trainer: Class name of an nnU-Net trainer.
@@ -33,6 +35,9 @@ class Settings:
         learning_rate: The first one; None keeps the trainer's.
         epochs, iterations, val_iterations: None keeps what the trainer says.
         foreground: Part of a batch that is centred on the lesion; None keeps the trainer's.
+        minutes: Train each fold for this long instead of a number of epochs; the learning rate ends with the time.
+        pretrained: Checkpoint whose weights a fold starts from; None starts from random ones.
+        pretrained_sha256: Of that file.
         shift: How far a patch drawn for a lesion is moved at random, as a part of the patch; None keeps the lesion in
             its middle, as nnU-Net does.
         bfloat16: Compute forward and backward passes in bfloat16 on a CPU; weights, losses and the exported network
@@ -55,6 +60,9 @@ class Settings:
     epochs: int | None = None
     iterations: int | None = None
     val_iterations: int | None = None
+    minutes: float | None = None
+    pretrained: str | None = None
+    pretrained_sha256: str | None = None
     foreground: float | None = None
     shift: float | None = None
     bfloat16: bool = False
@@ -75,8 +83,12 @@ class Settings:
             )
         if len(set(self.channels)) != len(self.channels):
             raise UsageError(f"The channels {','.join(self.channels)} name a sequence twice.")
-        if self.folds < 2:
-            raise UsageError("Out-of-fold masks need at least 2 folds.")
+        if self.folds < 1:
+            raise UsageError("There is no training of fewer than one fold.")
+        if self.minutes is not None and (self.minutes <= 0 or self.epochs is not None):
+            raise UsageError(
+                "A training ends after --epochs or after --minutes, more than none of them; choose one."
+            )
         if self.device not in ("cpu", "cuda"):
             raise UsageError(f"There is no device '{self.device}' to train on; choose cpu or cuda.")
         if self.bfloat16 and self.device != "cpu":
@@ -99,6 +111,11 @@ class Settings:
     def dataset_id(self) -> int:
         """Number of the nnU-Net dataset."""
         return ROLES.index(self.role) + 1
+
+    @property
+    def fold_names(self) -> tuple[str, ...]:
+        """nnU-Net's names of the folds: 0, 1 and so on, or `all`."""
+        return tuple(map(str, range(self.folds))) if self.folds > 1 else (ALL,)
 
     @property
     def plans_name(self) -> str | None:

@@ -5,15 +5,19 @@ The class stays nnU-Net's own, so that the checkpoint names a trainer that every
 
 import random
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from batchgenerators.utilities.file_and_folder_operations import load_json
+from torch.nn import functional
 
-from scanside.export.network import find_trainer
-from scanside.training.segmentation.settings import SMALL_LESION_FACTOR, Settings
+from scanside.export.checkpoint import load_checkpoint
+from scanside.export.network import find_trainer, load_weights
+from scanside.training.segmentation.schedule import spent, train_for
+from scanside.training.segmentation.settings import ALL, SMALL_LESION_FACTOR, Settings
 
 Send = Callable[[dict[str, Any]], None]
 """Receives what happens, as a JSON object."""
@@ -27,12 +31,15 @@ def _sgd(trainer: Any) -> Any:
     return find_trainer("nnUNetTrainer").configure_optimizers(trainer)
 
 
+UNTIL_TIME_IS_UP = 1_000_000
+"""Epochs of a training that ends with its time, never reached."""
+
 _OPTIMIZERS: dict[str | None, Callable[[Any], Any]] = {"adam": _adam, "sgd": _sgd}
 
 
 def make_trainer(
     settings: Settings,
-    fold: int,
+    fold: str,
     *,
     plans: Path,
     dataset: Path,
@@ -43,22 +50,24 @@ def make_trainer(
     """A trainer ready for `run_training`.
 
     Args:
+        fold: nnU-Net's name of it: a number or `all`.
         plans: nnU-Net's plans file.
         dataset: dataset.json.
         resume: The fold was begun before.
         small: Patients with small lesions, to be drawn more often.
     """
-    seed_everything(settings.seed, fold, 0)
+    number = 0 if fold == ALL else int(fold)
+    seed_everything(settings.seed, number, 0)
     trainer = find_trainer(settings.trainer)(
         plans={**load_json(str(plans)), "continue_training": resume},
         configuration=settings.configuration,
-        fold=fold,
+        fold=ALL if fold == ALL else number,
         dataset_json=load_json(str(dataset)),
         device=torch.device(settings.device),
     )
     for attribute, value in (
         ("initial_lr", settings.learning_rate),
-        ("num_epochs", settings.epochs),
+        ("num_epochs", settings.epochs if settings.minutes is None else UNTIL_TIME_IS_UP),
         ("num_iterations_per_epoch", settings.iterations),
         ("num_val_iterations_per_epoch", settings.val_iterations),
         ("oversample_foreground_percent", settings.foreground),
@@ -70,8 +79,10 @@ def make_trainer(
         trainer.probabilistic_oversampling = True
     if settings.optimizer:
         trainer.configure_optimizers = lambda: _OPTIMIZERS[settings.optimizer](trainer)
-    trainer.save_every = max(1, min(trainer.save_every, trainer.num_epochs // 20))
-    _hook_epochs(trainer, settings.seed, send)
+    trainer.save_every = (
+        5 if settings.minutes is not None else max(1, min(trainer.save_every, trainer.num_epochs // 20))
+    )
+    _hook_epochs(trainer, settings, number, send)
     _save_whole_or_not_at_all(trainer)
     if settings.shift:
         move_patches(trainer, settings.shift)
@@ -81,9 +92,45 @@ def make_trainer(
     if trainer.device.type == "cpu" and len(trainer.configuration_manager.patch_size) == 3:
         # The same numbers in another memory layout, which convolutions on a CPU prefer.
         trainer.network.to(memory_format=torch.channels_last_3d)
+        normalise_in_layout(trainer.network)
+    if settings.minutes is not None:
+        train_for(trainer, 60 * settings.minutes)
     if settings.bfloat16:
         compute_in_bfloat16(trainer.network)
     return trainer
+
+
+def start_from(trainer: Any, checkpoint: Path) -> None:
+    """Give an initialised trainer's network the weights of an earlier training.
+
+    As nnU-Net's `-pretrained_weights`, and the segmentation layers too, which nnU-Net leaves out because labels may
+    differ: here they are the same (see `pretrained.find_pretrained`). The checkpoint cannot run code.
+
+    Raises:
+        InputError: If names or shapes of weights do not fit.
+    """
+    loaded = load_checkpoint(checkpoint)
+    load_weights(trainer.network, loaded.weights, checkpoint.parent.name.removeprefix("fold_"))
+
+
+def normalise_in_layout(network: torch.nn.Module) -> None:
+    """Instance norms that keep channels innermost: the same sums, a sample at a time, without copies.
+
+    PyTorch's instance norm turns such an image into the other layout and its result back, and in bfloat16 it converts
+    to float32 and back too: a tenth of an iteration of the compact network.
+    """
+
+    def forward(norm: torch.nn.InstanceNorm3d, image: torch.Tensor) -> torch.Tensor:
+        return torch.cat(
+            [
+                functional.batch_norm(sample, None, None, norm.weight, norm.bias, True, 0.0, norm.eps)
+                for sample in torch.split(image, 1)
+            ]
+        )
+
+    for module in network.modules():
+        if type(module) is torch.nn.InstanceNorm3d and not module.track_running_stats:
+            module.forward = partial(forward, module)  # type: ignore[method-assign]
 
 
 def compute_in_bfloat16(network: torch.nn.Module) -> None:
@@ -116,11 +163,11 @@ def parameters(trainer: Any) -> int:
     return sum(weight.numel() for weight in trainer.network.parameters())
 
 
-def _hook_epochs(trainer: Any, seed: int, send: Send) -> None:
+def _hook_epochs(trainer: Any, settings: Settings, fold: int, send: Send) -> None:
     start, end, plot = trainer.on_epoch_start, trainer.on_epoch_end, trainer.logger.plot_progress_png
 
     def on_epoch_start() -> None:
-        seed_everything(seed, int(trainer.fold) if trainer.fold != "all" else 0, trainer.current_epoch + 1)
+        seed_everything(settings.seed, fold, trainer.current_epoch + 1)
         start()
 
     def on_epoch_end() -> None:
@@ -130,7 +177,7 @@ def _hook_epochs(trainer: Any, seed: int, send: Send) -> None:
             {
                 "event": "epoch",
                 "epoch": trainer.current_epoch,
-                "epochs": trainer.num_epochs,
+                "epochs": _expected_epochs(trainer, settings),
                 "loss": float(log("train_losses", step=-1)),
                 "dice": float(log("mean_fg_dice", step=-1)),
                 "seconds": float(
@@ -146,6 +193,14 @@ def _hook_epochs(trainer: Any, seed: int, send: Send) -> None:
 
     trainer.on_epoch_start, trainer.on_epoch_end = on_epoch_start, on_epoch_end
     trainer.logger.plot_progress_png = plot_now_and_then
+
+
+def _expected_epochs(trainer: Any, settings: Settings) -> int:
+    """How many epochs there will be: as many as were chosen, or as fit into the time."""
+    if settings.minutes is None:
+        return int(trainer.num_epochs)
+    done = int(trainer.current_epoch)
+    return max(done, round(done * 60 * settings.minutes / max(spent(trainer), 1e-3)))
 
 
 def _save_whole_or_not_at_all(trainer: Any) -> None:

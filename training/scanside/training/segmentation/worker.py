@@ -25,7 +25,8 @@ def main(arguments: list[str]) -> None:
     """Run a step.
 
     Args:
-        arguments: Step (`prepare`, `train`, `postprocess`), the role's folder, the log file, and the fold to train.
+        arguments: Step (`prepare`, `estimate`, `train`, `postprocess`), the role's folder, the log file, and the fold
+            to train.
     """
     step, folder, log = arguments[0], Path(arguments[1]), Path(arguments[2])
     threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
@@ -38,7 +39,9 @@ def main(arguments: list[str]) -> None:
     if step == "prepare":
         prepare(folder, settings, send)
     elif step == "train":
-        train(folder, settings, int(arguments[3]), send)
+        train(folder, settings, arguments[3], send)
+    elif step == "estimate":
+        estimate(folder, settings, send)
     elif step == "postprocess":
         postprocess(folder, settings, send)
     else:
@@ -70,13 +73,34 @@ def _end_with_parent(parent: int) -> None:
 def prepare(folder: Path, settings: Settings, send: Send) -> None:
     """Fingerprint, plan and preprocess, by nnU-Net; ends with prepared.json."""
     from nnunetv2.configuration import default_num_processes
+
+    started = time.time()
+    plans = plan(folder, settings, send)
+    send({"event": "say", "text": "nnU-Net preprocesses"})
+    configuration = plans.get_configuration(settings.configuration)
+    preprocessor = configuration.preprocessor_class(verbose=False)
+    preprocessor.show_progress_bar = False
+    preprocessor.run(
+        settings.dataset_id, settings.configuration, plans.plans_name, num_processes=default_num_processes
+    )
+    # As nnU-Net's preprocess_dataset does by way of distutils, which Python 3.12 no longer has.
+    truth = folder / "preprocessed" / settings.dataset / "gt_segmentations"
+    truth.mkdir(exist_ok=True)
+    for label in sorted((folder / "raw" / settings.dataset / "labelsTr").iterdir()):
+        shutil.copyfile(label, truth / label.name)
+    document = {"plans": plans.plans_name, "seconds": round(time.time() - started, 1)}
+    (folder / "prepared.json").write_text(json.dumps(document))
+
+
+def plan(folder: Path, settings: Settings, send: Send) -> Any:
+    """Fingerprint and plans, nnU-Net's own or those of the network to start from; nnU-Net's PlansManager."""
+    from nnunetv2.configuration import default_num_processes
     from nnunetv2.experiment_planning.plan_and_preprocess_api import (
         extract_fingerprint_dataset,
         plan_experiment_dataset,
     )
     from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
-    started = time.time()
     send({"event": "say", "text": "nnU-Net takes the dataset's fingerprint"})
     extract_fingerprint_dataset(
         settings.dataset_id,
@@ -85,26 +109,21 @@ def prepare(folder: Path, settings: Settings, send: Send) -> None:
         verbose=False,
         show_progress_bar=False,
     )
-    send({"event": "say", "text": "nnU-Net plans"})
-    _, name = plan_experiment_dataset(
-        settings.dataset_id, _planner(settings.plans), overwrite_plans_name=settings.plans_name
-    )
     preprocessed = folder / "preprocessed" / settings.dataset
+    if settings.pretrained:
+        from scanside.training.segmentation.pretrained import take_over_plans
+
+        raw = folder / "raw" / settings.dataset
+        name = take_over_plans(Path(settings.pretrained), raw, preprocessed, settings.dataset)
+    else:
+        send({"event": "say", "text": "nnU-Net plans"})
+        _, name = plan_experiment_dataset(
+            settings.dataset_id, _planner(settings.plans), overwrite_plans_name=settings.plans_name
+        )
     plans = PlansManager(str(preprocessed / f"{name}.json"))
     if settings.configuration not in plans.available_configurations:
         raise SystemExit(f"nnU-Net has planned no configuration '{settings.configuration}' for this dataset.")
-    send({"event": "say", "text": "nnU-Net preprocesses"})
-    configuration = plans.get_configuration(settings.configuration)
-    preprocessor = configuration.preprocessor_class(verbose=False)
-    preprocessor.show_progress_bar = False
-    preprocessor.run(settings.dataset_id, settings.configuration, name, num_processes=default_num_processes)
-    # As nnU-Net's preprocess_dataset does by way of distutils, which Python 3.12 no longer has.
-    truth = preprocessed / "gt_segmentations"
-    truth.mkdir(exist_ok=True)
-    for label in sorted((folder / "raw" / settings.dataset / "labelsTr").iterdir()):
-        shutil.copyfile(label, truth / label.name)
-    document = {"plans": name, "seconds": round(time.time() - started, 1)}
-    (folder / "prepared.json").write_text(json.dumps(document))
+    return plans
 
 
 def _planner(plans: str) -> Any:
@@ -126,11 +145,12 @@ def _planner(plans: str) -> Any:
     return planner
 
 
-def train(folder: Path, settings: Settings, fold: int, send: Send) -> None:
+def train(folder: Path, settings: Settings, fold: str, send: Send) -> None:
     """Train a fold, or go on with it. Its validation patients are segmented later, by the exported network."""
     from nnunetv2.run.run_training import maybe_load_checkpoint
 
-    from scanside.training.segmentation.trainer import make_trainer, parameters
+    from scanside.training.segmentation.schedule import TimeIsUp
+    from scanside.training.segmentation.trainer import make_trainer, parameters, start_from
 
     base = folder / "preprocessed" / settings.dataset
     prepared = json.loads((folder / "prepared.json").read_text())
@@ -150,8 +170,53 @@ def train(folder: Path, settings: Settings, fold: int, send: Send) -> None:
         _refuse_large(parameters(trainer))
     if begun:
         maybe_load_checkpoint(trainer, continue_training=True, validation_only=False)
+    elif settings.pretrained:
+        start_from(trainer, Path(settings.pretrained))
     if not (Path(trainer.output_folder) / "checkpoint_final.pth").exists():
-        trainer.run_training()
+        try:
+            trainer.run_training()
+        except TimeIsUp:
+            trainer.on_train_end()
+
+
+def estimate(folder: Path, settings: Settings, send: Send) -> None:
+    """Plan, build the network, and measure iterations of its training on noise of the size of the cohort's images."""
+    from scanside.training.segmentation.noise import train_on_noise
+    from scanside.training.segmentation.trainer import make_trainer, parameters
+
+    plans = plan(folder, settings, send)
+    base = folder / "preprocessed" / settings.dataset
+    cases = base / plans.get_configuration(settings.configuration).data_identifier
+    cases.mkdir()
+    (cases / "noise.b2nd").touch()  # a trainer looks at the names of files there to choose its loader
+    trainer = make_trainer(
+        settings,
+        settings.fold_names[0],
+        plans=base / f"{plans.plans_name}.json",
+        dataset=base / "dataset.json",
+        resume=False,
+        small=(),
+        send=send,
+    )
+    if settings.plans == COMPACT:
+        _refuse_large(parameters(trainer))
+    configuration = trainer.configuration_manager
+    send({"event": "say", "text": "iterations of the training are measured"})
+    iteration, val_iteration = train_on_noise(trainer)
+    send(
+        {
+            "event": "estimate",
+            "parameters": parameters(trainer),
+            "patch": [int(size) for size in configuration.patch_size],
+            "batch": int(configuration.batch_size),
+            "spacing": [float(step) for step in configuration.spacing],
+            "epochs": int(trainer.num_epochs),
+            "iterations": int(trainer.num_iterations_per_epoch),
+            "val_iterations": int(trainer.num_val_iterations_per_epoch),
+            "iteration": iteration,
+            "val_iteration": val_iteration,
+        }
+    )
 
 
 def _refuse_large(count: int) -> None:

@@ -1,0 +1,113 @@
+"""Where a training can start: the network of an earlier one, with the plans that it was made by."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from scanside.export.model_folder import ModelFolder, read_model_folder
+from scanside.runtime.errors import InputError, UsageError
+from scanside.training.segmentation.dataset import LABELS
+from scanside.training.segmentation.settings import Settings
+
+FINAL = "checkpoint_final.pth"
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """A network to start from.
+
+    Attributes:
+        checkpoint: Its file.
+        sha256: Of that file, for the record.
+    """
+
+    checkpoint: Path
+    sha256: str
+
+
+def find_pretrained(given: Path, settings: Settings, cohort_sha256: str) -> Pretrained:
+    """Find and check the network that a training shall start from.
+
+    Args:
+        given: A checkpoint, an nnU-Net results folder, or an experiment that `train pretrain` made.
+        cohort_sha256: Hash of the table of the cohort to train on.
+
+    Raises:
+        InputError: If it is none of these, was made for other channels or labels, or saw the patients of this cohort.
+        UsageError: If a folder holds several folds.
+    """
+    if (given / "bundle.json").exists():
+        raise InputError(
+            f"{given} is a bundle, which holds graphs for inference and no weights to train on; "
+            "give the results folder or the checkpoint that it was exported from."
+        )
+    if (given / "experiment.json").exists():
+        given = _of_experiment(given, settings, cohort_sha256)
+    model, folds = given, None
+    checkpoint = FINAL
+    if given.is_file():
+        model, checkpoint, folds = given.parent.parent, given.name, (given.parent.name.removeprefix("fold_"),)
+    folder = read_model_folder(model, folds=folds, checkpoint=checkpoint, trust_pickles=False)
+    if len(folder.folds) > 1:
+        raise UsageError(
+            f"{model} holds {len(folder.folds)} folds; name the checkpoint of one, such as "
+            f"{model / f'fold_{folder.folds[0]}' / checkpoint}."
+        )
+    _check(folder, settings)
+    (fold,) = folder.folds
+    return Pretrained((model / f"fold_{fold}" / checkpoint).resolve(), folder.hashes[fold])
+
+
+def _of_experiment(experiment: Path, settings: Settings, cohort_sha256: str) -> Path:
+    document = json.loads((experiment / "experiment.json").read_text())
+    if document.get("cohort_sha256") == cohort_sha256:
+        raise InputError(
+            f"{experiment} was trained on this very cohort, so that no mask could be out of fold; "
+            "pre-train on other patients."
+        )
+    file = experiment / "segmentation" / settings.role / "model.json"
+    if not file.exists():
+        raise InputError(f"{experiment} holds no finished training of the role {settings.role}.")
+    return Path(json.loads(file.read_text())["model"])
+
+
+def _check(folder: ModelFolder, settings: Settings) -> None:
+    channels = tuple(folder.dataset.get("channel_names", {}).values())
+    if channels != settings.channels:
+        raise InputError(
+            f"The network of {folder.path} sees {','.join(channels)}, and this training "
+            f"{','.join(settings.channels)}; its first layer does not fit."
+        )
+    if folder.dataset.get("labels") != LABELS:
+        raise InputError(
+            f"The network of {folder.path} tells other labels apart ({folder.dataset.get('labels')}) than "
+            f"{LABELS}; its last layer does not fit."
+        )
+    if folder.configuration_name != settings.configuration:
+        raise InputError(
+            f"The network of {folder.path} is of nnU-Net's configuration {folder.configuration_name}, and this "
+            f"training of {settings.configuration}."
+        )
+
+
+def take_over_plans(checkpoint: Path, raw: Path, preprocessed: Path, dataset: str) -> str:
+    """Put a pretrained network's plans where nnU-Net's planner would have put its own.
+
+    As nnU-Net's `move_plans_between_datasets`, from a results folder.
+
+    Args:
+        checkpoint: In a fold of a results folder.
+        raw, preprocessed: nnU-Net's folders of the dataset to train on.
+        dataset: Its name.
+
+    Returns:
+        Name of the plans.
+    """
+    plans: dict[str, Any] = json.loads((checkpoint.parent.parent / "plans.json").read_text())
+    plans["dataset_name"] = dataset
+    (preprocessed / f"{plans['plans_name']}.json").write_text(json.dumps(plans, indent=1))
+    for name in ("dataset.json", "splits_final.json"):
+        if (raw / name).exists():
+            (preprocessed / name).write_text((raw / name).read_text())
+    return str(plans["plans_name"])

@@ -16,10 +16,12 @@ from scanside.runtime.backends import ort
 from scanside.runtime.backends.session import Closing, Float, Session
 from scanside.runtime.backends.trt import RTX
 from scanside.runtime.bundle import open_bundle
+from scanside.runtime.device import gpu_arrays
 from scanside.runtime.errors import BackendError, ExitCode
 from scanside.runtime.options import Options
 from scanside.runtime.pipeline import Segmenter
 from tests.support.sentences import assert_one_sentence
+from tests.support.strict_arrays import OnDevice, StrictArrays
 from tests.support.tiny_models import Tiny, write_model
 
 RIGHT, OTHER = "a" * 64, "b" * 64
@@ -51,6 +53,12 @@ class Engine(Closing):
     def run(self, tiles: Float) -> Float:
         return self.harm(self.session.run(tiles))
 
+    def between(self, image: OnDevice, logits: OnDevice) -> None:
+        logits[...] = self.run(np.asarray(image)).view(OnDevice)
+
+    def scratch(self, batch: int) -> int:
+        return 0
+
     def close(self) -> None:
         self.session.close()
 
@@ -66,6 +74,7 @@ class Made:
         monkeypatch.setattr(RTX, "version", lambda: "tensorrt-rtx 1, made for a test", raising=False)
         monkeypatch.setattr(RTX, "kept", lambda network, precision: self.kept, raising=False)
         monkeypatch.setattr(RTX, "open_session", self.open, raising=False)
+        monkeypatch.setattr(gpu_arrays, "gpu_arrays", StrictArrays)
         replay = choose.replay_all
 
         def counted(segmenter: Segmenter) -> object:
@@ -91,8 +100,8 @@ def black(output: Float) -> Float:
 
 HARMS: dict[str, tuple[Callable[[Float], Float], str]] = {
     "black": (black, "constant"),
-    "nan": (lambda output: output * np.float32(np.nan), "NaN"),
-    "inf": (lambda output: np.where(output > 0, np.float32(np.inf), output), "inf"),
+    "nan": (lambda output: output * np.float32(np.nan), "not finite"),
+    "inf": (lambda output: np.where(output > 0, np.float32(np.inf), output), "not finite"),
     "wrong": (lambda output: np.flip(output, axis=1).copy(), "golden case"),
     "shifted": (lambda output: np.roll(output, 1, axis=-1), "golden case"),
 }

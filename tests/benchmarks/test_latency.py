@@ -67,7 +67,7 @@ def test_stages_are_those_of_the_pipeline_and_add_up(measured: tuple[int, dict[s
         "check",
         "t2w: slide",
         "dwi: label",
-        "t2w: lesions",
+        "regions",
         "radiomics",
         "classify",
         "write",

@@ -152,7 +152,7 @@ COMMANDS: Sequence[Command] = (
     _on(_C, "panel-before", "Panel before", "shift+tab", "panel(-1)"),
     _on(_C, "text-down", "Scroll the panel down", "d", "text(0.7)"),
     _on(_C, "text-up", "Scroll the panel up", "u", "text(-0.7)"),
-    _on(_C, "page", "Open the study in a browser", "o", "page", 43, "Browser"),
+    _on(_C, "page", "Open the study in a browser", "o", "page", 22, "Browser"),
     _on(_C, "earlier", "Earlier results of this study", "h", "jobs"),
     _on(_S, "back", "Back to the list", "escape", "app.switch_mode('worklist')", 10, "Back"),
     _on(_S, "ask", "Ask the destinations whether they answer", "E", "echo", 20, "Ask destinations"),

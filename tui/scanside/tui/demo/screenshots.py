@@ -32,7 +32,7 @@ async def take(app: ScansideApp, out: Path) -> None:
         await _keep(pilot, out / "worklist.svg")
         await pilot.press("enter")
         await _until(pilot, lambda: getattr(app.screen, "data", None) is not None)
-        await pilot.pause(3)  # the images are read by a thread
+        await _until(pilot, lambda: app.work.was_opened(app.work.feed.cases[case_id]))  # the images were read
         await _keep(pilot, out / "case.svg")
         await pilot.press("a")
         await _until(pilot, lambda: isinstance(app.screen, ConfirmScreen))

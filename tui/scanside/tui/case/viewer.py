@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from textual import events, on, work
 from textual.app import ComposeResult
 from textual.containers import Horizontal
+from textual.geometry import Offset
 from textual.message import Message
 from textual.worker import get_current_worker
 
@@ -60,7 +61,7 @@ class Viewer(Horizontal):
         self._nothing = "Looking for images …"
         self._beside: str | None = None
         self._touched = False
-        self._dragged = False
+        self._drag: Offset | None = None
         self.synthetic = False
         self.double = False
         self.looking: Looking | None = None
@@ -287,18 +288,19 @@ class Viewer(Horizontal):
         pane = next((one for one in self._panes() if one.region.contains(*event.screen_offset)), None)
         if pane is not None and pane.sequence in self.shown:
             self._turn_to(str(pane.sequence))
-            self._dragged = True
+            self._drag = event.screen_offset
             self.capture_mouse()
 
     def on_mouse_move(self, event: events.MouseMove) -> None:
         """See `on_mouse_down`."""
-        if self._dragged and (event.delta_x or event.delta_y):
-            across, down = -event.delta_x / 4, -event.delta_y / 2
-            self.change(lambda now, stack: look.windowed(now, stack, across, down))
+        if self._drag is not None and event.screen_offset != self._drag:
+            moved = event.screen_offset - self._drag
+            self._drag = event.screen_offset
+            self.change(lambda now, stack: look.windowed(now, stack, -moved.x / 4, -moved.y / 2))
 
     def on_mouse_up(self) -> None:
         """The drag ends."""
-        self._dragged = False
+        self._drag = None
         self.release_mouse()
 
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:

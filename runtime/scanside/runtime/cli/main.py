@@ -48,7 +48,7 @@ class _Commands(Group):
     sections: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "Models": ("segment", "merge", "export", "bundle", "selftest"),
         "Studies": ("run", "radiomics", "demo"),
-        "Appliance": ("serve", "tui", "queue", "send", "echo", "audit", "deidentify"),
+        "Appliance": ("serve", "mrd", "tui", "queue", "send", "echo", "audit", "deidentify"),
         "Research": ("cohort", "phantom", "train", "evaluate"),
         "Machine": ("doctor", "bench"),
     }

@@ -55,30 +55,44 @@ def choose_device(
     """
     asked = options.device
     if asked != "auto" and asked not in ON_TRIAL and options.on_rejection is None:
-        return Obtained(asked, asked, "asked for", options.precision)
+        return Obtained(asked, asked, "asked for", _precisions(bundle, options, asked)[0])
     following = asked == "auto" or options.on_rejection == "next"
     policy = options.on_rejection or ("next" if asked == "auto" else "fail")
     first = 0 if asked == "auto" else DEVICES.index(asked)
     reasons: dict[str, list[str]] = {}
     for device in DEVICES[first:] if following else (asked,):
-        module = backend(device)
-        unusable = _unusable(module, options.precision)
-        if unusable and device == asked:
-            raise BackendError(f"Device '{device}' is not available: {'; '.join(unusable)}.")
-        problem, engines = unusable[0].split("; ")[0] if unusable else None, frozenset[str]()
-        if problem is None:
-            problem, engines = _on_trial(bundle, options, roles, module, say)
-            if problem and policy == "fail":
+        module, wanted = backend(device), _precisions(bundle, options, device)
+        unusable = _unusable(module, wanted[0])
+        if unusable:
+            if device == asked:
+                raise BackendError(f"Device '{device}' is not available: {'; '.join(unusable)}.")
+            reasons.setdefault(unusable[0].split("; ")[0], []).append(device)
+            continue
+        for precision in wanted:
+            exactly = replace(options, precision=precision)
+            problem, engines = _on_trial(bundle, exactly, roles, module, say)
+            if problem is None:
+                return Obtained(asked, device, _why(bundle, asked, device, reasons), precision, engines)
+            if policy == "fail" and precision == wanted[-1]:
                 raise BackendError(
                     f"Device '{device}' is rejected: {problem}; use another device or --on-rejection next."
                 )
-        if problem is None:
-            return Obtained(asked, device, _why(bundle, asked, device, reasons), options.precision, engines)
-        if not unusable:
-            say(f"Device {device} is not used: {problem}")
-        reasons.setdefault(problem, []).append(device)
+            name = device if len(wanted) == 1 else f"{device} in {precision}"
+            say(f"Device {name} is not used: {problem}")
+            reasons.setdefault(problem, []).append(name)
     raise BackendError(
         f"No device can run bundle {bundle.path} here: {_words(reasons)}; see `scanside doctor`."
+    )
+
+
+def _precisions(bundle: Bundle, options: Options, device: str) -> tuple[str, ...]:
+    """The precisions to try on a device, in turn: on a GPU float32 alone takes several times nnU-Net's own time."""
+    if options.precision != "auto":
+        return (options.precision,)
+    segmenters = bundle.manifest.segmenters.values()
+    held = all("mixed" in network.files for segmenter in segmenters for network in segmenter.networks)
+    return (
+        ("mixed", "fp32") if held and device in ON_TRIAL and "mixed" in backend(device).FILES else ("fp32",)
     )
 
 
@@ -91,7 +105,8 @@ def _unusable(module: Backend, precision: str) -> tuple[str, str] | None:
 
 def _why(bundle: Bundle, asked: str, device: str, reasons: dict[str, list[str]]) -> str:
     if device == asked:
-        return "asked for; it passes the golden cases on this machine"
+        why = "asked for; it passes the golden cases on this machine"
+        return f"{why} ({_words(reasons)})" if reasons else why
     why = "first in order of speed that passes the golden cases on this machine"
     if not bundle.manifest.golden:
         why = "first in order of speed; the bundle has no golden cases to test it with"

@@ -1,6 +1,6 @@
 """How a segmentation is to be computed. The defaults are exact; everything else is named in the report."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from scanside.runtime.backends.table import DEVICES, PRECISIONS
@@ -13,7 +13,8 @@ class Options:
 
     Attributes:
         device: A backend's name, or `auto` for the fastest that passes the golden cases on this machine.
-        precision: `fp32` (exact), `mixed`, `bf16` or `int8` (approximations).
+        precision: `fp32` (exact), `mixed`, `bf16` or `int8` (approximations). `auto` is `mixed` on a GPU where the
+            bundle has it and its golden cases pass there, else `fp32`; on a CPU always `fp32`.
         mirroring: Average over mirror variants where the training allows it, as nnU-Net does.
         step_size: Tile step as a part of the tile; 0.5 is nnU-Net's.
         folds: Names of the folds to average, or None for all in the bundle.
@@ -25,7 +26,7 @@ class Options:
     """
 
     device: str = "auto"
-    precision: str = "fp32"
+    precision: str = "auto"
     mirroring: bool = True
     step_size: float = 0.5
     folds: tuple[str, ...] | None = None
@@ -37,20 +38,24 @@ class Options:
     def __post_init__(self) -> None:
         if self.device != "auto" and self.device not in DEVICES:
             raise UsageError(f"There is no device '{self.device}'; choose one of auto, {', '.join(DEVICES)}.")
-        if self.precision not in PRECISIONS:
+        if self.precision != "auto" and self.precision not in PRECISIONS:
             raise UsageError(
-                f"There is no precision '{self.precision}'; choose one of {', '.join(PRECISIONS)}."
+                f"There is no precision '{self.precision}'; choose one of auto, {', '.join(PRECISIONS)}."
             )
         if not 0 < self.step_size <= 1:
             raise UsageError(f"--step-size must be above 0 and at most 1, not {self.step_size:g}.")
         if self.threads is not None and self.threads < 1:
             raise UsageError(f"--threads must be at least 1, not {self.threads}.")
 
+    def settled(self, precision: str) -> "Options":
+        """The same in the precision that was obtained, where it was left to the device."""
+        return replace(self, precision=precision) if self.precision == "auto" else self
+
     @property
     def approximations(self) -> tuple[str, ...]:
         """What makes the result differ from nnU-Net's default, in words; empty when nothing does."""
         named = []
-        if self.precision != "fp32":
+        if self.precision not in ("fp32", "auto"):
             named.append(f"precision {self.precision}")
         if not self.mirroring:
             named.append("no mirroring")

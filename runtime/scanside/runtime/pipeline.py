@@ -92,12 +92,12 @@ class Segmenter:
             BundleError: If a network's file is damaged.
             BackendError: If the device does not open.
         """
-        self.bundle, self.options, self.device = bundle, options, device
+        self.bundle, self.options, self.device = bundle, options.settled(device.precision), device
         self.role = bundle.role(options.role)
         self._stages: list[Stage] = []
         try:
             for role in bundle.manifest.chain(self.role):
-                self._stages.append(open_stage(bundle, role, options, device.obtained))
+                self._stages.append(open_stage(bundle, role, self.options, device.obtained))
             if device.engines is not None and not self.engines <= device.engines:
                 raise BackendError(
                     f"An engine of {device.obtained} changed after the golden cases had passed; run again."

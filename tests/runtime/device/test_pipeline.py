@@ -151,7 +151,7 @@ def test_the_demonstration(tmp_path: Path, host: OnHost) -> None:
 
 
 def test_what_a_report_says(bundles: dict[str, Bundle], host: OnHost) -> None:
-    bundle, options = bundles["no mirroring, turned"], Options(device="cuda")
+    bundle, options = bundles["no mirroring, turned"], Options(device="cuda", precision="fp32")
     with open_segmenter(bundle, options) as segmenter:
         assert segment_report(segmenter, [])["approximations"] == ["float32 sums on the device"]
     assert approximations(Options(), "cpu") == approximations(Options(), None) == ()
@@ -159,6 +159,37 @@ def test_what_a_report_says(bundles: dict[str, Bundle], host: OnHost) -> None:
     assert "float32 sums on the device" not in approximations(skipping, "cuda")
     with open_segmenter(bundle, skipping) as segmenter:
         assert not segmenter.segment(IMAGE).float32_sums
+
+
+def test_a_gpu_runs_mixed_where_it_passes(bundles: dict[str, Bundle], host: OnHost) -> None:
+    """Unless a precision is named; a CPU stays exact."""
+    bundle = bundles["no mirroring, turned"]
+    with open_segmenter(bundle, Options(device="cuda")) as segmenter:
+        report = segment_report(segmenter, [])
+    assert report["device"]["precision"] == segmenter.options.precision == "mixed"
+    assert report["approximations"] == ["precision mixed", "float32 sums on the device"]
+    for named in (Options(device="cuda", precision="fp32"), Options(device="cpu")):
+        with open_segmenter(bundle, named) as segmenter:
+            assert segmenter.device.precision == segmenter.options.precision == "fp32"
+
+
+def test_mixed_that_does_not_pass_gives_way_to_fp32(
+    bundles: dict[str, Bundle], host: OnHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = OnHost.open_session
+
+    def black(self: OnHost, model: bytes, precision: str, threads: int | None = None) -> Session:
+        session = real(self, model, precision, threads)
+        if precision == "mixed":
+            monkeypatch.setattr(session, "between", lambda image, logits: logits.fill(0))
+        return session
+
+    monkeypatch.setattr(OnHost, "open_session", black)
+    said: list[str] = []
+    with open_segmenter(bundles["folds"], Options(device="cuda"), said.append) as segmenter:
+        assert segmenter.device.precision == "fp32"
+        assert "not cuda in mixed: The network gives a constant" in segmenter.device.why
+    assert any("Device cuda in mixed is not used" in words for words in said)
 
 
 def test_probabilities_take_the_stages(bundles: dict[str, Bundle], host: OnHost) -> None:

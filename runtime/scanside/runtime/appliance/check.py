@@ -244,7 +244,7 @@ def _device(config: Config) -> Finding:
     if not named.available:
         mend = f"; run: {named.fix}" if named.fix else ""
         return Finding("device", False, f"{asked}: {named.reason}{mend}.")
-    if precision not in named.precisions:
+    if precision != "auto" and precision not in named.precisions:
         can = ", ".join(named.precisions)
         return Finding("device", False, f"{asked} cannot compute in '{precision}'; choose one of {can}.")
     return Finding("device", True, f"{asked} ({named.reason}) in {precision}.")

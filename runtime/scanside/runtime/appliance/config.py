@@ -190,7 +190,7 @@ class Work(Record):
     """
 
     device: str = "auto"
-    precision: str = "fp32"
+    precision: str = "auto"
     mirroring: bool = True
     step_size: Annotated[float, Field(gt=0, le=1)] = 0.5
     folds: tuple[str, ...] | None = None

@@ -13,7 +13,11 @@ Device = Annotated[
     typer.Option(metavar="NAME", help=f"auto, {', '.join(DEVICES)}; cpu and cuda are ONNX Runtime."),
 ]
 Precision = Annotated[
-    str, typer.Option(metavar="NAME", help="fp32 (exact); mixed, bf16 or int8 (approximations).")
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="fp32 (exact); mixed, bf16 or int8 (approximations); auto: mixed on a GPU where it passes, else fp32.",
+    ),
 ]
 OnRejection = Annotated[
     str | None,

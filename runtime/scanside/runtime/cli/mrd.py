@@ -35,7 +35,7 @@ def serve(
         bool, typer.Option("--plaintext", help="Listen off this machine: MRD has no encryption.")
     ] = False,
     device: Device = "auto",
-    precision: Precision = "fp32",
+    precision: Precision = "auto",
     no_mirroring: NoMirroring = False,
     step_size: StepSize = 0.5,
     folds: Folds = None,

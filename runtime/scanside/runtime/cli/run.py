@@ -62,7 +62,7 @@ def run(
         ),
     ] = None,
     device: Device = "auto",
-    precision: Precision = "fp32",
+    precision: Precision = "auto",
     on_rejection: OnRejection = None,
     no_mirroring: NoMirroring = False,
     skip_empty_tiles: SkipEmptyTiles = False,

@@ -57,7 +57,7 @@ def segment(
         ),
     ],
     device: Device = "auto",
-    precision: Precision = "fp32",
+    precision: Precision = "auto",
     on_rejection: OnRejection = None,
     no_mirroring: NoMirroring = False,
     skip_empty_tiles: SkipEmptyTiles = False,
@@ -187,7 +187,7 @@ def _run(
                 line = ledger.add(case_line(result), device) if ledger is not None else case_line(result)
                 if told == "lines":
                     print(json.dumps(line), flush=True)
-        print(_summary(device, approximations(options, device)), file=sys.stderr)
+        print(_summary(device, approximations(segmenter.options, device)), file=sys.stderr)
         results.sort(key=lambda result: work.order[result.name])
         if told == "json":
             print(json.dumps(segment_report(segmenter, results), indent=1))

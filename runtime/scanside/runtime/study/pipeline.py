@@ -169,6 +169,7 @@ class StudyRunner:
             one.model.name: ClassifierSession(bundle, one.model) for one in self.recipe.models
         }
         self.device = choose_device(bundle, options, tuple(self.recipe.channels), say)
+        self.options = options.settled(self.device.precision)
         self._segmenters: dict[str, Segmenter] = {}
         with ExitStack() as opened, announcing(say):
             for role in self.recipe.channels:

@@ -30,6 +30,7 @@ def run_report(
     """
     images = list(result.study.images.values()) if result.study else []
     device = result.device
+    options = options.settled(device.precision if device else "fp32")
     computed = bool(result.roles)
     labels = {
         f"{role} {name}": ml for role, found in result.roles.items() for name, ml in found.labels.items()

@@ -300,7 +300,7 @@ def test_a_real_study_comes_back(
     send(where, abdomen)
     refused = wait_for(where, study_uid(abdomen), State.DONE)
     assert refused.status == "unsuitable input" and "no diffusion-weighted series" in (refused.reason or "")
-    assert "scanside queue rerun --series dwi=UID" in (refused.reason or ""), "what a person can do here"
+    assert "choose the series in the queue" in (refused.reason or ""), "what a person can do here"
     (sr,) = assert_back(hospital, refused, abdomen, tmp_path / "refused", ["sr"])
     groups = groups_of(sr.dataset)
     assert list(groups) == ["Result of the study"]

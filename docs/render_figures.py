@@ -153,8 +153,49 @@ def gpu_prediction() -> Iterator[tuple[str, str]]:
         yield f"gpu.host.{name.replace(' ', '-')}", seconds(value)
 
 
+def demonstration() -> Iterator[tuple[str, str]]:
+    """The demonstration's patients, truth beside answer."""
+    cases = read("demo/demo.json")["cases"]
+    yield "demo.rows", "\n".join(_patient(case) for case in cases)
+    classes = [_named(case["answer"]) for case in cases]
+    right = sum(
+        named == (case["truth"]["diagnosis"] == "PDAC") for named, case in zip(classes, cases, strict=True)
+    )
+    without = classes.count(None)
+    yield "demo.patients", str(len(cases))
+    yield "demo.right", str(right)
+    yield "demo.wrong", str(len(cases) - right - without)
+    yield "demo.without", str(without)
+    yield "demo.seconds", f"{max(case['seconds'] for case in cases):.0f}\N{NO-BREAK SPACE}s"
+    for role in ("t2w", "dwi"):
+        yield f"demo.missed.{role}", str(sum(case["truth"]["dice"].get(role) == 0 for case in cases))
+
+
+def _named(answer: dict[str, Any]) -> bool | None:
+    """Whether the program named the class PDAC; None where it named none."""
+    if answer["status"] != "ok" or answer["probability"] is None:
+        return None
+    return bool(answer["probability"]["predicted"] == "PDAC")
+
+
+def _patient(case: dict[str, Any]) -> str:
+    truth, answer = case["truth"], case["answer"]
+    found = answer["probability"]
+    said = f"**{answer['status']}**"
+    if found is not None:
+        said += (
+            f", probability of {found['class']} {found['value']:.2f} ({found['low']:.2f}–{found['high']:.2f})"
+        )
+    if answer["reason"]:
+        said += f": {answer['reason']}"
+    dice = [f"{truth['dice'][role]:.2f}" if role in truth["dice"] else "–" for role in ("t2w", "dwi")]
+    lesion = f"{truth['diagnosis']}, {truth['size_mm']:.0f} mm, {truth['place']}"
+    person = f"{truth['age']:.0f} years, {truth['sex']}; {truth['scanner']}"
+    return f"| {case['seed']} | {lesion}; {person} | {dice[0]} | {dice[1]} | {said.replace('|', '/')} |"
+
+
 SOURCES: tuple[Callable[[], Iterator[tuple[str, str]]], ...] = (
-    peers, parity, install, radiomics, soak, terminal, phantom, gpu_prediction,
+    peers, parity, install, radiomics, soak, terminal, phantom, gpu_prediction, demonstration,
 )  # fmt: skip
 
 

@@ -35,6 +35,39 @@ def test_every_template_is_used(script: ModuleType) -> None:
     assert used == {path.stem for path in script.TEMPLATES.glob("*.md")}
 
 
+def test_the_demonstrations_patients_were_measured_with_its_bundle(script: ModuleType) -> None:
+    from scanside.training.demo import BUNDLE
+    from scanside.training.phantom import VERSION
+
+    found = script.read("demo/demo.json")
+    assert found["bundle_created"] == json.loads((BUNDLE / "bundle.json").read_text())["created"]
+    assert found["phantom_version"] == VERSION
+    assert [case["seed"] for case in found["cases"]] == [2026, *range(1, 10)], "nobody is left out"
+
+
+def test_a_demonstrations_patient_is_shown_as_it_was() -> None:
+    spec = importlib.util.spec_from_file_location("render_figures", ROOT / "docs" / "render_figures.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    truth = {
+        "diagnosis": "PNEN",
+        "size_mm": 17.6,
+        "place": "tail",
+        "age": 51.2,
+        "sex": "F",
+        "scanner": "beta-3t",
+    }
+    missed = {"status": "no lesion segmented", "reason": "None on T2WI.", "probability": None}
+    case = {"seed": 4, "truth": {**truth, "dice": {"t2w": 0.0}}, "answer": missed}
+    assert module._patient(case) == (
+        "| 4 | PNEN, 18 mm, tail; 51 years, F; beta-3t | 0.00 | – | **no lesion segmented**: None on T2WI. |"
+    )
+    assert module._named(missed) is None
+    wrong = {"status": "ok", "reason": None, "probability": {"predicted": "PDAC"}}
+    assert module._named(wrong) is True
+
+
 def test_a_changed_figure_is_written_into_its_block_alone(
     script: ModuleType, tmp_path: Path, monkeypatch: Any
 ) -> None:

@@ -1,7 +1,10 @@
 """`scanside demo`: a fresh phantom study as DICOM, through the bundle that comes with Scanside, without PyTorch."""
 
+import json
 import shutil
 import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,6 +20,26 @@ if TYPE_CHECKING:
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 BUNDLE = Path(str(files("scanside.training"))) / "data" / "pancreas-phantom.bundle"
 """The demonstration's bundle: trained on the phantom, part of the package."""
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What is true of a demonstration's patient, and how near the masks came to it.
+
+    Attributes:
+        size_mm: Longest diameter of the lesion.
+        place: Part of the pancreas.
+        age: Years.
+        dice: Role → Dice of its mask against the truth; without a role that has no mask.
+    """
+
+    diagnosis: str
+    size_mm: float
+    place: str
+    age: float
+    sex: str
+    scanner: str
+    dice: Mapping[str, float]
 
 
 @app.command()
@@ -48,7 +71,9 @@ def demo(
     if code not in (ExitCode.OK, ExitCode.INPUT):  # a lesion too small to be measured is an honest result
         raise CaseError(f"`scanside run` ended with exit code {code}; see the sentence above.")
     _say("3/3  What is true of this phantom, which the program was not told")
-    _tell_truth(study, result_folder)
+    truth = _truth(study, result_folder)
+    _tell(truth)
+    (out / "truth.json").write_text(json.dumps(asdict(truth), indent=1) + "\n")
     _say(f"Study {study_folder}, results and pictures {result_folder}. Synthetic; research use only.")
 
 
@@ -61,20 +86,33 @@ def _fresh(folder: Path) -> None:
     shutil.rmtree(folder)
 
 
-def _tell_truth(study: "PhantomStudy", results: Path) -> None:
+def _truth(study: "PhantomStudy", results: Path) -> Truth:
     import SimpleITK as sitk
 
     from scanside.runtime.golden import lowest_dice
 
     patient, lesion = study.patient, study.patient.lesion
-    _say(f"     {lesion.diagnosis}, {lesion.size_mm:.0f} mm long, in the {lesion.place} of the pancreas")
-    _say(f"     {patient.age:.0f} years, {patient.sex}; virtual scanner {study.scanner.name}")
-    for role, truth in study.masks.items():
-        file = results / f"{role}_mask.nii.gz"
-        if not file.exists():
-            continue
-        found = sitk.GetArrayFromImage(sitk.ReadImage(str(file)))
-        _say(f"     Dice of the {role} mask against the truth: {lowest_dice(found, truth):.2f}")
+    files = {role: results / f"{role}_mask.nii.gz" for role in study.masks}
+    return Truth(
+        diagnosis=lesion.diagnosis,
+        size_mm=round(lesion.size_mm, 1),
+        place=lesion.place,
+        age=patient.age,
+        sex=patient.sex,
+        scanner=study.scanner.name,
+        dice={
+            role: round(lowest_dice(sitk.GetArrayFromImage(sitk.ReadImage(str(file))), study.masks[role]), 4)
+            for role, file in files.items()
+            if file.exists()
+        },
+    )
+
+
+def _tell(truth: Truth) -> None:
+    _say(f"     {truth.diagnosis}, {truth.size_mm:.0f} mm long, in the {truth.place} of the pancreas")
+    _say(f"     {truth.age:.0f} years, {truth.sex}; virtual scanner {truth.scanner}")
+    for role, dice in truth.dice.items():
+        _say(f"     Dice of the {role} mask against the truth: {dice:.2f}")
 
 
 def _say(sentence: str) -> None:

@@ -154,7 +154,7 @@ def test_a_result_that_changes_is_told() -> None:
 
 def test_every_choice_of_a_run_reaches_the_cold_command() -> None:
     plain, other = Options(), Options("cpu", "bf16", False, 0.25, ("0", "1"), "t2w", 2, None, True)
-    assert conditions.as_arguments(plain) == ["--device", "auto", "--precision", "fp32", "--step-size", "0.5"]
+    assert conditions.as_arguments(plain) == ["--device", "auto", "--precision", "auto", "--step-size", "0.5"]
     words = " ".join(conditions.as_arguments(other))
     for expected in (
         "--device cpu",

@@ -139,16 +139,16 @@ BARE = set(EXTRAS) - {"cpu"}
 @pytest.mark.parametrize(
     ("arguments", "extra"),
     [
-        (["run", str(PHANTOM), ".", "-o", "/nowhere"], "study,dicom"),
-        (["segment", str(PHANTOM), "DICOM", "--role", "t2w", "-o", "/nowhere"], "dicom"),
+        (["run", str(PHANTOM), ".", "-o", "OUT"], "study,dicom"),
+        (["segment", str(PHANTOM), "DICOM", "--role", "t2w", "-o", "OUT"], "dicom"),
         (["radiomics", "conformance"], "study"),
         (["serve", "--check"], "appliance,study,dicom"),
         (["demo"], "study,dicom"),
         (["tui", "--demo"], "tui"),
-        (["export", "nnunet", ".", "-o", "/nowhere"], "export"),
-        (["export", "bundle", ".", "-o", "/nowhere"], "train"),
-        (["bench", "report", "x.json", "-o", "/nowhere"], "bench"),
-        (["bench", "peers", ".", ".", "-o", "/nowhere"], "export,bench"),
+        (["export", "nnunet", ".", "-o", "OUT"], "export"),
+        (["export", "bundle", ".", "-o", "OUT"], "train"),
+        (["bench", "report", "x.json", "-o", "OUT"], "bench"),
+        (["bench", "peers", ".", ".", "-o", "OUT"], "export,bench"),
     ],
     ids=lambda value: " ".join(value[:2]) if isinstance(value, list) else value,
 )
@@ -158,7 +158,8 @@ def test_a_missing_part_is_named_with_what_brings_it(
     series = tmp_path / "series"
     series.mkdir()
     (series / "1.dcm").write_bytes(b"\0" * 128 + b"DICM")
-    code, words = without(BARE, [str(series) if word == "DICOM" else word for word in arguments])
+    places = {"DICOM": str(series), "OUT": str(tmp_path / "out")}
+    code, words = without(BARE, [places.get(word, word) for word in arguments])
     assert code == 2, words
     assert f"[{extra}]" in words and "Traceback" not in words, words
     assert "not installed" in words or "does not load" in words

@@ -132,7 +132,7 @@ async def test_a_lost_store_is_said_here_too(desk: Desk) -> None:
         await seen(pilot, app, "There is no store")
 
 
-def test_what_waits_for_a_decision_is_not_late(desk: Desk) -> None:
+async def test_what_waits_for_a_decision_is_not_late(desk: Desk) -> None:
     """34 objects of results under review were said to be waiting for the PACS."""
     desk.finish(1, hold=True)
     desk.finish(2)
@@ -141,7 +141,7 @@ def test_what_waits_for_a_decision_is_not_late(desk: Desk) -> None:
     assert "not there yet: 2 held until their results are accepted, 2 waiting" in words
 
 
-def test_a_data_folder_alone_invents_nothing(desk: Desk) -> None:
+async def test_a_data_folder_alone_invents_nothing(desk: Desk) -> None:
     desk.finish(1)
     survey = Surveyor(desk.config).look(NOW)
     bare = Config(service=Service(data=desk.config.service.data, bundle=Path("none"), research_use_only=True))

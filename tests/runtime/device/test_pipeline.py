@@ -215,7 +215,7 @@ def test_a_device_that_computes_wrongly_is_rejected(
         open_segmenter(bundle, Options(device="cuda"))
     with open_segmenter(bundle, Options(device="cuda", on_rejection="next")) as segmenter:
         assert segmenter.device.obtained == "openvino"
-        assert "not cuda: golden case" in segmenter.device.why
+        assert "not cuda in mixed, cuda in fp32: golden case" in segmenter.device.why
 
 
 def test_a_constant_network_is_refused_on_the_device(

@@ -188,8 +188,9 @@ def test_norms_without_copies_are_the_same_norms(batch: int) -> None:
         assert image.grad is not None and norm.weight.grad is not None
         back[name] = (image.grad.clone(), norm.weight.grad.clone())
     torch.testing.assert_close(there["ours"], there["theirs"], atol=2e-5, rtol=1e-5)
-    for ours, theirs in zip(back["ours"], back["theirs"], strict=True):
-        torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
+    voxels = batch * 5 * 6 * 7  # the gradient of a weight is a sum over them, and so is its rounding
+    for ours, theirs, terms in zip(back["ours"], back["theirs"], (1, voxels), strict=True):
+        torch.testing.assert_close(ours / terms, theirs / terms, atol=1e-5 if terms > 1 else 1e-4, rtol=1e-4)
     assert there["ours"].is_contiguous(memory_format=torch.channels_last_3d), "the layout stays"
 
 

@@ -14,6 +14,7 @@ from scanside.tui.case.panels import PANELS, Glance
 from scanside.tui.case.report import Report
 from scanside.tui.case.stack import Spot
 from scanside.tui.case.text import chance_bar, feature_name, range_bar
+from scanside.tui.format import spoken
 from tests.tui.case.test_images import data_of
 
 STATUSES = ("ok", "indeterminate", "no lesion segmented", "unsuitable input")
@@ -124,7 +125,7 @@ def test_the_run_says_device_bundle_and_times(data: CaseData) -> None:
     for part in ("cpu", "asked: cpu", report.device.why, "tiny 1.0", "exact", "SYNTHETIC"):
         assert part in words, part
     assert report.bundle.sha256 in words.replace("\n  ", "")
-    assert all(stage.name[:20] in words for stage in report.stages)
+    assert report.stages and all(spoken(stage.name)[:20] in words for stage in report.stages)
     other = changed(data, approximations=("no mirroring",), synthetic=False)
     assert "no mirroring" in told(other, "run") and "SYNTHETIC" not in told(other, "run")
 

@@ -149,6 +149,8 @@ def document(case: Case, *, names: bool) -> dict[str, Any]:
     fields: dict[str, Any] = {name: getattr(case, name) for name in Case.__dataclass_fields__}
     del fields["patient"], fields["study_uid"]
     fields["series"] = dict(case.series)
+    if case.warnings is not None:
+        fields["warnings"] = [{"code": one.code, "sentence": one.sentence} for one in case.warnings]
     fields["sending"] = {str(state): n for state, n in case.sending.items()}
     if names:
         fields["patient"] = {"name": case.patient.name, "id": case.patient.patient_id}

@@ -15,17 +15,16 @@ def test_echo(tmp_path: Path) -> None:
     files = make_tls(tmp_path / "tls")
     with peer() as plain, peer(tls=files.server) as secure, peer(title="OTHER", strict=True) as strict:
         desk = Desk(tmp_path)
-        expected = {
-            plain.destination(): None,
-            secure.destination(tls=files.client): None,
-            secure.destination(tls=files.stranger): "its certificate is not accepted",
-            strict.destination(): "refused the association",
-            plain.destination().model_copy(update={"port": free_port()}): "connection refused",
-            plain.destination(
-                tls=files.client.model_copy(update={"key": tmp_path / "none"})
-            ): "cannot be read",
-        }
-        for destination, words in expected.items():
+        without_key = files.client.model_copy(update={"key": tmp_path / "none"})
+        expected = [
+            (plain.destination(), None),
+            (secure.destination(tls=files.client), None),
+            (secure.destination(tls=files.stranger), "its certificate is not accepted"),
+            (strict.destination(), "refused the association"),
+            (plain.destination().model_copy(update={"port": free_port()}), "connection refused"),
+            (plain.destination(tls=without_key), "cannot be read"),
+        ]
+        for destination, words in expected:
             found = echo(destination, desk.config, 3)
             assert (found is None) if words is None else (found is not None and words in found), found
 

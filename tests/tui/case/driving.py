@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from time import monotonic
 
 from textual.pilot import Pilot
@@ -100,7 +99,7 @@ async def opened(config: Config, case_id: str, size: tuple[int, int] = (100, 34)
     """The terminal, with a case on it."""
     for name in NAMES:
         beat(config, name)
-    app = ScansideApp(config, actor=ACTOR, clock=lambda: NOW, keys=Path("no keys"))
+    app = ScansideApp(config, actor=ACTOR, clock=lambda: NOW, keys=config.service.data / "no keys")
     async with app.run_test(size=size, notifications=True) as pilot:
         case = CaseScreen(case_id)
         await app.push_screen(case)

@@ -385,7 +385,7 @@ async def test_tabs_and_lesions_are_clicked_and_a_drag_changes_the_window(review
 
 
 async def test_a_case_that_cannot_be_read_says_why_in_place_of_its_images(own: Config) -> None:
-    app = ScansideApp(own, actor="user ann", keys=Path("no keys"))
+    app = ScansideApp(own, actor="user ann", keys=own.service.data / "no keys")
     async with app.run_test(size=(100, 34)) as pilot:
         case = CaseScreen("NO-SUCH")
         await app.push_screen(case)

@@ -41,7 +41,9 @@ def plain(tmp_path_factory: pytest.TempPathFactory, dicom_study: Path, runner: S
 
 
 def terminal(config: Config, theme: str = "dark") -> ScansideApp:
-    return ScansideApp(config, actor=ACTOR, theme=theme, clock=lambda: NOW, keys=Path("no keys"))
+    return ScansideApp(
+        config, actor=ACTOR, theme=theme, clock=lambda: NOW, keys=config.service.data / "no keys"
+    )
 
 
 def opening(config: Config, *keys: str) -> Callable[[Pilot[Any]], Any]:

@@ -202,7 +202,7 @@ def opened_without(config: Config) -> Any:
 
     @asynccontextmanager
     async def go() -> Any:
-        app = ScansideApp(config, actor=ACTOR, keys=Path("no keys"))
+        app = ScansideApp(config, actor=ACTOR, keys=config.service.data / "no keys")
         async with app.run_test(size=(100, 30)) as pilot:
             case = CaseScreen("AAAAA-AAAAA")
             await app.push_screen(case)

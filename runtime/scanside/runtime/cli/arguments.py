@@ -85,3 +85,18 @@ def find_config(given: Path | None) -> Path:
             return path
     where = " or ".join(str(path) for path in places)
     raise UsageError(f"There is no configuration {where}; make one with `scanside serve --example`.")
+
+
+def host_and_port(given: str, example: int) -> tuple[str, int]:
+    """HOST:PORT as a person writes it; an IPv6 address may stand in brackets.
+
+    Args:
+        example: A port for the sentence of the refusal.
+
+    Raises:
+        UsageError: If it is not that.
+    """
+    host, _, port = given.rpartition(":")
+    if not host or not port.isdigit():
+        raise UsageError(f"'{given}' is not HOST:PORT, such as 127.0.0.1:{example}.")
+    return host.strip("[]"), int(port)

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from scanside.runtime.bundle import Bundle, open_bundle
-from scanside.runtime.cli.arguments import Device, Folds, NoMirroring, Precision, StepSize, Threads, names
+from scanside.runtime.cli.arguments import (
+    Device,
+    Folds,
+    NoMirroring,
+    Precision,
+    StepSize,
+    Threads,
+    host_and_port,
+    names,
+)
 from scanside.runtime.errors import BackendError, ExitCode, InputError, OutputError, UsageError
 from scanside.runtime.options import Options
 
@@ -132,13 +141,11 @@ def send(
     from scanside.runtime.images.write import write_mask
     from scanside.runtime.mrd.client import send_volume
 
-    host, _, port = server.rpartition(":")
-    if not host or not port.isdigit():
-        raise UsageError(f"'{server}' is not HOST:PORT, such as 127.0.0.1:{PORT}.")
+    address = host_and_port(server, PORT)
     if out.exists() and not overwrite:
         raise OutputError(f"{out} exists; add --overwrite, or choose another file.")
     volume = load_case(CaseInput(image.name, (image,)), 1).volume
-    answer, sent = send_volume((host, int(port)), volume, parameters=parameters)
+    answer, sent = send_volume(address, volume, parameters=parameters)
     for text in answer.texts:
         print(text, file=sys.stderr)
     labels = answer.labels(sent)

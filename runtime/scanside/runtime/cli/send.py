@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from scanside.runtime.cli.arguments import ConfigFile, find_config
+from scanside.runtime.cli.arguments import ConfigFile, find_config, host_and_port
 from scanside.runtime.errors import ExitCode, InputError, ScansideError, UsageError
 
 if TYPE_CHECKING:
@@ -92,15 +92,13 @@ def _elsewhere(
 
     from scanside.runtime.appliance.config import Config, DicomDestination, Send, Service, Tls
 
-    host, _, port = to.rpartition(":")
-    if not host or not port.isdigit():
-        raise UsageError(f"'{to}' is not HOST:PORT, such as 127.0.0.1:11112.")
+    host, port = host_and_port(to, 11112)
     if any(tls) and not all(tls):
         raise UsageError("TLS needs --certificate, --key and --authority; give all three.")
     files = {"certificate": tls[0], "key": tls[1], "authority": tls[2]}
     try:
         destination = DicomDestination(
-            name=to, ae_title=called or "ANY-SCP", host=host.strip("[]"), port=int(port), plaintext=plaintext,
+            name=to, ae_title=called or "ANY-SCP", host=host, port=port, plaintext=plaintext,
             tls=Tls.model_validate(files) if all(tls) else None,
         )  # fmt: skip
         send_as = Send(ae_title=calling or "SCANSIDE")

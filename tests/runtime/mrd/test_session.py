@@ -6,7 +6,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +21,13 @@ from scanside.runtime.mrd import wire
 from scanside.runtime.mrd.client import Answer, send
 from scanside.runtime.mrd.header import with_fields
 from scanside.runtime.mrd.meta import read_meta, write_meta
-from scanside.runtime.mrd.reply import CHANGED, free_series
+from scanside.runtime.mrd.networks import Networks
+from scanside.runtime.mrd.reply import CHANGED, Labelled, free_series
+from scanside.runtime.mrd.segmenting import Choice, Segment, answer_with
 from scanside.runtime.mrd.series import slices_of
-from scanside.runtime.mrd.server import MrdServer, Networks
+from scanside.runtime.mrd.server import MrdServer
 from scanside.runtime.mrd.session import serve_session
 from scanside.runtime.mrd.wire import Image, Limits
-from scanside.runtime.pipeline import Segmentation
 from scanside.runtime.volume import Geometry, Volume
 from scanside.training.demo import BUNDLE
 from tests.runtime.mrd.test_series import changed, volume
@@ -32,15 +35,17 @@ from tests.runtime.mrd.test_series import changed, volume
 SHA = "c0ffee" * 10
 
 
-def bright(of: Volume) -> tuple[Segmentation, str]:
+def bright(of: Volume, choice: Choice = Choice()) -> Labelled:
     """A stand-in for a network: voxels above 2000 are label 2."""
     mask = (of.data[0] > 2000).astype(np.uint8) * 2
-    return Segmentation(mask, {"bright": 1.5}, {}), SHA
+    return Labelled(mask, {"bright": 1.5}, {"bright": (2,)}, SHA)
 
 
-def answer(raw: bytes, work: Callable[[Volume], Any] = bright, limits: Limits = Limits()) -> Answer:
+def answer(raw: bytes, work: Segment = bright, limits: Limits = Limits()) -> Answer:
     out = io.BytesIO()
-    serve_session(io.BytesIO(raw).read, lambda part: void(out.write(part)), work, limits)
+    serve_session(
+        io.BytesIO(raw).read, lambda part: void(out.write(part)), partial(answer_with, work), limits
+    )
     out.seek(0)
     found: list[Image] = []
     texts: list[str] = []
@@ -123,25 +128,27 @@ def test_a_broken_stream_is_answered_with_a_sentence_and_close() -> None:
     assert not found.images and "above the limit of 900" in found.texts[0]
 
 
+def slow(of: Volume, choice: Choice) -> Labelled:
+    time.sleep(0.05)
+    return bright(of)
+
+
+@contextmanager
+def listening(segment: Segment) -> Iterator[tuple[str, int]]:
+    with MrdServer(("127.0.0.1", 0), partial(answer_with, segment)) as made:
+        thread = threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        try:
+            yield ("127.0.0.1", made.server_address[1])
+        finally:
+            made.shutdown()
+            thread.join()
+
+
 @pytest.fixture
 def server() -> Iterator[tuple[str, int]]:
-    class Opened:
-        class bundle:
-            sha256 = SHA
-
-        def segment(self, of: Volume) -> Segmentation:
-            time.sleep(0.05)
-            return bright(of)[0]
-
-        def close(self) -> None: ...
-
-    networks = Networks(lambda: Opened())  # type: ignore[arg-type,return-value]
-    with MrdServer(("127.0.0.1", 0), networks) as listening:
-        thread = threading.Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        yield ("127.0.0.1", listening.server_address[1])
-        listening.shutdown()
-        thread.join()
+    with listening(slow) as address:
+        yield address
 
 
 def test_sessions_at_once_do_not_mix_and_a_dead_one_harms_nobody(server: tuple[str, int]) -> None:
@@ -166,13 +173,11 @@ def test_sessions_at_once_do_not_mix_and_a_dead_one_harms_nobody(server: tuple[s
 
 
 def test_networks_that_do_not_open_are_a_sentence_for_every_session() -> None:
-    def fail() -> Any:
+    def fail(choice: Choice) -> Any:
         raise BackendError("The device is on fire; use another one.")
 
-    with MrdServer(("127.0.0.1", 0), Networks(fail)) as listening:
-        threading.Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-        found = send(("127.0.0.1", listening.server_address[1]), slices_of(volume()))
-        listening.shutdown()
+    with listening(Networks(fail).segment) as address:
+        found = send(address, slices_of(volume()))
     assert len(found.images) == 5, "the scan itself is in the examination all the same"
     assert found.texts == ("ERROR   The device is on fire; use another one.",)
 

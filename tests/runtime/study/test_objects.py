@@ -16,8 +16,8 @@ from pydicom.dataset import Dataset
 from scanside.runtime.bundle import Bundle, open_bundle
 from scanside.runtime.classify import Classification
 from scanside.runtime.dicom import seg as seg_module
+from scanside.runtime.dicom.codes import segment_color
 from scanside.runtime.dicom.read import read_series
-from scanside.runtime.dicom.segments import segment_color
 from scanside.runtime.errors import OutputError
 from scanside.runtime.radiomics.extract import FeatureValue
 from scanside.runtime.stages.lesions import find_lesions, main_lesion

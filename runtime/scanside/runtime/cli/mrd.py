@@ -3,6 +3,7 @@
 import json
 import logging
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,7 +24,10 @@ from scanside.runtime.errors import BackendError, ExitCode, InputError, OutputEr
 from scanside.runtime.options import Options
 
 if TYPE_CHECKING:
+    from scanside.runtime.mrd.segmenting import Choice
     from scanside.runtime.pipeline import Segmenter
+
+log = logging.getLogger("scanside.mrd")
 
 app = typer.Typer(
     add_completion=False,
@@ -59,7 +63,11 @@ def serve(
 
     Example: scanside mrd serve hippocampus.bundle --port 9002
     """
-    from scanside.runtime.mrd.server import MrdServer, Networks
+    from functools import partial
+
+    from scanside.runtime.mrd.networks import Networks
+    from scanside.runtime.mrd.segmenting import answer_with
+    from scanside.runtime.mrd.server import MrdServer
 
     if host not in ("127.0.0.1", "localhost", "::1") and not plaintext:
         raise UsageError(
@@ -77,9 +85,9 @@ def serve(
     )
     _refuse_channels(opened, options)
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    networks = Networks(lambda: _proven(opened, options))
+    networks = Networks(lambda choice: _open(opened, options, choice))
     try:
-        server = MrdServer((host, port), networks)
+        server = MrdServer((host, port), partial(answer_with, networks.segment))
     except OSError as error:
         raise BackendError(f"Cannot listen on {host}:{port} ({error}); choose another port.") from error
     with server:
@@ -104,21 +112,19 @@ def _refuse_channels(bundle: Bundle, options: Options) -> None:
         )
 
 
-def _proven(bundle: Bundle, options: Options) -> "Segmenter":
-    """The segmenter, after its golden cases have passed on this machine with the exact recipe."""
-    from dataclasses import replace
-
+def _open(bundle: Bundle, options: Options, choice: "Choice") -> "Segmenter":
+    """The segmenter that the console or the command line chose, proven on its golden cases on this machine."""
     from scanside.runtime.choose import open_segmenter
-    from scanside.runtime.golden import replay_all
 
-    exact = replace(options, step_size=0.5, mirroring=True, folds=None)
-    with open_segmenter(bundle, exact) as trial:
-        for result in replay_all(trial):
-            if result.problem:
-                raise BackendError(
-                    f"Golden case {result.case} is rejected: {result.problem}; use another device."
-                )
-    return open_segmenter(bundle, options)
+    roles = tuple(bundle.manifest.segmenters)
+    if choice.segmenter is not None and choice.segmenter not in roles:
+        raise UsageError(
+            f"There is no segmenter '{choice.segmenter}' here; choose one of {', '.join(roles)}."
+        )
+    chosen = replace(options, role=choice.segmenter or options.role, device=choice.device or options.device)
+    # A device asked for by name has to pass its golden cases as well; `auto` asks that of every one.
+    policy = chosen.on_rejection if chosen.device == "auto" else "fail"
+    return open_segmenter(bundle, replace(chosen, on_rejection=policy), log.info)
 
 
 @app.command()

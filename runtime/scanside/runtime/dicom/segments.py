@@ -9,17 +9,12 @@ from highdicom.sr import CodedConcept
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 
-from scanside.runtime.dicom.codes import ABNORMAL, Code, anatomic_region, segment_codes
+from scanside.runtime.dicom.codes import ABNORMAL, Code, anatomic_region, segment_codes, segment_color
 from scanside.runtime.dicom.header import attribute
 from scanside.runtime.dicom.series import DicomSeries
 from scanside.runtime.dicom.stamp import Algorithm, short_text, source_header
 from scanside.runtime.errors import OutputError
 
-_COLORS = (
-    (230, 25, 75), (255, 225, 25), (0, 130, 200), (60, 180, 75), (245, 130, 48), (145, 30, 180), (70, 240, 240),
-    (240, 50, 230), (210, 245, 60), (250, 190, 190),
-)  # fmt: skip
-"""Told apart on grey, the most different first (S. Trubetskoy's list of 20 distinct colours)."""
 _NEEDED = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "FrameOfReferenceUID")
 
 
@@ -69,11 +64,6 @@ def segment_description(
         display_color=CIELabColor.from_rgb(*segment_color(number)),
         anatomic_regions=None if organ is None else [CodedConcept(*organ)],
     )
-
-
-def segment_color(number: int) -> tuple[int, int, int]:
-    """The colour of a segment, RGB: `Lesion 1` is red, and no two of ten are alike."""
-    return _COLORS[(number - 1) % len(_COLORS)]
 
 
 def reference_headers(series: DicomSeries) -> list[Dataset]:

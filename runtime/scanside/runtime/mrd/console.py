@@ -7,23 +7,30 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from scanside.runtime.mrd.wire import StreamError
 
+_WORDS = {
+    "true": True,
+    "yes": True,
+    "1": True,
+    "on": True,
+    "false": False,
+    "no": False,
+    "0": False,
+    "off": False,
+}
+
 
 def _truth(value: Any) -> Any:
     """The console sends truth values as words."""
-    words = {
-        "true": True,
-        "yes": True,
-        "1": True,
-        "on": True,
-        "false": False,
-        "no": False,
-        "0": False,
-        "off": False,
-    }
-    return words.get(value.strip().lower(), value) if isinstance(value, str) else value
+    return _WORDS.get(value.strip().lower(), value) if isinstance(value, str) else value
+
+
+def _choice(value: Any) -> Any:
+    """An empty text, or `default`, leaves the choice to the server."""
+    return None if isinstance(value, str) and value.strip().lower() in ("", "default") else value
 
 
 Truth = Annotated[bool, BeforeValidator(_truth)]
+Choice = Annotated[str | None, BeforeValidator(_choice)]
 
 
 class Console(BaseModel):
@@ -32,12 +39,25 @@ class Console(BaseModel):
     Attributes:
         sendoriginal: Return the images that came, before the labels. Without them the scan is not in the examination.
         sendlabels: Return label images.
+        contours: Draw outlines on the images that are returned.
+        colours: Return colour images of the labels over the scan as well.
+        segmenter: Of a bundle with several; None for the server's own.
+        device: None for the server's own.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     sendoriginal: Truth = True
     sendlabels: Truth = True
+    contours: Truth = False
+    colours: Truth = False
+    segmenter: Choice = None
+    device: Choice = None
+
+    @property
+    def computes(self) -> bool:
+        """Whether anything is asked for that needs the networks."""
+        return self.sendlabels or self.colours or (self.contours and self.sendoriginal)
 
 
 def read_console(text: str) -> tuple[Console, tuple[str, ...]]:
@@ -48,7 +68,7 @@ def read_console(text: str) -> tuple[Console, tuple[str, ...]]:
     """
     try:
         found = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise StreamError(
             f"The parameters are not JSON ({error}); send an object of names and values."
         ) from error

@@ -10,7 +10,7 @@ from textual.pilot import Pilot
 
 from scanside.runtime.appliance.config import Config, DicomDestination, Receive, Service
 from scanside.runtime.appliance.process import NAMES
-from scanside.runtime.appliance.store import intake, jobs, outbox, worklist
+from scanside.runtime.appliance.store import intake, jobs, orders, outbox, worklist
 from scanside.runtime.appliance.store.database import Database
 from scanside.runtime.appliance.store.records import Case, Instance, Made, Outcome, Patient, Warned
 from scanside.runtime.appliance.store.states import Action
@@ -78,7 +78,7 @@ class Desk:
     def run(self, number: int, ago: float = 600.0) -> str:
         case_id = self.receive(number, ago)
         job = self.case(case_id).job
-        jobs.prioritise(self.database, job, 9, "test")
+        orders.prioritise(self.database, job, 9, "test")
         claimed = jobs.claim(self.database, "w", NOW - ago + 2)
         assert claimed is not None and claimed.job == job
         return case_id

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from textual.pilot import Pilot
 
-from scanside.runtime.appliance.store import audit, jobs, outbox
+from scanside.runtime.appliance.store import audit, jobs, orders, outbox
 from scanside.runtime.appliance.store.records import Warned
 from scanside.runtime.appliance.store.states import Action, Sending, State
 from scanside.tui import asking
@@ -352,12 +352,12 @@ async def test_the_whole_queue_is_paused_and_resumed(desk: Desk) -> None:
     async with app.run_test(size=(120, 30), notifications=True) as pilot:
         await loaded(pilot, app)
         await confirmed(pilot, app, "P")
-        assert jobs.is_paused(desk.database) and jobs.claim(desk.database, "w") is None
+        assert orders.is_paused(desk.database) and jobs.claim(desk.database, "w") is None
         await until(
             pilot, lambda: any("queue paused" in alarm.words for alarm in app.work.alarms), "the alarm"
         )
         await confirmed(pilot, app, "P")
-        assert not jobs.is_paused(desk.database)
+        assert not orders.is_paused(desk.database)
         await until(pilot, lambda: not any("queue" in alarm.words for alarm in app.work.alarms), "no alarm")
 
 

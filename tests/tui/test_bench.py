@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from textual.widgets import Input
 
-from scanside.runtime.appliance.store import audit, jobs
+from scanside.runtime.appliance.store import audit, orders
 from scanside.runtime.errors import UsageError
 from scanside.tui.bench.results import benchmark_words, stored_results
 from scanside.tui.bench.runner import busy_with, parse
@@ -98,7 +98,7 @@ async def test_it_runs_with_the_queue_paused_and_shows_the_output(desk: Desk) ->
         assert "scanside:" in text_of(app), "the sentence of the command"
     actions = [(entry.actor, entry.action) for entry in audit.entries(desk.database)]
     assert actions[-2:] == [(OPERATOR, "queue paused"), (OPERATOR, "queue resumed")]
-    assert not jobs.is_paused(desk.database)
+    assert not orders.is_paused(desk.database)
 
 
 @pytest.mark.asyncio
@@ -109,7 +109,7 @@ async def test_it_does_not_start_while_a_patient_waits(desk: Desk) -> None:
         await loaded(pilot, app)
         await _begin(pilot, app, "selftest x")
         await seen(pilot, app, "patients go first")
-        assert not isinstance(app.screen, ConfirmScreen) and not jobs.is_paused(desk.database)
+        assert not isinstance(app.screen, ConfirmScreen) and not orders.is_paused(desk.database)
 
 
 @pytest.mark.asyncio
@@ -134,18 +134,18 @@ async def test_stopping_it_lets_the_queue_go_on(desk: Desk, how: str, tmp_path: 
         await until(pilot, lambda: isinstance(app.screen, ConfirmScreen), "the question")
         await pilot.press("enter")
         await seen(pilot, app, "▶ running: scanside selftest")
-        assert jobs.is_paused(desk.database)
+        assert orders.is_paused(desk.database)
         if how == "stopped":
             await pilot.press("x")
             await seen(pilot, app, "✗ It has ended with exit code -15.")
-    assert not jobs.is_paused(desk.database)
+    assert not orders.is_paused(desk.database)
     with pytest.raises(OSError):  # nobody reads it any more: the child is gone
         os.open(waits / "bundle.json", os.O_WRONLY | os.O_NONBLOCK)
 
 
 @pytest.mark.asyncio
 async def test_a_queue_that_was_paused_before_stays_paused(desk: Desk) -> None:
-    jobs.pause_queue(desk.database, True, "user Bob")
+    orders.pause_queue(desk.database, True, "user Bob")
     app = terminal(desk)
     async with app.run_test(size=(120, 40)) as pilot:
         await loaded(pilot, app)
@@ -154,4 +154,4 @@ async def test_a_queue_that_was_paused_before_stays_paused(desk: Desk) -> None:
         await until(pilot, lambda: isinstance(app.screen, ConfirmScreen), "the question")
         await pilot.press("enter")
         await seen(pilot, app, "✗ It has ended with exit code 3.")
-    assert jobs.is_paused(desk.database)
+    assert orders.is_paused(desk.database)

@@ -22,7 +22,7 @@ from typing import Any
 
 from pydicom.dataset import Dataset
 
-from scanside.runtime.appliance.store import audit, jobs, worklist
+from scanside.runtime.appliance.store import audit, orders, worklist
 from scanside.runtime.appliance.store.database import Database
 from scanside.runtime.appliance.store.states import ENDED, State
 from tests.runtime.appliance.chaos import check
@@ -170,7 +170,7 @@ class Scenario:
 
     def _pause(self, paused: bool) -> None:
         with Database(self.scanside.data / "scanside.db") as database:
-            jobs.pause_queue(database, paused, "test")
+            orders.pause_queue(database, paused, "test")
 
     def _queued(self) -> int:
         return sum(case.state is State.QUEUED for case in all_cases(self.scanside))

@@ -3,20 +3,27 @@
 import re
 import tomllib
 from pathlib import Path
-from typing import Any, Union, get_args, get_origin
+from typing import Any, get_args, get_origin
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from scanside.runtime.appliance import config as config_module
-from scanside.runtime.appliance.config import Config, DicomDestination, WebDestination, load_config
+from scanside.runtime.appliance import accept as beside
+from scanside.runtime.appliance.config import (
+    Config,
+    Destination,
+    DicomDestination,
+    FolderDestination,
+    WebDestination,
+    load_config,
+)
 from scanside.runtime.appliance.toml_lines import key_lines
 from scanside.runtime.errors import UsageError
 from tests.support.sentences import assert_one_sentence
 
-EXAMPLE = Path(config_module.__file__).with_name("example.toml")
+EXAMPLE = Path(beside.__file__).with_name("example.toml")
 MINIMAL = '[service]\ndata = "data"\nbundle = "b"\nresearch_use_only = true\n'
 NOT_DEFAULTS = {
     "receive.complete_series", "work.folds", "work.on_rejection", "work.threads",
@@ -64,9 +71,7 @@ def test_the_example_is_valid_with_and_without_its_comments(tmp_path: Path) -> N
     plain, full = load_config(EXAMPLE), load_config(write(tmp_path, uncommented()))
     different = {key for key, value in flat(full).items() if flat(plain)[key] != value}
     assert different == NOT_DEFAULTS
-    assert isinstance(plain.destinations[0], DicomDestination) and isinstance(
-        plain.destinations[1], WebDestination
-    )
+    assert [type(one) for one in plain.destinations] == [DicomDestination, WebDestination, FolderDestination]
 
 
 def test_every_key_is_in_the_example() -> None:
@@ -77,7 +82,7 @@ def test_every_key_is_in_the_example() -> None:
             return set(value) | {k for part in value.values() for k in keys(part)}
         return {k for part in value for k in keys(part)} if isinstance(value, list) else set()
 
-    assert keys(document) == fields(Config) | fields(Union[DicomDestination, WebDestination])  # noqa: UP007
+    assert keys(document) == fields(Config) | fields(Destination)
 
 
 def test_relative_paths_are_relative_to_the_file(tmp_path: Path) -> None:
@@ -131,7 +136,7 @@ def test_answers_to_storage_commitment_come_over_tls_off_this_machine(tmp_path: 
         ),
         (MINIMAL + '[work]\nstep_size = "x"\n', 6, ("work.step_size", "number")),
         (MINIMAL + f'[[destinations]]\nname = "a"\n{PEER}[[destinations]]\nkind = "ftp"\n', 10,
-         ("destinations[2]", "'stow'")),
+         ("destinations[2]", "'folder'")),
         (MINIMAL + f'[[destinations]]\nname = "a"\n{PEER}\n[destinations.rule]\nobjects = ["seg", "pdf"]\n', 12,
          ("destinations[1].rule.objects[2]", "'pdf'")),
         (MINIMAL + f'[[destinations]]\nname = "a"\n{PEER}[[destinations]]\nname = "a"\n{PEER}', 1, ("called a",)),

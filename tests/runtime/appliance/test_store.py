@@ -1,5 +1,6 @@
 """The store: states, audit chain, what a restart finds."""
 
+import re
 import sqlite3
 import tempfile
 from contextlib import suppress
@@ -11,10 +12,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from scanside.runtime.appliance.store import audit, intake, jobs, outbox, retention, worklist
+from scanside.runtime.appliance.store import (
+    audit,
+    intake,
+    jobs,
+    orders,
+    outbox,
+    retention,
+    verdicts,
+    worklist,
+)
 from scanside.runtime.appliance.store.database import Database
 from scanside.runtime.appliance.store.intake import Added
-from scanside.runtime.appliance.store.jobs import NotAllowedError
 from scanside.runtime.appliance.store.records import Instance, Job, Made, Outcome, Patient, Warned
 from scanside.runtime.appliance.store.schema import VERSION
 from scanside.runtime.appliance.store.states import (
@@ -25,6 +34,7 @@ from scanside.runtime.appliance.store.states import (
     SETTLED,
     TRANSITIONS,
     Action,
+    NotAllowedError,
     Sending,
     State,
 )
@@ -141,16 +151,16 @@ def test_images_that_come_after_the_result_open_a_new_job(db: Database) -> None:
 def test_priority_then_age(db: Database) -> None:
     for number in range(3):
         queued(db, f"1.2.{number}", now=1000 + number)
-    jobs.prioritise(db, 3, 5, "user ann")
+    orders.prioritise(db, 3, 5, "user ann")
     assert [claimed(db, 2000).job for _ in range(3)] == [3, 1, 2]
     assert jobs.claim(db, "w1", 2000) is None
 
 
 def test_a_paused_queue_gives_nothing(db: Database) -> None:
     queued(db)
-    jobs.pause_queue(db, True, "user ann")
-    assert jobs.is_paused(db) and jobs.claim(db, "w1", 2000) is None
-    jobs.pause_queue(db, False, "user ann")
+    orders.pause_queue(db, True, "user ann")
+    assert orders.is_paused(db) and jobs.claim(db, "w1", 2000) is None
+    orders.pause_queue(db, False, "user ann")
     assert jobs.claim(db, "w1", 2000) is not None
 
 
@@ -222,7 +232,7 @@ def test_who_judges_has_seen_the_result_that_is_there(db: Database) -> None:
         with pytest.raises(NotAllowedError, match="no longer has the result"):
             jobs.act(db, job, action, "user ann", "seen", finished=seen.finished)
     with pytest.raises(NotAllowedError, match="no longer has the result"):
-        jobs.mark(db, job, "false lesion", "seen", "user ann", finished=seen.finished)
+        verdicts.mark(db, job, "false lesion", "seen", "user ann", finished=seen.finished)
     (case,) = worklist.cases(db)
     assert (case.state, case.verdict) == (State.REVIEW, None)
     assert jobs.act(db, job, Action.ACCEPT, "user ann", finished=case.finished) is State.SENDING
@@ -290,9 +300,11 @@ def test_a_destination_may_be_given_up(db: Database) -> None:
 def test_run_again_with_other_series(db: Database) -> None:
     case_id = queued(db)
     with pytest.raises(NotAllowedError, match="queued"):
-        jobs.rerun(db, case_id, "user ann")
+        orders.rerun(db, case_id, "user ann")
     jobs.succeed(db, claimed(db).job, outcome(), hold=False)
-    number = jobs.rerun(db, case_id, "user ann", bundle="other.bundle", series={"t2w": "1.2.3.0"}, priority=1)
+    number = orders.rerun(
+        db, case_id, "user ann", bundle="other.bundle", series={"t2w": "1.2.3.0"}, priority=1
+    )
     job = claimed(db, 5000)
     assert (job.job, job.bundle, job.series) == (number, "other.bundle", {"t2w": "1.2.3.0"})
 
@@ -311,7 +323,7 @@ def test_retention_waits_for_what_is_under_way(db: Database) -> None:
     assert case.deleted is not None and case.patient == Patient() and case.instances == 0
     assert retention.deleted(db) == [case_id]
     with pytest.raises(InputError, match="deleted after retention"):
-        jobs.rerun(db, case_id, "user ann")
+        orders.rerun(db, case_id, "user ann")
     assert add(db, instance(5)) is Added.NEW, "sent again, it is a case again"
     assert worklist.cases(db)[0].deleted is None and retention.deleted(db) == []
     assert not retention.forget(db, "1.2.3", case_id), "it is being received"
@@ -538,3 +550,17 @@ class Appliance(RuleBasedStateMachine):
 
 Appliance.TestCase.settings = settings(max_examples=25, stateful_step_count=30, deadline=None)
 TestAppliance = Appliance.TestCase
+
+
+def test_sql_stands_in_the_store_alone() -> None:
+    """Who reads the tables elsewhere breaks with the next version of the schema, and nobody sees it."""
+    root = Path(__file__).parents[3]
+    sql = re.compile(r"\b(SELECT|UPDATE|INSERT INTO|DELETE FROM|PRAGMA)\s+[a-z(*_]")
+    allowed = root / "runtime/scanside/runtime/appliance/store"
+    found = [
+        path.relative_to(root)
+        for part in ("runtime", "tui")
+        for path in (root / part / "scanside").rglob("*.py")
+        if not path.is_relative_to(allowed) and sql.search(path.read_text())
+    ]
+    assert found == []

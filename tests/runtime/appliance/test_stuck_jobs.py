@@ -4,11 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from scanside.runtime.appliance.store import intake, jobs
+from scanside.runtime.appliance.store import intake, jobs, verdicts
 from scanside.runtime.appliance.store.database import Database
-from scanside.runtime.appliance.store.jobs import NotAllowedError
 from scanside.runtime.appliance.store.records import Instance, Job, Patient
-from scanside.runtime.appliance.store.states import Action
+from scanside.runtime.appliance.store.states import Action, NotAllowedError
 
 
 @pytest.fixture
@@ -64,5 +63,5 @@ def test_a_running_job_is_not_let_go(db: Database, computing: Job) -> None:
 def test_nobody_judges_a_job_that_is_not_there_or_has_no_result(db: Database, computing: Job) -> None:
     for job in (computing.job, computing.job + 1):
         with pytest.raises(NotAllowedError, match=f"Job {job} has no result to judge"):
-            jobs.mark(db, job, "false lesion", "no", "ann")
+            verdicts.mark(db, job, "false lesion", "no", "ann")
     assert not db.rows("SELECT 1 FROM audit WHERE action LIKE 'marked%'")

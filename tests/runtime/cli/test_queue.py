@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from scanside.runtime.appliance.store import audit, intake, jobs, outbox, worklist
+from scanside.runtime.appliance.store import audit, intake, jobs, orders, outbox, worklist
 from scanside.runtime.appliance.store.database import Database
 from scanside.runtime.appliance.store.records import Instance, Made, Outcome, Patient
 from scanside.runtime.appliance.store.states import Action, Sending, State
@@ -116,7 +116,7 @@ def test_json(queue: Command, db: Database) -> None:
 def test_show(queue: Command, db: Database) -> None:
     case_id = queued(db)
     computed(db, case_id)
-    jobs.rerun(db, case_id, "user ann", series={"t2w": "1.2.3.4"})
+    orders.rerun(db, case_id, "user ann", series={"t2w": "1.2.3.4"})
     told = queue("show", case_id[:4].lower()).out
     for words in (case_id, "MR1", "t2w 1.2.3.4", "user ann", "run again", "queued to running", "job"):
         assert words in told
@@ -137,9 +137,9 @@ def test_which_case_is_meant(queue: Command, db: Database) -> None:
 
 def test_pause_and_resume(queue: Command, db: Database) -> None:
     case_id = queued(db)
-    assert queue("pause").out == "queue paused\n" and jobs.is_paused(db)
+    assert queue("pause").out == "queue paused\n" and orders.is_paused(db)
     assert "paused" in queue().err
-    assert queue("resume").code == 0 and not jobs.is_paused(db)
+    assert queue("resume").code == 0 and not orders.is_paused(db)
     assert queue("pause", case_id).out == f"{case_id} paused\n" and state(db, case_id) is State.PAUSED
     assert queue("resume", case_id).out == f"{case_id} queued\n" and state(db, case_id) is State.QUEUED
 
@@ -253,9 +253,9 @@ def test_watch_tells_each_change_once_until_ctrl_c(config: Path, db: Database) -
     try:
         assert process.stdout is not None
         assert process.stdout.readline().rstrip()[9:] == f"{case_id} queued"
-        jobs.pause_queue(db, True, "user ann")
+        orders.pause_queue(db, True, "user ann")
         assert process.stdout.readline().rstrip()[9:] == "queue paused"
-        jobs.pause_queue(db, False, "user ann")
+        orders.pause_queue(db, False, "user ann")
         assert process.stdout.readline().rstrip()[9:] == "queue resumed"
         jobs.claim(db, "w1")
         assert process.stdout.readline().rstrip()[9:] == f"{case_id} running"

@@ -6,7 +6,7 @@ import pytest
 from textual.widgets import Input, OptionList, Static
 
 from scanside.runtime.appliance.config import Config
-from scanside.runtime.appliance.store import jobs
+from scanside.runtime.appliance.store import jobs, orders
 from scanside.runtime.appliance.store.database import Database
 from scanside.runtime.appliance.store.records import Entry
 from scanside.runtime.appliance.store.states import Action, State
@@ -200,7 +200,7 @@ async def test_earlier_jobs_are_looked_at_and_not_acted_upon(own: Config, runner
     case_id = data_of(own).case.case_id
     with Database(own.database) as database:
         jobs.act(database, 1, Action.REJECT, "user bob", "wrong series")
-        assert jobs.rerun(database, case_id, "user bob") == 2
+        assert orders.rerun(database, case_id, "user bob") == 2
 
     def empty(document: dict[str, object]) -> None:
         fixed(document)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from scanside.runtime.appliance.config import Config
-from scanside.runtime.appliance.store import jobs
+from scanside.runtime.appliance.store import jobs, verdicts
 from scanside.runtime.appliance.store.database import Database
 from scanside.runtime.study.pipeline import StudyRunner
 from scanside.tui.format import spoken
@@ -183,7 +183,7 @@ async def test_a_store_that_vanishes_leaves_what_was_seen_and_comes_back(own: Co
         away.rename(own.database)
         await driver.until(lambda: driver.app.work.feed.health.lost_since is None)
         with Database(own.database) as database:
-            jobs.mark(database, data.case.job, "false lesion", "seen", "user bob")
+            verdicts.mark(database, data.case.job, "false lesion", "seen", "user bob")
         await driver.until(lambda: "user bob: marked false lesion" in driver.panel("history"))
 
 

@@ -8,11 +8,10 @@ table of transitions does not have.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from scanside.runtime.appliance.store import jobs, worklist
+from scanside.runtime.appliance.store import jobs, orders, verdicts, worklist
 from scanside.runtime.appliance.store.database import Database
-from scanside.runtime.appliance.store.jobs import NotAllowedError
 from scanside.runtime.appliance.store.records import Case
-from scanside.runtime.appliance.store.states import TRANSITIONS, Action, State
+from scanside.runtime.appliance.store.states import TRANSITIONS, Action, NotAllowedError, State
 from scanside.tui.format import (
     DONE_WORDS,
     FALSE_LESION,
@@ -198,7 +197,7 @@ def _false_guard(subject: Subject, work: Workplace) -> str | None:
 def _mark_false(database: Database, subject: Subject, answer: Answer, actor: str) -> str:
     case = subject.case
     reason = f"{subject.lesion}: {answer.reason}" if subject.lesion else answer.reason
-    jobs.mark(database, case.job, FALSE_LESION, reason, actor, finished=case.finished)
+    verdicts.mark(database, case.job, FALSE_LESION, reason, actor, finished=case.finished)
     return f"Case {case.case_id}: {subject.lesion or 'the lesion'} is marked as false."
 
 
@@ -222,7 +221,7 @@ def _undo_text(subject: Subject, work: Workplace) -> str:
 def _undo(database: Database, subject: Subject, answer: Answer, actor: str) -> str:
     case = subject.case
     if case.verdict == FALSE_LESION:
-        jobs.unmark(database, case.job, FALSE_LESION, actor, finished=case.finished)
+        verdicts.unmark(database, case.job, FALSE_LESION, actor, finished=case.finished)
         return f"Case {case.case_id}: the lesion is no longer marked as false."
     jobs.act(database, case.job, Action.REOPEN, actor, finished=case.finished)
     return f"Case {case.case_id}: the rejection is taken back; it waits for review again."
@@ -246,7 +245,7 @@ def _rerun_text(subject: Subject, work: Workplace) -> str:
 
 def _rerun(database: Database, subject: Subject, answer: Answer, actor: str) -> str:
     case = subject.case
-    job = jobs.rerun(database, case.case_id, actor, bundle=subject.bundle, series=subject.series or None)
+    job = orders.rerun(database, case.case_id, actor, bundle=subject.bundle, series=subject.series or None)
     return f"Case {case.case_id}: queued again as job {job}."
 
 
@@ -276,7 +275,7 @@ def _turn(by: int) -> tuple[
 
     def write(database: Database, subject: Subject, answer: Answer, actor: str) -> str:
         case = subject.case
-        jobs.prioritise(database, case.job, case.priority + by, actor)
+        orders.prioritise(database, case.job, case.priority + by, actor)
         return f"Case {case.case_id} has priority {case.priority + by}."
 
     return text, write

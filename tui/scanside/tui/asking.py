@@ -7,7 +7,7 @@ from typing import Any, Literal
 from textual.app import App
 from textual.worker import Worker
 
-from scanside.runtime.appliance.store import jobs, outbox
+from scanside.runtime.appliance.store import orders, outbox
 from scanside.runtime.appliance.store.database import Database
 from scanside.runtime.appliance.store.records import Case
 from scanside.runtime.errors import ScansideError
@@ -59,7 +59,7 @@ def pause_queue(app: App[Any]) -> Worker[Outcome]:
     paused = not work.feed.health.paused
 
     def write(database: Database, answer: Answer) -> str:
-        jobs.pause_queue(database, paused, work.actor)
+        orders.pause_queue(database, paused, work.actor)
         return (
             "The queue is paused: what runs goes on, nothing new begins." if paused else "The queue goes on."
         )

@@ -14,7 +14,7 @@ from types import MappingProxyType
 
 from scanside.runtime.appliance.config import Config
 from scanside.runtime.appliance.process import NAMES
-from scanside.runtime.appliance.store import jobs, outbox, worklist
+from scanside.runtime.appliance.store import orders, outbox, worklist
 from scanside.runtime.appliance.store.database import Database
 from scanside.runtime.appliance.store.records import Case
 from scanside.runtime.appliance.watch.heartbeat import STALE_SECONDS, alive
@@ -249,7 +249,7 @@ class _Reader:
         assert self._database is not None
         self._see_intact()
         return Health(
-            paused=jobs.is_paused(self._database),
+            paused=orders.is_paused(self._database),
             beats=beats(self._config),
             free=free_bytes(self._config.service.data),
             stuck=self._stuck(self._database),

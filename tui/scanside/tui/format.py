@@ -11,7 +11,7 @@ from scanside.runtime.appliance.store.states import ARRIVED, Action, Sending, St
 
 RESEARCH = "RESEARCH USE ONLY"
 FALSE_LESION = "false lesion"
-"""The verdict for `jobs.mark`: a person says that what was segmented is no lesion."""
+"""The verdict for `verdicts.mark`: a person says that what was segmented is no lesion."""
 
 
 class Tone(StrEnum):

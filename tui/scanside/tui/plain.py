@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import TextIO
 
 from scanside.runtime.appliance.config import Config
-from scanside.runtime.appliance.store import jobs, worklist
+from scanside.runtime.appliance.store import orders, worklist
 from scanside.runtime.appliance.store.audit import person
 from scanside.runtime.appliance.store.database import Database
 from scanside.runtime.appliance.store.records import Case
@@ -220,6 +220,6 @@ class Plain:
     def _pause(self, paused: bool) -> None:
         try:
             with Database(self.work.config.database) as database:
-                jobs.pause_queue(database, paused, self.work.actor)
+                orders.pause_queue(database, paused, self.work.actor)
         except ScansideError as error:
             self._say(str(error))

@@ -4,13 +4,11 @@ import fcntl
 import os
 import shutil
 import socket
-import sqlite3
 import ssl
 import stat
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -105,30 +103,23 @@ def _user(number: int) -> str:
 def _store(config: Config) -> Iterator[Finding]:
     """Read-only until its version is known: opening an older store would bring it up to date."""
     from scanside.runtime.appliance.store import audit
-    from scanside.runtime.appliance.store.database import Database
+    from scanside.runtime.appliance.store.database import Database, condition
     from scanside.runtime.appliance.store.schema import VERSION
 
     try:
-        with closing(
-            sqlite3.connect(f"{config.database.resolve().as_uri()}?mode=rw", uri=True, timeout=5)
-        ) as look:
-            version = int(look.execute("PRAGMA user_version").fetchone()[0])
-            fault = str(look.execute("PRAGMA quick_check(1)").fetchone()[0])
-    except sqlite3.Error as error:
-        yield Finding(
-            "store", False, f"{config.database} cannot be opened ({error}); restore it from a backup."
-        )
+        found = condition(config.database)
+    except ScansideError as error:
+        yield Finding("store", False, str(error))
         return
-    if fault != "ok":
+    if found.fault is not None:
+        words = f"{config.database} is damaged ({found.fault}); restore it from a backup."
+        yield Finding("store", False, words)
+        return
+    if found.version < VERSION:
         yield Finding(
             "store",
-            False,
-            f"{config.database} is damaged ({fault.splitlines()[0]}); restore it from a backup.",
-        )
-        return
-    if version < VERSION:
-        yield Finding(
-            "store", True, f"Version {version} is brought up to {VERSION} at the start; back it up before."
+            True,
+            f"Version {found.version} is brought up to {VERSION} at the start; back it up before.",
         )
         return
     try:
@@ -147,8 +138,8 @@ def _tls(config: Config) -> Iterator[Finding]:
         yield Finding("receive.tls", True, "Plaintext off this machine: the network is trusted.")
     if config.send.tls is not None:
         yield _certificate("send.tls", config.send.tls, as_server=True)
-    for destination in config.destinations:
-        if isinstance(destination, DicomDestination) and destination.tls is not None:
+    for destination in config.dicom_peers:
+        if destination.tls is not None:
             yield _certificate(f"tls of {destination.name}", destination.tls, as_server=False)
 
 
@@ -304,9 +295,6 @@ def _destination(config: Config, number: int) -> Finding:
 
     destination = config.destinations[number]
     seconds = min(config.send.timeout_seconds, 10.0)
-    problem = echo(destination, config, seconds)
-    taken = "It answers."
-    if problem is None and isinstance(destination, DicomDestination):
-        problem = refused_classes(destination, config, seconds)
-        taken = "It answers, and takes every kind of object that it is to be sent."
+    problem = echo(destination, config, seconds) or refused_classes(destination, config, seconds)
+    taken = "It answers, and refuses nothing that it is to be sent."
     return Finding(f"destination {destination.name}", problem is None, problem or taken)

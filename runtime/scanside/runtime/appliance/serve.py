@@ -15,7 +15,7 @@ from scanside.runtime.appliance.config import Config
 from scanside.runtime.appliance.process import NAMES, SUPERVISOR, only_one
 from scanside.runtime.appliance.store import audit, jobs, retention, worklist
 from scanside.runtime.appliance.store.database import Database
-from scanside.runtime.appliance.store.jobs import NotAllowedError
+from scanside.runtime.appliance.store.states import NotAllowedError
 from scanside.runtime.errors import OutputError, ScansideError
 from scanside.runtime.study.report import LIBRARIES
 

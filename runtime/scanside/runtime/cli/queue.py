@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from scanside.runtime.appliance.store import audit, jobs, outbox, retention, worklist
+from scanside.runtime.appliance.store import audit, jobs, orders, outbox, retention, worklist
 from scanside.runtime.appliance.store.states import ENDED, Action
 from scanside.runtime.cli.arguments import ConfigFile
 from scanside.runtime.cli.queue_store import OpenStore, open_store
@@ -57,7 +57,7 @@ def list_(
 def _list(config: Path | None, as_json: bool, limit: int | None) -> None:
     with open_store(config) as here:
         cases = worklist.cases(here.database, limit=limit)
-        paused = jobs.is_paused(here.database)
+        paused = orders.is_paused(here.database)
     if as_json:
         rows = [document(case, names=here.names) for case in cases]
         _print_json({"paused": paused, "cases": rows})
@@ -138,7 +138,7 @@ def _pause(config: Path | None, case_id: str | None, *, paused: bool) -> None:
         _act(config, case_id, Action.PAUSE if paused else Action.RESUME)
         return
     with open_store(config) as here:
-        jobs.pause_queue(here.database, paused, audit.person())
+        orders.pause_queue(here.database, paused, audit.person())
     print(f"queue {'paused' if paused else 'resumed'}")
 
 
@@ -222,7 +222,7 @@ def rerun(
     path = None if bundle is None else str(bundle.resolve())
     with open_store(config or context.obj) as here:
         case = here.find(case_id)
-        made = jobs.rerun(
+        made = orders.rerun(
             here.database, case.case_id, audit.person(), bundle=path, series=chosen, priority=priority
         )
     print(f"{case.case_id} queued as job {made}")
@@ -241,7 +241,7 @@ def priority(
     """
     with open_store(config or context.obj) as here:
         case = here.find(case_id)
-        jobs.prioritise(here.database, case.job, number, audit.person())
+        orders.prioritise(here.database, case.job, number, audit.person())
     print(f"{case.case_id} priority {number}")
 
 
@@ -327,7 +327,7 @@ def _changes(here: OpenStore, *, stages: bool) -> Iterator[str]:
     while True:
         now = time.time()
         clock = time.strftime("%H:%M:%S", time.localtime(now))
-        if paused != jobs.is_paused(here.database):
+        if paused != orders.is_paused(here.database):
             paused = not paused
             yield f"{clock} queue {'paused' if paused else 'resumed'}"
         for case in reversed(worklist.cases(here.database, since=since)):

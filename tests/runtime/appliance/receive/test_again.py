@@ -16,8 +16,7 @@ from scanside.runtime.appliance.receive.classes import DEFLATED, IMPLICIT
 from scanside.runtime.appliance.receive.likeness import Likeness, likeness
 from scanside.runtime.appliance.store import audit, jobs, retention
 from scanside.runtime.appliance.store.database import Database
-from scanside.runtime.appliance.store.jobs import NotAllowedError
-from scanside.runtime.appliance.store.states import State
+from scanside.runtime.appliance.store.states import NotAllowedError, State
 from scanside.runtime.appliance.work.inputs import snapshot
 from scanside.runtime.errors import InputError
 from tests.runtime.appliance.receive.receiving import associate, mr_slice, receiver, send

@@ -89,7 +89,7 @@ def test_an_exception_names_its_place_in_our_code() -> None:
         "try:\n    load_config(Path('/nowhere'))\nexcept InputError: pass\n"
         "except Exception:\n    log.exception('no configuration')"
     )
-    assert line["error"]["type"] == "UsageError" and line["error"]["at"].startswith("config.py:")
+    assert line["error"]["type"] == "UsageError" and line["error"]["at"].startswith("document.py:")
     assert line["error"]["cause"] == "FileNotFoundError" and "/nowhere" in line["error"]["message"]
 
 

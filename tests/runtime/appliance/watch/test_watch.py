@@ -19,7 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from scanside.runtime.appliance.config import Config, DicomDestination, Receive, Service, Watch
 from scanside.runtime.appliance.process import NAMES
 from scanside.runtime.appliance.store import database as database_module
-from scanside.runtime.appliance.store import intake, jobs, outbox
+from scanside.runtime.appliance.store import intake, jobs, orders, outbox
 from scanside.runtime.appliance.store.database import Database
 from scanside.runtime.appliance.store.records import Instance, Made, Outcome, Patient
 from scanside.runtime.appliance.watch import metrics as metrics_module
@@ -218,7 +218,7 @@ def test_health_is_good_when_everything_is(config: Config, db: Database, bundle_
         beat(config, name)
     found = examine(config)
     assert found["healthy"] and found["reasons"] == [] and len(found["bundle"]["sha256"]) == 64
-    jobs.pause_queue(db, True, "test")
+    orders.pause_queue(db, True, "test")
     assert examine(config)["notes"] == ["the queue is paused"] and examine(config)["healthy"]
 
 

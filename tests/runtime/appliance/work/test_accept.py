@@ -10,7 +10,7 @@ import pytest
 from pydicom.dataset import Dataset
 
 from scanside.runtime.appliance.accept import Accept, SeriesFacts, why_not
-from scanside.runtime.appliance.store import jobs, outbox
+from scanside.runtime.appliance.store import orders, outbox
 from scanside.runtime.appliance.store.states import State
 from scanside.runtime.appliance.work.main import Worker
 from tests.runtime.appliance.work.filled import configured, opened, received, shown
@@ -67,7 +67,7 @@ def test_a_prostate_sends_nothing_until_a_person_chooses_its_series(
             str(pydicom.dcmread(file).SeriesInstanceUID)
             for file in sorted((study / "a" / "t2").rglob("*.dcm"))
         )
-        jobs.rerun(database, case_id, "user ann", series={"t2w": uid})
+        orders.rerun(database, case_id, "user ann", series={"t2w": uid})
         worker.step()
         worker.close()
         assert shown(database, case_id).status == "ok" and outbox.of_job(database, 2)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from scanside.runtime.appliance.store import audit, jobs, outbox, worklist
+from scanside.runtime.appliance.store import audit, jobs, orders, outbox, worklist
 from scanside.runtime.appliance.store.database import Database
 from scanside.runtime.appliance.store.states import State
 from scanside.runtime.appliance.work.main import Worker
@@ -86,7 +86,7 @@ def test_killed_at_every_instant_that_matters(tmp_path: Path, bundle: Path) -> N
         assert not worker.step(), "nothing is left to do"
         assert_one_outcome(database, case_id, config.results)
         before = {item.kind: item.sop_uid for item in outbox.of_job(database, 1)}
-        jobs.rerun(database, case_id, "user ann")
+        orders.rerun(database, case_id, "user ann")
         assert worker.step()
         assert {item.kind: item.sop_uid for item in outbox.of_job(database, 2)} == before
         worker.close()

@@ -21,7 +21,7 @@ from scanside.runtime.appliance.deliver.classes import (
     LABELMAP_STORAGE,
 )
 from scanside.runtime.appliance.deliver.labelmap import labelmap_takers
-from scanside.runtime.appliance.store import jobs
+from scanside.runtime.appliance.store import orders
 from scanside.runtime.appliance.store.states import State
 from scanside.runtime.appliance.work.main import Worker
 from tests.runtime.appliance.deliver.desk import thread_of
@@ -92,7 +92,7 @@ def test_who_negotiates_labelmap_gets_it_and_all_others_binary(
             sent = {name: held(at) for name, at in (("modern", modern), ("old", old))}
             files = sorted((config.results / case_id / "1" / "labelmap").iterdir())
             first = {file.name: file.read_bytes() for file in files}
-            jobs.rerun(database, case_id, "user ann")
+            orders.rerun(database, case_id, "user ann")
             assert worker.step()
             again = {file.name: (config.results / case_id / "2" / "labelmap" / file.name) for file in files}
             assert {name: file.read_bytes() for name, file in again.items()} == first, "deterministic"

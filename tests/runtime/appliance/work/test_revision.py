@@ -11,7 +11,7 @@ import pydicom
 import pytest
 
 from scanside.runtime.appliance.config import Config
-from scanside.runtime.appliance.store import jobs, outbox
+from scanside.runtime.appliance.store import jobs, orders, outbox
 from scanside.runtime.appliance.store.database import Database
 from scanside.runtime.appliance.store.records import Item
 from scanside.runtime.appliance.work.main import Worker
@@ -60,7 +60,7 @@ def results(tmp_path_factory: pytest.TempPathFactory, dicom_study: Path, bundle:
     made.append(sent(config, database, 2))
     other = write_bundle(tmp_path / "other.bundle", TinyBundle(indeterminate=(0.01, 0.999)))
     for chosen in (str(other), None, None):
-        jobs.rerun(database, case_id, "user ann", bundle=chosen)
+        orders.rerun(database, case_id, "user ann", bundle=chosen)
         assert worker.step()
         made.append(sent(config, database, shown(database, case_id).job))
     worker.close()
@@ -131,7 +131,7 @@ def test_what_never_left_is_not_replaced(tmp_path: Path, dicom_study: Path, bund
     worker = Worker(config, database, threading.Event())
     worker.step()
     jobs.act(database, 1, jobs.Action.REJECT, "user ann", "another patient's images")
-    jobs.rerun(database, case_id, "user ann")
+    orders.rerun(database, case_id, "user ann")
     worker.step()
     worker.close()
     with database:

@@ -14,7 +14,7 @@ import pydicom
 import pytest
 
 from scanside.runtime.appliance.config import Config
-from scanside.runtime.appliance.store import jobs, outbox, worklist
+from scanside.runtime.appliance.store import jobs, orders, outbox, worklist
 from scanside.runtime.appliance.store.database import Database
 from scanside.runtime.appliance.store.records import Case
 from scanside.runtime.appliance.store.states import Action, State
@@ -128,7 +128,7 @@ def test_the_same_job_again_gives_the_same_bytes(place: Open, dicom_study: Path)
     case_id = here.take(dicom_study)
     here.worker.step()
     first, (old, *_) = _objects(here, case_id), outbox.of_job(here.database, 1)
-    again = jobs.rerun(here.database, case_id, "user ann")
+    again = orders.rerun(here.database, case_id, "user ann")
     here.worker.step()
     assert here.case(case_id).job == again and _objects(here, case_id) == first
     (new, *_) = outbox.of_job(here.database, again)
@@ -157,12 +157,12 @@ def test_the_operator_chooses_a_series(place: Open, dicom_study: Path) -> None:
     here.worker.step()
     (t2w,) = [row for row in here.report(case_id)["sequences"] if row["sequence"] == "t2w"]
     uid = t2w["series_instance_uid"]
-    jobs.rerun(here.database, case_id, "user ann", series={"t2w": uid})
+    orders.rerun(here.database, case_id, "user ann", series={"t2w": uid})
     here.worker.step()
     assert here.case(case_id).status == "ok"
     (t2w,) = [row for row in here.report(case_id)["sequences"] if row["sequence"] == "t2w"]
     assert "operator" in t2w["how"] and t2w["series_instance_uid"] == uid
-    jobs.rerun(here.database, case_id, "user ann", series={"t2w": "1.2.3"})
+    orders.rerun(here.database, case_id, "user ann", series={"t2w": "1.2.3"})
     here.worker.step()
     assert here.case(case_id).status == "unsuitable input"
 
@@ -244,13 +244,13 @@ def test_a_bundle_that_a_person_chose_is_the_jobs_own(place: Open, dicom_study: 
     case_id = here.take(dicom_study)
     here.worker.step()
     other = write_bundle(tmp_path / "other.bundle", TinyBundle(limit=1e-9))
-    jobs.rerun(here.database, case_id, "user ann", bundle=str(other))
+    orders.rerun(here.database, case_id, "user ann", bundle=str(other))
     here.worker.step()
     assert (
         here.report(case_id)["bundle"]["sha256"]
         == hashlib.sha256((other / "bundle.json").read_bytes()).hexdigest()
     )
-    jobs.rerun(here.database, case_id, "user ann", bundle=str(tmp_path / "no.bundle"))
+    orders.rerun(here.database, case_id, "user ann", bundle=str(tmp_path / "no.bundle"))
     here.worker.step()
     assert here.case(case_id).state is State.QUEUED
     here.worker.step()

@@ -11,7 +11,7 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Input, RichLog, Static
 
-from scanside.runtime.appliance.store import jobs
+from scanside.runtime.appliance.store import orders
 from scanside.runtime.appliance.store.database import Database
 from scanside.runtime.errors import ScansideError
 from scanside.tui.bench.results import results_folder, stored_results
@@ -147,15 +147,15 @@ nnU-Net model folder. Stored results are those in the folder
     def _pause(self) -> None:
         """Pause the queue, unless somebody else has: then it is theirs to resume."""
         with Database(self.work.config.database) as database:
-            if not jobs.is_paused(database):
-                jobs.pause_queue(database, True, self.work.actor)
+            if not orders.is_paused(database):
+                orders.pause_queue(database, True, self.work.actor)
                 self._paused = True
 
     def _resume(self) -> None:
         if self._paused:
             self._paused = False
             with Database(self.work.config.database) as database:
-                jobs.pause_queue(database, False, self.work.actor)
+                orders.pause_queue(database, False, self.work.actor)
 
     def _say(self, words: str) -> None:
         for line in self.query("#bench-state").results(Static):  # none any more when the terminal closes

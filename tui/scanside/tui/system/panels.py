@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 
-from scanside.runtime.appliance.config import Config, DicomDestination
+from scanside.runtime.appliance.config import Config
 from scanside.runtime.appliance.store.records import Entry
 from scanside.runtime.appliance.store.states import SETTLED, Sending, State
 from scanside.tui.feed import Health
@@ -135,7 +135,7 @@ def peers_panel(
             words = Words("✓", f"answered in {duration(echo.seconds)}, {ago(now - echo.at)}", Tone.GOOD)
         else:
             words = Words("✗", f"{ago(now - echo.at)}: {echo.fault}", Tone.BAD)
-        where = f"{peer.host}:{peer.port} {peer.ae_title}" if isinstance(peer, DicomDestination) else peer.url
+        where = peer.where
         found += [Fact.of(peer.name, words), Fact("", where, Tone.QUIET)]
         if on_way := _on_way(survey, peer.name):
             found.append(Fact("", on_way, Tone.BUSY))

@@ -138,19 +138,14 @@ class Surveyor:
 
 def last_devices(config: Config, database: Database) -> list[Device]:
     """Backend asked and obtained of the last results that are still on the disk."""
-    rows = database.rows(
-        "SELECT studies.case_id, jobs.result FROM jobs JOIN studies USING (study_uid) "
-        "WHERE jobs.result IS NOT NULL ORDER BY jobs.finished DESC LIMIT ?",
-        (LAST_RESULTS,),
-    )
     found = []
-    for row in rows:
+    for case_id, folder in worklist.last_results(database, LAST_RESULTS):
         try:
-            report = json.loads((config.results / str(row["result"]) / RESULT).read_bytes())
+            report = json.loads((config.results / folder / RESULT).read_bytes())
             device, bundle = report["device"], report["bundle"]
             found.append(
                 Device(
-                    str(row["case_id"]),
+                    case_id,
                     str(device["asked"]),
                     str(device["obtained"]),
                     str(device["why"]),

@@ -1,7 +1,8 @@
 """The SOP classes that are sent (PS3.6 table A-1), by kind of object: what `--check` asks a peer for."""
 
-from scanside.runtime.appliance.config import DicomDestination, Kind
+from scanside.runtime.appliance.config import Destination, DicomDestination, Kind
 
+VERIFICATION = "1.2.840.10008.1.1"
 SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"
 LABELMAP_STORAGE = "1.2.840.10008.5.1.4.1.1.66.7"
 COMPREHENSIVE_SR = "1.2.840.10008.5.1.4.1.1.88.33"
@@ -38,7 +39,6 @@ def wanted_of(destination: DicomDestination) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*classes, *([COMMITMENT] if destination.commitment else [])]))
 
 
-def report_class(destination: object) -> str:
+def report_class(destination: Destination) -> str:
     """The SOP class of reports for a destination."""
-    fallback = isinstance(destination, DicomDestination) and destination.comprehensive_sr
-    return COMPREHENSIVE_SR if fallback else COMPREHENSIVE_3D_SR
+    return COMPREHENSIVE_SR if destination.wants_plain_reports else COMPREHENSIVE_3D_SR

@@ -5,14 +5,13 @@ import threading
 import time
 from collections.abc import Sequence
 
-from scanside.runtime.appliance.config import Config, Destination, DicomDestination, Send
+from scanside.runtime.appliance.config import Config, Destination, Send
 from scanside.runtime.appliance.deliver.association import AssociationError, ContextError
-from scanside.runtime.appliance.deliver.commitment import Answers, ask
-from scanside.runtime.appliance.deliver.labelmap import LabelmapQuestion
+from scanside.runtime.appliance.deliver.commitment import Answers
 from scanside.runtime.appliance.deliver.objects import DamagedError
-from scanside.runtime.appliance.deliver.reach import DeliveryError, backoff, cannot_answer
-from scanside.runtime.appliance.deliver.scu import store
-from scanside.runtime.appliance.deliver.stow import store_web
+from scanside.runtime.appliance.deliver.reach import DeliveryError, backoff
+from scanside.runtime.appliance.deliver.sender import Commitment
+from scanside.runtime.appliance.deliver.senders import sender_of
 from scanside.runtime.appliance.store import audit, outbox
 from scanside.runtime.appliance.store.database import Database
 from scanside.runtime.appliance.store.outbox import SENDER
@@ -53,12 +52,10 @@ class Courier(threading.Thread):
         self, destination: Destination, config: Config, answers: Answers, stop: threading.Event
     ) -> None:
         super().__init__(name=f"courier {destination.name}", daemon=True)
-        self._destination, self._config, self._answers, self._stop_event = destination, config, answers, stop
+        self._peer, self._config, self._stop_event = destination.name, config, stop
+        self._sender = sender_of(destination, config, answers)
         self._sending, self._committing = _Pause(config.send), _Pause(config.send)
         self._told_unsupported = False
-        self._labelmap = (
-            LabelmapQuestion(destination, config) if isinstance(destination, DicomDestination) else None
-        )
 
     def run(self) -> None:
         """Until it is told to stop; a fault is logged, and work goes on."""
@@ -67,18 +64,18 @@ class Courier(threading.Thread):
                 with Database(self._config.database) as database:
                     self._loop(database)
             except ScansideError as error:  # the store: locked for long, or on a full disk
-                log.error("%s: %s", self._destination.name, error)
+                log.error("%s: %s", self._peer, error)
             except Exception:
-                log.exception("%s: an unforeseen error; going on", self._destination.name)
+                log.exception("%s: an unforeseen error; going on", self._peer)
             self._stop_event.wait(_FAULT_SECONDS)
 
     def _loop(self, database: Database) -> None:
         while not self._stop_event.is_set():
-            if self._labelmap is not None:
-                self._labelmap.ask(database)
+            self._sender.prepare(database)
             worked = self._sending.over and self._send(database)
-            if isinstance(self._destination, DicomDestination) and self._destination.commitment:
-                worked = (self._committing.over and self._commit(database, self._destination)) or worked
+            commitment = self._sender.commitment
+            if commitment is not None:
+                worked = (self._committing.over and self._commit(database, commitment)) or worked
             else:
                 self._settle(database)
             if not worked:
@@ -86,7 +83,7 @@ class Courier(threading.Thread):
 
     def _settle(self, database: Database) -> None:
         """Commitment may have been switched off while objects waited for it: they have arrived then."""
-        name = self._destination.name
+        name = self._peer
         rest = [
             *outbox.uncommitted(database, name, limit=_ALL),
             *outbox.unanswered(database, name, float("inf")),
@@ -96,7 +93,7 @@ class Courier(threading.Thread):
             log.info("%s: commitment to %d objects is no longer waited for", name, len(rest))
 
     def _send(self, database: Database) -> bool:
-        items = outbox.due(database, self._destination.name)
+        items = outbox.due(database, self._peer)
         if not items:
             return False
         told: set[int] = set()
@@ -111,10 +108,7 @@ class Courier(threading.Thread):
 
         stopped = self._stop_event.is_set
         try:
-            if isinstance(self._destination, DicomDestination):
-                store(self._destination, self._config, items, took, failed, stopped)
-            else:
-                store_web(self._destination, self._config, items, took, failed, stopped)
+            self._sender.store(items, took, failed, stopped)
         except (AssociationError, UsageError) as error:
             for item in items:
                 if item.item not in told:
@@ -126,15 +120,13 @@ class Courier(threading.Thread):
         return True
 
     def _took(self, database: Database, item: Item, status: int) -> None:
-        destination = self._destination
-        commitment = isinstance(destination, DicomDestination) and destination.commitment
-        outbox.stored(database, [item], commitment=commitment)
+        outbox.stored(database, [item], commitment=self._sender.commitment is not None)
         self._sending.reset()
         about = {"case": item.case_id, "job": item.job}
-        log.info("case %s: %s stored at %s", item.case_id, item.kind, destination.name, extra=about)
+        log.info("case %s: %s stored at %s", item.case_id, item.kind, self._peer, extra=about)
         if status:
-            detail = {"destination": destination.name, "object": item.kind, "status": f"{status:04X}"}
-            log.warning("case %s: %s stored at %s with warning %04X", item.case_id, item.kind, destination.name,
+            detail = {"destination": self._peer, "object": item.kind, "status": f"{status:04X}"}
+            log.warning("case %s: %s stored at %s with warning %04X", item.case_id, item.kind, self._peer,
                         status, extra=about)  # fmt: skip
             audit.record(database, SENDER, "stored with a warning", case_id=item.case_id, detail=detail)
 
@@ -147,41 +139,41 @@ class Courier(threading.Thread):
             extra={"case": item.case_id, "job": item.job},
         )  # fmt: skip
 
-    def _commit(self, database: Database, destination: DicomDestination) -> bool:
-        late = outbox.unanswered(database, destination.name, time.time() - destination.commitment_seconds)
+    def _commit(self, database: Database, commitment: Commitment) -> bool:
+        late = outbox.unanswered(database, self._peer, time.time() - commitment.seconds)
         if late:
-            self._answers.forget([item.transaction_uid or "" for item in late])
+            commitment.forget([item.transaction_uid or "" for item in late])
             why = "no answer to the request for commitment"
-            if destination in self._config.unanswerable:
-                why = f"{why}, and {cannot_answer(self._config, destination)}"
+            if commitment.hindrance is not None:
+                why = f"{why}, and {commitment.hindrance}"
             outbox.overdue(database, late, reason=why)
-            log.warning("%s: %s of %d objects", destination.name, why, len(late))
-        items = outbox.uncommitted(database, destination.name)
+            log.warning("%s: %s of %d objects", self._peer, why, len(late))
+        items = outbox.uncommitted(database, self._peer)
         if not items:
             return bool(late)
         try:
-            ask(destination, self._config, database, items, self._answers)
-            log.info("%s: asked for commitment of %d objects", destination.name, len(items))
+            commitment.ask(database, items)
+            log.info("%s: asked for commitment of %d objects", self._peer, len(items))
             self._committing.reset()
         except ContextError:
-            self._unsupported(database, destination, items)
+            self._unsupported(database, items)
         except (DeliveryError, UsageError) as error:
             self._postpone_all(database, items, str(error))
         return True
 
-    def _unsupported(self, database: Database, destination: DicomDestination, items: Sequence[Item]) -> None:
+    def _unsupported(self, database: Database, items: Sequence[Item]) -> None:
         reason = (
-            f"{destination.name} has the object and does not offer storage commitment; allow it there, "
-            f"or set commitment = false for {destination.name}."
+            f"{self._peer} has the object and does not offer storage commitment; allow it there, "
+            f"or set commitment = false for {self._peer}."
         )
         if not self._told_unsupported:
             self._told_unsupported = True
-            detail = {"destination": destination.name}
+            detail = {"destination": self._peer}
             audit.record(database, SENDER, "commitment not supported", detail=detail)
         self._postpone_all(database, items, reason)
 
     def _postpone_all(self, database: Database, items: Sequence[Item], reason: str) -> None:
         for item in items:
             outbox.postponed(database, item, reason, backoff(self._config.send, item.attempts))
-        log.warning("%s: %d objects are not committed: %s", self._destination.name, len(items), reason)
+        log.warning("%s: %d objects are not committed: %s", self._peer, len(items), reason)
         self._committing.begin()

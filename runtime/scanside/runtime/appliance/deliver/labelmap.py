@@ -56,5 +56,5 @@ class LabelmapQuestion:
 
 def labelmap_takers(config: Config, database: Database) -> frozenset[str]:
     """Destinations that are meant to get LABELMAP and have said that they take it; all others get BINARY."""
-    meant = {one.name for one in config.destinations if isinstance(one, DicomDestination) and one.labelmap}
+    meant = {one.name for one in config.destinations if one.wants_labelmap}
     return takers(database, LABELMAP_STORAGE) & meant

@@ -15,14 +15,10 @@ from scanside.runtime.appliance.deliver.association import (
 from scanside.runtime.appliance.deliver.objects import DamagedError, read_object
 from scanside.runtime.appliance.deliver.reach import SLOWEST, DeliveryError
 from scanside.runtime.appliance.deliver.reasons import status_words, took
+from scanside.runtime.appliance.deliver.sender import Failed, Took
 from scanside.runtime.appliance.store.records import Item
 
 log = logging.getLogger("scanside.deliver")
-
-Took = Callable[[Item, int], None]
-"""Called as soon as the peer has acknowledged an object, with the status."""
-Failed = Callable[[Item, DeliveryError], None]
-"""Called for an object that was not sent, with the sentence."""
 
 
 def store(

@@ -15,9 +15,10 @@ from scanside.runtime.appliance.deliver.association import AssociationError
 from scanside.runtime.appliance.deliver.objects import DamagedError, read_object
 from scanside.runtime.appliance.deliver.reach import SLOWEST, DeliveryError, cut_after
 from scanside.runtime.appliance.deliver.reasons import commitment_words
-from scanside.runtime.appliance.deliver.scu import Failed, Took
+from scanside.runtime.appliance.deliver.sender import Failed, Took
+from scanside.runtime.appliance.store.database import Database
 from scanside.runtime.appliance.store.records import Item
-from scanside.runtime.errors import UsageError
+from scanside.runtime.errors import ScansideError, UsageError
 
 _MOST_BYTES = 64 << 20
 """Of one request, unless a single object is larger."""
@@ -50,36 +51,60 @@ class Answer:
     body: bytes
 
 
-def store_web(
-    destination: WebDestination,
-    config: Config,
-    items: Sequence[Item],
-    took_it: Took,
-    failed: Failed,
-    stopped: Callable[[], bool] = lambda: False,
-) -> None:
-    """Send objects, in requests of limited size, and say of each what became of it.
+class WebSender:
+    """A DICOMweb server that takes STOW-RS."""
 
-    Raises:
-        AssociationError: If the server cannot be reached or refuses altogether; what is not yet told of was not sent.
-        UsageError: If a file of the configuration cannot be used.
-    """
-    for batch in _batches(config, items, failed):
-        if stopped():
-            return
+    commitment = None
+
+    def __init__(self, destination: WebDestination, config: Config) -> None:
+        self._destination, self._config = destination, config
+
+    def prepare(self, database: Database) -> None:
+        """DICOMweb has no way to ask what a server takes."""
+
+    def store(
+        self,
+        items: Sequence[Item],
+        took_it: Took,
+        failed: Failed,
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Send objects, in requests of limited size, and say of each what became of it.
+
+        Raises:
+            AssociationError: If the server cannot be reached or refuses altogether; what is not yet told of was not
+                sent.
+            UsageError: If a file of the configuration cannot be used.
+        """
+        destination, config = self._destination, self._config
+        for batch in _batches(config, items, failed):
+            if stopped():
+                return
+            try:
+                _send(destination, config, batch, took_it, failed)
+            except RefusedError as error:
+                if len(batch) == 1:
+                    failed(batch[0], error)
+                    continue
+                for item in batch:  # perhaps one of them is at fault
+                    if stopped():
+                        return
+                    try:
+                        _send(destination, config, [item], took_it, failed)
+                    except RefusedError as error:
+                        failed(item, error)
+
+    def answers(self, seconds: float) -> str | None:
+        """A search for one study (QIDO-RS)."""
         try:
-            _send(destination, config, batch, took_it, failed)
-        except RefusedError as error:
-            if len(batch) == 1:
-                failed(batch[0], error)
-                continue
-            for item in batch:  # perhaps one of them is at fault
-                if stopped():
-                    return
-                try:
-                    _send(destination, config, [item], took_it, failed)
-                except RefusedError as error:
-                    failed(item, error)
+            code = ask_web(self._destination, "GET", "studies?limit=1", seconds).status
+        except ScansideError as error:
+            return str(error)
+        return None if code in (200, 204) else f"{self._destination.name} answers with {http_words(code)}."
+
+    def refuses(self, seconds: float) -> str | None:
+        """It does not say beforehand."""
+        return None
 
 
 def _send(

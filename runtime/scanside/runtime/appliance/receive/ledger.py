@@ -81,18 +81,15 @@ class Ledger:
 
     def paths(self) -> set[str]:
         """Of every instance, below the spool."""
-        return {str(row[0]) for row in self._rows("SELECT path FROM instances")}
+        return self._do(lambda: worklist.paths(self._database))
 
     def knows_path(self, path: str) -> bool:
         """Whether an instance is there."""
-        return bool(self._rows("SELECT 1 FROM instances WHERE path = ? LIMIT 1", path))
+        return self._do(lambda: worklist.knows_path(self._database, path))
 
     def deleted(self) -> list[str]:
         """Cases that retention has forgotten."""
         return self._do(lambda: retention.deleted(self._database))
-
-    def _rows(self, sql: str, *values: str) -> list[Any]:
-        return self._do(lambda: self._database.rows(sql, values))
 
     def note(
         self,

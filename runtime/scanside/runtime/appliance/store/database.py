@@ -5,7 +5,8 @@ import secrets
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -124,6 +125,49 @@ class Database:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+@dataclass(frozen=True)
+class Condition:
+    """Of a store that was looked at without bringing it up to date.
+
+    Attributes:
+        version: Of its tables.
+        fault: What is damaged; None where nothing is.
+    """
+
+    version: int
+    fault: str | None
+
+
+def condition(path: Path, seconds: float = 5.0) -> Condition:
+    """Look at a store as it is.
+
+    Raises:
+        InputError: If it cannot be opened.
+    """
+    try:
+        with closing(_open_existing(path, seconds)) as look:
+            version = int(look.execute("PRAGMA user_version").fetchone()[0])
+            said = str(look.execute("PRAGMA quick_check(1)").fetchone()[0])
+    except sqlite3.Error as error:
+        raise InputError(f"{path} cannot be opened ({error}); restore it from a backup.") from error
+    return Condition(version, None if said == "ok" else said.splitlines()[0])
+
+
+def why_not_writable(path: Path, seconds: float) -> str | None:
+    """Why no transaction can begin within a time; None if one can."""
+    try:
+        with closing(_open_existing(path, seconds)) as store:
+            store.execute("BEGIN IMMEDIATE")
+            store.execute("ROLLBACK")
+    except sqlite3.Error as error:
+        return str(error)
+    return None
+
+
+def _open_existing(path: Path, seconds: float) -> sqlite3.Connection:
+    return sqlite3.connect(f"{path.resolve().as_uri()}?mode=rw", uri=True, timeout=seconds)
 
 
 def next_tick(write: sqlite3.Connection) -> int:

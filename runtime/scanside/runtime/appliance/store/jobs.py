@@ -7,6 +7,7 @@ from typing import Any
 
 from scanside.runtime.appliance.store.audit import append
 from scanside.runtime.appliance.store.database import Database, clock, next_tick
+from scanside.runtime.appliance.store.orders import is_paused
 from scanside.runtime.appliance.store.records import Job, Outcome
 from scanside.runtime.appliance.store.states import (
     BY_PERSON,
@@ -15,9 +16,11 @@ from scanside.runtime.appliance.store.states import (
     TRANSITIONS,
     Action,
     Delivery,
+    NotAllowedError,
     Sending,
     State,
 )
+from scanside.runtime.appliance.store.verdicts import see_same
 from scanside.runtime.errors import InputError, UsageError
 
 WORKER = "worker"
@@ -25,10 +28,6 @@ SUPERVISOR = "supervisor"
 _MOST_BACKOFF = 3600.0
 
 _JOB = "SELECT jobs.*, studies.case_id FROM jobs JOIN studies USING (study_uid)"
-
-
-class NotAllowedError(UsageError):
-    """The job is in a state that does not allow the action, perhaps since a moment ago."""
 
 
 def move(
@@ -277,7 +276,7 @@ def act(
     if action is Action.REOPEN:
         columns = {"verdict": None, "verdict_by": None}
     with database.transaction() as write:
-        _see_same(write, job, finished)
+        see_same(write, job, finished)
         state = move(write, job, action, actor, at, detail, **columns)
         if action in (Action.SEND_AGAIN, Action.REOPEN):
             _deliver_again(write, job, at)
@@ -297,155 +296,6 @@ def _deliver_again(write: sqlite3.Connection, job: int, at: float) -> None:
         f"changed = ? WHERE job = ? AND state IN ({marks})",
         (Sending.WAITING, at, job, *can),
     )
-
-
-def _see_same(write: sqlite3.Connection, job: int, finished: float | None) -> None:
-    row = write.execute(f"{_JOB} WHERE job = ?", (job,)).fetchone()
-    if finished is not None and row is not None and row["finished"] != finished:
-        raise NotAllowedError(
-            f"Case {row['case_id']} no longer has the result that was looked at; look at what it has now."
-        )
-
-
-def mark(
-    database: Database,
-    job: int,
-    verdict: str,
-    reason: str | None,
-    actor: str,
-    *,
-    finished: float | None = None,
-) -> None:
-    """Keep what a person says of a result that has been sent already, such as `false lesion`.
-
-    Args:
-        finished: As in `act`.
-
-    Raises:
-        NotAllowedError: If it has no result, or another one than that.
-    """
-    at = clock(None)
-    with database.transaction() as write:
-        _see_same(write, job, finished)
-        row = write.execute(f"{_JOB} WHERE job = ?", (job,)).fetchone()
-        if row is None or row["status"] is None:
-            raise NotAllowedError(f"Job {job} has no result to judge.")
-        write.execute(
-            "UPDATE jobs SET verdict = ?, verdict_by = ?, changed = ?, tick = ? WHERE job = ?",
-            (verdict, actor, at, next_tick(write), job),
-        )
-        append(
-            write,
-            actor,
-            f"marked {verdict}",
-            case_id=row["case_id"],
-            job=job,
-            detail={"reason": reason},
-            now=at,
-        )
-
-
-def unmark(database: Database, job: int, verdict: str, actor: str, *, finished: float | None = None) -> None:
-    """Take back a verdict of `mark`; an acceptance from before it stands again.
-
-    Args:
-        finished: As in `act`.
-
-    Raises:
-        NotAllowedError: If it does not carry that verdict, or it has another result than that.
-    """
-    at = clock(None)
-    with database.transaction() as write:
-        _see_same(write, job, finished)
-        row = write.execute(f"{_JOB} WHERE job = ?", (job,)).fetchone()
-        if row is None or row["verdict"] != verdict:
-            raise NotAllowedError(f"Job {job} is not marked '{verdict}'; look at it again.")
-        accepted = write.execute(
-            "SELECT actor FROM audit WHERE job = ? AND action = ? AND at >= ? ORDER BY number DESC LIMIT 1",
-            (job, Action.ACCEPT, row["finished"]),
-        ).fetchone()
-        before = ("accepted", accepted["actor"]) if accepted else (None, None)
-        write.execute(
-            "UPDATE jobs SET verdict = ?, verdict_by = ?, changed = ?, tick = ? WHERE job = ?",
-            (*before, at, next_tick(write), job),
-        )
-        append(
-            write, actor, f"mark taken back: {verdict}", case_id=row["case_id"], job=job, detail={}, now=at
-        )
-
-
-def rerun(
-    database: Database,
-    case_id: str,
-    actor: str,
-    *,
-    bundle: str | None = None,
-    series: Mapping[str, str] | None = None,
-    priority: int = 0,
-    now: float | None = None,
-) -> int:
-    """Queue another computation of a study: with another bundle, or other series.
-
-    Returns:
-        The number of the new job.
-
-    Raises:
-        InputError: If there is no such case, or its images have been deleted.
-        NotAllowedError: If its latest job has not ended.
-    """
-    at = clock(now)
-    with database.transaction() as write:
-        study = write.execute("SELECT * FROM studies WHERE case_id = ?", (case_id,)).fetchone()
-        if study is None:
-            raise InputError(f"There is no case {case_id}; look at `scanside queue`.")
-        if study["deleted"] is not None:
-            raise InputError(
-                f"The images of case {case_id} have been deleted after retention; send them again."
-            )
-        last = write.execute(
-            "SELECT state FROM jobs WHERE study_uid = ? ORDER BY job DESC LIMIT 1", (study["study_uid"],)
-        ).fetchone()
-        if last["state"] in (State.RECEIVING, State.QUEUED, State.PAUSED, State.RUNNING):
-            raise NotAllowedError(f"Case {case_id} is {last['state']}; wait for it, or cancel it.")
-        job = write.execute(
-            "INSERT INTO jobs (study_uid, state, priority, created, changed, tick, bundle, series) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING job",
-            (
-                study["study_uid"], State.QUEUED, priority, at, at, next_tick(write), bundle,
-                json.dumps(dict(series or {}), sort_keys=True),
-            ),
-        ).fetchone()["job"]  # fmt: skip
-        detail = {"bundle": bundle, "series": dict(series or {})}
-        append(write, actor, "run again", case_id=case_id, job=job, detail=detail, now=at)
-    return int(job)
-
-
-def prioritise(database: Database, job: int, priority: int, actor: str) -> None:
-    """Set a job's priority; higher goes first."""
-    at = clock(None)
-    with database.transaction() as write:
-        row = write.execute(f"{_JOB} WHERE job = ?", (job,)).fetchone()
-        if row is None:
-            raise InputError(f"There is no job {job}; look at `scanside queue`.")
-        write.execute(
-            "UPDATE jobs SET priority = ?, changed = ?, tick = ? WHERE job = ?",
-            (priority, at, next_tick(write), job),
-        )
-        append(
-            write, actor, "priority", case_id=row["case_id"], job=job, detail={"priority": priority}, now=at
-        )
-
-
-def pause_queue(database: Database, paused: bool, actor: str) -> None:
-    """Keep the worker from taking jobs, or let it again. What runs goes on."""
-    with database.transaction() as write:
-        write.execute("INSERT OR REPLACE INTO meta VALUES ('paused', ?)", ("1" if paused else "0",))
-        append(write, actor, "queue paused" if paused else "queue resumed")
-
-
-def is_paused(database: Database) -> bool:
-    """Whether the whole queue is paused."""
-    return database.meta("paused") == "1"
 
 
 def _job(row: Mapping[str, Any]) -> Job:

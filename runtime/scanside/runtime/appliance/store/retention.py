@@ -4,8 +4,16 @@ import sqlite3
 
 from scanside.runtime.appliance.store.audit import append
 from scanside.runtime.appliance.store.database import Database, clock, next_tick
-from scanside.runtime.appliance.store.jobs import NotAllowedError, move
-from scanside.runtime.appliance.store.states import DELIVERIES, ENDED, Action, Delivery, Sending, State
+from scanside.runtime.appliance.store.jobs import move
+from scanside.runtime.appliance.store.states import (
+    DELIVERIES,
+    ENDED,
+    Action,
+    Delivery,
+    NotAllowedError,
+    Sending,
+    State,
+)
 from scanside.runtime.errors import InputError
 
 

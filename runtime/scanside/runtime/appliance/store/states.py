@@ -2,6 +2,8 @@
 
 from enum import StrEnum
 
+from scanside.runtime.errors import UsageError
+
 
 class State(StrEnum):
     """Of a job: one computation of one study."""
@@ -144,3 +146,7 @@ DELIVERIES: dict[tuple[Sending, Delivery], Sending] = {
 ARRIVED = frozenset({_O.COMMITTED, _O.DELIVERED})
 SETTLED = ARRIVED | {_O.ABANDONED}
 """Nothing more is to be done."""
+
+
+class NotAllowedError(UsageError):
+    """The job is in a state that does not allow the action, perhaps since a moment ago."""

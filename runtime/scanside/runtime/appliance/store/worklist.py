@@ -68,6 +68,32 @@ def instance(database: Database, sop_uid: str) -> Instance | None:
     return Instance(**dict(rows[0])) if rows else None
 
 
+def paths(database: Database) -> set[str]:
+    """Of every received instance, below the spool."""
+    return {str(row["path"]) for row in database.rows("SELECT path FROM instances")}
+
+
+def knows_path(database: Database, path: str) -> bool:
+    """Whether a received instance is there."""
+    return bool(database.rows("SELECT 1 FROM instances WHERE path = ? LIMIT 1", (path,)))
+
+
+def begun(database: Database, job: int) -> tuple[float, float] | None:
+    """When a job was made, and when a worker took it last; None if there is no such job that was taken."""
+    rows = database.rows("SELECT created, started FROM jobs WHERE job = ? AND started IS NOT NULL", (job,))
+    return (float(rows[0]["created"]), float(rows[0]["started"])) if rows else None
+
+
+def last_results(database: Database, most: int) -> list[tuple[str, str]]:
+    """Case and folder of the last results, the latest first."""
+    rows = database.rows(
+        "SELECT studies.case_id, jobs.result FROM jobs JOIN studies USING (study_uid) "
+        "WHERE jobs.result IS NOT NULL ORDER BY jobs.finished DESC LIMIT ?",
+        (most,),
+    )
+    return [(str(row["case_id"]), str(row["result"])) for row in rows]
+
+
 def count_states(database: Database) -> dict[State, int]:
     """Number of jobs in each state, the empty ones included."""
     found = {

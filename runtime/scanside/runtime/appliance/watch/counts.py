@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from scanside.runtime.appliance.config import Config
-from scanside.runtime.appliance.store import audit, jobs, worklist
+from scanside.runtime.appliance.store import figures, orders, worklist
 from scanside.runtime.appliance.store.database import Database, clock
-from scanside.runtime.appliance.store.states import Action, Sending, State
+from scanside.runtime.appliance.store.states import Sending, State
 
 BUCKETS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
 """Upper bounds of the stage histogram, s."""
@@ -89,72 +89,47 @@ def read_counts(config: Config, history: History) -> Counts:
         return Counts(
             jobs=worklist.count_states(database),
             outbox=worklist.count_outbox(database),
-            results={
-                str(row["status"]): int(row["n"])
-                for row in database.rows(
-                    "SELECT status, count(*) AS n FROM jobs WHERE status IS NOT NULL GROUP BY status"
-                )
-            },
+            results=figures.count_results(database),
             failures=dict(history.failures),
             stages=dict(history.stages),
-            studies=int(database.rows("SELECT count(*) FROM studies")[0][0]),
-            oldest_job=_age(
-                database,
-                "SELECT min(created) FROM jobs WHERE state IN (?, ?)",
-                (State.QUEUED, State.RUNNING),
-                now,
-            ),
-            oldest_delivery=_age(
-                database,
-                "SELECT min(jobs.finished) FROM outbox JOIN jobs USING (job) "
-                "WHERE outbox.state IN (?, ?, ?) AND jobs.state = ?",
-                (Sending.WAITING, Sending.SENT, Sending.AWAITING, State.SENDING),
-                now,
-            ),
-            paused=jobs.is_paused(database),
+            studies=figures.count_studies(database),
+            oldest_job=_age(figures.oldest_job(database), now),
+            oldest_delivery=_age(figures.oldest_delivery(database), now),
+            paused=orders.is_paused(database),
             device=_device(config, database),
             audit_number=history.entry,
         )
 
 
 def _continue(database: Database, history: History) -> None:
-    newest, _ = audit.head(database)
-    last = int(database.rows("SELECT coalesce(max(rowid), 0) FROM timings")[0][0])
-    if newest < history.entry or last < history.timing:  # another store: restored from a backup
+    entry, timing = figures.newest(database)
+    if entry < history.entry or timing < history.timing:  # another store: restored from a backup
         history.__init__()  # type: ignore[misc]
-    failed = database.rows(
-        "SELECT json_extract(detail, '$.kind') AS kind, count(*) AS n FROM audit "
-        "WHERE number > ? AND number <= ? AND action IN (?, ?) GROUP BY kind",
-        (history.entry, newest, Action.TRY_AGAIN, Action.QUARANTINE),
-    )
-    timings = database.rows(
-        "SELECT stage, ms FROM timings WHERE rowid > ? AND rowid <= ? ORDER BY rowid", (history.timing, last)
-    )
-    for row in failed:
-        kind = _bounded(str(row["kind"] or "unknown"), history.failures)
-        history.failures[kind] = history.failures.get(kind, 0) + int(row["n"])
-    for row in timings:
-        stage = _bounded(str(row["stage"]), history.stages)
-        history.stages[stage] = history.stages.get(stage, Stage()).add(float(row["ms"]) / 1000)
-    history.entry, history.timing = newest, last
+    added = figures.news(database, history.entry, history.timing)
+    for kind, number in added.failures.items():
+        name = _bounded(kind, history.failures)
+        history.failures[name] = history.failures.get(name, 0) + number
+    for stage, ms in added.stages:
+        name = _bounded(stage, history.stages)
+        history.stages[name] = history.stages.get(name, Stage()).add(ms / 1000)
+    history.entry, history.timing = added.entry, added.timing
 
 
 def _bounded(name: str, known: Mapping[str, object]) -> str:
     return name if name in known or len(known) < MOST_LABELS else "other"
 
 
-def _age(database: Database, sql: str, values: tuple[object, ...], now: float) -> float | None:
-    since = database.rows(sql, values)[0][0]
-    return None if since is None else max(0.0, now - float(since))
+def _age(since: float | None, now: float) -> float | None:
+    return None if since is None else max(0.0, now - since)
 
 
 def _device(config: Config, database: Database) -> tuple[str, str] | None:
     """Of the latest result, as its result.json says; None where that has been deleted already."""
-    rows = database.rows("SELECT result FROM jobs WHERE result IS NOT NULL ORDER BY tick DESC LIMIT 1")
-    if not rows:
+    folder = figures.latest_result(database)
+    if folder is None:
         return None
     try:
-        report = json.loads((config.results / str(rows[0]["result"]) / "result.json").read_bytes())
+        report = json.loads((config.results / folder / "result.json").read_bytes())
         return str(report["device"]["asked"]), str(report["device"]["obtained"])
     except (OSError, ValueError, KeyError, TypeError):
         return None

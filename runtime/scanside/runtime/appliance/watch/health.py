@@ -3,12 +3,12 @@
 import shutil
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
 from typing import Any
 
 from scanside.runtime.appliance.config import Config
 from scanside.runtime.appliance.deliver.reach import cannot_answer
 from scanside.runtime.appliance.process import NAMES
+from scanside.runtime.appliance.store.database import why_not_writable
 from scanside.runtime.appliance.store.states import State
 from scanside.runtime.appliance.watch.counts import Counts, History, read_counts
 from scanside.runtime.appliance.watch.heartbeat import STALE_SECONDS, alive
@@ -56,14 +56,9 @@ def _store(config: Config, history: History, reasons: list[str]) -> Counts | Non
     except (ScansideError, sqlite3.Error, OSError):
         reasons.append("the store cannot be read")
         return None
-    try:
-        with closing(
-            sqlite3.connect(f"{config.database.resolve().as_uri()}?mode=rw", uri=True, timeout=_WRITE_SECONDS)
-        ) as store:
-            store.execute("BEGIN IMMEDIATE")
-            store.execute("ROLLBACK")
-    except sqlite3.Error as error:
-        reasons.append(f"the store cannot be written ({error})")
+    why = why_not_writable(config.database, _WRITE_SECONDS)
+    if why is not None:
+        reasons.append(f"the store cannot be written ({why})")
     return counts
 
 

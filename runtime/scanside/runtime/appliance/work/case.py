@@ -212,11 +212,11 @@ def begin(config: Config, database: Database, job: Job) -> CaseRun:
         InputError: If the store has no such study.
     """
     case = worklist.case(database, job.case_id)
-    rows = database.rows("SELECT created, started FROM jobs WHERE job = ?", (job.job,))
-    if case is None or not rows:
+    times = worklist.begun(database, job.job)
+    if case is None or times is None:
         raise InputError(f"The store has no case {job.case_id}; it was changed by another program.")
-    since = max(case.last_received, float(rows[0]["created"]))
-    return CaseRun(config, job, case, since, float(rows[0]["started"]))
+    created, claimed = times
+    return CaseRun(config, job, case, max(case.last_received, created), claimed)
 
 
 def _flush(path: Path) -> None:

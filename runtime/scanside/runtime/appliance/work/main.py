@@ -13,9 +13,8 @@ from typing import TypeVar
 from scanside.runtime.appliance.config import Config
 from scanside.runtime.appliance.store import jobs, worklist
 from scanside.runtime.appliance.store.database import Database
-from scanside.runtime.appliance.store.jobs import NotAllowedError
 from scanside.runtime.appliance.store.records import Job, Outcome
-from scanside.runtime.appliance.store.states import State
+from scanside.runtime.appliance.store.states import NotAllowedError, State
 from scanside.runtime.appliance.work.case import CaseRun, begin
 from scanside.runtime.appliance.work.engine import Engine
 from scanside.runtime.appliance.work.faults import Fault, fault_of

@@ -1,0 +1,39 @@
+"""`scanside.toml`: what an appliance receives, computes, keeps and sends. Unknown keys are errors.
+
+A commented example lies beside this package (`example.toml`); docs/appliance.md explains it.
+"""
+
+from scanside.runtime.appliance.config.document import Config, Retention, Service, Watch, Work, load_config
+from scanside.runtime.appliance.config.receive import Caller, Receive
+from scanside.runtime.appliance.config.send import (
+    Destination,
+    DicomDestination,
+    FolderDestination,
+    Kind,
+    ResultStatus,
+    Rule,
+    Send,
+    WebDestination,
+)
+from scanside.runtime.appliance.config.values import Tls, is_loopback
+
+__all__ = [
+    "Caller",
+    "Config",
+    "Destination",
+    "DicomDestination",
+    "FolderDestination",
+    "Kind",
+    "Receive",
+    "ResultStatus",
+    "Retention",
+    "Rule",
+    "Send",
+    "Service",
+    "Tls",
+    "Watch",
+    "WebDestination",
+    "Work",
+    "is_loopback",
+    "load_config",
+]

@@ -1,0 +1,66 @@
+"""`[receive]`: who may send, what, and when a study is complete."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from scanside.runtime.appliance.config.values import Address, AETitle, Host, Port, Seconds, Tls, is_loopback
+from scanside.runtime.plan import Record
+
+
+class Caller(Record):
+    """Who may send.
+
+    Attributes:
+        ae_title: Calling AE title.
+        address: IP address; None for any.
+    """
+
+    ae_title: AETitle
+    address: Address | None = None
+
+
+class Receive(Record):
+    """The storage SCP.
+
+    Attributes:
+        port: 0 takes a free one and says which (for tests).
+        callers: Who may associate; empty allows anybody, which is accepted on loopback only.
+        plaintext: Allows a connection without TLS off loopback; the network is then trusted, which the log says.
+        max_associations, max_pdu: At once; bytes.
+        max_instance_mb, max_study_instances: A larger instance or study is refused.
+        idle_seconds: An association that says nothing for so long is aborted.
+        quiet_seconds: A study is complete when its associations have closed and nothing came for so long.
+        complete_series: A study is complete as soon as it has so many series and its associations have closed.
+        changed: What becomes of an image that came before and comes again with another header: it is refused (0111), or
+            replaces the one before, and its study is computed again. Another picture under its UID is always refused.
+        reserve_gb: With less free on the data folder's disk, instances are refused with A700.
+    """
+
+    ae_title: AETitle = "SCANSIDE"
+    host: Host = "127.0.0.1"
+    port: Port = 11112
+    callers: tuple[Caller, ...] = ()
+    plaintext: bool = False
+    tls: Tls | None = None
+    max_associations: Annotated[int, Field(ge=1, le=256)] = 16
+    max_pdu: Annotated[int, Field(ge=4096, le=1 << 20)] = 65536
+    max_instance_mb: Annotated[float, Field(gt=0)] = 512
+    max_study_instances: Annotated[int, Field(ge=1)] = 20_000
+    idle_seconds: Seconds = 60
+    quiet_seconds: Annotated[float, Field(ge=0)] = 30
+    complete_series: Annotated[int, Field(ge=1)] | None = None
+    changed: Literal["refuse", "replace"] = "refuse"
+    reserve_gb: Annotated[float, Field(ge=0)] = 5
+
+    @model_validator(mode="after")
+    def _safe(self) -> Self:
+        if is_loopback(self.host):
+            return self
+        if self.tls is None and not self.plaintext:
+            raise ValueError(
+                f"host {self.host} is reachable from the network: give [receive.tls], or say plaintext = true"
+            )
+        if not self.callers:
+            raise ValueError(f"host {self.host} is reachable from the network: list the callers")
+        return self

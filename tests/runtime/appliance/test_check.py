@@ -277,3 +277,11 @@ def test_answers_to_commitment_that_cannot_come_are_a_fault(config: Config) -> N
     assert "pacs cannot call back" in examine(with_(config, destinations=(remote,)))["notes"][0]
     (other,) = about(with_(config, send=send), remote.model_copy(update={"commitment": False}))
     assert other.what == "destination pacs"
+
+
+def test_what_completes_a_study_is_said_and_a_limit_that_limits_nothing_is_a_fault(config: Config) -> None:
+    (found,) = [one for one in check(config) if one.what == "completion"]
+    assert found.ok and "silence" in found.sentence and "MPPS" in found.sentence
+    receive = config.receive.model_copy(update={"quiet_seconds": 60, "step_seconds": 30})
+    (found,) = [one for one in check(with_(config, receive=receive)) if one.what == "completion"]
+    assert not found.ok and "receive.step_seconds" in found.sentence

@@ -45,6 +45,7 @@ def check(config: Config) -> tuple[Finding, ...]:
     found += _tls(config)
     found += _bundle(config)
     found += [_device(config)]
+    found += [_completion(config)]
     found += _ports(config)
     found += [_callback(config, destination) for destination in config.unanswerable]
     found += [_destination(config, number) for number in range(len(config.destinations))]
@@ -239,6 +240,20 @@ def _device(config: Config) -> Finding:
         can = ", ".join(named.precisions)
         return Finding("device", False, f"{asked} cannot compute in '{precision}'; choose one of {can}.")
     return Finding("device", True, f"{asked} ({named.reason}) in {precision}.")
+
+
+def _completion(config: Config) -> Finding:
+    receive = config.receive
+    series = "" if receive.complete_series is None else f", with its series number {receive.complete_series}"
+    words = (
+        f"A study is complete after {receive.quiet_seconds:g} s of silence{series}, or at once when its scanner says "
+        f"so (MPPS); a step in progress keeps it open for {receive.step_seconds:g} s at most."
+    )
+    short = receive.step_seconds < receive.quiet_seconds
+    advice = (
+        " receive.step_seconds is shorter than receive.quiet_seconds and keeps nothing open; make it longer."
+    )
+    return Finding("completion", not short, f"{words}{advice if short else ''}")
 
 
 def _ports(config: Config) -> Iterator[Finding]:

@@ -18,8 +18,10 @@ from scanside.runtime.appliance.receive.classes import (
     HIGH_THROUGHPUT,
     MR_IMAGES,
     PRIVATE,
+    PROCEDURE_STEP,
     VERIFICATION,
 )
+from scanside.runtime.appliance.receive.steps import STATUSES as STEP_STATUSES
 from scanside.runtime.plan import Record
 
 STATUSES: tuple[tuple[int, str], ...] = (
@@ -61,7 +63,8 @@ def _overview() -> Iterator[str]:
         ("Verification", "yes", "yes"),
         ("Storage", "yes: results", "yes: studies"),
         ("Storage Commitment Push Model", "yes", "no"),
-        ("Query/Retrieve, Modality Worklist, MPPS, Print, Media", "no", "no"),
+        ("Modality Performed Procedure Step", "no", "yes"),
+        ("Query/Retrieve, Modality Worklist, Print, Media", "no", "no"),
         ("STOW-RS (PS3.18 10.5)", "yes, as user agent", "no"),
     ]
     yield _table(("network service", "as user (SCU)", "as provider (SCP)"), rows)
@@ -93,7 +96,8 @@ def _receiver() -> Iterator[str]:
         ],
     )
     yield "### Presentation contexts\n"
-    yield f"{_named(VERIFICATION)}: Explicit and Implicit VR Little Endian, Explicit VR Big Endian.\n"
+    for uid in (VERIFICATION, PROCEDURE_STEP):
+        yield f"{_named(uid)}: Explicit and Implicit VR Little Endian, Explicit VR Big Endian.\n"
     rows = [(_named(uid), "read as images of the study") for uid in MR_IMAGES]
     rows += [(_named(uid), "kept with its study") for uid in (*COMPANIONS, *PRIVATE)]
     yield _table(("SOP class", "what becomes of it"), rows)
@@ -103,6 +107,20 @@ def _receiver() -> Iterator[str]:
     yield f"\nand, where the package `openjpeg` is installed, {high}.\n"
     yield "### Status codes of C-STORE\n"
     yield _table(("status", "meaning"), [(f"{code:04X}", words) for code, words in STATUSES])
+    yield (
+        "The Priority (0000,0700) of C-STORE counts: HIGH puts a study before others, beside the priority of its "
+        "caller in `receive.callers`. LOW, which many senders say by default, counts as MEDIUM.\n"
+    )
+    yield "### Modality Performed Procedure Step (SCP)\n"
+    yield (
+        "N-CREATE and N-SET. Kept are the step's UID, its Study Instance UID, its state, and the images that its "
+        "Performed Series Sequence names. IN PROGRESS keeps a study open (`receive.step_seconds`, default "
+        f"{receive.step_seconds:g} s without a sign of life). COMPLETED completes it at once when its associations "
+        "have ended, no other step of it is in progress, and every image that was named is here. DISCONTINUED is "
+        "recorded with its reason's code, and silence completes the study as without a step. N-GET and "
+        "N-EVENT-REPORT: none.\n"
+    )
+    yield _table(("status", "meaning"), [(f"{code:04X}", words) for code, words in STEP_STATUSES])
 
 
 def _sender() -> Iterator[str]:

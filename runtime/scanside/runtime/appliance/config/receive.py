@@ -14,10 +14,12 @@ class Caller(Record):
     Attributes:
         ae_title: Calling AE title.
         address: IP address; None for any.
+        priority: Of its studies; a higher one goes first.
     """
 
     ae_title: AETitle
     address: Address | None = None
+    priority: Annotated[int, Field(ge=-100, le=100)] = 0
 
 
 class Receive(Record):
@@ -32,6 +34,7 @@ class Receive(Record):
         idle_seconds: An association that says nothing for so long is aborted.
         quiet_seconds: A study is complete when its associations have closed and nothing came for so long.
         complete_series: A study is complete as soon as it has so many series and its associations have closed.
+        step_seconds: A procedure step in progress (MPPS) keeps its study open until it has been silent for so long.
         changed: What becomes of an image that came before and comes again with another header: it is refused (0111), or
             replaces the one before, and its study is computed again. Another picture under its UID is always refused.
         reserve_gb: With less free on the data folder's disk, instances are refused with A700.
@@ -50,6 +53,7 @@ class Receive(Record):
     idle_seconds: Seconds = 60
     quiet_seconds: Annotated[float, Field(ge=0)] = 30
     complete_series: Annotated[int, Field(ge=1)] | None = None
+    step_seconds: Annotated[float, Field(ge=0)] = 1800
     changed: Literal["refuse", "replace"] = "refuse"
     reserve_gb: Annotated[float, Field(ge=0)] = 5
 

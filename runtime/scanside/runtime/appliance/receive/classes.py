@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from pynetdicom.presentation import PresentationContext
 
 VERIFICATION = "1.2.840.10008.1.1"
+PROCEDURE_STEP = "1.2.840.10008.3.1.2.3.3"
+"""Modality Performed Procedure Step: when a scanner has made all images of a study."""
 
 _STORAGE = "1.2.840.10008.5.1.4.1.1."
 MR_IMAGES = (
@@ -51,11 +53,12 @@ PRIVATE = (
 )
 STORED = MR_IMAGES + COMPANIONS + PRIVATE
 
+EXPLICIT = "1.2.840.10008.1.2.1"
 IMPLICIT = "1.2.840.10008.1.2"
 BIG_ENDIAN = "1.2.840.10008.1.2.2"
 DEFLATED = "1.2.840.10008.1.2.1.99"
 DECODED = (
-    "1.2.840.10008.1.2.1",  # Explicit VR Little Endian
+    EXPLICIT,
     IMPLICIT,
     BIG_ENDIAN,
     DEFLATED,
@@ -86,5 +89,6 @@ def contexts() -> "list[PresentationContext]":
     for number, uid in enumerate(PRIVATE):
         register_uid(uid, f"ScansidePrivate{number}Storage", StorageServiceClass)
     syntaxes = list(transfer_syntaxes())
-    verification = build_context(VERIFICATION, ["1.2.840.10008.1.2.1", IMPLICIT, BIG_ENDIAN])
-    return [verification, *(build_context(uid, syntaxes) for uid in STORED)]
+    plain = [EXPLICIT, IMPLICIT, BIG_ENDIAN]
+    said = [build_context(uid, plain) for uid in (VERIFICATION, PROCEDURE_STEP)]
+    return [*said, *(build_context(uid, syntaxes) for uid in STORED)]

@@ -11,12 +11,18 @@ from contextlib import suppress
 from typing import Any
 
 from pynetdicom.dimse import DIMSEServiceProvider
-from pynetdicom.dimse_messages import C_ECHO_RQ, C_STORE_RQ, DIMSEMessage
+from pynetdicom.dimse_messages import C_ECHO_RQ, C_STORE_RQ, N_CREATE_RQ, N_SET_RQ, DIMSEMessage
 from pynetdicom.fsm import StateMachine
 from pynetdicom.pdu_primitives import P_DATA
 from pynetdicom.transport import AssociationSocket
 
-from scanside.runtime.appliance.receive.incoming import Announced, Conditions, Incoming
+from scanside.runtime.appliance.receive.classes import PROCEDURE_STEP
+from scanside.runtime.appliance.receive.incoming import (
+    LONGEST_ATTRIBUTES,
+    Announced,
+    Conditions,
+    Incoming,
+)
 
 LONGEST_COMMAND = 1 << 16
 """Bytes of a command set; those of C-STORE have a few hundred."""
@@ -33,7 +39,7 @@ _QUICK_ACK: int | None = getattr(socket, "TCP_QUICKACK", None)
 
 
 class StreamingDimse(DIMSEServiceProvider):  # type: ignore[misc]
-    """Writes data sets to disk as they come, and takes C-STORE and C-ECHO only (`receive_primitive`)."""
+    """Writes data sets to disk as they come; takes C-STORE, C-ECHO and procedure steps only (`receive_primitive`)."""
 
     def __init__(self, assoc: Any, conditions: Conditions, name: str) -> None:
         """Serve one association.
@@ -60,8 +66,8 @@ class StreamingDimse(DIMSEServiceProvider):  # type: ignore[misc]
         message = self.message or self._expect()
         self._check(primitive)
         complete = message.decode_msg(primitive, self.assoc)
-        if message.context_id is not None and not isinstance(message, C_STORE_RQ | C_ECHO_RQ):
-            raise ValueError("neither C-STORE nor C-ECHO")
+        if message.context_id is not None and not self._may_be(message):
+            raise ValueError("no message that is taken in this context")
         if not complete:
             return
         request = message.message_to_primitive()
@@ -69,6 +75,18 @@ class StreamingDimse(DIMSEServiceProvider):  # type: ignore[misc]
         self.msg_queue.put((message.context_id, request))
         while self.msg_queue.qsize() >= _PILED_UP and self.assoc.is_alive():
             time.sleep(0.005)
+
+    def _may_be(self, message: DIMSEMessage) -> bool:
+        """Whether a message is one that we take, in a context that it belongs into, and not too long."""
+        context = self.assoc._accepted_cx.get(message.context_id)
+        step = context is not None and str(context.abstract_syntax) == PROCEDURE_STEP
+        if isinstance(message, N_CREATE_RQ | N_SET_RQ):
+            assert self._incoming is not None
+            said = getattr(message.command_set, "AffectedSOPClassUID", None) or getattr(
+                message.command_set, "RequestedSOPClassUID", None
+            )
+            return step and str(said) == PROCEDURE_STEP and self._incoming.swallowed <= LONGEST_ATTRIBUTES
+        return isinstance(message, C_STORE_RQ | C_ECHO_RQ) and not step
 
     def _expect(self) -> DIMSEMessage:
         message = DIMSEMessage()

@@ -12,6 +12,8 @@ from typing import Any
 from scanside.runtime.appliance.receive.limits import Room
 from scanside.runtime.appliance.receive.spool import Spool
 
+LONGEST_ATTRIBUTES = 4 << 20
+"""Bytes of a data set that is no instance: a procedure step that names 20,000 images has 3 MB."""
 PREAMBLE = b"\0" * 128 + b"DICM"
 IMPLEMENTATION_CLASS = "2.25.194862869367074535514143799188024963580"
 """Of files that we write. No version stands beside it, so that the same data set makes the same file for ever."""
@@ -59,6 +61,8 @@ class Announced:
 class Incoming(BytesIO):
     """Stands in for the buffer of a data set in pynetdicom, whose `write` gets each fragment.
 
+    What is no instance, but attributes of a procedure step, is kept in memory up to a limit.
+
     Nothing that goes wrong here is raised: the rest of a refused instance is swallowed, so that the sender gets its
     answer and may go on with the next.
 
@@ -103,6 +107,8 @@ class Incoming(BytesIO):
             self.begun = True
             self._begin()
         self.swallowed += len(data)
+        if self.announced is None and self.swallowed <= LONGEST_ATTRIBUTES:
+            super().write(data)
         if self.refusal is None and self._size + len(data) > self._conditions.most:
             self._give_up(
                 Refusal(OUT_OF_RESOURCES, f"larger than {self._conditions.most / 1e6:g} MB (max_instance_mb)")

@@ -1,17 +1,18 @@
 """The store as the receiver uses it: one connection, in one thread, for all associations."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 from scanside.runtime.appliance.receive.limits import Sparing
-from scanside.runtime.appliance.store import audit, intake, retention, worklist
+from scanside.runtime.appliance.store import audit, intake, retention, steps, worklist
 from scanside.runtime.appliance.store.database import Database
 from scanside.runtime.appliance.store.intake import RECEIVER, Added, pseudonym
 from scanside.runtime.appliance.store.records import Instance, Patient
+from scanside.runtime.appliance.store.steps import Noted, Step
 from scanside.runtime.errors import InputError, OutputError
 
 T = TypeVar("T")
@@ -42,11 +43,25 @@ class Ledger:
         """The pseudonym of a study, known or not."""
         return pseudonym(self._key, study_uid)
 
-    def add(self, instance: Instance, association: str, calling: str, patient: Patient, most: int) -> Added:
+    def add(
+        self,
+        instance: Instance,
+        association: str,
+        calling: str,
+        patient: Patient,
+        most: int,
+        priority: int = 0,
+    ) -> Added:
         """See `intake.add_instance`."""
         return self._do(
             lambda: intake.add_instance(
-                self._database, instance, association=association, calling=calling, patient=patient, most=most
+                self._database,
+                instance,
+                association=association,
+                calling=calling,
+                patient=patient,
+                most=most,
+                priority=priority,
             )
         )
 
@@ -69,14 +84,39 @@ class Ledger:
         """The instance that has this UID, if there is one."""
         return self._do(lambda: worklist.instance(self._database, sop_uid))
 
+    def begin_step(self, step_uid: str, study_uid: str, calling: str, state: Step) -> Noted:
+        """See `steps.begin_step`."""
+        case_id = self.case_of(study_uid)
+        return self._do(
+            lambda: steps.begin_step(self._database, step_uid, study_uid, case_id, calling, state)
+        )
+
+    def change_step(
+        self, step_uid: str, state: Step | None, images: Sequence[str], calling: str, reason: str | None
+    ) -> Noted:
+        """See `steps.change_step`."""
+        study_uid = self._do(lambda: steps.study_of_step(self._database, step_uid))
+        if study_uid is None:
+            return Noted.UNKNOWN
+        case_id = self.case_of(study_uid)
+        return self._do(
+            lambda: steps.change_step(self._database, step_uid, state, images, calling, case_id, reason)
+        )
+
+    def forget_old_steps(self, seconds: float) -> None:
+        """See `steps.forget_old_steps`."""
+        self._do(lambda: steps.forget_old_steps(self._database, seconds))
+
     def close_association(self, name: str) -> None:
         """See `intake.close_association`."""
         self._do(lambda: intake.close_association(self._database, name))
 
-    def complete(self, quiet_seconds: float, series: int | None) -> list[str]:
+    def complete(self, quiet_seconds: float, series: int | None, step_seconds: float) -> list[str]:
         """See `intake.complete_studies`."""
         return self._do(
-            lambda: intake.complete_studies(self._database, quiet_seconds=quiet_seconds, series=series)
+            lambda: intake.complete_studies(
+                self._database, quiet_seconds=quiet_seconds, series=series, step_seconds=step_seconds
+            )
         )
 
     def paths(self) -> set[str]:

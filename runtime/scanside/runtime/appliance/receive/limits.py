@@ -46,7 +46,11 @@ class Callers:
         self._called = config.ae_title
         try:
             self._known = [
-                (one.ae_title, None if one.address is None else ipaddress.ip_address(one.address))
+                (
+                    one.ae_title,
+                    None if one.address is None else ipaddress.ip_address(one.address),
+                    one.priority,
+                )
                 for one in config.callers
             ]
         except ValueError as error:
@@ -54,7 +58,7 @@ class Callers:
 
     def reaches(self, address: str) -> bool:
         """Whether anybody may call from there; otherwise not even a TLS handshake is worth while."""
-        return not self._known or any(known in (None, _normal(address)) for _, known in self._known)
+        return not self._known or any(known in (None, _normal(address)) for _, known, _ in self._known)
 
     def judge(self, calling: str, called: str, address: str) -> Rejection | None:
         """None if the association may be."""
@@ -62,10 +66,20 @@ class Callers:
             return CALLED_UNKNOWN
         place = _normal(address)
         if self._known and not any(
-            title == calling.strip() and known in (None, place) for title, known in self._known
+            title == calling.strip() and known in (None, place) for title, known, _ in self._known
         ):
             return CALLING_UNKNOWN
         return None
+
+    def priority(self, calling: str, address: str) -> int:
+        """Of the studies of a caller; of several entries that fit, the first."""
+        place = _normal(address)
+        fits = (
+            number
+            for title, known, number in self._known
+            if title == calling.strip() and known in (None, place)
+        )
+        return next(fits, 0)
 
 
 def _normal(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

@@ -16,6 +16,7 @@ from scanside.runtime.appliance.receive.quarantine import Quarantine
 from scanside.runtime.appliance.receive.scp import Receiver
 from scanside.runtime.appliance.receive.server import Server
 from scanside.runtime.appliance.receive.spool import Spool
+from scanside.runtime.appliance.receive.steps import Steps
 from scanside.runtime.appliance.tls import server_context
 from scanside.runtime.errors import InputError, OutputError, ScansideError, UsageError
 
@@ -51,7 +52,13 @@ def run(config: Config, stop: threading.Event) -> None:
     ledger = Ledger(config.database)
     try:
         receiver = Receiver(conditions, ledger, Quarantine(config.quarantine), receive)
-        handlers = [(evt.EVT_C_STORE, receiver.store), (evt.EVT_C_ECHO, receiver.echo)]
+        steps = Steps(ledger)
+        handlers = [
+            (evt.EVT_C_STORE, receiver.store),
+            (evt.EVT_C_ECHO, receiver.echo),
+            (evt.EVT_N_CREATE, steps.create),
+            (evt.EVT_N_SET, steps.change),
+        ]
         try:
             server = Server(receive, conditions, handlers, _turned_away(ledger), tls)
         except OSError as error:
@@ -149,7 +156,9 @@ class _Service:
         if time.monotonic() < self._held_until or self._conditions.room.refuses():
             return
         receive = self._config.receive
-        for case_id in self._ledger.complete(receive.quiet_seconds, receive.complete_series):
+        for case_id in self._ledger.complete(
+            receive.quiet_seconds, receive.complete_series, receive.step_seconds
+        ):
             log.info("case %s: complete", case_id, extra={"case": case_id})
 
     def _close_ended(self) -> None:
@@ -170,6 +179,8 @@ class _Service:
 
     def _sweep(self, everything: bool) -> None:
         try:
+            if everything:
+                self._ledger.forget_old_steps(self._config.retention.unsent_days * 86400)
             cases = None if everything else self._ledger.deleted()
             if cases == []:
                 return

@@ -25,12 +25,16 @@ from scanside.runtime.appliance.receive.incoming import (
 )
 from scanside.runtime.appliance.receive.ledger import Ledger
 from scanside.runtime.appliance.receive.likeness import Likeness, likeness
+from scanside.runtime.appliance.receive.limits import Callers
 from scanside.runtime.appliance.receive.quarantine import Quarantine
 from scanside.runtime.appliance.store.intake import Added
 from scanside.runtime.appliance.store.records import Instance
 from scanside.runtime.errors import OutputError, ScansideError
 
 SUCCESS = 0x0000
+URGENT = 10
+"""Added to the priority of a study that is sent as HIGH (0000,0700). LOW takes nothing away: many say it by default."""
+_HIGH = 1
 _CONFLICT = Refusal(DUPLICATE, "another instance with its UID is here already")
 _CORRECTED = Refusal(DUPLICATE, "its header was changed: forget the study, or allow it")
 
@@ -39,10 +43,17 @@ log = logging.getLogger("scanside.receive")
 
 @dataclass(frozen=True)
 class Sender:
-    """Who sends: name of the association, and calling AE title."""
+    """Who sends.
+
+    Attributes:
+        association: Its name.
+        calling: AE title.
+        priority: That its studies have at least.
+    """
 
     association: str
     calling: str
+    priority: int = 0
 
 
 class Receiver:
@@ -58,6 +69,7 @@ class Receiver:
         """
         self._conditions, self._ledger, self._quarantine = conditions, ledger, quarantine
         self._most_instances, self._changed = receive.max_study_instances, receive.changed
+        self._callers = Callers(receive)
         self._lock = threading.Lock()
         self._received: dict[str, Counter[str]] = {}
 
@@ -67,7 +79,10 @@ class Receiver:
 
     def store(self, event: Any) -> Any:
         """C-STORE: a status, with a comment where it is a refusal."""
-        sender = Sender(event.assoc.dimse.name, str(event.assoc.requestor.ae_title).strip())
+        calling = str(event.assoc.requestor.ae_title).strip()
+        urgent = URGENT if event.request.Priority == _HIGH else 0
+        priority = self._callers.priority(calling, event.assoc.requestor.address) + urgent
+        sender = Sender(event.assoc.dimse.name, calling, priority)
         incoming = event.request.DataSet
         try:
             refusal = self._store(incoming, sender)
@@ -133,7 +148,12 @@ class Receiver:
             spool.place(incoming.part, instance.path)
             try:
                 added = ledger.add(
-                    instance, sender.association, sender.calling, identity.patient, self._most_instances
+                    instance,
+                    sender.association,
+                    sender.calling,
+                    identity.patient,
+                    self._most_instances,
+                    sender.priority,
                 )
             except OutputError:
                 self._take_back(instance)

@@ -4,7 +4,7 @@ import os
 import secrets
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,7 +94,7 @@ class Database:
                 f"The store {self.path} cannot be written ({error}); check the disk."
             ) from error
 
-    def rows(self, sql: str, values: tuple[Any, ...] = ()) -> list[sqlite3.Row]:
+    def rows(self, sql: str, values: tuple[Any, ...] | Mapping[str, Any] = ()) -> list[sqlite3.Row]:
         """Read.
 
         Raises:

@@ -11,6 +11,7 @@ from scanside.runtime.appliance.store.database import Database, clock, next_tick
 from scanside.runtime.appliance.store.jobs import move
 from scanside.runtime.appliance.store.records import Instance, Patient
 from scanside.runtime.appliance.store.states import TRANSITIONS, Action, State
+from scanside.runtime.appliance.store.steps import Step
 
 RECEIVER = "receiver"
 
@@ -35,6 +36,7 @@ def add_instance(
     calling: str,
     patient: Patient,
     most: int,
+    priority: int = 0,
     now: float | None = None,
 ) -> Added:
     """Register an instance whose file is on disk. Only then may it be acknowledged.
@@ -43,6 +45,7 @@ def add_instance(
         association: Name of the association, unique; the study is not complete while it is open.
         calling: AE title of the sender.
         most: Number of instances that a study may have.
+        priority: That its study is to have at least.
     """
     at = clock(now)
     with database.transaction() as write:
@@ -71,7 +74,7 @@ def add_instance(
         )
         if study is not None and study["deleted"] is not None:
             _name(write, instance.study_uid, patient)
-        _reopen(write, instance.study_uid, case_id, at)
+        _reopen(write, instance.study_uid, case_id, at, priority)
     return Added.NEW
 
 
@@ -138,7 +141,7 @@ def _new_case(write: sqlite3.Connection, study_uid: str, calling: str, patient: 
     return case_id
 
 
-def _reopen(write: sqlite3.Connection, study_uid: str, case_id: str, at: float) -> None:
+def _reopen(write: sqlite3.Connection, study_uid: str, case_id: str, at: float, priority: int = 0) -> None:
     """See that a job of the study is receiving: the latest one, which starts anew, or, if that has ended, a new one."""
     job = write.execute(
         "SELECT job, state FROM jobs WHERE study_uid = ? ORDER BY job DESC LIMIT 1", (study_uid,)
@@ -160,6 +163,10 @@ def _reopen(write: sqlite3.Connection, study_uid: str, case_id: str, at: float) 
         write.execute(
             "UPDATE jobs SET changed = ?, tick = ? WHERE job = ?", (at, next_tick(write), job["job"])
         )
+    write.execute(
+        "UPDATE jobs SET priority = max(priority, ?) WHERE study_uid = ? AND state = ?",
+        (priority, study_uid, State.RECEIVING),
+    )
 
 
 def _last_id(write: sqlite3.Connection) -> int:
@@ -187,30 +194,63 @@ def forget_associations(database: Database, now: float | None = None) -> None:
         write.execute("DELETE FROM associations")
 
 
+_READY = f"""
+    SELECT jobs.job, jobs.study_uid, studies.case_id FROM jobs JOIN studies USING (study_uid)
+    WHERE jobs.state = '{State.RECEIVING}'
+    AND NOT EXISTS (SELECT 1 FROM associations WHERE associations.study_uid = jobs.study_uid)
+    AND (
+        (studies.last_active <= :quiet AND NOT EXISTS (SELECT 1 FROM steps WHERE steps.study_uid = jobs.study_uid
+            AND steps.state = '{Step.IN_PROGRESS}' AND max(steps.changed, studies.last_active) > :held))
+        OR (SELECT count(DISTINCT series_uid) FROM instances
+            WHERE instances.study_uid = jobs.study_uid) >= :enough
+        OR (EXISTS (SELECT 1 FROM steps WHERE steps.study_uid = jobs.study_uid
+                AND steps.state = '{Step.COMPLETED}' AND NOT steps.used)
+            AND NOT EXISTS (SELECT 1 FROM steps WHERE steps.study_uid = jobs.study_uid
+                AND steps.state = '{Step.IN_PROGRESS}')
+            AND NOT EXISTS (SELECT 1 FROM steps, json_each(steps.images) AS image
+                WHERE steps.study_uid = jobs.study_uid AND steps.state = '{Step.COMPLETED}'
+                AND NOT EXISTS (SELECT 1 FROM instances WHERE instances.sop_uid = image.value)))
+    )
+    ORDER BY jobs.job
+"""
+
+
 def complete_studies(
-    database: Database, *, quiet_seconds: float, series: int | None, now: float | None = None
+    database: Database,
+    *,
+    quiet_seconds: float,
+    series: int | None,
+    step_seconds: float = 0.0,
+    now: float | None = None,
 ) -> list[str]:
-    """Queue every study whose associations have closed and that is quiet for long enough since, or has enough series.
+    """Queue every study that is complete: its associations have closed, and one of three things is so.
+
+    It is quiet for long enough, and no procedure step of it is in progress; or it has enough series; or its steps have
+    ended, one of them as completed, and every image that they name is here. A step completes its study once: what
+    comes after that is waited for in silence.
+
+    Args:
+        step_seconds: After so long without a sign of life, a step in progress holds its study no longer.
 
     Returns:
         Case ids.
     """
     at = clock(now)
-    ready = """
-        SELECT jobs.job, studies.case_id FROM jobs JOIN studies USING (study_uid)
-        WHERE jobs.state = ? AND NOT EXISTS (SELECT 1 FROM associations WHERE associations.study_uid = jobs.study_uid)
-        AND (studies.last_active <= ? OR (SELECT count(DISTINCT series_uid) FROM instances
-             WHERE instances.study_uid = jobs.study_uid) >= ?)
-        ORDER BY jobs.job
-    """
-    enough = series if series is not None else 1 << 62
-    values = (State.RECEIVING, at - quiet_seconds, enough)
-    if not database.rows(ready, values):
+    values = {
+        "quiet": at - quiet_seconds,
+        "held": at - step_seconds,
+        "enough": series if series is not None else 1 << 62,
+    }
+    if not database.rows(_READY, values):
         return []
     with database.transaction() as write:
-        found = write.execute(ready, values).fetchall()
+        found = write.execute(_READY, values).fetchall()
         for row in found:
             move(write, int(row["job"]), Action.COMPLETE, RECEIVER, at)
+            write.execute(
+                "UPDATE steps SET used = 1 WHERE study_uid = ? AND state = ?",
+                (row["study_uid"], Step.COMPLETED),
+            )
     return [str(row["case_id"]) for row in found]
 
 

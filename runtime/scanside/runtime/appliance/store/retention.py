@@ -78,6 +78,7 @@ def _end(write: sqlite3.Connection, job: int, state: State, case_id: str, actor:
 
 def _delete(write: sqlite3.Connection, study_uid: str, case_id: str, actor: str, at: float) -> None:
     write.execute("DELETE FROM instances WHERE study_uid = ?", (study_uid,))
+    write.execute("DELETE FROM steps WHERE study_uid = ?", (study_uid,))
     write.execute(
         "UPDATE studies SET deleted = ?, patient_id = '', patient_name = '' WHERE study_uid = ?",
         (at, study_uid),

@@ -1,6 +1,6 @@
 """The tables. A newer program raises `VERSION` and adds a step to `MIGRATIONS`; an older one refuses a newer file."""
 
-VERSION = 3
+VERSION = 4
 
 _FIRST = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -133,5 +133,17 @@ CREATE TABLE answers (                         -- whether a destination takes a 
 );
 """
 
-MIGRATIONS = (_FIRST, _SECOND, _THIRD)
+_FOURTH = """
+CREATE TABLE steps (                           -- procedure steps that scanners tell of (MPPS)
+    step_uid  TEXT PRIMARY KEY,
+    study_uid TEXT NOT NULL,                   -- of which nothing has to be here yet
+    state     TEXT NOT NULL,                   -- IN PROGRESS, DISCONTINUED, COMPLETED
+    changed   REAL NOT NULL,
+    images    TEXT NOT NULL DEFAULT '[]',      -- JSON: SOP Instance UIDs that it has made, as far as it tells
+    used      INTEGER NOT NULL DEFAULT 0       -- it has completed its study
+);
+CREATE INDEX steps_of_study ON steps (study_uid);
+"""
+
+MIGRATIONS = (_FIRST, _SECOND, _THIRD, _FOURTH)
 """The n-th one makes version n of what was there before."""

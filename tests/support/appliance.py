@@ -43,9 +43,17 @@ def toml(tables: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def allowed(bundle: Path) -> dict[str, Any]:
+    """The table `trust` with which a bundle that nobody has signed may run."""
+    manifest = bundle / "bundle.json"
+    return {"allow": [json.loads(manifest.read_bytes())["name"]]} if manifest.is_file() else {}
+
+
 def _value(value: Any) -> str:
     if isinstance(value, dict):
         return "{ " + ", ".join(f"{json.dumps(key)} = {_value(one)}" for key, one in value.items()) + " }"
+    if isinstance(value, list):
+        return "[" + ", ".join(_value(one) for one in value) + "]"
     return json.dumps(str(value) if isinstance(value, Path) else value)
 
 
@@ -57,6 +65,7 @@ class Appliance:
         self.receive_port, self.commitment_port = free_port(), free_port()
         document = {
             "service": {"data": self.data, "bundle": bundle, "research_use_only": True},
+            "trust": allowed(bundle),
             "receive": {"port": self.receive_port, "quiet_seconds": 2, "reserve_gb": 0.05},
             "work": {"device": "cpu", "threads": 1, "backoff_seconds": 0.2, "tries": 1000, "stage_seconds": 60},
             "send": {

@@ -20,6 +20,7 @@ from scanside.runtime.appliance.process import NAMES
 from scanside.runtime.appliance.receive.main import PORT_FILE
 from scanside.runtime.appliance.store.database import Database
 from scanside.runtime.appliance.store.states import ENDED, Action, State
+from scanside.runtime.bundle import open_bundle
 from scanside.runtime.errors import CaseError
 from scanside.runtime.options import Options
 
@@ -83,8 +84,10 @@ class Service:
             "device": options.device, "precision": options.precision, "mirroring": options.mirroring,
             "step_size": options.step_size, "folds": options.folds, "threads": options.threads,
         }  # fmt: skip
+        measured = open_bundle(bundle)
         tables: dict[str, dict[str, Any]] = {
             "service": {"data": folder / "data", "bundle": bundle.resolve(), "research_use_only": True},
+            "trust": {"allow": [f"{measured.manifest.name}@{measured.sha256}"]},
             "receive": {"ae_title": TITLE, "port": 0, "quiet_seconds": quiet_seconds, "reserve_gb": 0.05},
             "work": work,
             "send": {"commitment_port": 0},

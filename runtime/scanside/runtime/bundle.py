@@ -12,6 +12,7 @@ from scanside.runtime.backends.engines import ENDINGS
 from scanside.runtime.errors import BundleError, UsageError
 from scanside.runtime.manifest import MODELS_SINCE, SCHEMA, Manifest, of_earlier_schema
 from scanside.runtime.plan import first_fault
+from scanside.runtime.signing import SUFFIX
 
 MANIFEST = "bundle.json"
 
@@ -98,17 +99,20 @@ def open_bundle(path: str | Path) -> Bundle:
 
 
 def verify(bundle: Bundle) -> int:
-    """Compare the sha256 of every file and refuse files that the manifest does not name.
+    """Compare the sha256 of every file and refuse files that the manifest does not name, its signatures aside.
 
     Returns:
         The number of files verified, the manifest included.
+
+    Raises:
+        BundleError: At the first file that is not as it was exported.
     """
     for relative in bundle.manifest.files:
         bundle.read(relative)
     known = {*bundle.manifest.files, MANIFEST}
     for file in sorted(bundle.path.rglob("*")):
         relative = file.relative_to(bundle.path).as_posix()
-        if not file.is_dir() and relative not in known:
+        if not file.is_dir() and relative not in {*known, MANIFEST + SUFFIX}:
             raise BundleError(
                 f"Bundle {bundle.path} holds {relative}, which its manifest does not name; remove it."
             )

@@ -21,6 +21,7 @@ PACKAGE = "scanside"
 EXTRAS: dict[str, tuple[str, ...]] = {
     "dicom": ("pydicom", "gdcm", "highdicom", "PIL"),
     "study": ("radiomics", "ruamel"),
+    "sign": ("cryptography",),
     "appliance": ("pynetdicom", "prometheus_client"),
     "tui": ("textual", "textual_image"),
     "export": ("torch", "nnunetv2", "onnx", "onnxscript"),

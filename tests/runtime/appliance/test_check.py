@@ -29,6 +29,7 @@ from scanside.runtime.appliance.store import audit
 from scanside.runtime.appliance.store.database import Database
 from scanside.runtime.appliance.store.schema import VERSION
 from scanside.runtime.appliance.watch.health import examine
+from scanside.runtime.trust import Trust
 from tests.runtime.appliance.deliver.scripted import peer
 from tests.runtime.study.tiny_study import TinyBundle, write_bundle
 from tests.support.peers import free_port
@@ -56,10 +57,19 @@ def config(tmp_path: Path, bundle: Path) -> Config:
         audit.record(database, "test", "started", detail={})
     return Config(
         service=Service(data=tmp_path / "data", bundle=bundle, research_use_only=True),
+        trust=Trust(allow=("tiny",)),
         receive=Receive(port=free_port(), reserve_gb=0),
         send=Send(commitment_port=free_port(), timeout_seconds=3),
         watch=Watch(port=0),
     )
+
+
+def test_a_bundle_that_nobody_trusts_is_found(config: Config) -> None:
+    distrusting = config.model_copy(update={"trust": Trust()})
+    (found,) = [one for one in check(distrusting) if one.what == "bundle"]
+    assert not found.ok and "allow 'tiny' by name" in found.sentence
+    (found,) = [one for one in check(config) if one.what == "bundle"]
+    assert found.ok and "allowed by name" in found.sentence
 
 
 @pytest.fixture

@@ -206,16 +206,20 @@ def shown_certificate(tls: Tls, *, as_server: bool) -> Mapping[str, Any]:
 def _bundle(config: Config) -> Iterator[Finding]:
     from scanside.runtime.bundle import open_bundle, verify
     from scanside.runtime.study.pipeline import read_recipe
+    from scanside.runtime.trust import judge
 
     try:
         opened = open_bundle(config.service.bundle)
+        standing = judge(opened, config.trust)
         verify(opened)
         read_recipe(opened)
     except ScansideError as error:
         yield Finding("bundle", False, str(error))
         return
     name, version, sha256 = opened.summary().values()
-    yield Finding("bundle", True, f"{name} {version}, sha256 {sha256[:12]}…, every file as exported.")
+    yield Finding(
+        "bundle", True, f"{name} {version}, sha256 {sha256[:12]}…, every file as exported; {standing.words}."
+    )
 
 
 def _device(config: Config) -> Finding:

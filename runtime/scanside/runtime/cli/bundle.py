@@ -1,4 +1,4 @@
-"""`scanside bundle inspect|verify`."""
+"""`scanside bundle inspect|verify|sign`."""
 
 import json
 import sys
@@ -10,14 +10,18 @@ import typer
 from scanside.runtime import bundle as bundles
 from scanside.runtime.bundle import Bundle
 from scanside.runtime.cli.group import Group
+from scanside.runtime.cli.keys import PasswordFile, password_of
+from scanside.runtime.errors import BundleError
 from scanside.runtime.manifest import StudyModel
+from scanside.runtime.signing import Signature, SigningKey, sign_file
+from scanside.runtime.trust import signatures_of_bundle
 
 app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     no_args_is_help=True,
     cls=Group,
-    help="Inspect or verify a bundle.",
+    help="Inspect, verify or sign a bundle.",
 )
 Folder = Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle folder.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
@@ -51,21 +55,62 @@ def inspect(bundle: Folder, as_json: AsJson = False) -> None:
         print("\nTrained on a synthetic phantom: its figures say nothing about patients.")
     print(f"\ngolden cases   {', '.join(facts['golden']) or 'none'}")
     print(f"parity         {facts['parity']}")
+    signed = (f"{one['signer']} ({one['at']}, key {one['key_id']})" for one in facts["signatures"])
+    print(f"signed by      {', '.join(signed) or 'nobody'}")
     print(f"size           {facts['bytes'] / 1e6:.1f} MB in {facts['files']} files")
 
 
 @app.command()
-def verify(bundle: Folder, as_json: AsJson = False) -> None:
-    """Compare the sha256 of every file of a bundle; exit code 3 when one differs.
+def verify(
+    bundle: Folder,
+    key: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PUBLIC", help="Demand a signature by this public key (ed25519:…); repeatable."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare the sha256 of every file of a bundle, and its signatures; exit code 3 when one is not right.
 
     Example: scanside bundle verify hippocampus.bundle
     """
     opened = bundles.open_bundle(bundle)
     count = bundles.verify(opened)
+    found = signatures_of_bundle(opened)
+    for wanted in key or ():
+        if wanted not in {one.key for one in found}:
+            raise BundleError(f"Bundle {bundle} is not signed by {wanted}; get it from its maker.")
     if as_json:
-        print(json.dumps({"schema": "scanside.verify/1", "status": "ok", **opened.summary(), "files": count}))
-    else:
-        print(f"{bundle}: {count} files verified, bundle sha256 {opened.sha256}", file=sys.stderr)
+        facts = {"schema": "scanside.verify/1", "status": "ok", **opened.summary(), "files": count}
+        print(json.dumps({**facts, "signatures": [_signature(one) for one in found]}))
+        return
+    print(f"{bundle}: {count} files verified, bundle sha256 {opened.sha256}", file=sys.stderr)
+    for one in found:
+        print(f"signed by {one.signer} at {one.at}, key {one.key_id}", file=sys.stderr)
+
+
+@app.command()
+def sign(
+    bundle: Folder,
+    key: Annotated[Path, typer.Option(metavar="FILE", help="Private key, of `scanside keys new`.")],
+    signer: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Who signs; default: the name of the key's file.")
+    ] = None,
+    password_file: PasswordFile = None,
+) -> None:
+    """Verify a bundle and sign it (Ed25519); signatures by other keys are kept.
+
+    Example: scanside bundle sign hippocampus.bundle --key physics.key --signer "Medical physics, Example Hospital"
+    """
+    opened = bundles.open_bundle(bundle)
+    bundles.verify(opened)
+    signatures_of_bundle(opened)
+    private = SigningKey.read(key, password_of(password_file))
+    made = sign_file(bundle / bundles.MANIFEST, "bundle", private, signer or key.stem)
+    print(f"{bundle}: signed by {made.signer}, key {made.key_id}", file=sys.stderr)
+
+
+def _signature(one: Signature) -> dict[str, str]:
+    return {"signer": one.signer, "at": one.at, "key": one.key, "key_id": one.key_id}
 
 
 def _facts(bundle: Bundle) -> dict[str, Any]:
@@ -96,6 +141,7 @@ def _facts(bundle: Bundle) -> dict[str, Any]:
         "models": [_model(model) for model in manifest.models],
         "golden": [case.name for case in manifest.golden] + [study.name for study in manifest.studies],
         "parity": _parity(bundle),
+        "signatures": [_signature(one) for one in signatures_of_bundle(bundle)],
         "provenance": manifest.provenance,
         "files": len(manifest.files) + 1,
         "bytes": sum(entry.bytes for entry in manifest.files.values()),

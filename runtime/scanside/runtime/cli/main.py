@@ -21,6 +21,7 @@ _BUILT_IN = {
     "run": "scanside.runtime.cli.run",
     "segment": "scanside.runtime.cli.segment",
     "bundle": "scanside.runtime.cli.bundle",
+    "keys": "scanside.runtime.cli.keys",
     "selftest": "scanside.runtime.cli.selftest",
     "merge": "scanside.runtime.cli.merge",
     "doctor": "scanside.runtime.cli.doctor",
@@ -46,7 +47,7 @@ class _Commands(Group):
     """Built-in commands and those of installed components; a command's module is imported when it is called."""
 
     sections: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "Models": ("segment", "merge", "export", "bundle", "selftest"),
+        "Models": ("segment", "merge", "export", "bundle", "keys", "selftest"),
         "Studies": ("run", "radiomics", "demo"),
         "Appliance": ("serve", "mrd", "tui", "queue", "send", "echo", "audit", "deidentify"),
         "Research": ("cohort", "phantom", "train", "evaluate"),

@@ -14,7 +14,7 @@ from scanside.runtime.appliance.store import intake, worklist
 from scanside.runtime.appliance.store.database import Database
 from scanside.runtime.appliance.store.intake import Added
 from scanside.runtime.appliance.store.records import Case, Instance, Patient
-from tests.support.appliance import toml
+from tests.support.appliance import allowed, toml
 
 PACS = {"kind": "dicom", "name": "PACS", "ae_title": "PACS", "host": "127.0.0.1", "port": 11112}
 ASSOCIATION = "a1"
@@ -24,6 +24,7 @@ def configured(folder: Path, bundle: Path, **tables: Any) -> Path:
     """A scanside.toml."""
     document: dict[str, Any] = {
         "service": {"data": folder / "data", "bundle": bundle, "research_use_only": True},
+        "trust": allowed(bundle),
         "work": {"device": "cpu", "threads": 1, "backoff_seconds": 0, "stage_seconds": 60},
         "destinations": [PACS],
     }

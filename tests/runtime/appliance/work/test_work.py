@@ -19,6 +19,7 @@ from scanside.runtime.appliance.store.database import Database
 from scanside.runtime.appliance.store.records import Case
 from scanside.runtime.appliance.store.states import Action, State
 from scanside.runtime.appliance.work.main import Worker
+from scanside.runtime.signing import SigningKey, sign_file
 from tests.runtime.appliance.work.filled import PACS, configured, finished, opened, received, shown
 from tests.runtime.study.tiny_study import TinyBundle, TinyStudy, write_bundle, write_dicom
 from tests.support.appliance import until
@@ -227,6 +228,25 @@ def test_a_broken_bundle_fails_jobs_until_it_is_whole_again(
     assert (case.state, case.failure, case.attempts) == (State.QUEUED, "bundle", 0)
     assert case.reason is not None and "sha256" in case.reason
     network.write_bytes(whole)
+    here.worker.step()
+    assert here.case(case_id).status == "ok"
+
+
+def test_a_bundle_of_a_stranger_computes_nothing(
+    place: Open, dicom_study: Path, bundle: Path, tmp_path: Path
+) -> None:
+    strange = tmp_path / "strange.bundle"
+    shutil.copytree(bundle, strange)
+    ours, theirs = SigningKey.new(), SigningKey.new()
+    sign_file(strange / "bundle.json", "bundle", theirs, "Nobody we know")
+    trust = {"allow": [], "keys": [{"name": "Medical physics", "key": ours.public}]}
+    here = place(bundle=strange, trust=trust, work={"tries": 1})
+    case_id = here.take(dicom_study)
+    assert here.worker.step()
+    case = here.case(case_id)
+    assert (case.state, case.failure, case.status) == (State.QUEUED, "bundle", None)
+    assert case.reason is not None and "Nobody we know, whose key is not trusted here" in case.reason
+    sign_file(strange / "bundle.json", "bundle", ours, "Medical physics")
     here.worker.step()
     assert here.case(case_id).status == "ok"
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from scanside.runtime.appliance.config import Config
 from scanside.runtime.appliance.process import NAMES
 from scanside.runtime.appliance.watch.heartbeat import alive
+from scanside.runtime.bundle import open_bundle
 from scanside.runtime.errors import UsageError
 from scanside.tui.demo.peer import AE_TITLE
 
@@ -174,6 +175,7 @@ def free_port() -> int:
 
 def _configuration(folder: Path, bundle: Path, archive_port: int) -> str:
     """A `scanside.toml` on loopback; results wait for review, so that there is something to accept."""
+    allowed = open_bundle(bundle)
     return f"""
 [service]
 data = {json.dumps(str(folder / "data"))}
@@ -181,6 +183,9 @@ bundle = {json.dumps(str(bundle))}
 research_use_only = true
 require_review = true
 show_names = true  # "SYNTHETIC": there is no patient
+
+[trust]
+allow = {json.dumps([f"{allowed.manifest.name}@{allowed.sha256}"])}
 
 [receive]
 ae_title = "DEMO"

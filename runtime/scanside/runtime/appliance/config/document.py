@@ -14,6 +14,7 @@ from scanside.runtime.appliance.faults import sentences
 from scanside.runtime.errors import UsageError
 from scanside.runtime.options import Options
 from scanside.runtime.plan import Record
+from scanside.runtime.trust import Trust
 
 
 class Service(Record):
@@ -104,6 +105,7 @@ class Config(Record):
     """The whole file."""
 
     service: Service
+    trust: Trust = Trust()
     receive: Receive = Receive()
     accept: Accept = Accept()
     work: Work = Work()

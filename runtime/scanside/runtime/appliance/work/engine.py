@@ -6,22 +6,24 @@ from pathlib import Path
 from scanside.runtime.bundle import Bundle, open_bundle
 from scanside.runtime.options import Options
 from scanside.runtime.study.pipeline import StudyRunner
+from scanside.runtime.trust import Trust, judge
 
 
 class Engine:
-    """Opens bundles and runners; holds one runner."""
+    """Opens bundles that are trusted, and their runners; holds one runner."""
 
-    def __init__(self, options: Options) -> None:
-        self.options = options
+    def __init__(self, options: Options, trust: Trust) -> None:
+        self.options, self._trust = options, trust
         self._runner: StudyRunner | None = None
 
     def bundle(self, path: Path) -> Bundle:
         """Open a bundle. One that has been replaced in its place is noticed.
 
         Raises:
-            BundleError: If it is damaged.
+            BundleError: If it is damaged, or not trusted.
         """
         opened = open_bundle(path)
+        judge(opened, self._trust)
         held = self._runner.bundle if self._runner is not None else None
         if held is not None and (held.path, held.sha256) == (opened.path, opened.sha256):
             return held

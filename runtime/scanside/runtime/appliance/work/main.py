@@ -67,7 +67,7 @@ class Worker:
 
     def __init__(self, config: Config, database: Database, stop: threading.Event) -> None:
         self._config, self._database, self._stop = config, database, stop
-        self._engine = Engine(config.work.options())
+        self._engine = Engine(config.work.options(), config.trust)
         self._name = f"{socket.gethostname()}:{os.getpid()}"
 
     def recover(self) -> None:

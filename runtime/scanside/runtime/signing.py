@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 SUFFIX = ".sig"
 """Added to the name of the file that is signed."""
-SCHEMA = "scanside.signatures/1"
+SCHEMA: Literal["scanside.signatures/1"] = "scanside.signatures/1"
 Kind = Literal["bundle", "acceptance report"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
@@ -93,7 +93,7 @@ class Signatures(Record):
         sha256: Of what is signed.
     """
 
-    schema_name: Literal["scanside.signatures/1"] = Field(SCHEMA, alias="schema")
+    schema_name: Literal["scanside.signatures/1"] = Field(alias="schema")
     kind: Kind
     sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
     signatures: Annotated[tuple[Signature, ...], Field(min_length=1)]

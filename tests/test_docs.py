@@ -1,5 +1,6 @@
 """The documents keep up with the program: links, commands and options exist, and every command is told about."""
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -125,6 +126,34 @@ def test_the_two_commands_of_the_readme_are_make_targets() -> None:
     targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     commands = re.findall(r"^    make (\w+)", (ROOT / "README.md").read_text(), re.MULTILINE)
     assert commands[:2] == ["demo", "test"] and set(commands) <= set(targets)
+
+
+def test_every_schema_knows_every_precision_and_no_other() -> None:
+    """Of every report that names one: int8 was obtained and its report refused by two of them."""
+    from scanside.runtime.backends.table import PRECISIONS
+
+    found = {
+        schema.name: [json.loads(f"[{names}]") for names in re.findall(r'"enum": \[("fp32"[^]]*)\]', text)]
+        for schema in (ROOT / "docs").glob("*.schema.json")
+        if (text := schema.read_text())
+    }
+    named = {name: lists for name, lists in found.items() if lists}
+    assert set(named) == {
+        f"{of}.schema.json" for of in ("doctor", "run-report", "segment-report", "selftest")
+    }
+    assert all(names == list(PRECISIONS) for lists in named.values() for names in lists)
+
+
+def test_what_the_documents_say_that_the_demonstration_holds() -> None:
+    """docs/engines.md said so of a bundle that no longer was."""
+    from scanside.runtime.bundle import open_bundle
+
+    manifest = open_bundle(ROOT / "training/scanside/training/data/pancreas-phantom.bundle").manifest
+    networks = [network for segmenter in manifest.segmenters.values() for network in segmenter.networks]
+    [kinds] = {tuple(sorted(network.files)) for network in networks}
+    text = (ROOT / "docs" / "engines.md").read_text()
+    assert f"The demonstration's bundle holds {' and '.join(kinds)}." in text
+    assert len(networks) == 6 and "the demonstration's six networks" in text
 
 
 def test_the_exactness_policy_in_the_documents_is_the_one_in_the_code() -> None:

@@ -1,61 +1,13 @@
-"""The kernels that TensorRT-RTX compiles are kept between processes; the stand-in has the real library's names."""
+"""The kernels that TensorRT-RTX compiles are kept between processes."""
 
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
 from scanside.runtime.backends import engines
 from scanside.runtime.backends.trt_context import Prepared, prepare
-
-
-class Cache:
-    """IRuntimeCache."""
-
-    def __init__(self, accepts: bytes) -> None:
-        self.accepts, self.kernels = accepts, b""
-
-    def deserialize(self, blob: bytes) -> bool:
-        if not blob.startswith(self.accepts):
-            return False
-        self.kernels = blob
-        return True
-
-    def serialize(self) -> bytes:
-        return self.kernels
-
-
-class Library:
-    """TensorRT-RTX, and an engine of it: kernels of another driver are refused."""
-
-    class ExecutionContextAllocationStrategy:
-        USER_MANAGED = "user"
-
-    class DynamicShapesKernelSpecializationStrategy:
-        EAGER = "eager"
-
-    def __init__(self, driver: bytes) -> None:
-        self.driver, self.set, self.strategy = driver, list[Cache](), ""
-
-    def create_runtime_config(self) -> Any:
-        return SimpleNamespace(
-            set_execution_context_allocation_strategy=lambda strategy: None,
-            create_runtime_cache=lambda: Cache(self.driver),
-            set_runtime_cache=lambda cache: self.set.append(cache) is None,
-        )
-
-    def create_execution_context(self, config: Any) -> str:
-        self.strategy = config.dynamic_shapes_kernel_specialization_strategy
-        return "context"
-
-    def run(self, batch: int) -> None:
-        """Compile kernels for a shape that is new."""
-        kernel = b"%s:%d;" % (self.driver, batch)
-        cache = self.set[-1]
-        if kernel not in cache.kernels:
-            cache.kernels += kernel
+from tests.support.fake_tensorrt import Library, network
 
 
 @pytest.fixture(autouse=True)
@@ -66,48 +18,49 @@ def said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]
         yield sentences
 
 
-def opened(library: Library) -> Prepared:
-    return prepare(library, library, "one.kernels")
+def opened(**fields: set[str]) -> Prepared:
+    """In a process of its own, as it were; the stand-in asserts that no stand-in kernels are asked for."""
+    library = Library("1.7.1.116", gpu=b"A4000", **fields)
+    module = library.module()
+    engine = module.Runtime(None).deserialize_cuda_engine(library.plan(network(), 8))
+    return prepare(module, engine, "one.kernels")
+
+
+def run(session: Prepared, batch: int) -> None:
+    session.cache.compile(batch)
+    session.keep(batch)
 
 
 def test_kernels_are_kept_at_the_first_run_of_each_batch_and_read_in_the_next_process() -> None:
-    library = Library(b"580")
-    session = opened(library)
-    assert library.strategy == "eager" and engines.recall("one.kernels") is None
+    session = opened()
+    assert engines.recall("one.kernels") is None
     for batch in (8, 8, 3):
-        library.run(batch)
-        session.keep(batch)
-    assert engines.recall("one.kernels") == b"580:8;580:3;"
+        run(session, batch)
+    assert engines.recall("one.kernels") == b"A4000:8;A4000:3;"
     session.close()
-    again = Library(b"580")
-    opened(again)
-    assert again.set[-1].kernels == b"580:8;580:3;"
+    assert opened().cache.kernels == b"A4000:8;A4000:3;"
 
 
 def test_kernels_that_did_not_change_are_not_written_again() -> None:
-    library = Library(b"580")
-    session = opened(library)
-    library.run(8)
-    session.keep(8)
+    session = opened()
+    run(session, 8)
     file = engines.folder() / "one.kernels"
     before = file.stat().st_ino
-    for one in (session, opened(library)):
+    for one in (session, opened()):
         one.keep(8)
     assert file.stat().st_ino == before
 
 
 def test_kernels_that_the_library_refuses_are_compiled_anew_and_said(said: list[str]) -> None:
-    engines.remember("one.kernels", b"570:8;")
-    library = Library(b"580")
-    session = opened(library)
-    assert library.set[-1].kernels == b"" and "refused by the library" in said[-1]
-    library.run(8)
+    engines.remember("one.kernels", b"RTX 4090:8;")
+    session = opened()
+    assert session.cache.kernels == b"" and "refused by the library" in said[-1]
+    run(session, 8)
+    assert engines.recall("one.kernels") == b"A4000:8;"
+
+
+def test_a_context_that_takes_no_cache_keeps_nothing() -> None:
+    session = opened(failing={"set_runtime_cache"})
+    assert session.context is not None and session.cache is None
     session.keep(8)
-    assert engines.recall("one.kernels") == b"580:8;"
-
-
-def test_the_names_are_those_of_the_real_library() -> None:
-    real = pytest.importorskip("tensorrt_rtx_bindings")
-    for name in ("create_runtime_cache", "set_runtime_cache", "set_execution_context_allocation_strategy"):
-        assert hasattr(real.IRuntimeConfig, name)
-    assert hasattr(real.IRuntimeCache, "deserialize") and hasattr(real.IRuntimeCache, "serialize")
+    assert engines.recall("one.kernels") is None

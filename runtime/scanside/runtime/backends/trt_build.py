@@ -246,8 +246,15 @@ def deserialise(plan: bytes, flavour: str) -> Any:
     """The engine of a plan of this very machine, or None where the library does not take it.
 
     Only for plans out of `engines.obtain`: a plan is native code.
+
+    Raises:
+        BackendError: If the library does not run here at all.
     """
-    return _runtime(flavour).deserialize_cuda_engine(plan)
+    try:
+        runtime = _runtime(flavour)
+    except TypeError as error:  # the bindings, for a null pointer
+        raise BackendError(f"{flavour} does not run on this GPU ({error}); see `scanside doctor`.") from error
+    return runtime.deserialize_cuda_engine(plan)
 
 
 @cache

@@ -9,6 +9,11 @@ from scanside.runtime.extras import package_command
 
 _MAJORS = (11, 12, 13, 14)
 _A_LITTLE = 1 << 20
+_OWN = ("libnvinfer", "libnvonnxparser", "libtensorrt")
+_AGAIN = (
+    "install {0} again, its libraries are not there (pip install --force-reinstall {0}; on a Jetson: "
+    "apt install --reinstall python3-libnvinfer)"
+)
 
 
 @cache
@@ -27,7 +32,11 @@ def trial(flavour: str) -> tuple[str, str] | None:
         return old
     file = nvidia_files.missing_in(f"{cause}\n{said.text}")
     if file is not None:
-        mend = nvidia_files.command_for(file, _packages(flavour) or 13, "cuda-bindings")
+        mend = (
+            _AGAIN.format(flavour)
+            if file.startswith(_OWN)
+            else nvidia_files.command_for(file, _packages(flavour) or 13, "cuda-bindings")
+        )
         return f"{flavour} does not load: {file} is missing", mend
     words = " ".join(cause.split())[:300].rstrip(".")
     return f"{flavour} does not work on this GPU ({words})", "restart the machine, or use another device"

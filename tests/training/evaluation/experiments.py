@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from scanside.training.cohort.table import DIAGNOSES, Patient, write_cohort_table
+from scanside.training.cohort.declared import DIAGNOSES
+from scanside.training.cohort.table import Patient, write_cohort_table
 from scanside.training.experiment import Experiment, start_experiment
 
 SPACING = (6.0, 2.0, 1.5)

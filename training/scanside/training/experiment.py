@@ -26,6 +26,8 @@ SCHEMA = "scanside.experiment/1"
 PARTS = ("resubstitution", "cross-validated", "test")
 """Where a prediction comes from: models that saw the patient, a fold's model that did not, or held-out patients."""
 
+LESION = 1
+"""Label of the lesion in every mask of a cohort and of an experiment."""
 PACKAGES = ("torch", "nnunetv2", "scikit-learn", "skl2onnx", "onnx", "pyradiomics-bhklab", "matplotlib")
 
 
@@ -50,6 +52,14 @@ class Experiment:
     def masks(self, part: str, role: str) -> Path:
         """Folder of automatic masks, `<patient>.nii.gz`."""
         return self.path / "masks" / part / role
+
+    def mask(self, part: str, role: str, patient: str) -> Path:
+        """The automatic mask of a patient."""
+        return self.masks(part, role) / f"{patient}.nii.gz"
+
+    def label(self, role: str) -> int:
+        """The value of the lesion in an automatic mask."""
+        return LESION
 
     def segmentation(self, role: str) -> Path:
         """Folder of a role's nnU-Net training."""

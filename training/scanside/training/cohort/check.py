@@ -13,11 +13,10 @@ from scanside.runtime.errors import ScansideError
 from scanside.runtime.images.cases import CaseInput
 from scanside.runtime.images.load import load_case
 from scanside.runtime.volume import Geometry, Volume
+from scanside.training.cohort.declared import NO_LESION, SEQUENCES
 from scanside.training.cohort.leakage import Image, content_of, same_content, same_name
 from scanside.training.cohort.table import (
-    OPTIONAL,
     ROLES,
-    SEQUENCES,
     Cohort,
     Patient,
     Problem,
@@ -110,7 +109,7 @@ def _check_patient(cohort: Cohort, patient: Patient, findings: _Findings) -> Ite
     for sequence in SEQUENCES:
         path = cohort.image(patient.patient, sequence)
         if not path.exists():
-            if sequence not in OPTIONAL:
+            if sequence in cohort.declared.sequences:
                 findings.wrong(path, "the image is missing")
             continue
         volume = _read(path, findings)
@@ -119,10 +118,11 @@ def _check_patient(cohort: Cohort, patient: Patient, findings: _Findings) -> Ite
             _check_image(path, volume, findings)
             yield Image(patient, f"{patient.patient}/{path.name}", content_of(volume))
     _check_same_grid(cohort, patient, volumes, findings)
-    masks = {role: _check_mask(cohort, patient, role, volumes, findings) for role in ROLES}
+    roles = [role for role in ROLES if role in cohort.declared.sequences]
+    masks = {role: _check_mask(cohort, patient, role, volumes, findings) for role in roles}
     if "adc" in volumes:
         file = cohort.image(patient.patient, "adc")
-        _check_adc_unit(file, volumes["adc"], masks["dwi"], findings)
+        _check_adc_unit(file, volumes["adc"], masks.get("dwi"), findings)
     if "t2w" in volumes and "dwi" in volumes:
         file = cohort.image(patient.patient, "dwi")
         _check_overlap(file, volumes["t2w"].geometry, volumes["dwi"].geometry, findings)
@@ -163,7 +163,8 @@ def _check_mask(
     """The mask (Z, Y, X) when it is usable: on the image's grid, 0 and 1 only, not empty."""
     path = cohort.mask(patient.patient, role)
     if not path.exists():
-        findings.wrong(path, "the mask is missing")
+        if not patient.lesion_free:
+            findings.wrong(path, "the mask is missing")
         return None
     mask = _read(path, findings)
     if mask is None:
@@ -178,13 +179,15 @@ def _check_mask(
         found = ", ".join(f"{value:g}" for value in values[~np.isin(values, (0, 1))][:4])
         findings.wrong(path, f"holds {found}; a mask holds 0 and, in the lesion, 1")
     lesion = mask.data[0] > 0
-    if not lesion.any():
-        findings.wrong(path, "is empty; every patient of a cohort has a lesion")
+    if patient.lesion_free and lesion.any():
+        findings.wrong(path, f"holds a lesion, but cohort.csv says diagnosis '{patient.diagnosis}'")
+    elif not lesion.any() and not patient.lesion_free:
+        findings.wrong(path, f"is empty; a patient without a lesion has the diagnosis '{NO_LESION}'")
     elif lesion.all():
         findings.wrong(path, "covers the whole image")
     if len(findings.problems) > before:
         return None
-    if role in volumes:
+    if role in volumes and lesion.any():
         _check_inside(path, lesion, volumes[role], findings)
     parts = int(ndimage.label(lesion, np.ones((3, 3, 3)))[1])
     if parts > 1:
@@ -219,6 +222,7 @@ def _check_adc_unit(
         )
     elif (
         lesion is not None
+        and lesion.any()
         and lesion.shape == data.shape
         and not 100 <= float(np.median(data[lesion])) <= high
     ):
@@ -270,8 +274,8 @@ def _check_size(
     findings: _Findings,
 ) -> None:
     """The table's size against the mask's: a rough comparison, because readers measure in one plane."""
-    lesion = masks["t2w"]
-    if lesion is None or "t2w" not in volumes:
+    lesion = masks.get("t2w")
+    if lesion is None or not lesion.any() or "t2w" not in volumes or patient.lesion_mm is None:
         return
     box = np.array([np.ptp(index) + 1 for index in np.nonzero(lesion)]) * volumes["t2w"].geometry.spacing
     diagonal, widest = float(np.linalg.norm(box)), float(box.max())

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from scanside.runtime.images.orient import orientation
 from scanside.runtime.images.read import read_geometry
-from scanside.training.cohort.table import SEQUENCES, Cohort
+from scanside.training.cohort.declared import SEQUENCES
+from scanside.training.cohort.table import Cohort
 
 
 def cohort_orientation(cohort: Cohort) -> dict[str, list[str]]:

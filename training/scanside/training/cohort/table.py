@@ -5,22 +5,23 @@ import io
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from scanside.runtime.errors import InputError, OutputError
+from scanside.runtime.study.answer import Known
+from scanside.training.cohort.declared import NO_LESION, CovariateColumn, Declared, declared
 
 SCHEMA = "scanside.cohort/1"
 ADC_UNIT = "1e-6 mm2/s"
-DIAGNOSES = ("PDAC", "PNEN", "SPN")
-SPLITS = ("train", "test")
 SEXES = ("M", "F")
-SEQUENCES = ("t2w", "dwi", "b0", "adc")
 ROLES = ("t2w", "dwi")
-OPTIONAL = ("b0",)
-"""Sequences that a patient may lack."""
+UNKNOWN = "unknown"
+"""Scanner of a patient whose row names none."""
+COLUMNS = ("patient", "split", "diagnosis", "age", "sex", "scanner", "field_t", "lesion_mm")
+"""Of cohort.csv as the phantom writes it; only `patient` is needed, and `site` may stand beside them."""
 ENDING = ".nii.gz"
 
 _SAFE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")
@@ -29,26 +30,47 @@ _RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt
 
 @dataclass(frozen=True)
 class Patient:
-    """A row of cohort.csv.
+    """A row of cohort.csv. What is not known is None.
 
     Attributes:
         patient: Id, unique and safe as a file name; the name of the folder with the images.
         split: `train` or `test`.
-        diagnosis: `PDAC`, `PNEN` or `SPN`.
+        diagnosis: One that the cohort declares; `none` for a patient without a lesion; None while it is not known.
         age: Years.
         sex: `M` or `F`.
+        scanner: `UNKNOWN` where the table does not say.
         field_t: Field strength, tesla.
-        lesion_mm: Longest diameter of the lesion, mm.
+        lesion_mm: Longest diameter of the lesion, mm; measured in the mask where the table does not say (`sized`).
+        site: The centre.
+        clinical: Declared covariate → number or word; absent where it is not known.
     """
 
     patient: str
     split: str
-    diagnosis: str
-    age: float
-    sex: str
-    scanner: str
-    field_t: float
-    lesion_mm: float
+    diagnosis: str | None
+    age: float | None = None
+    sex: str | None = None
+    scanner: str = UNKNOWN
+    field_t: float | None = None
+    lesion_mm: float | None = None
+    site: str | None = None
+    clinical: Mapping[str, Known] = field(default_factory=dict)
+
+    @property
+    def lesion_free(self) -> bool:
+        """Whether the patient is known to have no lesion."""
+        return self.diagnosis == NO_LESION
+
+    @property
+    def classified(self) -> bool:
+        """Whether a classifier can be fitted to or judged by the patient: a lesion whose diagnosis is known."""
+        return self.diagnosis is not None and not self.lesion_free
+
+    @property
+    def known(self) -> Mapping[str, Known]:
+        """Every covariate as a study's sidecar would say it."""
+        own = {"age": self.age, "sex": self.sex}
+        return {**{name: value for name, value in own.items() if value is not None}, **self.clinical}
 
 
 @dataclass(frozen=True)
@@ -80,6 +102,7 @@ class Cohort:
         patients: In the order of the table.
         provenance: How the cohort came to be, as its maker wrote it.
         lines: Patient → line of cohort.csv.
+        declared: Diagnoses, covariates and sequences.
     """
 
     path: Path
@@ -89,6 +112,12 @@ class Cohort:
     provenance: dict[str, Any]
     description: str = ""
     lines: dict[str, int] = field(default_factory=dict, repr=False, compare=False)
+    declared: Declared = field(default_factory=Declared)
+
+    @property
+    def positive(self) -> str:
+        """The diagnosis that a classifier gives the probability of."""
+        return self.declared.positive
 
     @property
     def phantom_version(self) -> int | None:
@@ -110,6 +139,10 @@ class Cohort:
     def split(self, name: str) -> tuple[Patient, ...]:
         """The patients of `train` or `test`."""
         return tuple(patient for patient in self.patients if patient.split == name)
+
+    def classified(self, name: str) -> tuple[Patient, ...]:
+        """Those of a split that a classifier is fitted to or judged by."""
+        return tuple(patient for patient in self.split(name) if patient.classified)
 
 
 def read_cohort(path: Path) -> Cohort:
@@ -133,18 +166,19 @@ def parse_cohort(path: Path) -> tuple[Cohort | None, list[Problem]]:
     """
     table = path / "cohort.csv"
     about, problems = _parse_about(path / "cohort.json")
+    says, wrong_words = declared(about)
+    problems += [Problem(words, file="cohort.json") for words in wrong_words]
     try:
         text = table.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         return None, [*problems, Problem(f"the table cannot be read ({error})", file="cohort.csv")]
     reader = csv.DictReader(io.StringIO(text, newline=""))
-    names = [column.name for column in fields(Patient)]
-    missing = [name for name in names if name not in (reader.fieldnames or [])]
+    missing = [name for name in _needed(says) if name not in (reader.fieldnames or [])]
     if missing:
         return None, [*problems, Problem(f"the header lacks {', '.join(missing)}", 1, file="cohort.csv")]
     rows: list[tuple[int, Patient]] = []
     for row in reader:
-        patient, wrong = _parse_row(row, reader.line_num)
+        patient, wrong = _parse_row(row, reader.line_num, says)
         problems += wrong
         if patient:
             rows.append((reader.line_num, patient))
@@ -160,6 +194,7 @@ def parse_cohort(path: Path) -> tuple[Cohort | None, list[Problem]]:
         provenance=dict(about.get("provenance") or {}),
         description=str(about.get("description", "")),
         lines={name: line for name, (line, _) in unique.items()},
+        declared=says,
     )
     return cohort, problems
 
@@ -172,13 +207,18 @@ def write_cohort_table(
     synthetic: bool,
     description: str,
     provenance: dict[str, Any],
+    declare: Mapping[str, Any] | None = None,
 ) -> None:
     """Write cohort.csv and cohort.json into the folder `path`, replacing them.
+
+    Args:
+        declare: Entries of cohort.json that `declared` reads.
 
     Raises:
         OutputError: If they cannot be written.
     """
-    names = [column.name for column in fields(Patient)]
+    clinical = list(dict.fromkeys(name for patient in patients for name in patient.clinical))
+    names = [*COLUMNS, *(["site"] if any(patient.site for patient in patients) else [])]
     about = {
         "schema": SCHEMA,
         "name": name,
@@ -186,20 +226,31 @@ def write_cohort_table(
         "description": description,
         "adc_unit": ADC_UNIT,
         "provenance": provenance,
+        **(declare or {}),
     }
     try:
         path.mkdir(parents=True, exist_ok=True)
         with (path / "cohort.csv").open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(names)
-            writer.writerows([_cell(getattr(patient, column)) for column in names] for patient in patients)
+            writer.writerow([*names, *clinical])
+            for one in patients:
+                beside = [one.clinical.get(name) for name in clinical]
+                writer.writerow(map(_cell, (*(getattr(one, column) for column in names), *beside)))
         (path / "cohort.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
     except OSError as error:
         raise OutputError(f"The cohort's table cannot be written to {path} ({error}).") from error
 
 
-def _cell(value: str | float) -> str:
+def _cell(value: Known | None) -> str:
+    if value is None:
+        return ""
     return value if isinstance(value, str) else f"{value:.10g}"
+
+
+def _needed(says: Declared) -> list[str]:
+    """Columns that the header must have: the id, and those that the cohort itself names."""
+    own = [] if says.split == Declared.split else [says.split.column]
+    return ["patient", *own, *(one.name for one in says.covariates)]
 
 
 def _parse_about(file: Path) -> tuple[dict[str, Any], list[Problem]]:
@@ -220,7 +271,7 @@ def _parse_about(file: Path) -> tuple[dict[str, Any], list[Problem]]:
     return about, problems
 
 
-def _parse_row(row: dict[str, Any], line: int) -> tuple[Patient | None, list[Problem]]:
+def _parse_row(row: dict[str, Any], line: int, says: Declared) -> tuple[Patient | None, list[Problem]]:
     text = {key: (value or "").strip() for key, value in row.items() if isinstance(key, str)}
     problems: list[Problem] = []
     name = text["patient"]
@@ -228,12 +279,15 @@ def _parse_row(row: dict[str, Any], line: int) -> tuple[Patient | None, list[Pro
     def wrong(message: str) -> None:
         problems.append(Problem(message, line, name or None, "cohort.csv"))
 
-    def choice(column: str, allowed: Iterable[str]) -> str:
-        if text[column] not in allowed:
-            wrong(f"{column} '{text[column]}' is not one of {', '.join(allowed)}")
-        return text[column]
+    def choice(column: str, allowed: Iterable[str]) -> str | None:
+        value = text.get(column, "")
+        if value and value not in allowed:
+            wrong(f"{column} '{value}' is not one of {', '.join(allowed)}")
+        return value or None
 
-    def number(column: str, ok: Callable[[float], bool], need: str) -> float:
+    def number(column: str, ok: Callable[[float], bool], need: str) -> float | None:
+        if not text.get(column):
+            return None
         try:
             value = float(text[column])
         except ValueError:
@@ -242,6 +296,11 @@ def _parse_row(row: dict[str, Any], line: int) -> tuple[Patient | None, list[Pro
             wrong(f"{column} '{text[column]}' is not {need}")
         return value
 
+    def covariate(one: CovariateColumn) -> Known | None:
+        if one.values is not None:
+            return choice(one.name, one.values)
+        return number(one.name, lambda _: True, "a finite number; leave the cell empty where it is not known")
+
     if None in row:
         wrong("the row has more cells than the header")
     if not _SAFE.fullmatch(name) or ".." in name or name.lower().split(".")[0] in _RESERVED:
@@ -249,19 +308,31 @@ def _parse_row(row: dict[str, Any], line: int) -> tuple[Patient | None, list[Pro
             f"the id '{name}' is not safe as a file name; use up to 64 letters, digits, '.', '_' or '-', "
             "a letter or digit first and last"
         )
-    if not text["scanner"]:
-        wrong("scanner is empty")
     patient = Patient(
         patient=name,
-        split=choice("split", SPLITS),
-        diagnosis=choice("diagnosis", DIAGNOSES),
+        split=_side(text, says, wrong),
+        diagnosis=choice("diagnosis", (*says.diagnoses, NO_LESION)),
         age=number("age", lambda x: 0 <= x <= 120, "an age of 0 to 120 years"),
         sex=choice("sex", SEXES),
-        scanner=text["scanner"],
+        scanner=text.get("scanner") or UNKNOWN,
         field_t=number("field_t", lambda x: 0 < x <= 12, "a field strength in tesla"),
         lesion_mm=number("lesion_mm", lambda x: 0 < x <= 500, "a longest diameter in mm"),
+        site=text.get("site") or None,
+        clinical={one.name: value for one in says.covariates if (value := covariate(one)) is not None},
     )
     return (None if problems else patient), problems
+
+
+def _side(text: Mapping[str, str], says: Declared, wrong: Callable[[str], None]) -> str:
+    """The split of a row; a table without the column is all for training."""
+    column = says.split.column
+    if column not in text:
+        return "train"
+    side = says.split.side(text[column])
+    if side is None:
+        allowed = ", ".join(sorted(says.split.train | says.split.test, reverse=True))
+        wrong(f"{column} '{text[column]}' is not one of {allowed}")
+    return side or "train"
 
 
 def _repeated(rows: Sequence[tuple[int, Patient]]) -> list[Problem]:

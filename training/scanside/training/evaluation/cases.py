@@ -3,8 +3,9 @@
 import csv
 import io
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -16,10 +17,8 @@ from scanside.training.cohort.table import ROLES, Cohort, Patient
 from scanside.training.evaluation.distances import Spacing, distances
 from scanside.training.evaluation.lesion_hits import lesion_hits
 from scanside.training.evaluation.overlap import Mask, overlap
-from scanside.training.experiment import PARTS, Experiment
+from scanside.training.experiment import LESION, PARTS
 
-LESION = 1
-"""Label of the lesion in every mask."""
 SPLIT_OF = {"resubstitution": "train", "cross-validated": "train", "test": "test"}
 """Which patients a part is about."""
 
@@ -32,6 +31,7 @@ class Case:
         hd95_mm, masd_mm: The image's diagonal where one of the masks is empty.
         lesions, found, false_positives: Counts of `lesion_hits`.
         empty: The automatic mask is empty although the reference is not.
+        candidates: Of each automatic lesion its volume in ml, and whether it is one of the reference; largest first.
     """
 
     patient: str
@@ -51,6 +51,12 @@ class Case:
     found: int
     false_positives: int
     empty: bool
+    candidates: tuple[tuple[float, bool], ...] = ()
+
+    @property
+    def lesion_free(self) -> bool:
+        """The reference shows no lesion: overlap and distances then say nothing, false positives do."""
+        return self.lesions == 0
 
     @property
     def missed(self) -> bool:
@@ -104,11 +110,22 @@ def measure(
         found=hits.found,
         false_positives=hits.false_positives,
         empty=common.automatic_ml == 0 and common.reference_ml > 0,
+        candidates=tuple((voxels * float(np.prod(spacing)) / 1000, hit) for voxels, hit in hits.candidates),
     )
 
 
+class Masks(Protocol):
+    """Where automatic masks lie: an experiment, or the results of a frozen bundle."""
+
+    def mask(self, part: str, role: str, patient: str) -> Path:
+        """The file of a patient's mask."""
+
+    def label(self, role: str) -> int:
+        """The value of the lesion in it."""
+
+
 def measure_all(
-    experiment: Experiment, cohort: Cohort, advance: Callable[[str], None] = lambda _: None
+    experiment: Masks, cohort: Cohort, advance: Callable[[str], None] = lambda _: None
 ) -> tuple[list[Case], list[Absent]]:
     """Measure every mask there is; tell which are not.
 
@@ -127,32 +144,39 @@ def measure_all(
     return cases, absent_masks(experiment, cohort)
 
 
-def absent_masks(experiment: Experiment, cohort: Cohort) -> list[Absent]:
+def absent_masks(experiment: Masks, cohort: Cohort) -> list[Absent]:
     """Role and part → patients without an automatic mask."""
     absent = []
     for role in ROLES:
         for part in PARTS:
-            folder = experiment.masks(part, role)
             wanted = [patient.patient for patient in cohort.split(SPLIT_OF[part])]
-            without = tuple(name for name in wanted if not mask_file(folder, name).is_file())
+            without = tuple(name for name in wanted if not experiment.mask(part, role, name).is_file())
             if without:
                 absent.append(Absent(role, part, without, len(wanted)))
     return absent
 
 
-def mask_file(folder: Path, patient: str) -> Path:
-    """Where the automatic mask of a patient lies."""
-    return folder / f"{patient}.nii.gz"
+def without_reference(cohort: Cohort) -> dict[str, list[str]]:
+    """Role → patients whom no reader outlined and who may have a lesion; roles without such a patient are left out."""
+    found = {
+        role: [
+            patient.patient
+            for patient in cohort.patients
+            if not patient.lesion_free and not cohort.mask(patient.patient, role).exists()
+        ]
+        for role in ROLES
+    }
+    return {role: names for role, names in found.items() if names}
 
 
-def read_mask(path: Path) -> tuple[Mask, Geometry]:
+def read_mask(path: Path, label: int = LESION) -> tuple[Mask, Geometry]:
     """A mask file as (Z, Y, X) bool, True where the lesion is, with its grid.
 
     Raises:
         ImageReadError: If it cannot be read.
     """
     volume = read_image(path)
-    return np.rint(volume.data[0]) == LESION, volume.geometry
+    return np.rint(volume.data[0]) == label, volume.geometry
 
 
 def write_cases(cases: list[Case], path: Path) -> None:
@@ -163,26 +187,34 @@ def write_cases(cases: list[Case], path: Path) -> None:
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*(field.name for field in fields(Case)), "missed"])
+    names = [field.name for field in fields(Case) if field.name != "candidates"]
+    writer.writerow([*names, "missed"])
     for case in cases:
-        values = (*asdict(case).values(), case.missed)
+        values = (*(getattr(case, name) for name in names), case.missed)
         writer.writerow([f"{value:.6g}" if isinstance(value, float) else value for value in values])
     with atomic_write(path) as temporary:
         temporary.write_text(text.getvalue(), encoding="utf-8")
 
 
-def _of_patient(experiment: Experiment, cohort: Cohort, patient: Patient, role: str) -> Iterator[Case]:
+def _of_patient(experiment: Masks, cohort: Cohort, patient: Patient, role: str) -> Iterator[Case]:
     files = {
         part: file
         for part in PARTS
         if SPLIT_OF[part] == patient.split
-        and (file := mask_file(experiment.masks(part, role), patient.patient)).is_file()
+        and (file := experiment.mask(part, role, patient.patient)).is_file()
     }
     if not files:
         return
-    reference, grid = read_mask(cohort.mask(patient.patient, role))
+    outlined = cohort.mask(patient.patient, role)
+    if not outlined.exists() and not patient.lesion_free:
+        return
+    if patient.lesion_free and not outlined.exists():
+        seen, grid = read_mask(next(iter(files.values())), experiment.label(role))
+        reference = np.zeros_like(seen)
+    else:
+        reference, grid = read_mask(outlined)
     for part, file in files.items():
-        automatic, own = read_mask(file)
+        automatic, own = read_mask(file, experiment.label(role))
         difference = grid.difference(own)
         if difference:
             raise GeometryError(

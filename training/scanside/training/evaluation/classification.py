@@ -174,7 +174,7 @@ def _model(
         main=is_main,
         statuses=dict(sorted(Counter(row.status or "ok" for row in rows).items())),
         without_probability=len(every.patients) - len(scored.patients),
-        absent=len(cohort.split(SPLIT_OF[part])) - len(rows),
+        absent=len(cohort.classified(SPLIT_OF[part])) - len(rows),
         **_areas(every, rows, repeats, seed),
         against=_against(scored, cohort, facts.positive, repeats, seed, model, part),
         average_precision=precision,

@@ -46,23 +46,24 @@ def draw(done: Evaluated, *, repeats: int, seed: int) -> list[Picture]:
 
 
 def _of_masks(done: Evaluated) -> Iterator[tuple[str, str, Any]]:
-    if done.segmentation is None:
+    cases = [case for case in done.cases if not case.lesion_free]
+    if done.segmentation is None or not cases:
         return
     yield (
         "dice",
         "Dice of every case (dots), with quartiles (box), median (line) and mean (diamond), by size of the lesion. "
         "Black bars: the study's means on patients.",
-        dice_figure(done.cases, done.cohort),
+        dice_figure(cases, done.cohort),
     )
-    if any(case.part != "resubstitution" for case in done.cases):
+    if any(case.part != "resubstitution" for case in cases):
         yield (
             "volume",
             "Bland–Altman plot of lesion volume: bias (line) and limits of agreement (dashed).",
-            volume_figure(done.cases, done.segmentation),
+            volume_figure(cases, done.segmentation),
         )
     for role in ROLES:
         for part in ("test", "cross-validated", "resubstitution"):
-            chosen = examples([case for case in done.cases if (case.role, case.part) == (role, part)])
+            chosen = examples([case for case in cases if (case.role, case.part) == (role, part)])
             if chosen:
                 caption = (
                     f"{ROLE_TITLES[role]}, {part}: the cases with the best, the median and the worst Dice, in the "

@@ -1,8 +1,9 @@
 """Detection: which lesions of the reference were found, and how many automatic ones are none."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
 from scanside.training.evaluation.overlap import Mask
 
@@ -18,11 +19,13 @@ class Hits:
         lesions: In the reference.
         found: Reference lesions with a partner in the automatic mask.
         false_positives: Automatic lesions without a partner in the reference.
+        candidates: Of each automatic lesion its voxels, and whether it has a partner; largest first.
     """
 
     lesions: int
     found: int
     false_positives: int
+    candidates: tuple[tuple[int, bool], ...] = field(default=(), compare=False)
 
 
 def lesion_hits(reference: Mask, automatic: Mask, minimum: float = MINIMUM_IOU) -> Hits:
@@ -42,9 +45,10 @@ def lesion_hits(reference: Mask, automatic: Mask, minimum: float = MINIMUM_IOU) 
     touching = np.ones((3, 3, 3))
     first, lesions = label(reference, touching)
     second, candidates = label(automatic, touching)
+    voxels = np.bincount(second.ravel())[1:]
     if not lesions or not candidates:
-        return Hits(lesions, 0, candidates)
-    sizes = np.bincount(first.ravel())[1:, None], np.bincount(second.ravel())[None, 1:]
+        return Hits(lesions, 0, candidates, _ranked(voxels, set()))
+    sizes = np.bincount(first.ravel())[1:, None], voxels[None]
     common = np.zeros((lesions, candidates))
     both = (first > 0) & (second > 0)
     np.add.at(common, (first[both] - 1, second[both] - 1), 1)
@@ -52,5 +56,10 @@ def lesion_hits(reference: Mask, automatic: Mask, minimum: float = MINIMUM_IOU) 
     # A pair is worth more than all overlaps together, so the number of pairs comes first.
     worth = np.where(iou >= minimum, min(lesions, candidates) + 1 + iou, 0.0)
     rows, columns = linear_sum_assignment(worth, maximize=True)
-    found = int(np.count_nonzero(worth[rows, columns]))
-    return Hits(lesions, found, candidates - found)
+    partners = set(columns[worth[rows, columns] > 0].tolist())
+    return Hits(lesions, len(partners), candidates - len(partners), _ranked(voxels, partners))
+
+
+def _ranked(voxels: npt.NDArray[np.intp], partners: set[int]) -> tuple[tuple[int, bool], ...]:
+    order = np.argsort(-voxels, kind="stable").tolist()
+    return tuple((int(voxels[index]), index in partners) for index in order)

@@ -9,13 +9,12 @@ import numpy as np
 from scanside.runtime.errors import GeometryError
 from scanside.runtime.images.cases import CaseInput
 from scanside.runtime.images.load import load_case
-from scanside.training.cohort.table import Cohort
-from scanside.training.evaluation.cases import Case, mask_file, read_mask
+from scanside.training.cohort.table import UNKNOWN, Cohort
+from scanside.training.evaluation.cases import Case, Masks, read_mask
 from scanside.training.evaluation.delong import Floats
 from scanside.training.evaluation.overlap import Mask
 from scanside.training.evaluation.study import ROLE_TITLES
 from scanside.training.evaluation.style import INK, figure
-from scanside.training.experiment import Experiment
 
 REFERENCE_COLOUR, AUTOMATIC_COLOUR = "#37d67a", "#ff4fa3"
 _HALF_MM = 55.0
@@ -50,16 +49,17 @@ def examples(cases: Sequence[Case]) -> list[tuple[str, Case]]:
     return [("best", ranked[-1]), ("median", ranked[len(ranked) // 2]), ("worst", ranked[0])]
 
 
-def overlay_figure(experiment: Experiment, cohort: Cohort, chosen: Sequence[tuple[str, Case]]) -> Any:
+def overlay_figure(masks: Masks, cohort: Cohort, chosen: Sequence[tuple[str, Case]]) -> Any:
     """Pictures of the chosen cases of one role, side by side."""
     made, axes = figure(3.9 * len(chosen), 4.95, columns=len(chosen))
     rows = {patient.patient: patient for patient in cohort.patients}
     for axis, (name, case) in zip(axes[0], chosen, strict=True):
-        cut = largest_slice(experiment, cohort, case)
+        cut = largest_slice(masks, cohort, case)
         _draw(axis, cut)
         row = rows[case.patient]
         axis.set_title(
-            f"{name}: Dice {case.dice:.2f}\n{row.diagnosis}, {row.lesion_mm:.0f} mm, scanner {row.scanner}, "
+            f"{name}: Dice {case.dice:.2f}\n{row.diagnosis or UNKNOWN}, {_length(row.lesion_mm)}, "
+            f"scanner {row.scanner}, "
             f"slice {cut.number}/{cut.of}",
             fontsize=9, color=INK, loc="left",
         )  # fmt: skip
@@ -74,12 +74,12 @@ def overlay_figure(experiment: Experiment, cohort: Cohort, chosen: Sequence[tupl
     return made
 
 
-def largest_slice(experiment: Experiment, cohort: Cohort, case: Case) -> Slice:
+def largest_slice(masks: Masks, cohort: Cohort, case: Case) -> Slice:
     """The slice in which the reference is largest (the mask, where the reference is empty), cut to 11 cm."""
     path = cohort.image(case.patient, case.role)
     volume = load_case(CaseInput(case.patient, (path,)), 1).volume
     reference, _ = read_mask(cohort.mask(case.patient, case.role))
-    automatic, _ = read_mask(mask_file(experiment.masks(case.part, case.role), case.patient))
+    automatic, _ = read_mask(masks.mask(case.part, case.role, case.patient), masks.label(case.role))
     if volume.geometry.shape != reference.shape:
         raise GeometryError(
             f"{path} has {volume.geometry.shape} voxels, its mask {reference.shape}; run `scanside cohort check`."
@@ -100,6 +100,10 @@ def largest_slice(experiment: Experiment, cohort: Cohort, case: Case) -> Slice:
         number=z + 1,
         of=shown.shape[0],
     )
+
+
+def _length(lesion_mm: float | None) -> str:
+    return "size unknown" if lesion_mm is None else f"{lesion_mm:.0f} mm"
 
 
 def _draw(axis: Any, cut: Slice) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from scanside.runtime.errors import InputError
+from scanside.training.cohort.declared import SPLITS
 from scanside.training.cohort.table import Cohort
 from scanside.training.evaluation.cases import SPLIT_OF
 from scanside.training.experiment import PARTS, Experiment
@@ -86,6 +87,7 @@ def read_predictions(experiment: Experiment, cohort: Cohort) -> list[Prediction]
     if not path.exists():
         return None
     splits = {patient.patient: patient.split for patient in cohort.patients}
+    judged = {patient.patient for split in SPLITS for patient in cohort.classified(split)}
     found: dict[tuple[str, str, str], Prediction] = {}
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
@@ -96,7 +98,7 @@ def read_predictions(experiment: Experiment, cohort: Cohort) -> list[Prediction]
             for row in reader:
                 prediction = _parse(row, path, reader.line_num)
                 key = (prediction.model, prediction.part, prediction.patient)
-                _check(prediction, splits, key in found, path, reader.line_num)
+                _check(prediction, splits, judged, key in found, path, reader.line_num)
                 found[key] = prediction
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path} cannot be read ({error}); train the classifier again.") from error
@@ -199,10 +201,14 @@ def _canaries(rows: Any) -> tuple[Canary, ...] | None:
     )
 
 
-def _check(prediction: Prediction, splits: dict[str, str], twice: bool, path: Path, line: int) -> None:
+def _check(
+    prediction: Prediction, splits: dict[str, str], judged: set[str], twice: bool, path: Path, line: int
+) -> None:
     problem = None
     if prediction.patient not in splits:
         problem = f"patient '{prediction.patient}' is not in the cohort"
+    elif prediction.patient not in judged:
+        problem = f"patient '{prediction.patient}' has no lesion of a known diagnosis in the cohort"
     elif prediction.part not in PARTS:
         problem = f"there is no part '{prediction.part}'"
     elif SPLIT_OF[prediction.part] != splits[prediction.patient]:

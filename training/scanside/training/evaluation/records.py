@@ -67,6 +67,8 @@ class SegmentationRow(_Part):
     absolute_volume_error_ml: Estimate
     relative_volume_error: Estimate
     absolute_relative_volume_error: Estimate
+    volume_rmse_ml: Estimate | None = None
+    """Root mean square of the volume errors."""
     lesions: int
     sensitivity: Estimate
     """Lesions found / lesions."""
@@ -94,12 +96,47 @@ class AbsentMasks(_Part):
     patients: list[str]
 
 
+class Detection(_Part):
+    """The free-response curve of one role and part."""
+
+    role: str
+    part: str
+    patients: int
+    """With those who have no lesion."""
+    lesions: int
+    score: str
+    """What ranks the candidates."""
+    average_precision: Estimate
+    sensitivity_at: dict[str, Estimate]
+    """False positives a scan → largest sensitivity at no more of them."""
+    curve: Curve
+    """False positives a scan, sensitivity; from the largest candidate to the smallest."""
+
+
+class LesionFree(_Part):
+    """What a segmenter says of patients without a lesion."""
+
+    role: str
+    part: str
+    patients: int
+    clean: int
+    """With an empty mask."""
+    specificity: Estimate
+    """clean / patients, Wilson."""
+    false_positives_per_scan: Estimate
+
+
 class Segmentation(_Part):
-    """How good the masks are."""
+    """How good the masks are. Rows and agreement of volumes are about patients with a lesion."""
 
     rows: list[SegmentationRow]
     bland_altman: list[BlandAltman]
     absent: list[AbsentMasks]
+    detection: list[Detection] = []
+    lesion_free: list[LesionFree] = []
+    """Empty without such patients."""
+    without_reference: dict[str, list[str]] = {}
+    """Role → patients whom no reader outlined: nothing is said of their masks."""
 
 
 class Auc(_Part):

@@ -13,7 +13,9 @@ from scanside.runtime import machine
 from scanside.runtime.errors import InputError
 from scanside.runtime.images.files import atomic_write
 from scanside.runtime.report import RESEARCH
-from scanside.training.cohort.table import DIAGNOSES, SPLITS, Cohort, read_cohort
+from scanside.training.cohort.declared import NO_LESION, SPLITS
+from scanside.training.cohort.sizes import sized
+from scanside.training.cohort.table import UNKNOWN, Cohort, Patient, read_cohort
 from scanside.training.evaluation import records
 from scanside.training.evaluation.cases import Case, measure_all, write_cases
 from scanside.training.evaluation.classification import Sample, classification, sample
@@ -74,7 +76,7 @@ def evaluate(
         GeometryError: If a mask does not lie on its reference's grid.
     """
     experiment = open_experiment(path)
-    cohort = read_cohort(experiment.cohort)
+    cohort = sized(read_cohort(experiment.cohort))
     if cohort_hash(experiment.cohort) != experiment.cohort_sha256:
         raise InputError(
             f"The table of {experiment.cohort} has changed since {path} was begun, so patients may have changed sides; "
@@ -154,6 +156,16 @@ def summary(cohort: Cohort, sha256: str) -> records.CohortSummary:
         counts = {split: Counter(of(patient) for patient in cohort.split(split)) for split in SPLITS}
         return {split: {value: counts[split][value] for value in order} for split in SPLITS}
 
+    def more(order: Sequence[str], values: set[str]) -> tuple[str, ...]:
+        """What stands beside the usual values, where it occurs."""
+        return *order, *(word for word in (NO_LESION, UNKNOWN) if word in values)
+
+    def said(patient: Patient) -> str:
+        return patient.diagnosis or UNKNOWN
+
+    def size(patient: Patient) -> str:
+        return NO_LESION if patient.lesion_free else size_of(patient.lesion_mm)
+
     scanners = sorted({patient.scanner for patient in cohort.patients})
     return records.CohortSummary(
         name=cohort.name,
@@ -161,8 +173,10 @@ def summary(cohort: Cohort, sha256: str) -> records.CohortSummary:
         sha256=sha256,
         train=len(cohort.split("train")),
         test=len(cohort.split("test")),
-        diagnoses=count(lambda patient: patient.diagnosis, DIAGNOSES),
-        sizes=count(lambda patient: size_of(patient.lesion_mm), SIZES),
+        diagnoses=count(
+            said, more(cohort.declared.diagnoses, {said(patient) for patient in cohort.patients})
+        ),
+        sizes=count(size, more(SIZES, {size(patient) for patient in cohort.patients})),
         scanners=count(lambda patient: patient.scanner, scanners),
         held_out_scanners=sorted(
             {patient.scanner for patient in cohort.patients if known[patient.patient] == HELD_OUT}
@@ -187,6 +201,8 @@ def _missing(done: Evaluated) -> list[str]:
         for gap in done.segmentation.absent:
             which = "no mask" if gap.absent == gap.of else f"{gap.absent} of {gap.of} masks missing"
             missing.append(f"Segmentation, {ROLE_TITLES[gap.role]}, {gap.part}: {which}.")
+        for role, names in done.segmentation.without_reference.items():
+            missing.append(f"Segmentation, {ROLE_TITLES[role]}: {len(names)} patients have no reader's mask.")
     if done.classification is None:
         missing.append("No predictions of a classifier: the part on classification is absent.")
         return missing

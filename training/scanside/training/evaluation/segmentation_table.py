@@ -6,7 +6,8 @@ import numpy as np
 
 from scanside.training.cohort.table import ROLES, Cohort
 from scanside.training.evaluation.bootstrap import Floats, mean_interval, ratio_interval, stream
-from scanside.training.evaluation.cases import Absent, Case
+from scanside.training.evaluation.cases import Absent, Case, without_reference
+from scanside.training.evaluation.detection import detection, lesion_free, volume_rmse
 from scanside.training.evaluation.records import (
     AbsentMasks,
     BlandAltman,
@@ -21,21 +22,25 @@ from scanside.training.experiment import PARTS
 def segmentation(
     cases: Sequence[Case], absent: Sequence[Absent], cohort: Cohort, *, repeats: int, seed: int
 ) -> Segmentation:
-    """Summarise all cases; strata without a patient have no row."""
+    """Summarise all cases; strata without a patient have no row, and patients without a lesion are none of them."""
     rows = []
-    for role, part, scanners, size, members in _strata(cases, cohort):
+    outlined = [case for case in cases if not case.lesion_free]
+    for role, part, scanners, size, members in _strata(outlined, cohort):
         rows.append(_row(members, (role, part, scanners, size), repeats, seed))
     return Segmentation(
         rows=rows,
         bland_altman=[
             bland_altman(members, role, part)
-            for role, part, scanners, size, members in _strata(cases, cohort)
+            for role, part, scanners, size, members in _strata(outlined, cohort)
             if (scanners, size) == (ALL, ALL)
         ],
         absent=[
             AbsentMasks(role=a.role, part=a.part, absent=len(a.patients), of=a.of, patients=list(a.patients))
             for a in absent
         ],
+        detection=detection(cases, repeats, seed),
+        lesion_free=lesion_free(cases, repeats, seed),
+        without_reference=without_reference(cohort),
     )
 
 
@@ -115,6 +120,7 @@ def _row(cases: Sequence[Case], key: tuple[str, str, str, str], repeats: int, se
         absolute_volume_error_ml=mean("absolute-volume", np.abs(volume)),
         relative_volume_error=mean("relative-volume", relative),
         absolute_relative_volume_error=mean("absolute-relative-volume", np.abs(relative)),
+        volume_rmse_ml=volume_rmse(volume, repeats, stream(seed, *key, "volume-rmse")),
         lesions=int(lesions.sum()),
         sensitivity=Estimate(value=None, interval=None)
         if not lesions.sum()

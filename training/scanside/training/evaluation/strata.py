@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from scanside.training.cohort.table import Cohort, Patient
+from scanside.training.cohort.table import UNKNOWN, Cohort, Patient
 
 ALL = "all"
 SMALL_MM, LARGE_MM = 20.0, 40.0
@@ -22,8 +22,10 @@ class Subgroup:
     patients: frozenset[str]
 
 
-def size_of(lesion_mm: float) -> str:
-    """The size stratum of a longest diameter, mm: below 20, 20 to 40 (both included), above 40."""
+def size_of(lesion_mm: float | None) -> str:
+    """The size stratum of a longest diameter, mm: below 20, 20 to 40 (both included), above 40; else unknown."""
+    if lesion_mm is None:
+        return UNKNOWN
     if lesion_mm < SMALL_MM:
         return SIZES[0]
     return SIZES[1] if lesion_mm <= LARGE_MM else SIZES[2]
@@ -41,10 +43,12 @@ def subgroups(cohort: Cohort, patients: set[str]) -> list[Subgroup]:
     properties: dict[str, Callable[[Patient], str]] = {
         "scanner": lambda patient: patient.scanner,
         SCANNER_GROUP: lambda patient: known[patient.patient],
-        "field": lambda patient: f"{patient.field_t:g} T",
+        "field": lambda patient: UNKNOWN if patient.field_t is None else f"{patient.field_t:g} T",
         "size": lambda patient: size_of(patient.lesion_mm),
-        "sex": lambda patient: {"F": "female", "M": "male"}[patient.sex],
+        "sex": lambda patient: {"F": "female", "M": "male", None: UNKNOWN}[patient.sex],
     }
+    if any(patient.site for patient in cohort.patients):
+        properties["site"] = lambda patient: patient.site or UNKNOWN
     rows = [patient for patient in cohort.patients if patient.patient in patients]
     found = []
     for name, of in properties.items():

@@ -189,11 +189,12 @@ def _experiment(out: Path, table: Cohort) -> Experiment:
 
 def _begin(cohort: Path, settings: Settings) -> tuple[Cohort, Settings]:
     """The cohort, and the settings with the checked checkpoint in place of the path that was given for it."""
+    from scanside.training.cohort.sizes import sized
     from scanside.training.cohort.table import read_cohort
     from scanside.training.experiment import cohort_hash
     from scanside.training.segmentation.pretrained import find_pretrained
 
-    table = read_cohort(cohort)
+    table = sized(read_cohort(cohort))
     if settings.pretrained is None:
         return table, settings
     start = find_pretrained(Path(settings.pretrained), settings, cohort_hash(cohort))

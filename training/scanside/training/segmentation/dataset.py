@@ -5,8 +5,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from scanside.runtime.errors import InputError
+from scanside.runtime.images.cases import CaseInput
 from scanside.runtime.images.files import ending_of
+from scanside.runtime.images.load import load_case
+from scanside.runtime.images.write import write_mask
 from scanside.training.cohort.table import ENDING, Cohort, Patient
 from scanside.training.experiment import write_json
 from scanside.training.segmentation.settings import Settings
@@ -38,11 +43,12 @@ def write_dataset(cohort: Cohort, patients: Sequence[Patient], settings: Setting
         for index, sequence in enumerate(settings.channels):
             target = folder / "imagesTr" / f"{patient.patient}_{index:04d}{ENDING}"
             place(cohort.image(patient.patient, sequence), target, patient)
-        place(
-            cohort.mask(patient.patient, settings.role),
-            folder / "labelsTr" / f"{patient.patient}{ENDING}",
-            patient,
-        )
+        mask = cohort.mask(patient.patient, settings.role)
+        target = folder / "labelsTr" / f"{patient.patient}{ENDING}"
+        if patient.lesion_free and not mask.exists():
+            _nothing(cohort.image(patient.patient, settings.role), target, patient)
+        else:
+            place(mask, target, patient)
     document: dict[str, Any] = {
         "channel_names": {str(index): sequence for index, sequence in enumerate(settings.channels)},
         "labels": LABELS,
@@ -68,6 +74,12 @@ def place(source: Path, target: Path, patient: Patient) -> None:
 
     volume, _ = read_series(source)
     sitk.WriteImage(to_itk(volume.data[0], volume.geometry), str(target), True)
+
+
+def _nothing(image: Path, target: Path, patient: Patient) -> None:
+    """The mask of a patient without a lesion, on the grid of the image."""
+    volume = load_case(CaseInput(patient.patient, (image,)), 1).volume
+    write_mask(np.zeros(volume.geometry.shape, dtype=np.uint8), volume.geometry, target)
 
 
 def _link(source: Path, target: Path) -> None:

@@ -16,6 +16,7 @@ def make_folds(patients: Sequence[Patient], count: int, seed: int) -> dict[str, 
 
     Strata are ordered by diagnosis, then size, then scanner, and the deal goes on where the last stratum ended, so
     that each diagnosis, and each size within it, is spread to within one patient.
+    Patients without a lesion are a diagnosis of their own.
 
     Returns:
         Patient → fold, 0 to `count` - 1.
@@ -28,8 +29,8 @@ def make_folds(patients: Sequence[Patient], count: int, seed: int) -> dict[str, 
     random = np.random.default_rng(seed)
     strata: dict[tuple[str, int, str], list[str]] = {}
     for patient in sorted(patients, key=lambda p: p.patient):
-        size = int(np.searchsorted(_SIZES_MM, patient.lesion_mm, side="right"))
-        strata.setdefault((patient.diagnosis, size, patient.scanner), []).append(patient.patient)
+        size = int(np.searchsorted(_SIZES_MM, patient.lesion_mm or 0.0, side="right"))
+        strata.setdefault((patient.diagnosis or "", size, patient.scanner), []).append(patient.patient)
     dealt = [name for key in sorted(strata) for name in random.permutation(strata[key]).tolist()]
     order = random.permutation(count)
     return {name: int(order[index % count]) for index, name in enumerate(dealt)}

@@ -24,7 +24,7 @@ from scanside.runtime.options import Options
 from scanside.training.cohort.table import ENDING, Cohort, Patient
 from scanside.training.evaluation.overlap import overlap
 from scanside.training.segmentation.progress import minutes
-from scanside.training.segmentation.settings import SMALL_LESION_MM, Settings
+from scanside.training.segmentation.settings import Settings, is_small
 
 Say = Callable[[str], None]
 
@@ -84,14 +84,16 @@ def bundle_masks(
                 say(f"{settings.role}: {number} of {len(todo)} masks in {out}; {minutes(left)} left")
 
 
-def dice_by_size(merged: Path, patients: Iterable[Patient]) -> dict[str, Any]:
+def dice_by_size(merged: Path, patients: Sequence[Patient]) -> dict[str, Any]:
     """Mean out-of-fold Dice before postprocessing, of all lesions and by size; and what postprocessing changed."""
     summary = json.loads((merged / "summary.json").read_text())
-    dice = {
+    found = {
         Path(case["prediction_file"]).name.removesuffix(ENDING): float(case["metrics"]["1"]["Dice"])
         for case in summary["metric_per_case"]
     }
-    small = {p.patient for p in patients if p.lesion_mm < SMALL_LESION_MM}
+    healthy = {p.patient for p in patients if p.lesion_free}
+    dice = {name: value for name, value in found.items() if name not in healthy}
+    small = {p.patient for p in patients if is_small(p)}
     decided = json.loads((merged / "postprocessing.json").read_text())
     return {
         "dice": _mean(dice.values()),
@@ -110,14 +112,14 @@ def dice_of_masks(cohort: Cohort, patients: Iterable[Patient], role: str, folder
     """
     dice: dict[str, float] = {}
     small = set()
-    for patient in patients:
+    for patient in (patient for patient in patients if not patient.lesion_free):
         found, true = (
             read_image(file)
             for file in (folder / f"{patient.patient}{ENDING}", cohort.mask(patient.patient, role))
         )
         measured = overlap(true.data[0] > 0, found.data[0] > 0, true.geometry.spacing)
         dice[patient.patient] = measured.dice
-        if patient.lesion_mm < SMALL_LESION_MM:
+        if is_small(patient):
             small.add(patient.patient)
     return {
         "dice": _mean(dice.values()),

@@ -13,7 +13,7 @@ from scanside.training.segmentation.dataset import write_dataset
 from scanside.training.segmentation.folds import splits
 from scanside.training.segmentation.process import run_step
 from scanside.training.segmentation.progress import Progress
-from scanside.training.segmentation.settings import SMALL_LESION_MM, Settings
+from scanside.training.segmentation.settings import Settings, is_small
 
 
 def train_networks(
@@ -47,7 +47,7 @@ def train_networks(
 
 def small_lesions(cohort: Cohort) -> list[str]:
     """Training patients with a lesion below `SMALL_LESION_MM`."""
-    return [p.patient for p in cohort.split("train") if p.lesion_mm < SMALL_LESION_MM]
+    return [p.patient for p in cohort.split("train") if is_small(p)]
 
 
 def _begin(folder: Path, settings: Settings, resume: bool) -> None:

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from scanside.runtime.errors import InputError, UsageError
-from scanside.training.cohort.table import ROLES
+from scanside.training.cohort.table import ROLES, Patient
 
 SMALL_LESION_MM = 20.0
 """Longest diameter below which a lesion is called small, mm."""
@@ -18,6 +18,11 @@ ALL = "all"
 """nnU-Net's name for a fold that trains on every patient."""
 _FREE = ("device", "threads", "workers")
 """Settings that a resumed run may change: where it runs, not what it learns."""
+
+
+def is_small(patient: Patient) -> bool:
+    """Whether the patient's lesion is known to be small."""
+    return patient.lesion_mm is not None and patient.lesion_mm < SMALL_LESION_MM
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
 PACKAGES = ("sklearn", "joblib")
 SELECTORS = ("mrmr", "lasso")
-POSITIVE = "PDAC"
-"""Diagnosis of the positive class; the others together are the negative one."""
 
 
 def signature(
@@ -126,7 +124,7 @@ def _measure(
         cohort, experiment, recipe, settings.perturbations, settings.scheme.seed, tolerance.near_mm
     )
     measure_all(work, settings.scheme.jobs, Progress("measuring patients", len(work)))
-    measurements, absent = gather(cohort, work, POSITIVE)
+    measurements, absent = gather(cohort, work, cohort.positive)
     with atomic_write(experiment.signature / "radiomics.yaml") as temporary:
         temporary.write_bytes(dump_config(recipe))
     write_measurements(experiment.signature, measurements)
@@ -136,7 +134,7 @@ def _measure(
         "absent": absent,
         "agreement": tolerance.as_dict(),
     }
-    return experiment, measurements, (POSITIVE, f"non-{POSITIVE}"), source
+    return experiment, measurements, (cohort.positive, f"non-{cohort.positive}"), source
 
 
 def _import(

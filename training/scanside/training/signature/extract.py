@@ -89,7 +89,7 @@ def jobs_of(
     seed: int,
     near_mm: float = NEAR_MM,
 ) -> list[Job]:
-    """A job for each patient with masks.
+    """A job for each patient with masks, whose lesion has a known diagnosis.
 
     Args:
         near_mm: How near the lesions of two roles must lie to be one.
@@ -100,7 +100,7 @@ def jobs_of(
     data = dump_config(config)
     roles = {sequence: part.role for sequence, part in config.sequences.items()}
     found = []
-    for patient in cohort.patients:
+    for patient in (patient for patient in cohort.patients if patient.classified):
         train = patient.split == "train"
         part = CROSS_VALIDATED if train else TEST
         masks = {
@@ -239,8 +239,8 @@ def _measured(person: Patient, part: str, document: dict[str, Any], positive: st
         part,
         person.diagnosis == positive,
         person.scanner,
-        float(person.age),
-        float(person.sex == "M"),
+        nan if person.age is None else float(person.age),
+        nan if person.sex is None else float(person.sex == "M"),
         nan if document["volume_ml"] is None else document["volume_ml"],
         nan if document["adc_mean"] is None else document["adc_mean"],
         " ".join(document["missed"]),

@@ -101,6 +101,17 @@ def test_lesions_with_size_and_place(data: CaseData) -> None:
     assert told(data, "lesions", spot=first.spot, width=30).count("R12 P8 S") == 2
 
 
+def test_an_earlier_result_of_the_patient_is_a_line(data: CaseData) -> None:
+    sizes = [
+        {"role": "t2w", "volume_ml": 10.1, "longest_diameter_mm": 28.0},
+        {"role": "dwi", "volume_ml": None, "longest_diameter_mm": None},
+    ]
+    prior = {"day": "2025-09-01", "same_algorithm": False, "sizes": sizes}
+    words = told(changed(data, prior=prior), "lesions", 120)
+    assert "Earlier, 2025-09-01 (another bundle): T2WI 10.10 ml, 28 mm; DWI no lesion segmented" in words
+    assert "Earlier" not in told(data, "lesions")
+
+
 def test_warnings_and_checks(data: CaseData) -> None:
     assert "passed, no warnings" in told(changed(data, warnings=()), "result")
     words = told(changed(data, warnings=("The ADC map was converted.", "Noisy.")), "result")

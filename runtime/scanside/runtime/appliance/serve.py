@@ -13,7 +13,7 @@ from pathlib import Path
 
 from scanside.runtime.appliance.config import Config
 from scanside.runtime.appliance.process import NAMES, SUPERVISOR, only_one
-from scanside.runtime.appliance.store import audit, jobs, retention, worklist
+from scanside.runtime.appliance.store import audit, jobs, priors, retention, worklist
 from scanside.runtime.appliance.store.database import Database
 from scanside.runtime.appliance.store.states import NotAllowedError
 from scanside.runtime.errors import OutputError, ScansideError
@@ -208,6 +208,7 @@ def _tidy(config: Config, database: Database) -> None:
     for study_uid, case_id in worklist.expired(database, days=keep.days, unsent_days=keep.unsent_days):
         if retention.forget(database, study_uid, case_id):
             log.info("case %s: images and results deleted after retention", case_id)
+    priors.forget_old(database, keep.prior_days)
     for case_id in retention.deleted(database):
         if (config.results / case_id).exists():
             shutil.rmtree(config.results / case_id, ignore_errors=True)

@@ -14,6 +14,29 @@ _YEARS_OF = {"Y": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}
 _DATES = ("StudyDate", "SeriesDate", "AcquisitionDate", "ContentDate")
 
 
+def person_of(headers: Iterable[Dataset]) -> str | None:
+    """Whose images these are, as one text: PatientID with its issuer, and PatientBirthDate.
+
+    An ID alone may be given twice, such as by two hospitals. None where ID or birth date is not said, or said in two
+    ways.
+    """
+    found = set()
+    with quiet():
+        for header in headers:
+            born = _date(attribute(header, "PatientBirthDate"))
+            patient = str(attribute(header, "PatientID") or "").strip()
+            issuer = str(attribute(header, "IssuerOfPatientID") or "").strip()
+            found.add(f"{issuer}\\{patient}\\{born}" if born and patient else None)
+    return found.pop() if len(found) == 1 else None
+
+
+def day_of(headers: Iterable[Dataset]) -> date | None:
+    """Date of the study; None where it is not said, or said in two ways."""
+    with quiet():
+        found = {_date(attribute(header, "StudyDate")) for header in headers}
+    return found.pop() if len(found) == 1 else None
+
+
 def age_and_sex(headers: Iterable[Dataset]) -> dict[str, float | str]:
     """`age` in years and `sex` as `F` or `M`; what is not said, or said in two ways, is left out.
 

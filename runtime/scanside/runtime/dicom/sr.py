@@ -8,6 +8,7 @@ import copy
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,7 @@ class LesionGroup:
         numbers, texts: In order.
         segment: SOP class, SOP instance and number of its segment; None where there is no Segmentation of it.
         series_uid: Series Instance UID of the images it was segmented on; empty where they are not DICOM.
+        time_point: Date of the study and its place in time, from 1, where the report has more than one; else None.
     """
 
     tracking: tuple[str, str]
@@ -67,6 +69,7 @@ class LesionGroup:
     texts: tuple[Text, ...] = ()
     segment: tuple[str, str, int] | None = None
     series_uid: str = ""
+    time_point: tuple[date, int] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -229,6 +232,9 @@ def _lesion_group(lesion: LesionGroup, site: Code | None, algorithm: Any) -> Any
         "algorithm_id": algorithm,
         "measurements": [_measurement(number) for number in lesion.numbers],
     }
+    if lesion.time_point is not None:  # TID 1502
+        day, order = lesion.time_point
+        common["time_point_context"] = hd.TimePointContext(day.isoformat(), time_point_order=order)
     if lesion.segment is None:
         group = hd.MeasurementsAndQualitativeEvaluations(**common)
     else:
@@ -313,6 +319,7 @@ def _plain_data(report: Report) -> Any:
     """The report as nested tuples, whose repr depends on nothing but the content."""
     lesions = tuple(
         (lesion.tracking, lesion.numbers, lesion.texts, lesion.segment, lesion.series_uid)
+        + ((lesion.time_point,) if lesion.time_point else ())
         for lesion in report.lesions
     )
     return (report.evaluations, report.numbers, report.texts, lesions, report.site, report.parameters)

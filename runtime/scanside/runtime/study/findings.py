@@ -2,6 +2,8 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import date
 from functools import lru_cache
 from importlib.metadata import version
 
@@ -12,6 +14,7 @@ from scanside.runtime.dicom.sr import COMMENT, Evaluation, LesionGroup, Number, 
 from scanside.runtime.radiomics.config import RadiomicsConfig, load_config
 from scanside.runtime.report import RESEARCH
 from scanside.runtime.stages.lesions import Lesion
+from scanside.runtime.study.prior import Prior, Size, size_words
 from scanside.runtime.study.records import StudyResult
 
 STATUS = own_code("STATUS", "Status of the result")
@@ -42,17 +45,33 @@ Segment = tuple[tuple[str, str], tuple[str, str, int], str]
 """Tracking identifier and UID; SOP class, SOP instance and number of the segment; Series UID of the images."""
 
 
+@dataclass(frozen=True)
+class Beside:
+    """An earlier result, and what a report needs to put it beside its own.
+
+    Attributes:
+        day: Of the study that is reported.
+        uids: Role → tracking UID of the earlier lesion.
+    """
+
+    prior: Prior
+    day: date
+    uids: Mapping[str, str]
+
+
 def report_of(
     result: StudyResult,
     bundle: Bundle,
     segments: Mapping[tuple[str, int], Segment],
     trackings: Mapping[tuple[str, int], tuple[str, str]],
+    beside: Beside | None = None,
 ) -> Report:
     """The report of a study. One of unsuitable input says so and why, and measures nothing.
 
     Args:
         segments: (Role, number of the lesion) → its segment, where a Segmentation was written.
         trackings: The same for all lesions that have a group.
+        beside: An earlier result of the patient.
     """
     evaluations: list[Evaluation] = [(STATUS, STATUSES[result.status])]
     if result.status == "unsuitable input":
@@ -60,6 +79,9 @@ def report_of(
     numbers, texts = _probability(result, evaluations)
     suitable = result.status != "unsuitable input"
     groups = _lesions(result, bundle, segments, trackings, texts)
+    if beside is not None and suitable:
+        groups = (*(replace(one, time_point=(beside.day, 2)) for one in groups), *_earlier(beside))
+        texts += _compared(result, beside)
     texts += [(COMMENT, f"Warning: {tidy(warning, result)}") for warning in result.warnings]
     return Report(
         evaluations=tuple(evaluations),
@@ -161,6 +183,58 @@ def _lesions(
                 )
             )
     return tuple(groups)
+
+
+def _earlier(beside: Beside) -> tuple[LesionGroup, ...]:
+    """The earlier lesions, each a group of the first point in time; nobody has said that it is the same lesion."""
+    prior = beside.prior
+    words = (
+        f"Measured on images of {prior.day.isoformat()} by {prior.algorithm}. Whether it is the same lesion was not "
+        "determined."
+    )
+    return tuple(
+        LesionGroup(
+            tracking=(f"{size.role} lesion of {prior.day.isoformat()}", beside.uids[size.role]),
+            numbers=(
+                Number(VOLUME, size.volume_ml * 1000, MM3),
+                Number(DIAMETER, size.longest_diameter_mm, MM),
+            ),
+            texts=((COMMENT, words),),
+            time_point=(prior.day, 1),
+        )
+        for size in prior.sizes
+        if size.volume_ml is not None and size.longest_diameter_mm is not None
+    )
+
+
+def _compared(result: StudyResult, beside: Beside) -> list[Text]:
+    """Both sizes in a sentence for each segmenter."""
+    now, then = {size.role: size for size in measured_sizes(result)}, beside.prior
+    other = (
+        "" if then.same_algorithm else f" The earlier one was measured by another bundle, {then.algorithm}."
+    )
+    return [
+        (
+            COMMENT,
+            f"{size.role}: {size_words(now[size.role])} on {beside.day.isoformat()}; "
+            f"earlier, on {then.day.isoformat()}: {size_words(size)}.{other}",
+        )
+        for size in then.sizes
+        if size.role in now
+    ]
+
+
+def measured_sizes(result: StudyResult) -> tuple[Size, ...]:
+    """Of each segmenter, the lesion that was measured for the signature; where none was, the largest."""
+    found = []
+    for role, one in sorted(result.roles.items()):
+        lesion = one.lesions[(one.measured or 1) - 1] if one.lesions else None
+        found.append(
+            Size(role, None, None)
+            if lesion is None
+            else Size(role, lesion.volume_ml, lesion.longest_diameter_mm)
+        )
+    return tuple(found)
 
 
 def _sizes(lesion: Lesion) -> tuple[Number, ...]:

@@ -18,6 +18,7 @@ from scanside.runtime.errors import InputError, OutputError
 from scanside.runtime.images.orient import reoriented, restore_orientation
 from scanside.runtime.stages.lesions import main_lesion
 from scanside.runtime.study.overlay import draw_overlay
+from scanside.runtime.study.prior import Prior
 from scanside.runtime.study.records import RoleResult, SequenceImage, StudyResult
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from scanside.runtime.dicom.seg import Encoding
     from scanside.runtime.dicom.stamp import Revision, Stamp
+    from scanside.runtime.study.findings import Beside
 
 SEG_ENDING = "_mask.dcm"
 REPORT, CAPTURE, KEY_IMAGES = "report_sr.dcm", "capture_sc.dcm", "key_images.dcm"
@@ -67,6 +69,7 @@ class ObjectOptions:
         revision: Which of the study's results, and what the one before had sent; None for the first and only one.
         reject: Write a note that rejects what is replaced.
         comprehensive: Write the report as Comprehensive SR too, for peers that take no Comprehensive 3D SR.
+        prior: An earlier result of the patient, which the report states beside its own.
     """
 
     moment: datetime | None = None
@@ -75,6 +78,7 @@ class ObjectOptions:
     revision: "Revision | None" = None
     reject: bool = False
     comprehensive: bool = False
+    prior: Prior | None = None
 
 
 @dataclass(eq=False)
@@ -130,7 +134,7 @@ def write_objects(
     done = _Written()
     for role, found in result.roles.items():
         _write_seg(found, _image(result, channels, role), bundle, folder, options, stamp, done)
-    _write_report(result, bundle, sources, folder, stamp, done, options.comprehensive)
+    _write_report(result, bundle, sources, folder, stamp, done, options)
     drawn = pictures or draw_pictures(result, bundle, channels)
     _write_pictures(result, drawn, bundle, channels, folder, stamp, done)
     if options.reject and stamp.revision.replaces:
@@ -293,18 +297,30 @@ def _write_report(
     folder: Path,
     stamp: "Stamp",
     done: _Written,
-    comprehensive: bool,
+    options: ObjectOptions,
 ) -> None:
     from scanside.runtime.dicom.sr import write_comprehensive, write_sr
     from scanside.runtime.study.findings import report_of
 
-    report = report_of(result, bundle, done.segments, done.trackings)
+    beside = _beside(options.prior, sources, stamp)
+    report = report_of(result, bundle, done.segments, done.trackings, beside)
     with _allowed("", done):
         evidence = done.evidence if report.lesions else ()
         written = write_sr(report, sources, evidence, stamp, folder / REPORT)
         _add("sr", written, folder / REPORT, done)
-        if comprehensive:
+        if options.comprehensive:
             _add("sr", write_comprehensive(written, stamp, folder / REPORT_33), folder / REPORT_33, done)
+
+
+def _beside(prior: Prior | None, sources: list[list["Dataset"]], stamp: "Stamp") -> "Beside | None":
+    from scanside.runtime.dicom.patient import day_of
+    from scanside.runtime.study.findings import Beside
+
+    day = day_of(header for series in sources for header in series)
+    if prior is None or day is None:
+        return None
+    uids = {one.role: stamp.uid("prior lesion", prior.day.isoformat(), one.role) for one in prior.sizes}
+    return Beside(prior, day, uids)
 
 
 def _write_pictures(

@@ -12,6 +12,7 @@ from scanside.runtime.opening import approximations
 from scanside.runtime.options import Options
 from scanside.runtime.remark import code_of
 from scanside.runtime.report import RESEARCH
+from scanside.runtime.study.prior import Prior
 from scanside.runtime.study.records import StudyResult
 
 SCHEMA = "scanside.run/1"
@@ -82,6 +83,23 @@ def run_report(
         "warnings": list(result.warnings),
         "warning_codes": [code_of(warning) for warning in result.warnings],
         "versions": machine.versions(LIBRARIES),
+    }
+
+
+def prior_document(prior: Prior) -> dict[str, Any]:
+    """An earlier result of the patient, of the appliance alone."""
+    return {
+        "day": prior.day.isoformat(),
+        "algorithm": prior.algorithm,
+        "same_algorithm": prior.same_algorithm,
+        "sizes": [
+            {
+                "role": size.role,
+                "volume_ml": size.volume_ml,
+                "longest_diameter_mm": size.longest_diameter_mm,
+            }
+            for size in prior.sizes
+        ],
     }
 
 

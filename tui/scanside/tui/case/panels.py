@@ -10,8 +10,9 @@ from textual.style import Style
 
 from scanside.runtime.appliance.store.records import Case, Entry, Item
 from scanside.runtime.appliance.store.states import Sending, State
+from scanside.runtime.study.prior import Size, size_words
 from scanside.tui.case.data import CaseData
-from scanside.tui.case.report import Chance, Feature, LesionFound, Report
+from scanside.tui.case.report import Chance, Earlier, Feature, LesionFound, Report
 from scanside.tui.case.stack import Spot, place_words
 from scanside.tui.case.text import (
     Line,
@@ -175,7 +176,18 @@ def lesions_panel(glance: Glance) -> Content:
     for place, lesion in enumerate(report.lesions):
         drawn = _lesion(lesion, glance, lesion.spot == glance.spot)
         found.append(drawn.stylize(Style.from_meta({LESION: place})))
-    return lines([*found, Content(""), *_wrapped(_LESION_SIGNS, glance.width, Tone.QUIET)])
+    earlier = [] if report.prior is None else _wrapped(_earlier(report.prior), glance.width)
+    return lines([*found, *earlier, Content(""), *_wrapped(_LESION_SIGNS, glance.width, Tone.QUIET)])
+
+
+def _earlier(prior: Earlier) -> str:
+    """One line: what was measured of the patient before."""
+    sizes = [
+        f"{TITLES.get(size.role, size.role)} {size_words(Size(size.role, size.volume_ml, size.longest_diameter_mm))}"
+        for size in prior.sizes
+    ]
+    other = "" if prior.same_algorithm else " (another bundle)"
+    return f"Earlier, {prior.day}{other}: {'; '.join(sizes)}"
 
 
 LESION = "scanside.lesion"

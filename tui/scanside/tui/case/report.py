@@ -102,6 +102,22 @@ class Chance(_Part):
     predicted: str | None
 
 
+class EarlierSize(_Part):
+    """What a segmenter measured then; None where it segmented nothing."""
+
+    role: str
+    volume_ml: float | None
+    longest_diameter_mm: float | None
+
+
+class Earlier(_Part):
+    """The latest result of an earlier study of the patient."""
+
+    day: str
+    same_algorithm: bool
+    sizes: tuple[EarlierSize, ...]
+
+
 class Report(_Part):
     """The document."""
 
@@ -122,6 +138,7 @@ class Report(_Part):
     distance: float | None
     warnings: tuple[str, ...]
     versions: Mapping[str, str]
+    prior: Earlier | None = None
 
     def spots(self, role: str) -> list[Spot]:
         """The lesions of a segmenter."""

@@ -82,10 +82,13 @@ class Retention(Record):
     Attributes:
         days: After a job is done, its images and results are kept so long.
         unsent_days: Studies that ended without being sent (rejected, cancelled, quarantined) are kept so long.
+        prior_days: For so long after a result the volumes and diameters that it measured are kept, under a keyed hash
+            in place of the patient, and later results of the patient state them. 0 switches that off.
     """
 
     days: Annotated[float, Field(ge=0)] = 30
     unsent_days: Annotated[float, Field(ge=0)] = 180
+    prior_days: Annotated[float, Field(ge=0)] = 1825
 
 
 class Watch(Record):

@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import Mapping
 from typing import Any
 
+from scanside.runtime.appliance.store import priors
 from scanside.runtime.appliance.store.audit import append
 from scanside.runtime.appliance.store.database import Database, clock, next_tick
 from scanside.runtime.appliance.store.orders import is_paused
@@ -134,6 +135,7 @@ def succeed(database: Database, job: int, outcome: Outcome, *, hold: bool, now: 
         }  # fmt: skip
         action = Action.HOLD if hold else Action.RELEASE
         state = move(write, job, action, WORKER, at, {"status": outcome.status}, **columns)
+        priors.keep(write, job, outcome.measured)
         write.executemany(
             "INSERT INTO timings VALUES (?, ?, ?, ?)",
             [(job, stage, ms, at) for stage, ms in outcome.stages.items()],

@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 
 from scanside.runtime.appliance.store.states import Sending, State
+from scanside.runtime.study.prior import Size
 
 
 @dataclass(frozen=True)
@@ -158,6 +160,23 @@ class Occasion:
 
 
 @dataclass(frozen=True)
+class Measured:
+    """What a result measured of whom, for the reports of later studies.
+
+    Attributes:
+        person: Pseudonym (`priors.pseudonym_of`).
+        day: Of the study.
+        algorithm, bundle_sha256: Of the bundle: name and version; hash.
+    """
+
+    person: str
+    day: date
+    algorithm: str
+    bundle_sha256: str
+    sizes: tuple[Size, ...]
+
+
+@dataclass(frozen=True)
 class Outcome:
     """What a computation came to.
 
@@ -170,6 +189,7 @@ class Outcome:
         positive: The class that the probability is of.
         named: The class that the result names; None where it names none.
         warnings: What whoever decides on it has to know.
+        measured: None where it is not known of whom or when it is, or nothing was computed.
     """
 
     status: str
@@ -183,6 +203,7 @@ class Outcome:
     positive: str | None = None
     named: str | None = None
     warnings: tuple[Warned, ...] = ()
+    measured: Measured | None = None
 
 
 @dataclass(frozen=True)

@@ -143,6 +143,19 @@ CREATE TABLE steps (                           -- procedure steps that scanners 
     used      INTEGER NOT NULL DEFAULT 0       -- it has completed its study
 );
 CREATE INDEX steps_of_study ON steps (study_uid);
+
+ALTER TABLE jobs ADD COLUMN person TEXT;         -- keyed hash of whom it is; NULL where that is not known or forgotten
+ALTER TABLE jobs ADD COLUMN examined TEXT;       -- date of the study, as 2026-03-15
+ALTER TABLE jobs ADD COLUMN algorithm TEXT;      -- name and version of the bundle
+ALTER TABLE jobs ADD COLUMN bundle_sha256 TEXT;
+CREATE INDEX jobs_of_person ON jobs (person, examined);
+CREATE TABLE sizes (                             -- of the lesion that was measured; NULL: none was segmented
+    job         INTEGER NOT NULL REFERENCES jobs,
+    role        TEXT NOT NULL,
+    volume_ml   REAL,
+    diameter_mm REAL,
+    PRIMARY KEY (job, role)
+);
 """
 
 MIGRATIONS = (_FIRST, _SECOND, _THIRD, _FOURTH)

@@ -16,10 +16,10 @@ from scanside.runtime.appliance.config import Config
 from scanside.runtime.appliance.deliver.classes import report_class
 from scanside.runtime.appliance.deliver.labelmap import labelmap_takers
 from scanside.runtime.appliance.deliver.rules import sends_to
-from scanside.runtime.appliance.store import worklist
+from scanside.runtime.appliance.store import priors, worklist
 from scanside.runtime.appliance.store.database import Database
 from scanside.runtime.appliance.store.occasions import occasion
-from scanside.runtime.appliance.store.records import Case, Job, Made, Outcome, Warned
+from scanside.runtime.appliance.store.records import Case, Job, Made, Measured, Outcome, Warned
 from scanside.runtime.appliance.work.engine import Engine
 from scanside.runtime.appliance.work.faults import Words
 from scanside.runtime.appliance.work.inputs import snapshot
@@ -35,7 +35,7 @@ from scanside.runtime.study.objects import ObjectOptions, write_objects
 from scanside.runtime.study.pipeline import Recipe, read_recipe, refused
 from scanside.runtime.study.read import read_study
 from scanside.runtime.study.records import StudyResult
-from scanside.runtime.study.report import run_report
+from scanside.runtime.study.report import prior_document, run_report
 from scanside.runtime.study.write import RESULT, write_result
 
 log = logging.getLogger("scanside.work")
@@ -87,15 +87,34 @@ class CaseRun:
             result = (
                 refused(unwanted) if unwanted else self._result(bundle, recipe, study, engine, tell, clock)
             )
-            inputs = inputs_digest(instances, bundle.sha256, self.job, self.config)
+            measured = self._measured(database, result, bundle)
+            prior = priors.prior_of(database, self.job.study_uid, measured) if measured else None
+            inputs = inputs_digest(instances, bundle.sha256, self.job, self.config, prior)
             now = occasion(database, self.job.job, inputs)
-            report = self._write(result, bundle, recipe, study, tell, object_options(self.config, now))
+            how = object_options(self.config, now, prior=prior)
+            report = self._write(result, bundle, recipe, study, tell, how)
             takers = labelmap_takers(self.config, database) if result.roles else frozenset()
-            options = object_options(self.config, now, "LABELMAP")
+            options = object_options(self.config, now, "LABELMAP", prior)
             labelmaps = self._write_labelmaps(result, bundle, recipe, clock, options) if takers else []
         self._finish(report)
         sends = () if unwanted else self._sends(report, takers if labelmaps else frozenset(), labelmaps)
-        return self._outcome(report, clock.ms, sends)
+        return replace(self._outcome(report, clock.ms, sends), measured=measured)
+
+    def _measured(self, database: Database, result: StudyResult, bundle: Bundle) -> Measured | None:
+        """For the reports of later studies, as far as it is known whose and of when this one is."""
+        from scanside.runtime.dicom.patient import day_of, person_of
+        from scanside.runtime.study.findings import measured_sizes
+
+        if result.study is None or not result.roles or result.status == "unsuitable input":
+            return None
+        sources = [image.source for image in result.study.images.values() if image.source is not None]
+        headers = [header for source in sources for header in source.headers]
+        person, day = person_of(headers), day_of(headers)
+        if person is None or day is None or not self.config.retention.prior_days:
+            return None
+        name = f"{bundle.manifest.name} {bundle.manifest.version}"
+        pseudonym = priors.pseudonym_of(database, person)
+        return Measured(pseudonym, day, name, bundle.sha256, measured_sizes(result))
 
     @staticmethod
     def _said(study: Path) -> list[SeriesFacts]:
@@ -135,7 +154,8 @@ class CaseRun:
 
         def document(final: StudyResult, outputs: list[Path]) -> dict[str, Any]:
             made = run_report(final, bundle, self.config.work.options(), [study], outputs)
-            return {**made, "case": self.job.case_id, "job": self.job.job}
+            prior = None if options.prior is None else prior_document(options.prior)
+            return {**made, "case": self.job.case_id, "job": self.job.job, "prior": prior}
 
         evidence = read_evidence([study]) if result.study is None else ()
         return write_result(result, bundle, recipe.channels, self.out, document, tell, evidence, options)

@@ -12,6 +12,7 @@ from scanside.runtime.appliance.config import Config
 from scanside.runtime.appliance.deliver.classes import COMPREHENSIVE_SR, report_class
 from scanside.runtime.appliance.store.records import Instance, Job, Made, Occasion
 from scanside.runtime.study.objects import ObjectOptions
+from scanside.runtime.study.prior import Prior
 
 if TYPE_CHECKING:
     from scanside.runtime.dicom.seg import Encoding
@@ -21,19 +22,28 @@ LABELMAPS = "labelmap"
 """Folder in a result: the objects for peers that take Segmentations as LABELMAP."""
 
 
-def inputs_digest(instances: Sequence[Instance], bundle_sha256: str, job: Job, config: Config) -> str:
-    """A hash of everything that a result depends on: images, bundle, choices, how it is computed, by which program."""
-    content = {
+def inputs_digest(
+    instances: Sequence[Instance], bundle_sha256: str, job: Job, config: Config, prior: Prior | None = None
+) -> str:
+    """A hash of everything that a result depends on: images, bundle, choices, how it is computed, by which program.
+
+    An earlier result of the patient is part of it, since the report states that.
+    """
+    content: dict[str, object] = {
         "images": sorted(instance.sha256 for instance in instances),
         "bundle": bundle_sha256,
         "series": dict(job.series),
         "options": repr(config.work.options()),
         "scanside": version("scanside"),
     }
+    if prior is not None:
+        content["prior"] = repr(prior)
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def object_options(config: Config, occasion: Occasion, encoding: "Encoding" = "BINARY") -> ObjectOptions:
+def object_options(
+    config: Config, occasion: Occasion, encoding: "Encoding" = "BINARY", prior: Prior | None = None
+) -> ObjectOptions:
     """How the objects of a job are made: its time, its number, and what they replace."""
     from scanside.runtime.dicom.stamp import Revision
 
@@ -47,6 +57,7 @@ def object_options(config: Config, occasion: Occasion, encoding: "Encoding" = "B
             occasion.number, str(occasion.moment), tuple(_replaced(one, config.results) for one in replaced)
         ),
         comprehensive=any(report_class(one) == COMPREHENSIVE_SR for one in config.destinations),
+        prior=prior,
         reject=any("reject" in destination.rule.objects for destination in config.destinations),
     )
 

@@ -7,12 +7,16 @@ docs/ keep their path; relative links are rewritten from the one to the other.
 import functools
 import posixpath
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import typer
 from mkdocs.structure.files import File, Files
+
+sys.path.insert(0, str(Path(__file__).parent))
+from site_records import record_pages
 
 ROOT = Path(__file__).resolve().parents[1]
 OUTSIDE = {
@@ -78,7 +82,7 @@ def pages() -> dict[str, str]:
         "reference/commands.md": commands_page(),
         "reference/exit-codes.md": exit_codes_page(),
         "reference/configuration.md": configuration_page(),
-        "reference/records.md": records_page(),
+        **record_pages(),
         "adr/index.md": decisions_page(),
     }
 
@@ -151,13 +155,6 @@ def configuration_page() -> str:
         "# Configuration of the appliance\n\n`scanside serve --example` prints this file. Each comment says what a "
         f"setting means and what holds without it.\n\n```toml\n{example}```\n"
     )
-
-
-def records_page() -> str:
-    """The JSON schemas that lie in docs/."""
-    schemas = sorted(path.name for path in (ROOT / "docs").glob("*.schema.json"))
-    links = "\n".join(f"- [{name.removesuffix('.schema.json')}](../{name})" for name in schemas)
-    return f"# Result records\n\nEvery report that a program may read has a JSON schema.\n\n{links}\n"
 
 
 def decisions_page() -> str:

@@ -15,6 +15,7 @@ from scanside.benchmarks.appliance_results import ApplianceReport
 from scanside.benchmarks.appliance_table import appliance_table
 from scanside.runtime.cli.main import run
 from scanside.runtime.errors import InputError, UsageError
+from scanside.runtime.record import json_schema
 from tests.benchmarks.golden import write_golden_bundle
 from tests.benchmarks.samples import appliance
 from tests.support.small_studies import write_study
@@ -84,7 +85,7 @@ def test_the_peer_got_every_object(measured: tuple[int, dict[str, Any], Path]) -
 
 def test_the_file_is_valid_and_names_no_folder(measured: tuple[int, dict[str, Any], Path]) -> None:
     _, document, folder = measured
-    schema = json.loads((ROOT / "docs" / "bench-appliance.schema.json").read_text())
+    schema = json_schema(ApplianceReport)
     jsonschema.Draft202012Validator.check_schema(schema)
     jsonschema.validate(document, schema)
     assert ApplianceReport.model_validate(document).model_dump(mode="json", by_alias=True) == document

@@ -15,7 +15,6 @@ from scanside.benchmarks.gpu_card import TorchDevice, flops_fraction, watched
 from scanside.benchmarks.gpu_results import Ceiling, GpuReport
 from scanside.benchmarks.gpu_table import gpu_table
 from scanside.benchmarks.kinds import parse_kinds
-from scanside.benchmarks.results import schema
 from scanside.benchmarks.source import Source
 from scanside.runtime.backends import cuda, gpu
 from scanside.runtime.backends.guard import Guarded
@@ -24,6 +23,7 @@ from scanside.runtime.bundle import open_bundle
 from scanside.runtime.cli.main import run
 from scanside.runtime.device.arrays import HostArrays
 from scanside.runtime.errors import ExitCode
+from scanside.runtime.record import json_schema
 
 PRODUCT = Ceiling(what="product", precision="fp16", value=100.0, unit="TFLOP/s")
 
@@ -42,7 +42,7 @@ def test_a_dry_run_measures_everything_and_writes_nothing(
     )
     report = run_gpu(options, environment(["bench", "gpu"]), named.append)
     document = json.loads(report.model_dump_json(by_alias=True))
-    jsonschema.validate(document, schema(GpuReport))
+    jsonschema.validate(document, json_schema(GpuReport))
     assert report.dry_run and named == [file_name(report.card.name, report.bundle.name)]
     assert {one.precision for one in report.ceilings if one.what == "product"} == {"fp16", "bf16", "fp32"}
     networks = {(one.engine, one.batch): one for one in report.networks}

@@ -16,6 +16,7 @@ from scanside.benchmarks.studies import given_studies, phantom_studies
 from scanside.runtime.cli.main import run
 from scanside.runtime.errors import InputError, UsageError
 from scanside.runtime.options import Options
+from scanside.runtime.record import json_schema
 from scanside.runtime.study.read import read_study
 from scanside.training.phantom.cohort import draw_patient
 from tests.benchmarks.golden import write_golden_bundle
@@ -95,7 +96,7 @@ def test_golden_cases_are_in_the_same_report(measured: tuple[int, dict[str, Any]
 
 def test_the_file_is_valid_and_names_no_folder(measured: tuple[int, dict[str, Any], Path]) -> None:
     _, document, folder = measured
-    schema = json.loads((ROOT / "docs" / "bench-run.schema.json").read_text())
+    schema = json_schema(LatencyReport)
     jsonschema.Draft202012Validator.check_schema(schema)
     jsonschema.validate(document, schema)
     assert LatencyReport.model_validate(document).model_dump(mode="json", by_alias=True) == document

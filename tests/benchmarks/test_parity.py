@@ -6,9 +6,10 @@ import pytest
 
 from scanside.benchmarks import parity as module
 from scanside.benchmarks.parity import ParityOptions, run_parity
-from scanside.benchmarks.results import ParityReport, schema
+from scanside.benchmarks.results import ParityReport
 from scanside.runtime.cli.main import run
 from scanside.runtime.errors import ExitCode, InputError, OutputError, UsageError
+from scanside.runtime.record import json_schema
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +45,7 @@ def test_parity_is_written_after_every_case_and_can_be_resumed(
         patch.setattr(module, "_compare", stop_at_the_second)
         assert run(words) == ExitCode.INTERRUPTED
     half = json.loads(out.read_text())
-    jsonschema.validate(half, schema(ParityReport))
+    jsonschema.validate(half, json_schema(ParityReport))
     assert [case["name"] for case in half["cases"]] == ["first"] and not half["complete"]
 
     capsys.readouterr()
@@ -54,7 +55,7 @@ def test_parity_is_written_after_every_case_and_can_be_resumed(
     printed = capsys.readouterr()
     assert "[1/1] second: cpu 0 of" in printed.err and "scanside, cpu" in printed.out
     whole = json.loads(out.read_text())
-    jsonschema.validate(whole, schema(ParityReport))
+    jsonschema.validate(whole, json_schema(ParityReport))
     assert whole["complete"] and whole["cases"][0] == half["cases"][0]
     assert any(remark.startswith("Resumed on") for remark in whole["remarks"])
     totals = whole["totals"]["cpu"]

@@ -9,12 +9,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from scanside.benchmarks import peak
 from scanside.benchmarks.flops import convolution_flops
 from scanside.benchmarks.peak import PeakReport
-from scanside.benchmarks.results import schema
 from scanside.export.model_folder import read_model_folder
 from scanside.export.network import build_network
 from scanside.runtime.bundle import open_bundle
 from scanside.runtime.cli.main import run
 from scanside.runtime.errors import ExitCode
+from scanside.runtime.record import json_schema
 
 
 def test_operations_are_those_that_torch_counts(model: Path, bundle: Path) -> None:
@@ -38,7 +38,7 @@ def test_a_network_is_held_against_the_peak_of_its_precision(
     text = capsys.readouterr().out
     assert "Not measured: cpu:mixed: the bundle was exported without mixed" in text
     document = json.loads(out.read_text())
-    jsonschema.validate(document, schema(PeakReport))
+    jsonschema.validate(document, json_schema(PeakReport))
     found = PeakReport.model_validate(document)
     peaks = {one.threads: one.gops for one in found.gemm if (one.library, one.precision) == ("numpy", "fp32")}
     assert min(peaks.values()) > 0 and {one.peer for one in found.networks} == {"cpu:fp32"}

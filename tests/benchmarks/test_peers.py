@@ -11,7 +11,6 @@ from scanside.benchmarks.naive_loop import Loop
 from scanside.benchmarks.peers import PeersOptions, run_peers
 from scanside.benchmarks.peers_results import PeersReport
 from scanside.benchmarks.peers_table import peers_table
-from scanside.benchmarks.results import schema
 from scanside.benchmarks.source import find_source
 from scanside.benchmarks.staging import stage
 from scanside.benchmarks.warm import Setup
@@ -23,6 +22,7 @@ from scanside.runtime.errors import BackendError, BundleError, CaseError, ExitCo
 from scanside.runtime.golden import lowest_dice
 from scanside.runtime.images.read import read_image
 from scanside.runtime.options import Options
+from scanside.runtime.record import json_schema
 from tests.benchmarks.conftest import SHAPE, write_image
 from tests.support.phantoms import volume
 
@@ -54,7 +54,7 @@ def test_peers_run_cold_warm_and_together(
     assert "openvino:bf16 is an approximation" in printed.out and "[8/8] warm onnx-loop" in printed.err
 
     document = json.loads(out.read_text())
-    jsonschema.validate(document, schema(PeersReport))
+    jsonschema.validate(document, json_schema(PeersReport))
     assert next(iter(document)) == "schema" and list(document["peers"]) == PEERS
     assert document["peers"]["cpu:fp32"]["device"]["obtained"] == "cpu"
     assert document["peers"]["openvino:bf16"]["approximation"] == "precision bf16"

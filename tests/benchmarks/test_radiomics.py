@@ -8,9 +8,9 @@ import jsonschema
 import pytest
 
 from scanside.benchmarks.radiomics import RadiomicsReport, radiomics_table
-from scanside.benchmarks.results import schema
 from scanside.runtime.cli.main import run
 from scanside.runtime.errors import ExitCode
+from scanside.runtime.record import json_schema
 from tests.runtime.study.tiny_study import TinyStudy, write_bundle, write_nifti
 
 
@@ -30,7 +30,7 @@ def document(bundle: Path) -> dict[str, Any]:
 
 
 def test_values_agree_and_both_are_timed(document: dict[str, Any]) -> None:
-    jsonschema.validate(document, schema(RadiomicsReport))
+    jsonschema.validate(document, json_schema(RadiomicsReport))
     (study,) = document["studies"]
     assert len(study["features"]) == document["asked"] < document["enabled"]
     assert max(one["error"] for one in study["features"].values()) <= 1e-6

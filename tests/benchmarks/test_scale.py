@@ -15,12 +15,14 @@ from scanside.benchmarks.made import make_image, write_bundle
 from scanside.benchmarks.models import KINDS
 from scanside.benchmarks.results import write
 from scanside.benchmarks.scale import LARGEST, MOST_CLASSES, ScaleOptions, _exponent, points, run_scale, tiles
+from scanside.benchmarks.scale_results import ScaleReport
 from scanside.benchmarks.scale_table import scale_table
 from scanside.runtime.bundle import open_bundle
 from scanside.runtime.cli.main import run
 from scanside.runtime.errors import UsageError
 from scanside.runtime.options import Options
 from scanside.runtime.pipeline import Obtained, Segmenter
+from scanside.runtime.record import json_schema
 
 ROOT = Path(__file__).parents[2]
 TINY = ScaleOptions(threads=1, repeats=1, base=(16, 32, 32), patch=(16, 16, 16))
@@ -88,7 +90,7 @@ def test_points_are_measured_and_the_file_is_valid(tmp_path: Path, monkeypatch: 
         assert "slide" in point.stages_ms and "label" in point.stages_ms
     assert report.within_ceiling and [one.axis for one in report.growth] == ["voxels"]
     write(report, tmp_path / "scale.json")
-    schema = json.loads((ROOT / "docs" / "bench-scale.schema.json").read_text())
+    schema = json_schema(ScaleReport)
     jsonschema.Draft202012Validator.check_schema(schema)
     jsonschema.validate(json.loads((tmp_path / "scale.json").read_text()), schema)
     assert "4096 MiB: none does" in scale_table(report)

@@ -7,6 +7,7 @@ from scanside.runtime import doctor
 from scanside.runtime.backends import cuda, gpu, trt, trt_build
 from scanside.runtime.backends.table import DEVICES, ON_TRIAL
 from scanside.runtime.cli.main import run
+from scanside.runtime.record import json_schema
 
 ADA = gpu.Gpu("NVIDIA GeForce RTX 4090", "8.9", 24 << 30, "580.65", "13.0")
 ORIN = gpu.Gpu("Orin", "8.7", 64 << 30, "L4T R36 (release)", "12.6")
@@ -81,7 +82,6 @@ def test_a_library_that_is_there_but_broken(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_json_with_a_gpu(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     import json
-    from pathlib import Path
 
     with_gpu(ADA, monkeypatch)
     monkeypatch.setattr(cuda, "missing", lambda: ("onnxruntime-gpu is not installed", "pip install it"))
@@ -89,8 +89,7 @@ def test_json_with_a_gpu(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     monkeypatch.setattr(trt.gpu_arrays, "missing", lambda: None)  # CuPy is not here
     assert run(["doctor", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
-    schema = json.loads((Path(__file__).parents[2] / "docs" / "doctor.schema.json").read_text())
-    jsonschema.validate(document, schema)
+    jsonschema.validate(document, json_schema(doctor.DoctorReport))
     assert document["machine"]["gpu"]["capability"] == "8.9"
     assert run(["doctor"]) == 0
     said = capsys.readouterr().out

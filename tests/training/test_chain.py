@@ -12,6 +12,9 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from scanside.runtime.record import json_schema
+from scanside.runtime.study.report import StudyReport
+from scanside.training.evaluation import records
 from scanside.training.phantom.dicom import write_dicom_study
 from scanside.training.phantom.study import make_study
 
@@ -68,7 +71,7 @@ def test_every_step_left_a_record(experiment: Path) -> None:
 
 def test_report_has_every_part_and_says_synthetic(experiment: Path) -> None:
     report = json.loads((experiment / "evaluation" / "report.json").read_text())
-    jsonschema.validate(report, json.loads((ROOT / "docs" / "evaluation-report.schema.json").read_text()))
+    jsonschema.validate(report, json_schema(records.Report))
     assert report["synthetic"] and any("synthetic" in line.lower() for line in report["warnings"])
     parts = {(row["role"], row["part"]) for row in report["segmentation"]["rows"]}
     assert {(r, p) for r in ("t2w", "dwi") for p in ("resubstitution", "cross-validated", "test")} <= parts
@@ -101,7 +104,7 @@ def test_a_new_dicom_study_gets_a_result(bundle: Path, tmp_path: Path) -> None:
     report = json.loads(
         scanside("run", bundle, tmp_path / "study", "-o", tmp_path / "out", "--json", codes=(0, 5)).stdout
     )
-    jsonschema.validate(report, json.loads((ROOT / "docs" / "run-report.schema.json").read_text()))
+    jsonschema.validate(report, json_schema(StudyReport))
     assert report["synthetic"] and report["bundle"]["sha256"]
     assert report["status"] in ("ok", "indeterminate", "no lesion segmented", "unsuitable input")
     if report["status"] == "ok":

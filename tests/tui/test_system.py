@@ -1,6 +1,5 @@
 """The system screen against a real store, a real bundle and real peers."""
 
-import json
 import shutil
 import socket
 import subprocess
@@ -20,6 +19,7 @@ from scanside.tui.feed import Health
 from scanside.tui.system import panels
 from scanside.tui.system.screen import SystemScreen
 from scanside.tui.system.survey import BundleState, Surveyor
+from tests.support.reports import no_lesion
 from tests.tui.desk import NOW, Desk, loaded, seen, terminal, text_of, until
 
 pytestmark = pytest.mark.asyncio
@@ -108,11 +108,7 @@ async def test_the_device_asked_for_and_obtained_is_that_of_the_last_results(des
         case_id = desk.finish(number, 1000 - number)
         folder = desk.config.results / str(desk.case(case_id).result)
         folder.mkdir(parents=True)
-        report = {
-            "device": {"asked": "auto", "obtained": obtained, "why": "fastest"},
-            "bundle": {"name": "b", "version": "1"},
-        }
-        (folder / "result.json").write_text(json.dumps(report))
+        (folder / "result.json").write_text(no_lesion(obtained=obtained).text())
     app = terminal(desk)
     async with app.run_test(size=(120, 60)) as pilot:
         await loaded(pilot, app)

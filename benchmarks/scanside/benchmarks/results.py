@@ -1,11 +1,10 @@
-"""The results files as data: validated when read back, and the source of the JSON schemas in docs/."""
+"""The results files as data, validated when read back. `scanside schema bench-parity` prints the schema of one."""
 
 import json
 import statistics
-import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -201,44 +200,3 @@ def read_back(report: type[Report], path: Path, command: str) -> Report:
         raise InputError(f"{path} cannot be read ({error.strerror}); pass a file of `{command}`.") from error
     except ValueError as error:
         raise InputError(f"{path} is not a results file of `{command}`.") from error
-
-
-def schema(report: type[BaseModel]) -> dict[str, Any]:
-    """The JSON schema of a report; docs/bench-*.schema.json hold them."""
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **report.model_json_schema(by_alias=True, mode="serialization"),
-    }
-
-
-def reports() -> dict[str, type[BaseModel]]:
-    """Every results file that has a schema, by the name of its command."""
-    from scanside.benchmarks.appliance_results import ApplianceReport
-    from scanside.benchmarks.gpu_results import GpuReport
-    from scanside.benchmarks.latency_results import LatencyReport
-    from scanside.benchmarks.peak import PeakReport
-    from scanside.benchmarks.peers_results import PeersReport
-    from scanside.benchmarks.radiomics import RadiomicsReport
-    from scanside.benchmarks.scale_results import ScaleReport
-
-    return {
-        "peers": PeersReport,
-        "parity": ParityReport,
-        "run": LatencyReport,
-        "appliance": ApplianceReport,
-        "scale": ScaleReport,
-        "radiomics": RadiomicsReport,
-        "peak": PeakReport,
-        "gpu": GpuReport,
-    }
-
-
-def main(folder: Path) -> None:
-    """Write all schemas to docs/."""
-    for name, report in reports().items():
-        text = json.dumps(schema(report), indent=2, ensure_ascii=False)
-        (folder / f"bench-{name}.schema.json").write_text(f"{text}\n", encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))

@@ -23,10 +23,11 @@ from scanside.runtime.backends.session import Session
 from scanside.runtime.bundle import open_bundle
 from scanside.runtime.errors import InputError, ScansideError
 from scanside.runtime.options import Options
+from scanside.runtime.study.compose import run_report
 from scanside.runtime.study.pipeline import StudyRunner, refused
 from scanside.runtime.study.read import read_study
 from scanside.runtime.study.records import StudyInput, StudyResult
-from scanside.runtime.study.report import run_report
+from scanside.runtime.study.report import StudyReport
 from scanside.runtime.study.write import write_result
 
 
@@ -67,7 +68,7 @@ class Stream:
         """Check, segment, measure, classify."""
         return study if isinstance(study, StudyResult) else self.runner.run(study)
 
-    def write(self, result: StudyResult, path: Path, out: Path) -> dict[str, Any]:
+    def write(self, result: StudyResult, path: Path, out: Path) -> StudyReport:
         """Masks, pictures, DICOM objects, result.json."""
         return write_result(
             result,
@@ -77,15 +78,15 @@ class Stream:
             lambda final, outputs: run_report(final, self._bundle, self._options, [path], outputs),
         )
 
-    def one(self, path: Path, out: Path) -> dict[str, Any]:
+    def one(self, path: Path, out: Path) -> StudyReport:
         """A study from its files to written results."""
         return self.write(self.compute(self.read(path)), path, out)
 
-    def many(self, paths: list[Path], out: Path) -> Iterator[dict[str, Any]]:
+    def many(self, paths: list[Path], out: Path) -> Iterator[StudyReport]:
         """Studies back to back: the next one is read, and the last one written, while the networks compute."""
         with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
             reading = reader.submit(self.read, paths[0])
-            writing: Future[dict[str, Any]] | None = None
+            writing: Future[StudyReport] | None = None
             for number, path in enumerate(paths):
                 study = reading.result()
                 if number + 1 < len(paths):
@@ -142,9 +143,9 @@ def _measured(stream: Stream, request: dict[str, Any]) -> dict[str, Any]:
         "peak_mib": high_water_mark() / MIB,
         "reports": [
             {
-                **{key: report[key] for key in ("status", "reason", "stages", "sequences")},
-                "probability": (report["probability"] or {}).get("value"),
-                "objects": [made["kind"] for made in report["objects"]],
+                **report.model_dump(mode="json", include={"status", "reason", "stages", "sequences"}),
+                "probability": report.probability.value if report.probability else None,
+                "objects": [made.kind for made in report.objects],
             }
             for report in reports
         ],

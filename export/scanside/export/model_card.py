@@ -68,7 +68,7 @@ def _models(parts: StudyParts) -> Iterator[str]:
 
 
 def _results(report: Mapping[str, Any]) -> Iterator[str]:
-    """Tables of the evaluation (docs/evaluation-report.schema.json): out-of-fold and held-out patients only."""
+    """Tables of the evaluation (`scanside schema evaluation`): out-of-fold and held-out patients only."""
     segmentation, classification = report.get("segmentation"), report.get("classification")
     if segmentation:
         yield "| segmenter | patients | size | n | missed | Dice (95 % interval) |"

@@ -12,7 +12,8 @@ from pydantic import ValidationError
 
 from scanside.export.model_folder import ModelFolder
 from scanside.runtime.errors import InputError
-from scanside.runtime.plan import Channel, KeepLargest, Labels, Normalization, Plan, Resampling, first_fault
+from scanside.runtime.plan import Channel, KeepLargest, Labels, Normalization, Plan, Resampling
+from scanside.runtime.record import first_fault
 from scanside.runtime.stages.resample import ANISOTROPY_THRESHOLD
 
 READERS: dict[str, str | None] = {

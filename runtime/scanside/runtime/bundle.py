@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from scanside.runtime.backends.engines import ENDINGS
 from scanside.runtime.errors import BundleError, UsageError
 from scanside.runtime.manifest import MODELS_SINCE, SCHEMA, Manifest, of_earlier_schema
-from scanside.runtime.plan import first_fault
+from scanside.runtime.record import first_fault
 from scanside.runtime.signing import SUFFIX
 
 MANIFEST = "bundle.json"

@@ -6,7 +6,8 @@ from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from scanside.runtime.backends.table import FilePrecision
 from scanside.runtime.images.orient import is_orientation
-from scanside.runtime.plan import Plan, Record
+from scanside.runtime.plan import Plan
+from scanside.runtime.record import Record
 
 SCHEMA = 3
 """Version of the bundle format that this runtime writes; it reads all up to it. 2 added `orientation`, 3 `models` and

@@ -6,22 +6,12 @@ Axes are those of the *transposed* array (nnU-Net's `transpose_forward`) unless 
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
+
+from scanside.runtime.record import Record
 
 Positive = Annotated[float, Field(gt=0)]
 Size = Annotated[int, Field(gt=0)]
-
-
-class Record(BaseModel):
-    """A frozen record that refuses unknown fields: what the runtime does not know it must not ignore."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-def first_fault(error: ValidationError) -> tuple[str, str]:
-    """Where a record is not valid (empty for the record as a whole), and why, in pydantic's words."""
-    first = error.errors()[0]
-    return ".".join(str(part) for part in first["loc"]), str(first["msg"])
 
 
 class Normalization(Record):

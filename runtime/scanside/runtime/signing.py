@@ -19,7 +19,7 @@ from pydantic import AfterValidator, Field, StringConstraints, ValidationError
 from scanside.runtime.errors import ExtraMissingError, InputError, OutputError, UsageError
 from scanside.runtime.extras import install_command
 from scanside.runtime.images.files import atomic_write
-from scanside.runtime.plan import Record, first_fault
+from scanside.runtime.record import Record, first_fault
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey

@@ -12,7 +12,7 @@ from pydantic import StringConstraints, model_validator
 
 from scanside.runtime.bundle import MANIFEST, Bundle
 from scanside.runtime.errors import BundleError
-from scanside.runtime.plan import Record
+from scanside.runtime.record import Record
 from scanside.runtime.signing import (
     KINDS,
     Kind,

@@ -1,4 +1,3 @@
-import json
 import os
 import signal
 import subprocess
@@ -12,13 +11,15 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from scanside.runtime.record import json_schema
+from scanside.runtime.report import SegmentReport
 from tests.runtime.cli.conftest import Command
 from tests.support.dicom_factory import AXIAL, Grid, write_series
 from tests.support.sentences import assert_one_sentence
 from tests.support.shared_data import shared_data
 
 Write = Callable[..., Path]
-SCHEMA = json.loads((Path(__file__).parents[3] / "docs" / "segment-report.schema.json").read_text())
+SCHEMA = json_schema(SegmentReport)
 
 
 def files(folder: Path) -> set[str]:

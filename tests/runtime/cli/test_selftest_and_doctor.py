@@ -8,13 +8,15 @@ import pytest
 from scanside.runtime import choose
 from scanside.runtime.backends import openvino, ort
 from scanside.runtime.backends.table import DEVICES
+from scanside.runtime.cli.schema import record_of
 from scanside.runtime.errors import BackendError
+from scanside.runtime.record import json_schema
 from tests.runtime.cli.conftest import Command
 from tests.support.sentences import assert_one_sentence
 
 
 def schema(name: str) -> object:
-    return json.loads((Path(__file__).parents[3] / "docs" / f"{name}.schema.json").read_text())
+    return json_schema(record_of(name))
 
 
 def test_selftest_replays_every_golden_case_on_every_device(scanside: Command, bundle: Path) -> None:

@@ -12,6 +12,8 @@ import pydicom
 import pytest
 import SimpleITK as sitk
 
+from scanside.runtime.record import json_schema
+from scanside.runtime.study.report import StudyReport
 from tests.runtime.cli.conftest import Command
 from tests.runtime.study.tiny_study import (
     TinyBundle,
@@ -25,7 +27,7 @@ from tests.support.interpreter import python
 from tests.support.sentences import assert_one_sentence
 from tests.support.shared_data import shared_data
 
-SCHEMA = json.loads((Path(__file__).parents[3] / "docs" / "run-report.schema.json").read_text())
+SCHEMA = json_schema(StudyReport)
 NIFTI_FILES = {"t2w_mask.nii.gz", "dwi_mask.nii.gz", "t2w_overlay.png", "dwi_overlay.png", "result.json"}
 OBJECTS = {"report_sr.dcm", "capture_sc.dcm", "key_images.dcm"}
 

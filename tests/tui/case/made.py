@@ -14,10 +14,11 @@ from scanside.runtime.appliance.store.database import Database
 from scanside.runtime.appliance.store.records import Case, Entry, Instance, Job, Made, Outcome, Patient
 from scanside.runtime.appliance.store.states import State
 from scanside.runtime.errors import InputError
+from scanside.runtime.study.compose import run_report
 from scanside.runtime.study.pipeline import StudyRunner, refused
 from scanside.runtime.study.read import read_study
 from scanside.runtime.study.records import StudyResult
-from scanside.runtime.study.report import run_report
+from scanside.runtime.study.report import StudyReport
 from scanside.runtime.study.write import write_result
 
 ARRIVED = 1_767_950_000.0
@@ -96,18 +97,21 @@ def compute(
     except InputError as error:
         result = refused(str(error).replace(f"{study}", "the study"))
 
-    def report(made: StudyResult, outputs: list[Path]) -> dict[str, Any]:
+    def report(made: StudyResult, outputs: list[Path]) -> StudyReport:
         document = run_report(made, runner.bundle, runner.options, [study], outputs)
-        if change is not None:
-            change(document)
-        return document
+        if change is None:
+            return document
+        data = document.data()
+        change(data)
+        return StudyReport.model_validate(data)
 
     relative = Path(job.case_id) / str(job.job)
     document = write_result(result, runner.bundle, runner.recipe.channels, config.results / relative, report)
-    chance = document["probability"] or {}
+    chance = document.probability
     outcome = Outcome(
-        document["status"], document["reason"], chance.get("value"), chance.get("low"), chance.get("high"),
-        str(relative), {stage["name"]: stage["ms"] for stage in document["stages"]},
+        document.status, document.reason,
+        *((chance.value, chance.low, chance.high) if chance else (None, None, None)),
+        str(relative), {stage.name: stage.ms for stage in document.stages},
         tuple(
             (name, Made(kind, sop_class, f"1.2.3.{job.job}.{n}", f"{relative}/{kind}.dcm"))
             for name in to

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from scanside.runtime.plan import Record
+from scanside.runtime.record import Record
 
 ELSEWHERE = (
     "HEAD", "BRAIN", "SKULL", "ORBIT", "NECK", "SPINE", "CSPINE", "TSPINE", "LSPINE", "BREAST", "HEART", "SHOULDER",

@@ -22,7 +22,7 @@ from scanside.runtime.appliance.receive.classes import (
     VERIFICATION,
 )
 from scanside.runtime.appliance.receive.steps import STATUSES as STEP_STATUSES
-from scanside.runtime.plan import Record
+from scanside.runtime.record import Record
 
 STATUSES: tuple[tuple[int, str], ...] = (
     (0x0000, "stored: file and row are on disk, a power cut loses nothing"),

@@ -17,7 +17,7 @@ from scanside.runtime.appliance.store import audit, jobs, priors, retention, wor
 from scanside.runtime.appliance.store.database import Database
 from scanside.runtime.appliance.store.states import NotAllowedError
 from scanside.runtime.errors import OutputError, ScansideError
-from scanside.runtime.study.report import LIBRARIES
+from scanside.runtime.study.compose import LIBRARIES
 
 _LOOK_SECONDS = 0.25
 _STOP_SECONDS = 20.0

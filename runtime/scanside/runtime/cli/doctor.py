@@ -1,14 +1,11 @@
 """`scanside doctor`."""
 
-import json
-from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
-from scanside.runtime import machine
 from scanside.runtime.backends import gpu
-from scanside.runtime.doctor import examine
+from scanside.runtime.doctor import DoctorReport, report
 from scanside.runtime.errors import ExitCode
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -22,33 +19,24 @@ def doctor(
 
     Example: scanside doctor
     """
-    findings, found = examine(), gpu.find()
-    if as_json:
-        document = {
-            "schema": "scanside.doctor/2",
-            "machine": {
-                "processor": machine.processor(),
-                "cores": machine.cores(),
-                "memory_gib": machine.memory_gib(),
-                "gpu": None if isinstance(found, tuple) else asdict(found),
-            },
-            "backends": [asdict(finding) for finding in findings if finding.kind == "backend"],
-            "extras": [asdict(finding) for finding in findings if finding.kind == "extra"],
-            "versions": machine.versions(),
-        }
-        print(json.dumps(document, indent=1))
-    else:
-        print(f"{machine.processor()}, {machine.cores()} core(s), {machine.memory_gib()} GiB")
-        print(f"GPU: {f'none: {found[0]}' if isinstance(found, tuple) else found}")
-        said: set[str] = set()  # several devices lack the same driver
-        for finding in findings:
-            mark = "yes" if finding.available else "no "
-            print(f"{mark}  {finding.name:12} {finding.title:24} {finding.reason}")
-            fixes = finding.fix.split("; ") if finding.fix else []
-            for fix in (fix for fix in fixes if fix not in said):
-                print(f"     to mend: {fix}")
-            said |= set(fixes)
-            if finding.note and finding.available:
-                print(f"     note: {finding.note}")
-    usable = any(finding.available for finding in findings if finding.kind == "backend")
-    return ExitCode.OK if usable else ExitCode.BACKEND
+    found = report()
+    print(found.text() if as_json else "\n".join(_lines(found)), end="" if as_json else "\n")
+    return ExitCode.OK if any(backend.available for backend in found.backends) else ExitCode.BACKEND
+
+
+def _lines(found: DoctorReport) -> list[str]:
+    where, card = found.machine, gpu.find()
+    lines = [
+        f"{where.processor}, {where.cores} core(s), {where.memory_gib} GiB",
+        f"GPU: {f'none: {card[0]}' if isinstance(card, tuple) else card}",
+    ]
+    said: set[str] = set()  # several devices lack the same driver
+    for finding in (*found.backends, *found.extras):
+        mark = "yes" if finding.available else "no "
+        lines.append(f"{mark}  {finding.name:12} {finding.title:24} {finding.reason}")
+        fixes = finding.fix.split("; ") if finding.fix else []
+        lines += [f"     to mend: {fix}" for fix in fixes if fix not in said]
+        said |= set(fixes)
+        if finding.note and finding.available:
+            lines.append(f"     note: {finding.note}")
+    return lines

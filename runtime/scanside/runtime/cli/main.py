@@ -33,6 +33,7 @@ _BUILT_IN = {
     "audit": "scanside.runtime.cli.audit",
     "deidentify": "scanside.runtime.cli.deidentify",
     "mrd": "scanside.runtime.cli.mrd",
+    "schema": "scanside.runtime.cli.schema",
 }
 _HELP = """Segment MRI with trained nnU-Net models, without PyTorch. Research use only.
 
@@ -51,7 +52,7 @@ class _Commands(Group):
         "Studies": ("run", "radiomics", "demo"),
         "Appliance": ("serve", "mrd", "tui", "queue", "send", "echo", "audit", "deidentify"),
         "Research": ("cohort", "phantom", "train", "evaluate"),
-        "Machine": ("doctor", "bench"),
+        "Machine": ("doctor", "bench", "schema"),
     }
 
     def list_commands(self, ctx: Any) -> list[str]:

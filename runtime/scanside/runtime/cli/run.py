@@ -1,9 +1,8 @@
 """`scanside run`: a study in; masks, lesions, signature, probability and pictures out."""
 
-import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
     from scanside.runtime.study.records import StudyInput, StudyResult
+    from scanside.runtime.study.report import StudyReport
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -86,7 +86,7 @@ def run(
       scanside run pancreas.bundle study_folder -o result --series dwi=1.2.840.99.7#b800
     """
     require_extra("study", "radiomics", "ruamel", "pydicom", "PIL")
-    from scanside.runtime.study.report import run_report
+    from scanside.runtime.study.compose import run_report
     from scanside.runtime.study.words import summary
     from scanside.runtime.study.write import refuse_existing, write_result
 
@@ -111,7 +111,7 @@ def run(
         result, channels = _compute(opened, options, study, given, chosen, bars)
         name = study.resolve().name
 
-        def document(final: "StudyResult", outputs: list[Path]) -> dict[str, Any]:
+        def document(final: "StudyResult", outputs: list[Path]) -> "StudyReport":
             return run_report(final, opened, options, [study, *given.values()], outputs)
 
         evidence = _evidence([study, *given.values()]) if result.study is None else ()
@@ -120,10 +120,9 @@ def run(
     for line in summary(report, files=as_json):
         print(line, file=sys.stderr)
     if as_json:
-        print(json.dumps(report, indent=1))
+        print(report.text(), end="")
     else:
-        for path in report["outputs"]:
-            print(path)
+        print("\n".join(report.outputs))
     return result.exit_code
 
 

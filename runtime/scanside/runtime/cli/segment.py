@@ -190,7 +190,7 @@ def _run(
         print(_summary(device, approximations(segmenter.options, device)), file=sys.stderr)
         results.sort(key=lambda result: work.order[result.name])
         if told == "json":
-            print(json.dumps(segment_report(segmenter, results), indent=1))
+            print(segment_report(segmenter, results).text(), end="")
         elif told == "paths":
             for path in (path for result in results for path in result.outputs):
                 print(path)

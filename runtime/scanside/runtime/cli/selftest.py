@@ -1,21 +1,33 @@
 """`scanside selftest`: the golden cases on this machine."""
 
-import json
-from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Literal
 
 import typer
+from pydantic import Field
 
 from scanside.runtime.backends.table import DEVICES, backend
 from scanside.runtime.bundle import Bundle, open_bundle, verify
 from scanside.runtime.errors import BackendError, BundleError, ExitCode
-from scanside.runtime.golden import replay_all
-from scanside.runtime.golden_study import load_study, replay_study
+from scanside.runtime.golden import Comparison, replay_all
+from scanside.runtime.golden_study import StudyComparison, load_study, replay_study
 from scanside.runtime.options import Options
 from scanside.runtime.pipeline import Obtained, Segmenter
+from scanside.runtime.record import Document
+from scanside.runtime.report import BundleName, bundle_name
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+class SelftestReport(Document):
+    """What `scanside selftest --json` prints."""
+
+    schema_: Literal["scanside.selftest/1"] = Field("scanside.selftest/1", alias="schema")
+    status: Literal["ok", "failed"]
+    bundle: BundleName
+    cases: tuple[Comparison, ...]
+    studies: tuple[StudyComparison, ...]
+    """Golden studies: features and probability; empty for a bundle of segmenters alone."""
 
 
 @app.command()
@@ -38,54 +50,51 @@ def selftest(
     devices = [device] if device else [name for name in DEVICES if _usable(name, precision)]
     if not devices:
         raise BackendError(f"No device here has precision '{precision}'; see `scanside doctor`.")
-    rows: list[dict[str, Any]] = []
+    cases: list[Comparison] = []
     for name in devices:
         for role in dict.fromkeys(case.role for case in opened.manifest.golden):
-            rows += _replay(opened, Options(device=name, precision=precision, role=role))
-    studies = [asdict(replay_study(opened, load_study(opened, study))) for study in opened.manifest.studies]
-    failed = [row for row in [*rows, *studies] if row["problem"]]
+            cases += _replay(opened, Options(device=name, precision=precision, role=role))
+    studies = [replay_study(opened, load_study(opened, study)) for study in opened.manifest.studies]
+    failed = any(case.problem for case in cases) or any(study.problem for study in studies)
     if as_json:
-        status = "failed" if failed else "ok"
-        document = {
-            "schema": "scanside.selftest/1",
-            "status": status,
-            "bundle": opened.summary(),
-            "cases": rows,
-            "studies": studies,
-        }
-        print(json.dumps(document, indent=1))
+        report = SelftestReport(
+            status="failed" if failed else "ok",
+            bundle=bundle_name(opened),
+            cases=tuple(cases),
+            studies=tuple(studies),
+        )
+        print(report.text(), end="")
     else:
-        for row in rows:
-            print(_case_line(row))
-        for row in studies:
-            print(_study_line(row))
+        for line in (*map(_case_line, cases), *map(_study_line, studies)):
+            print(line)
     return ExitCode.BACKEND if failed else ExitCode.OK
 
 
-def _case_line(row: dict[str, Any]) -> str:
+def _case_line(row: Comparison) -> str:
     return (
-        f"{row['device']:12} {row['precision']:6} {row['case']:24} {row['differing']:6} of {row['voxels']} "
-        f"voxels differ  {row['ms'] / 1000:7.2f} s  {_verdict(row)}"
+        f"{row.device:12} {row.precision:6} {row.case:24} {row.differing:6} of {row.voxels} "
+        f"voxels differ  {row.ms / 1000:7.2f} s  {_verdict(row.problem)}"
     )
 
 
-def _study_line(row: dict[str, Any]) -> str:
+def _study_line(row: StudyComparison) -> str:
     return (
-        f"{'radiomics':12} {'fp64':6} {row['case']:24} {row['features']} features differ by at most "
-        f"{row['feature_error']:.1e} of their value, the probability by {row['probability_error']:.1e}  {_verdict(row)}"
+        f"{'radiomics':12} {'fp64':6} {row.case:24} {row.features} features differ by at most "
+        f"{row.feature_error:.1e} of their value, the probability by {row.probability_error:.1e}  "
+        f"{_verdict(row.problem)}"
     )
 
 
-def _verdict(row: dict[str, Any]) -> str:
-    return f"FAILED: {row['problem']}" if row["problem"] else "ok"
+def _verdict(problem: str | None) -> str:
+    return f"FAILED: {problem}" if problem else "ok"
 
 
 def _usable(name: str, precision: str) -> bool:
     return backend(name).missing() is None and precision in backend(name).FILES
 
 
-def _replay(bundle: Bundle, options: Options) -> list[dict[str, Any]]:
+def _replay(bundle: Bundle, options: Options) -> list[Comparison]:
     with Segmenter(
         bundle, options, Obtained(options.device, options.device, "selftest", options.precision)
     ) as opened:
-        return [asdict(result) for result in replay_all(opened)]
+        return replay_all(opened)

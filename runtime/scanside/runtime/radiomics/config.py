@@ -11,8 +11,9 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 
 from scanside.runtime.errors import BundleError
-from scanside.runtime.plan import Positive, Record, first_fault
+from scanside.runtime.plan import Positive
 from scanside.runtime.radiomics.names import FEATURES, FILTERS, Class, ImageType, filter_names
+from scanside.runtime.record import Record, first_fault
 
 SCHEMA = "scanside.radiomics/1"
 _LARGEST = 1 << 18

@@ -1,168 +1,209 @@
-"""`result.json`, which is also what `scanside run --json` prints; its schema is docs/run-report.schema.json."""
+"""`result.json`, which is also what `scanside run --json` prints, as one record: whoever writes or reads it has this.
 
-from collections.abc import Sequence
+`scanside schema result` prints its JSON schema.
+"""
+
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Literal, Self
 
-from scanside.runtime import machine
-from scanside.runtime.bundle import Bundle
-from scanside.runtime.images.orient import orientation
-from scanside.runtime.manifest import StudyModel
-from scanside.runtime.opening import approximations
-from scanside.runtime.options import Options
-from scanside.runtime.remark import code_of
-from scanside.runtime.report import RESEARCH
+from pydantic import Field, ValidationError, model_validator
+
+from scanside.runtime.errors import InputError
+from scanside.runtime.record import Document, Part, Uid, Words
+from scanside.runtime.report import BundleName, DeviceUse, StageTime
 from scanside.runtime.study.prior import Prior
-from scanside.runtime.study.records import StudyResult
+from scanside.runtime.study.records import Status
 
-SCHEMA = "scanside.run/1"
-LIBRARIES = ("pyradiomics-bhklab", "pillow")
-NOTHING_COMPUTED = "nothing was computed"
+RESULT = "result.json"
+Chance = Annotated[float, Field(ge=0, le=1)]
+Orientation = Annotated[str, Field(pattern="^[LRAPSI]{3}$")]
+Count = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0)]
+Sequence = Literal["t2w", "dwi", "b0", "adc"]
 
 
-def run_report(
-    result: StudyResult, bundle: Bundle, options: Options, inputs: Sequence[Path], outputs: Sequence[Path]
-) -> dict[str, Any]:
-    """The document of one study. What is absent is null, never 0. `write_result` fills in the DICOM objects.
+class SequenceUse(Part):
+    """An image that was used."""
 
-    Args:
-        inputs: What the user gave, for a study that was refused before its images were known.
-        outputs: The files that lie beside the document.
+    sequence: Sequence
+    path: str
+    series: Words
+    """The file's name, or the series' number and description."""
+    how: Words
+    """Named so, given with an option, computed, or the rules that chose it."""
+    b_value: Annotated[float, Field(ge=0)] | None
+    """As applied, s/mm²; null where unknown or none."""
+    series_instance_uid: str | None
+    shape: tuple[Count, Count, Count]
+    """z, y, x."""
+    spacing_mm: tuple[Positive, Positive, Positive]
+    """z, y, x."""
+    orientation: Orientation | None = None
+    """As stored: where the x, y and z index point to; LPS is supine, head first. Version 0.1 did not say it."""
+    computed_as: Orientation | None = None
+    """In which orientation it was computed: that of the training cohort."""
+
+
+class ConsideredSeries(Part):
+    """A series of a DICOM study and what was made of it."""
+
+    series: Words
+    images: Annotated[int, Field(ge=0)]
+    chosen: Sequence | None
+    reason: str
+
+
+class WrittenObject(Part):
+    """A DICOM object among the outputs (docs/dicom-objects.md)."""
+
+    kind: Literal["seg", "sr", "sc", "key", "reject"]
+    """Segmentation, structured report, secondary capture, key object selection, note that rejects what an older result
+    had sent."""
+    path: str
+    sop_class_uid: Uid
+    sop_instance_uid: Uid
+    series_instance_uid: Uid
+
+
+class LesionFound(Part):
+    """A 26-connected component of a segmenter's lesion label."""
+
+    role: str
+    """The segmenter."""
+    number: Count
+    voxels: Count
+    volume_ml: Positive
+    longest_diameter_mm: Positive
+    centroid_mm: tuple[float, float, float]
+    """x, y, z in mm, LPS: left, posterior, superior."""
+    measured: bool
+    """Radiomics was measured in this lesion: of each segmenter the one that the others show, too."""
+
+
+class Feature(Part):
+    """A feature beside the 5th, 50th and 95th percentile of the training cohort."""
+
+    value: float | None
+    reason: str | None
+    """Why there is no value; null when there is one."""
+    low: float
+    median: float
+    high: float
+
+    @model_validator(mode="after")
+    def _absent_with_a_reason(self) -> Self:
+        if (self.value is None) is (self.reason is None):
+            raise ValueError("a feature has either a value, or a reason why it has none")
+        return self
+
+
+class AnsweringModel(Part):
+    """The bundle's model that answered."""
+
+    name: Words
+    roles: Annotated[tuple[str, ...], Field(min_length=1)] | None
+    """The segmenters in whose lesion it was measured; null for a bundle before schema 3."""
+    covariates: Mapping[str, float | str]
+    """What it took beside the images, as the study says it."""
+
+
+class Probability(Part):
+    """A calibrated probability with its interval. Never read it without the report's `status`."""
+
+    of: Words = Field(alias="class")
+    """The class it is the probability of."""
+    value: Chance
+    low: Chance
+    high: Chance
+    calibrated: str
+    """How, and on how many patients."""
+    predicted: str | None
+    """The class named; null when indeterminate."""
+
+
+class StudyReport(Document):
+    """One document per study. What could not be computed is null with its reason, never 0."""
+
+    schema_: Literal["scanside.run/1"] = Field("scanside.run/1", alias="schema")
+    status: Status
+    """`no lesion segmented` does not mean negative. The exit code is 5 for `unsuitable input`, else 0."""
+    reason: str | None
+    """Why it is not ok, and what to do; null when ok."""
+    reason_code: str | None = None
+    """The reason as a word that stays when its sentence is worded anew, so that reports can count: no-lesion,
+    lesions-apart, lesion-on-one-sequence, covariates-unknown, input-absent, unlike-training, indeterminate-band,
+    input-refused; null when ok."""
+    notice: Words
+    """Research use only."""
+    synthetic: bool
+    """The model was trained on a phantom, not on patients."""
+    bundle: BundleName
+    device: DeviceUse
+    approximations: tuple[str, ...]
+    """Empty for the exact recipe."""
+    inputs: tuple[str, ...]
+    """Files and folders that were used; what was given, when the study was refused on reading."""
+    sequences: tuple[SequenceUse, ...]
+    """The images that were used; empty when the study was refused on reading."""
+    considered: tuple[ConsideredSeries, ...]
+    """Every series of a DICOM study and what was made of it."""
+    outputs: tuple[str, ...]
+    """Files written by this run, result.json last."""
+    objects: tuple[WrittenObject, ...]
+    """Empty where the images are not DICOM."""
+    stages: tuple[StageTime, ...]
+    """In order."""
+    labels: Mapping[str, Annotated[float, Field(ge=0)]] | None
+    """`<segmenter> <label>` to volume in ml. Null when nothing was segmented."""
+    lesions: tuple[LesionFound, ...] | None
+    """Largest first within a segmenter. Null when nothing was computed, empty when no lesion was segmented."""
+    signature: Mapping[str, Feature] | None
+    """Null when nothing was computed."""
+    model: AnsweringModel | None = None
+    """Null where none answered."""
+    probability: Probability | None
+    """Null where none may be given."""
+    distance: Annotated[float, Field(ge=0)] | None
+    """Mahalanobis distance from the training cohort relative to the accepted one; above 1 no probability is given."""
+    warnings: tuple[Words, ...]
+    warning_codes: tuple[str, ...] = ()
+    """One for each warning, in the same order; `other` for a sentence without one."""
+    versions: Mapping[str, str]
+    case: str | None = None
+    """Pseudonym of the study; null outside the appliance."""
+    job: int | None = None
+    """Number of the computation; null outside the appliance."""
+    prior: Prior | None = None
+    """The latest result of an earlier study of the patient, as far as this appliance has one. Sizes are those of the
+    lesion that was measured of each segmenter; nobody has said that it is the same lesion."""
+
+    @model_validator(mode="after")
+    def _status_agrees(self) -> Self:
+        if (self.status == "ok") is not (self.reason is None):
+            raise ValueError("a report has a reason exactly where its status is not ok")
+        if self.status == "ok" and self.probability is None:
+            raise ValueError("a report with status ok has a probability")
+        if self.status in ("no lesion segmented", "unsuitable input") and self.probability is not None:
+            raise ValueError(f"a report with status '{self.status}' has no probability")
+        return self
+
+
+def read_report(folder: Path) -> StudyReport:
+    """Read the report in the folder of a result.
+
+    Raises:
+        InputError: If it is not there, or is no such report.
     """
-    images = list(result.study.images.values()) if result.study else []
-    device = result.device
-    options = options.settled(device.precision if device else "fp32")
-    computed = bool(result.roles)
-    labels = {
-        f"{role} {name}": ml for role, found in result.roles.items() for name, ml in found.labels.items()
-    }
-    return {
-        "schema": SCHEMA,
-        "status": result.status,
-        "reason": result.reason,
-        "reason_code": None if result.reason is None else code_of(result.reason),
-        "notice": RESEARCH,
-        "synthetic": bundle.manifest.synthetic,
-        "bundle": bundle.summary(),
-        "device": {
-            "asked": options.device,
-            "obtained": device.obtained if device else None,
-            "why": device.why if device else NOTHING_COMPUTED,
-            "precision": options.precision,
-        },
-        "approximations": list(approximations(options, device.obtained if device else None)),
-        "inputs": list(dict.fromkeys(str(image.path) for image in images)) or [str(path) for path in inputs],
-        "sequences": [
-            {
-                "sequence": image.name,
-                "path": str(image.path),
-                "series": image.series,
-                "how": image.how,
-                "b_value": image.b,
-                "series_instance_uid": (image.source.series_instance_uid or None) if image.source else None,
-                "shape": list(image.volume.geometry.shape),
-                "spacing_mm": [round(mm, 6) for mm in image.volume.geometry.spacing],
-                "orientation": orientation(image.volume.geometry),
-                "computed_as": image.computed_as or orientation(image.volume.geometry),
-            }
-            for image in images
-        ],
-        "considered": [
-            {"series": row.series, "images": row.images, "chosen": row.chosen, "reason": row.reason}
-            for row in (result.study.considered if result.study else ())
-        ],
-        "outputs": [str(path) for path in outputs],
-        "objects": [],
-        "stages": [{"name": name, "ms": round(ms, 3)} for name, ms in result.stages.items()],
-        "labels": labels if computed else None,
-        "lesions": _lesions(result) if computed else None,
-        "signature": _signature(result, bundle),
-        "model": _model(result, bundle),
-        "probability": _probability(result),
-        "distance": result.classification.distance if result.classification else None,
-        "warnings": list(result.warnings),
-        "warning_codes": [code_of(warning) for warning in result.warnings],
-        "versions": machine.versions(LIBRARIES),
-    }
-
-
-def prior_document(prior: Prior) -> dict[str, Any]:
-    """An earlier result of the patient, of the appliance alone."""
-    return {
-        "day": prior.day.isoformat(),
-        "algorithm": prior.algorithm,
-        "same_algorithm": prior.same_algorithm,
-        "sizes": [
-            {
-                "role": size.role,
-                "volume_ml": size.volume_ml,
-                "longest_diameter_mm": size.longest_diameter_mm,
-            }
-            for size in prior.sizes
-        ],
-    }
-
-
-def _lesions(result: StudyResult) -> list[dict[str, Any]]:
-    return [
-        {
-            "role": lesion.role,
-            "number": lesion.number,
-            "voxels": lesion.voxels,
-            "volume_ml": round(lesion.volume_ml, 6),
-            "longest_diameter_mm": round(lesion.longest_diameter_mm, 4),
-            "centroid_mm": [round(mm, 4) for mm in lesion.centroid_mm],
-            "measured": lesion.number == found.measured,
-        }
-        for found in result.roles.values()
-        for lesion in found.lesions
-    ]
-
-
-def _answering(result: StudyResult, bundle: Bundle) -> StudyModel:
-    """The model that answered; where none did, the one whose features were measured."""
-    name = None if result.classification is None else result.classification.model
-    return next((model for model in bundle.manifest.models if model.name == name), bundle.manifest.models[0])
-
-
-def _model(result: StudyResult, bundle: Bundle) -> dict[str, Any] | None:
-    """The model that answered, and what went into it beside the features; null where none did."""
-    if result.classification is None or result.study is None:
-        return None
-    model = _answering(result, bundle)
-    return {
-        "name": model.name,
-        "roles": list(model.roles) if model.roles is not None else None,
-        "covariates": {one.name: result.study.covariates[one.name] for one in model.covariates},
-    }
-
-
-def _signature(result: StudyResult, bundle: Bundle) -> dict[str, Any] | None:
-    """Each feature's value beside the 5th, 50th and 95th percentile of the training cohort."""
-    if result.features is None or not bundle.manifest.models:
-        return None
-    ranges = _answering(result, bundle).signature.ranges
-    return {
-        name: {
-            "value": feature.value,
-            "reason": feature.reason,
-            "low": ranges[name][0],
-            "median": ranges[name][1],
-            "high": ranges[name][2],
-        }
-        for name, feature in result.features.items()
-    }
-
-
-def _probability(result: StudyResult) -> dict[str, Any] | None:
-    found = result.classification.probability if result.classification else None
-    if found is None:
-        return None
-    return {
-        "class": found.name,
-        "value": found.value,
-        "low": found.low,
-        "high": found.high,
-        "calibrated": found.calibrated,
-        "predicted": found.predicted,
-    }
+    path = folder / RESULT
+    try:
+        return StudyReport.read(path)
+    except OSError as error:
+        raise InputError(
+            f"The report {path.name} of this result cannot be read ({error.strerror}); run the study again."
+        ) from error
+    except ValidationError as error:
+        where = ".".join(str(part) for part in error.errors()[0]["loc"]) or "the whole"
+        raise InputError(
+            f"The report {path.name} of this result is damaged (at {where}); run the study again."
+        ) from error

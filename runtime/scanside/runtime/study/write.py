@@ -3,14 +3,13 @@
 Whoever finds a `result.json` finds all files it names, made by the same run.
 """
 
-import json
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from scanside.runtime.bundle import Bundle
 from scanside.runtime.errors import OutputError, UsageError
@@ -31,11 +30,11 @@ from scanside.runtime.study.objects import (
 )
 from scanside.runtime.study.overlay import write_overlay
 from scanside.runtime.study.records import StudyResult
+from scanside.runtime.study.report import RESULT, StudyReport, WrittenObject
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-RESULT = "result.json"
 _ENDINGS = ("_mask.nii.gz", SEG_ENDING, "_overlay.png")
 
 
@@ -59,11 +58,11 @@ def write_result(
     bundle: Bundle,
     channels: Mapping[str, tuple[str, ...]],
     out: Path,
-    report: Callable[[StudyResult, list[Path]], dict[str, Any]],
+    report: Callable[[StudyResult, list[Path]], StudyReport],
     listener: Listener = ignore,
     evidence: Sequence["Dataset"] = (),
     options: ObjectOptions | None = None,
-) -> dict[str, Any]:
+) -> StudyReport:
     """Write masks, pictures, DICOM objects and the report of a study.
 
     Files of an earlier run are replaced, others are left alone.
@@ -99,18 +98,19 @@ def write_result(
         names = [name for name in _names(tuple(channels)) if (beside / name).exists()]
         result = replace(result, warnings=(*result.warnings, *warnings), stages={**result.stages, **clock.ms})
         document = report(result, [*(out / name for name in names), out / RESULT])
-        document["objects"] = [
-            {
-                "kind": made.kind,
-                "path": str(out / made.path.name),
-                "sop_class_uid": made.sop_class_uid,
-                "sop_instance_uid": made.sop_instance_uid,
-                "series_instance_uid": made.series_instance_uid,
-            }
+        written = tuple(
+            WrittenObject(
+                kind=made.kind,
+                path=str(out / made.path.name),
+                sop_class_uid=made.sop_class_uid,
+                sop_instance_uid=made.sop_instance_uid,
+                series_instance_uid=made.series_instance_uid,
+            )
             for made in objects
-        ]
+        )
+        document = document.model_copy(update={"objects": written})
         with atomic_write(beside / RESULT) as temporary:
-            temporary.write_text(json.dumps(document, indent=1) + "\n")
+            temporary.write_text(document.text())
         _move(beside, out, names, tuple(channels))
     finally:
         shutil.rmtree(beside, ignore_errors=True)

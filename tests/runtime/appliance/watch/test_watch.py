@@ -27,6 +27,7 @@ from scanside.runtime.appliance.watch.counts import BUCKETS, MOST_LABELS, Histor
 from scanside.runtime.appliance.watch.health import examine
 from scanside.runtime.appliance.watch.heartbeat import STALE_SECONDS, alive, beat
 from scanside.runtime.appliance.watch.http import open_server, serve_watch
+from tests.support.reports import no_lesion
 
 PACS = DicomDestination(name="pacs", ae_title="PACS", host="127.0.0.1", port=104)
 
@@ -92,7 +93,7 @@ def finish(config: Config, db: Database, status: str, ms: float) -> int:
     assert job is not None
     folder = f"{job.case_id}/{job.job}"
     (config.results / folder).mkdir(parents=True)
-    (config.results / folder / "result.json").write_text('{"device": {"asked": "auto", "obtained": "cpu"}}')
+    (config.results / folder / "result.json").write_text(no_lesion().text())
     made = Made("sr", "1.2.840.10008.5.1.4.1.1.88.34", f"7.{job.job}", f"{folder}/sr.dcm")
     outcome = Outcome(status, None, None, None, None, folder, {"read": ms}, (("pacs", made),))
     jobs.succeed(db, job.job, outcome, hold=False)

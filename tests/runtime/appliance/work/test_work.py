@@ -19,13 +19,15 @@ from scanside.runtime.appliance.store.database import Database
 from scanside.runtime.appliance.store.records import Case
 from scanside.runtime.appliance.store.states import Action, State
 from scanside.runtime.appliance.work.main import Worker
+from scanside.runtime.record import json_schema
 from scanside.runtime.signing import SigningKey, sign_file
+from scanside.runtime.study.report import StudyReport
 from tests.runtime.appliance.work.filled import PACS, configured, finished, opened, received, shown
 from tests.runtime.study.tiny_study import TinyBundle, TinyStudy, write_bundle, write_dicom
 from tests.support.appliance import until
 from tests.support.sentences import assert_one_sentence
 
-SCHEMA = json.loads((Path(__file__).parents[4] / "docs" / "run-report.schema.json").read_text())
+SCHEMA = json_schema(StudyReport)
 FILES = {
     "t2w_mask.nii.gz", "t2w_mask.dcm", "t2w_overlay.png", "dwi_mask.nii.gz", "dwi_mask.dcm", "dwi_overlay.png",
     "report_sr.dcm", "capture_sc.dcm", "key_images.dcm", "result.json",

@@ -1,12 +1,9 @@
-"""The report as data, and the source of docs/evaluation-report.schema.json.
+"""The report as data; `scanside schema evaluation` prints its JSON schema.
 
 A number that cannot be computed is null, never NaN; an interval is null where there are too few patients for one.
 """
 
-import json
 import math
-import sys
-from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -403,22 +400,9 @@ def document(report: Report) -> dict[str, Any]:
     return {"schema": rounded["schema"], **rounded}
 
 
-def schema() -> dict[str, Any]:
-    """The JSON schema of the report; docs/evaluation-report.schema.json holds it."""
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **Report.model_json_schema(by_alias=True, mode="serialization"),
-    }
-
-
 def _rounded(value: Any) -> Any:
     if isinstance(value, float):
         return float(f"{value:.6g}") if math.isfinite(value) else None
     if isinstance(value, dict):
         return {key: _rounded(item) for key, item in value.items()}
     return [_rounded(item) for item in value] if isinstance(value, list) else value
-
-
-if __name__ == "__main__":
-    text = json.dumps(schema(), indent=2, ensure_ascii=False)
-    (Path(sys.argv[1]) / "evaluation-report.schema.json").write_text(f"{text}\n", encoding="utf-8")

@@ -8,8 +8,8 @@ from scanside.runtime.appliance.store.database import Database
 from scanside.runtime.appliance.store.records import Case, Entry, Instance, Item
 from scanside.runtime.appliance.store.states import State
 from scanside.runtime.errors import InputError
+from scanside.runtime.study.report import StudyReport, read_report
 from scanside.tui.case.images import Wanted, wanted_by, wanted_by_rules
-from scanside.tui.case.report import Report, read_report
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class CaseData:
     instances: tuple[Instance, ...]
     items: tuple[Item, ...]
     history: tuple[Entry, ...]
-    report: Report | None
+    report: StudyReport | None
     trouble: str | None
     wanted: tuple[Wanted, ...]
     no_images: str | None
@@ -78,7 +78,7 @@ def read_case(database: Database, config: Config, case_id: str, job: int | None 
     )
 
 
-def _report(case: Case, config: Config) -> tuple[Report | None, str | None]:
+def _report(case: Case, config: Config) -> tuple[StudyReport | None, str | None]:
     if case.result is None:
         return None, None
     if case.deleted is not None:
@@ -90,7 +90,7 @@ def _report(case: Case, config: Config) -> tuple[Report | None, str | None]:
 
 
 def _wanted(
-    case: Case, config: Config, report: Report | None, instances: tuple[Instance, ...]
+    case: Case, config: Config, report: StudyReport | None, instances: tuple[Instance, ...]
 ) -> tuple[tuple[Wanted, ...], str | None]:
     if case.deleted is not None:
         return (), "The images were deleted after retention; send the study again to see them."

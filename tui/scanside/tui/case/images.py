@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from scanside.runtime.appliance.store.records import Instance
 from scanside.runtime.errors import InputError, ScansideError
 from scanside.runtime.images.read import read_image
+from scanside.runtime.study.report import StudyReport
 from scanside.runtime.volume import Volume
-from scanside.tui.case.report import Report
-from scanside.tui.case.stack import Spot, Stack, stack_of
+from scanside.tui.case.stack import Spot, Stack, spots_in, stack_of
 from scanside.tui.format import TITLES
 
 if TYPE_CHECKING:
@@ -65,7 +65,9 @@ class Shown:
     caution: str | None = None
 
 
-def wanted_by(report: Report, instances: Sequence[Instance], spool: Path, result: Path) -> tuple[Wanted, ...]:
+def wanted_by(
+    report: StudyReport, instances: Sequence[Instance], spool: Path, result: Path
+) -> tuple[Wanted, ...]:
     """The images that a report names, in its order; those that were computed have no files and are left out."""
     found = []
     for used in report.sequences:
@@ -76,7 +78,7 @@ def wanted_by(report: Report, instances: Sequence[Instance], spool: Path, result
             Wanted(
                 used.sequence, used.series_instance_uid, used.series, used.b_value, used.shape,
                 _files(instances, used.series_instance_uid, spool),
-                tuple((result / f"{role}_mask.nii.gz", tuple(report.spots(role))) for role in roles),
+                tuple((result / f"{role}_mask.nii.gz", tuple(spots_in(report, role))) for role in roles),
             )
         )  # fmt: skip
     return tuple(found)

@@ -21,7 +21,7 @@ from scanside.tui.case.data import CaseData
 from scanside.tui.case.draw import CHOSEN
 from scanside.tui.case.images import Shown, Wanted
 from scanside.tui.case.pane import SYNTHETIC, UNITS
-from scanside.tui.case.stack import Spot, Stack, edges, on_slice, place_words, slice_at
+from scanside.tui.case.stack import Spot, Stack, edges, on_slice, place_words, slice_at, spots_in
 from scanside.tui.format import RESEARCH, full_moment, patient_name, result_sentence, spoken, state_words
 
 _TEMPLATE = Path(__file__).with_name("page.html")
@@ -121,7 +121,7 @@ def _outline(stack: Stack, number: int) -> str | None:
 
 
 def _spots(data: CaseData) -> list[Spot]:
-    return [lesion.spot for lesion in data.report.lesions or ()] if data.report else []
+    return spots_in(data.report)
 
 
 def _lesions(data: CaseData, sheets: Sequence[Sheet]) -> list[dict[str, object]]:

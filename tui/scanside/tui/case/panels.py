@@ -10,10 +10,10 @@ from textual.style import Style
 
 from scanside.runtime.appliance.store.records import Case, Entry, Item
 from scanside.runtime.appliance.store.states import Sending, State
-from scanside.runtime.study.prior import Size, size_words
+from scanside.runtime.study.prior import Prior, size_words
+from scanside.runtime.study.report import Feature, LesionFound, Probability, StudyReport
 from scanside.tui.case.data import CaseData
-from scanside.tui.case.report import Chance, Earlier, Feature, LesionFound, Report
-from scanside.tui.case.stack import Spot, place_words
+from scanside.tui.case.stack import Spot, place_words, spot_of
 from scanside.tui.case.text import (
     Line,
     chance_bar,
@@ -105,9 +105,9 @@ def _verdict(case: Case) -> list[Content]:
     return [entry("verdict", toned(f"{case.verdict} by {case.verdict_by}", Tone.WARN, bold=True))]
 
 
-def _chance(report: Report, width: int) -> list[Line]:
+def _chance(report: StudyReport, width: int) -> list[Line]:
     """The probability, never without the status."""
-    chance: Chance | None = report.probability
+    chance: Probability | None = report.probability
     if chance is None:
         return [entry("probability", "none is given"), entry("", quiet(f"({report.status})"))]
     bar = chance_bar(chance.value, chance.low, chance.high, max(12, min(width - 6, 40)))
@@ -125,7 +125,7 @@ def _chance(report: Report, width: int) -> list[Line]:
     ]
 
 
-def _checks(report: Report, width: int) -> list[Line]:
+def _checks(report: StudyReport, width: int) -> list[Line]:
     if report.status == "unsuitable input":
         return _wrapped("✗ input checks: refused, see above", width, Tone.WARN)
     if not report.warnings:
@@ -174,18 +174,15 @@ def lesions_panel(glance: Glance) -> Content:
         return lines(_wrapped("None was segmented. This is not a negative finding.", glance.width, Tone.WARN))
     found: list[Content] = [quiet(_lesion_heading(glance.width))]
     for place, lesion in enumerate(report.lesions):
-        drawn = _lesion(lesion, glance, lesion.spot == glance.spot)
+        drawn = _lesion(lesion, glance, spot_of(lesion) == glance.spot)
         found.append(drawn.stylize(Style.from_meta({LESION: place})))
     earlier = [] if report.prior is None else _wrapped(_earlier(report.prior), glance.width)
     return lines([*found, *earlier, Content(""), *_wrapped(_LESION_SIGNS, glance.width, Tone.QUIET)])
 
 
-def _earlier(prior: Earlier) -> str:
+def _earlier(prior: Prior) -> str:
     """One line: what was measured of the patient before."""
-    sizes = [
-        f"{TITLES.get(size.role, size.role)} {size_words(Size(size.role, size.volume_ml, size.longest_diameter_mm))}"
-        for size in prior.sizes
-    ]
+    sizes = [f"{TITLES.get(size.role, size.role)} {size_words(size)}" for size in prior.sizes]
     other = "" if prior.same_algorithm else " (another bundle)"
     return f"Earlier, {prior.day}{other}: {'; '.join(sizes)}"
 
@@ -208,7 +205,7 @@ def _lesion(found: LesionFound, glance: Glance, here: bool) -> Line:
     """In one line, or in two where it is narrow."""
     signs = f"{'▸' if here else ' '}{'*' if found.measured else ' '}"
     title = TITLES.get(found.role, found.role)
-    span = glance.spans.get(found.spot)
+    span = glance.spans.get(spot_of(found))
     slices = f"{span[0] + 1}–{span[1] + 1}" if span else ""
     size = f"{found.volume_ml:>6.2f} ml{found.longest_diameter_mm:>6.1f} mm{slices:>7}"
     place = place_words(found.centroid_mm)

@@ -23,7 +23,7 @@ from scanside.tui.case.choose import JobsScreen
 from scanside.tui.case.data import CaseData, read_case
 from scanside.tui.case.graphics import found
 from scanside.tui.case.images import Shown, Wanted
-from scanside.tui.case.stack import Spot, place_words
+from scanside.tui.case.stack import Spot, place_words, spot_of, spots_in
 from scanside.tui.case.viewer import Viewer
 from scanside.tui.commands import Place, bindings
 from scanside.tui.estimate import fraction, seconds_left
@@ -144,7 +144,7 @@ Accepting sends the result and cannot be undone; a rejection and a mark can (U).
         self.viewer.show(
             data.wanted,
             data.version,
-            [lesion.spot for lesion in report.lesions or ()] if report else [],
+            spots_in(report),
             synthetic=report.synthetic if report else False,
             nothing=data.no_images,
         )
@@ -170,7 +170,7 @@ Accepting sends the result and cannot be undone; a rejection and a mark can (U).
     @on(PanelView.LesionChosen)
     def _lesion_chosen(self, message: PanelView.LesionChosen) -> None:
         if self.data is not None and self.data.report is not None and self.data.report.lesions:
-            self.viewer.go_to(self.data.report.lesions[message.number].spot)
+            self.viewer.go_to(spot_of(self.data.report.lesions[message.number]))
 
     def _show_line(self) -> None:
         if self.data is None:
@@ -290,7 +290,7 @@ Accepting sends the result and cannot be undone; a rejection and a mark can (U).
         lesions = self.data.report.lesions if self.data and self.data.report else None
         if not lesions:
             return [subject]
-        here = next((lesion for lesion in lesions if lesion.spot == self._spot), None)
+        here = next((lesion for lesion in lesions if spot_of(lesion) == self._spot), None)
         if here is None and len(lesions) > 1:
             return "Press g until the lesion is looked at, then m."
         lesion = here or lesions[0]

@@ -10,6 +10,7 @@ from scipy import ndimage
 from scanside.runtime.errors import GeometryError
 from scanside.runtime.images.orient import reorient
 from scanside.runtime.study.diffusion import indices_in
+from scanside.runtime.study.report import LesionFound, StudyReport
 from scanside.runtime.volume import Geometry, Triple, Volume
 
 _NEIGHBOURS = np.ones((3, 3, 3), dtype=bool)
@@ -32,6 +33,17 @@ class Spot:
     role: str
     number: int
     centre: Triple
+
+
+def spot_of(lesion: LesionFound) -> Spot:
+    """Where a lesion of the report is."""
+    return Spot(lesion.role, lesion.number, lesion.centroid_mm)
+
+
+def spots_in(report: StudyReport | None, role: str | None = None) -> list[Spot]:
+    """The lesions of a report; those of one segmenter where it is named."""
+    lesions = report.lesions if report is not None else None
+    return [spot_of(lesion) for lesion in lesions or () if role in (None, lesion.role)]
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,6 +1,5 @@
 """Everything that the system screen shows, gathered by a thread into one immutable record."""
 
-import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,7 +11,8 @@ from scanside.runtime.appliance.store.database import Database
 from scanside.runtime.appliance.store.records import Entry
 from scanside.runtime.appliance.store.states import Sending, State
 from scanside.runtime.bundle import Bundle, open_bundle
-from scanside.runtime.errors import ScansideError
+from scanside.runtime.errors import InputError, ScansideError
+from scanside.runtime.study.report import read_report
 from scanside.tui.feed import midnight
 from scanside.tui.system.machine import (
     CpuTimes,
@@ -27,7 +27,6 @@ from scanside.tui.system.machine import (
 )
 from scanside.tui.system.times import computed, whole
 
-RESULT = "result.json"
 LAST_RESULTS = 20
 _KEPT_ENTRIES = 500
 
@@ -141,18 +140,18 @@ def last_devices(config: Config, database: Database) -> list[Device]:
     found = []
     for case_id, folder in worklist.last_results(database, LAST_RESULTS):
         try:
-            report = json.loads((config.results / folder / RESULT).read_bytes())
-            device, bundle = report["device"], report["bundle"]
+            report = read_report(config.results / folder)
+            device, bundle = report.device, report.bundle
             found.append(
                 Device(
                     case_id,
-                    str(device["asked"]),
-                    str(device["obtained"]),
-                    str(device["why"]),
-                    f"{bundle['name']} {bundle['version']}",
+                    device.asked,
+                    str(device.obtained),
+                    device.why,
+                    f"{bundle.name} {bundle.version}",
                 )
             )
-        except (OSError, ValueError, KeyError, TypeError):
+        except InputError:
             continue  # deleted after retention, or of an unsuitable study, which needs no device
     return found
 

@@ -13,7 +13,7 @@ from scanside.runtime.appliance.config.values import FilePath, Host, Port, Secon
 from scanside.runtime.appliance.faults import sentences
 from scanside.runtime.errors import UsageError
 from scanside.runtime.options import Options
-from scanside.runtime.plan import Record
+from scanside.runtime.record import Record
 from scanside.runtime.trust import Trust
 
 

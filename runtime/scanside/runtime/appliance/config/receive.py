@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from scanside.runtime.appliance.config.values import Address, AETitle, Host, Port, Seconds, Tls, is_loopback
-from scanside.runtime.plan import Record
+from scanside.runtime.record import Record
 
 
 class Caller(Record):

@@ -14,7 +14,7 @@ from scanside.runtime.appliance.config.values import (
     Tls,
     is_loopback,
 )
-from scanside.runtime.plan import Record
+from scanside.runtime.record import Record
 
 Kind = Literal["seg", "sr", "sc", "key", "reject"]
 ResultStatus = Literal["ok", "indeterminate", "no lesion segmented", "unsuitable input"]

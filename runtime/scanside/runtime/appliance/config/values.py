@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, ValidationInfo
 
-from scanside.runtime.plan import Record
+from scanside.runtime.record import Record
 
 
 def _ae_title(title: str) -> str:

@@ -1,6 +1,5 @@
 """What monitoring reads of the store. Histories are read once and then only what is new, however long they get."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -8,6 +7,8 @@ from scanside.runtime.appliance.config import Config
 from scanside.runtime.appliance.store import figures, orders, worklist
 from scanside.runtime.appliance.store.database import Database, clock
 from scanside.runtime.appliance.store.states import Sending, State
+from scanside.runtime.errors import InputError
+from scanside.runtime.study.report import read_report
 
 BUCKETS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
 """Upper bounds of the stage histogram, s."""
@@ -129,7 +130,7 @@ def _device(config: Config, database: Database) -> tuple[str, str] | None:
     if folder is None:
         return None
     try:
-        report = json.loads((config.results / folder / "result.json").read_bytes())
-        return str(report["device"]["asked"]), str(report["device"]["obtained"])
-    except (OSError, ValueError, KeyError, TypeError):
+        device = read_report(config.results / folder).device
+        return device.asked, str(device.obtained)
+    except InputError:
         return None

@@ -7,9 +7,8 @@ import shutil
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from scanside.runtime.appliance.accept import SeriesFacts, why_not
 from scanside.runtime.appliance.config import Config
@@ -30,13 +29,14 @@ from scanside.runtime.errors import InputError
 from scanside.runtime.events import StageFinished, StageStarted
 from scanside.runtime.images.files import atomic_write, writing_failed
 from scanside.runtime.pipeline import Clock
-from scanside.runtime.remark import code_of, reworded
-from scanside.runtime.study.objects import ObjectOptions, write_objects
+from scanside.runtime.remark import reworded
+from scanside.runtime.study.compose import run_report
+from scanside.runtime.study.objects import ObjectOptions, ResultObject, write_objects
 from scanside.runtime.study.pipeline import Recipe, read_recipe, refused
 from scanside.runtime.study.read import read_study
 from scanside.runtime.study.records import StudyResult
-from scanside.runtime.study.report import prior_document, run_report
-from scanside.runtime.study.write import RESULT, write_result
+from scanside.runtime.study.report import RESULT, StudyReport, WrittenObject
+from scanside.runtime.study.write import write_result
 
 log = logging.getLogger("scanside.work")
 
@@ -149,13 +149,14 @@ class CaseRun:
         study: Path,
         tell: Teller,
         options: ObjectOptions,
-    ) -> dict[str, Any]:
+    ) -> StudyReport:
         from scanside.runtime.dicom.evidence import read_evidence
 
-        def document(final: StudyResult, outputs: list[Path]) -> dict[str, Any]:
+        def document(final: StudyResult, outputs: list[Path]) -> StudyReport:
             made = run_report(final, bundle, self.config.work.options(), [study], outputs)
-            prior = None if options.prior is None else prior_document(options.prior)
-            return {**made, "case": self.job.case_id, "job": self.job.job, "prior": prior}
+            return made.model_copy(
+                update={"case": self.job.case_id, "job": self.job.job, "prior": options.prior}
+            )
 
         evidence = read_evidence([study]) if result.study is None else ()
         return write_result(result, bundle, recipe.channels, self.out, document, tell, evidence, options)
@@ -174,54 +175,56 @@ class CaseRun:
             objects, warnings = write_objects(result, bundle, recipe.channels, folder, options=options)
         for warning in warnings:
             log.warning("BINARY in place of LABELMAP: %s", self.words.clean(warning))
-        return [] if warnings else [self._made(asdict(one)) for one in objects]
+        return [] if warnings else [self._made(one) for one in objects]
 
-    def _finish(self, report: dict[str, Any]) -> None:
+    def _finish(self, report: StudyReport) -> None:
         """Make the report's paths relative to its own folder, and see that all of it has reached the disk."""
         with atomic_write(self.out / RESULT) as temporary:
-            temporary.write_text(json.dumps(self.words.relative_all(report), indent=1) + "\n")
+            temporary.write_text(json.dumps(self.words.relative_all(report.data()), indent=1) + "\n")
         try:
             for path in (*sorted(self.out.rglob("*")), self.out, self.out.parent, self.config.results):
                 _flush(path)
         except OSError as error:
             raise writing_failed(self.out, error) from error
 
-    def _made(self, row: Mapping[str, Any]) -> Made:
+    def _made(self, made: WrittenObject | ResultObject) -> Made:
         """For the outbox."""
-        path = Path(row["path"]).relative_to(self.config.results)
-        uids = (row["sop_class_uid"], row["sop_instance_uid"])
-        return Made(row["kind"], *uids, str(path), row["series_instance_uid"])
+        path = Path(made.path).relative_to(self.config.results)
+        return Made(made.kind, made.sop_class_uid, made.sop_instance_uid, str(path), made.series_instance_uid)
 
     def _sends(
-        self, report: Mapping[str, Any], takers: frozenset[str], labelmaps: list[Made]
+        self, report: StudyReport, takers: frozenset[str], labelmaps: list[Made]
     ) -> tuple[tuple[str, Made], ...]:
-        own = [self._made(row) for row in report["objects"]]
+        own = [self._made(row) for row in report.objects]
         sends: list[tuple[str, Made]] = []
         for destination in self.config.destinations:
             made = labelmaps if destination.name in takers else own
             objects = [one for one in made if one.kind != "sr" or one.sop_class == report_class(destination)]
-            sends += sends_to([destination], report["status"], self.case.calling, objects)
+            sends += sends_to([destination], report.status, self.case.calling, objects)
         return tuple(sends)
 
     def _outcome(
-        self, report: Mapping[str, Any], own: Mapping[str, float], sends: tuple[tuple[str, Made], ...]
+        self, report: StudyReport, own: Mapping[str, float], sends: tuple[tuple[str, Made], ...]
     ) -> Outcome:
-        probability = report["probability"] or {}
-        stages = {row["name"]: float(row["ms"]) for row in report["stages"]}
+        found = report.probability
+        stages = {stage.name: stage.ms for stage in report.stages}
         waited = max(0.0, self.claimed - self.since) * 1000
         total = max(0.0, time.time() - self.since) * 1000
         return Outcome(
-            status=report["status"],
-            reason=report["reason"],
-            probability=probability.get("value"),
-            low=probability.get("low"),
-            high=probability.get("high"),
+            status=report.status,
+            reason=report.reason,
+            probability=found.value if found else None,
+            low=found.low if found else None,
+            high=found.high if found else None,
             result=f"{self.job.case_id}/{self.job.job}",
             stages={"queued": waited, **own, **stages, "total": total},
             sends=sends,
-            positive=probability.get("class"),
-            named=probability.get("predicted"),
-            warnings=tuple(Warned(code_of(one), self.words.advised(one)) for one in report["warnings"]),
+            positive=found.of if found else None,
+            named=found.predicted if found else None,
+            warnings=tuple(
+                Warned(code, self.words.advised(sentence))
+                for code, sentence in zip(report.warning_codes, report.warnings, strict=True)
+            ),
         )
 
 

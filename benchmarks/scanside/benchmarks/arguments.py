@@ -13,6 +13,8 @@ Folds = Annotated[
 ]
 Table = Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the table, as Markdown.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the files that exist.")]
+PACKAGES = ("torch", "nnunetv2", "onnx", "onnxscript", "psutil")
+"""What the commands that run nnunetv2 need."""
 PHANTOM_SEED = 1
 """The demonstration bundle segments this phantom's lesions at every size: radiomics and classifier are measured too."""
 

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from scanside.benchmarks.arguments import (
+    PACKAGES,
     PHANTOM_SEED,
     Folds,
     Out,
@@ -18,7 +19,8 @@ from scanside.benchmarks.arguments import (
     show,
     words,
 )
-from scanside.benchmarks.cli_parts import gpu, peak, radiomics
+from scanside.benchmarks.cli_made import make_bundle, make_image, make_model
+from scanside.benchmarks.cli_parts import gpu, install, peak, radiomics
 from scanside.benchmarks.tui import tui
 from scanside.runtime.cli.arguments import Device, NoMirroring, Precision, SkipEmptyTiles, StepSize, Threads
 from scanside.runtime.cli.group import Group
@@ -36,7 +38,10 @@ app.command()(tui)
 app.command()(radiomics)
 app.command()(peak)
 app.command()(gpu)
-PACKAGES = ("torch", "nnunetv2", "onnx", "onnxscript", "psutil")
+app.command()(install)
+app.command()(make_model)
+app.command()(make_bundle)
+app.command()(make_image)
 
 Model = Annotated[
     Path,
@@ -399,95 +404,3 @@ def parity(
     show(parity_table(report), table)
     explained = all(total.explained == total.differing for total in report.totals.values())
     return ExitCode.OK if explained else ExitCode.CASE_FAILED
-
-
-@app.command()
-def make_model(
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="Results folder to make.")],
-    kind: Annotated[
-        str, typer.Option(metavar="NAME", help="abdomen-31m, classes-30 or tiny.")
-    ] = "abdomen-31m",
-    seed: Annotated[int, typer.Option(metavar="N", help="Of the random weights.")] = 0,
-) -> None:
-    """Write an nnU-Net results folder with UNTRAINED weights: for timing, never for accuracy.
-
-    Example: scanside bench make-model abdomen-31m --kind abdomen-31m
-    """
-    require_extra("bench", *PACKAGES)
-    from scanside.benchmarks.models import NOTICE
-    from scanside.benchmarks.models import make_model as make
-
-    parameters = make(out, kind, seed)
-    print(f"{parameters / 1e6:.3g} million parameters. {NOTICE}", file=sys.stderr)
-    print(out)
-
-
-@app.command()
-def make_bundle(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="Results folder of `bench make-model`.")],
-    out: Annotated[Path, typer.Option("-o", "--out", metavar="BUNDLE", help="Bundle folder to make.")],
-    calibrate: Annotated[
-        list[Path] | None,
-        typer.Option(metavar="IMAGE", help="Image that int8 takes its scales from; repeatable."),
-    ] = None,
-    mixed: Annotated[bool, typer.Option("--mixed", help="Also mixed precision, for a GPU.")] = False,
-    overwrite: Overwrite = False,
-) -> None:
-    """Bundle an UNTRAINED model without proof, for timing: its approximations would not pass the gate.
-
-    Example: scanside bench make-bundle abdomen-31m -o abdomen.bundle --calibrate another_t2_series
-    """
-    require_extra("bench", *PACKAGES)
-    if calibrate:
-        require_extra("int8", "nncf")
-    from scanside.benchmarks.models import make_bundle as make
-
-    make(
-        model,
-        out,
-        tuple(calibrate or ()),
-        overwrite,
-        lambda sentence: print(f"{sentence} …", file=sys.stderr),
-        mixed=mixed,
-    )
-    print(out)
-
-
-@app.command()
-def make_image(
-    out: Annotated[Path, typer.Argument(metavar="OUT.nii.gz", help="File to write.")],
-    shape: Annotated[str, typer.Option(metavar="Z,Y,X", help="Voxels.")] = "400,512,512",
-    overwrite: Overwrite = False,
-) -> None:
-    """Write a made image, a body of smooth structures in air, for measuring what size costs. No patient's.
-
-    Example: scanside bench make-image made_0000.nii.gz --shape 400,512,512
-    """
-    refuse_existing(overwrite, out)
-    from scanside.benchmarks.made import write_image
-
-    sizes = numbers(shape, "--shape", "400,512,512")
-    if len(sizes) != 3 or min(sizes) < 8:
-        raise UsageError(f"--shape {shape} is not three numbers from 8, such as 400,512,512.")
-    print(write_image(out, (sizes[0], sizes[1], sizes[2])))
-
-
-@app.command()
-def install(
-    out: Out,
-    source: Annotated[
-        Path, typer.Option(metavar="FOLDER", help="Scanside's source folder.", exists=True)
-    ] = Path(),
-    table: Table = None,
-    overwrite: Overwrite = False,
-) -> None:
-    """Weigh `pip install scanside[cpu]` against `pip install nnunetv2` in fresh environments. Downloads gigabytes.
-
-    Example: scanside bench install -o results/benchmarks/install.json
-    """
-    refuse_existing(overwrite, out, table)
-    from scanside.benchmarks.install import table as install_table
-    from scanside.benchmarks.install import weigh
-
-    document = weigh(source.resolve(), out, sys.argv[1:], lambda words: print(f"{words} …", file=sys.stderr))
-    show(install_table(document), table)

@@ -1,4 +1,4 @@
-"""`scanside bench radiomics`, `peak` and `gpu`: a part of the way, or a device, measured by itself."""
+"""`scanside bench radiomics`, `peak`, `gpu` and `install`: a part of the way, a device or an installation by itself."""
 
 import sys
 from pathlib import Path
@@ -156,3 +156,23 @@ def gpu(
     show(gpu_table(report), None if dry else file.with_suffix(".md"))
     failed = report.failed or any(one.problem for one in report.golden)
     return ExitCode.CASE_FAILED if failed else ExitCode.OK
+
+
+def install(
+    out: Out,
+    source: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="Scanside's source folder.", exists=True)
+    ] = Path(),
+    table: Table = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Weigh `pip install scanside[cpu]` against `pip install nnunetv2` in fresh environments. Downloads gigabytes.
+
+    Example: scanside bench install -o results/benchmarks/install.json
+    """
+    refuse_existing(overwrite, out, table)
+    from scanside.benchmarks.install import table as install_table
+    from scanside.benchmarks.install import weigh
+
+    document = weigh(source.resolve(), out, sys.argv[1:], lambda words: print(f"{words} …", file=sys.stderr))
+    show(install_table(document), table)

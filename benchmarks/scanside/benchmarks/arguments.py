@@ -13,6 +13,18 @@ Folds = Annotated[
 ]
 Table = Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the table, as Markdown.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the files that exist.")]
+Model = Annotated[
+    Path,
+    typer.Argument(
+        metavar="MODEL_FOLDER", help="nnU-Net v2 results folder <Trainer>__<Plans>__<configuration>."
+    ),
+]
+BundleFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--bundle", metavar="BUNDLE", help="The model as a bundle; default: export it for this run."
+    ),
+]
 PACKAGES = ("torch", "nnunetv2", "onnx", "onnxscript", "psutil")
 """What the commands that run nnunetv2 need."""
 PHANTOM_SEED = 1

@@ -9,7 +9,9 @@ import typer
 from scanside.benchmarks.arguments import (
     PACKAGES,
     PHANTOM_SEED,
+    BundleFolder,
     Folds,
+    Model,
     Out,
     Overwrite,
     Table,
@@ -42,19 +44,6 @@ app.command()(install)
 app.command()(make_model)
 app.command()(make_bundle)
 app.command()(make_image)
-
-Model = Annotated[
-    Path,
-    typer.Argument(
-        metavar="MODEL_FOLDER", help="nnU-Net v2 results folder <Trainer>__<Plans>__<configuration>."
-    ),
-]
-BundleFolder = Annotated[
-    Path | None,
-    typer.Option(
-        "--bundle", metavar="BUNDLE", help="The model as a bundle; default: export it for this run."
-    ),
-]
 
 
 @app.command("run")

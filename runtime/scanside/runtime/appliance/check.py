@@ -267,6 +267,7 @@ def _ports(config: Config) -> Iterator[Finding]:
     wanted = {"receive.port": (config.receive.host, config.receive.port)}
     if config.committing:
         wanted["send.commitment_port"] = (config.send.commitment_host, config.send.commitment_port)
+    wanted["mrd.port"] = (config.mrd.host, config.mrd.port)
     wanted["watch.port"] = (config.watch.host, config.watch.port)
     for what, (host, port) in wanted.items():
         if port:

@@ -145,13 +145,19 @@ def send(
     from scanside.runtime.images.cases import CaseInput
     from scanside.runtime.images.load import load_case
     from scanside.runtime.images.write import write_mask
-    from scanside.runtime.mrd.client import send_volume
+    from scanside.runtime.mrd.client import send as send_session
+    from scanside.runtime.mrd.series import slices_of
 
     address = host_and_port(server, PORT)
     if out.exists() and not overwrite:
         raise OutputError(f"{out} exists; add --overwrite, or choose another file.")
-    volume = load_case(CaseInput(image.name, (image,)), 1).volume
-    answer, sent = send_volume(address, volume, parameters=parameters)
+    case = load_case(CaseInput(image.name, (image,)), 1)
+    volume, header, sent = case.volume, "", slices_of(case.volume)
+    if case.source is not None:
+        from scanside.runtime.mrd.from_dicom import header_of, images_of
+
+        header, sent = header_of(case.source), images_of(volume, case.source)
+    answer = send_session(address, sent, parameters=parameters, header=header)
     for text in answer.texts:
         print(text, file=sys.stderr)
     labels = answer.labels(sent)

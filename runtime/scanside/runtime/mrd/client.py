@@ -9,9 +9,7 @@ import numpy.typing as npt
 
 from scanside.runtime.errors import BackendError
 from scanside.runtime.mrd import wire
-from scanside.runtime.mrd.series import slices_of
 from scanside.runtime.mrd.wire import Image, Text
-from scanside.runtime.volume import Volume
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,11 +37,17 @@ class Answer:
 
 
 def send(
-    address: tuple[str, int], images: Sequence[Image], *, parameters: str = "", seconds: float = 600
+    address: tuple[str, int],
+    images: Sequence[Image],
+    *,
+    parameters: str = "",
+    seconds: float = 600,
+    header: str = "",
 ) -> Answer:
     """Send images as one session and read the answer.
 
     Args:
+        header: XML of the measurement; one that says nothing where it is empty.
         parameters: JSON text for the server.
         seconds: To wait for each part of the answer.
 
@@ -57,7 +61,7 @@ def send(
     try:
         with socket.create_connection(address, timeout=seconds) as connection:
             connection.sendall(wire.config_message("scanside"))
-            connection.sendall(wire.text_message(_HEADER, wire.HEADER))
+            connection.sendall(wire.text_message(header or _HEADER, wire.HEADER))
             if parameters:
                 connection.sendall(wire.text_message(parameters))
             for image in images:
@@ -73,14 +77,6 @@ def send(
             f"The MRD server {host}:{port} does not answer ({error}); see whether it runs there."
         ) from error
     return Answer(tuple(found), tuple(texts))
-
-
-def send_volume(
-    address: tuple[str, int], volume: Volume, *, parameters: str = ""
-) -> tuple[Answer, list[Image]]:
-    """Send the first channel of a volume, slice by slice; the answer, and what was sent."""
-    images = slices_of(volume)
-    return send(address, images, parameters=parameters), images
 
 
 _HEADER = (

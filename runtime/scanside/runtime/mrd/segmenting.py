@@ -1,7 +1,7 @@
 """Answers a session with what the networks find: originals, label images, outlines, colour images."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from scanside.runtime.errors import ScansideError
@@ -22,7 +22,8 @@ class Choice:
 
 Segment = Callable[[Volume, Choice], Labelled]
 """A volume → its labels. Waits until the networks are open. May raise ScansideError."""
-_Found = tuple[Stack, Labelled]
+Found = tuple[Stack, Labelled]
+"""A volume and its labels."""
 
 
 def answer_with(segment: Segment, session: Session, reply: Reply) -> Summary:
@@ -33,11 +34,22 @@ def answer_with(segment: Segment, session: Session, reply: Reply) -> Summary:
     Raises:
         OSError: If the other side is gone.
     """
-    started, console = time.monotonic(), session.console
+    return return_results(session, reply, _results(segment, session, reply), time.monotonic())
+
+
+def return_results(session: Session, reply: Reply, results: Iterable[Found], started: float) -> Summary:
+    """Return originals, then the labels as they come; where outlines are drawn, the originals wait for them.
+
+    Args:
+        started: When CLOSE came; `time.monotonic`.
+
+    Raises:
+        OSError: If the other side is gone.
+    """
+    console = session.console
     drawn = console.sendoriginal and console.contours
     if console.sendoriginal and not drawn:
         reply.send(session.images)
-    results: Iterator[_Found] | list[_Found] = _results(segment, session, reply)
     if drawn:
         results = list(results)
         reply.send(_with_outlines(session.images, results))
@@ -51,7 +63,7 @@ def answer_with(segment: Segment, session: Session, reply: Reply) -> Summary:
     return Summary(len(session.images), reply.returned, volumes, seconds, reply.problem)
 
 
-def _results(segment: Segment, session: Session, reply: Reply) -> Iterator[_Found]:
+def _results(segment: Segment, session: Session, reply: Reply) -> Iterator[Found]:
     choice = Choice(session.console.segmenter, session.console.device)
     for group in magnitudes(session.images) if session.console.computes else ():
         try:
@@ -71,6 +83,6 @@ def _pictures(of: Stack, found: Labelled, session: Session, used: list[Image]) -
         yield colour_images(of, found, series=free_series(used))
 
 
-def _with_outlines(images: tuple[Image, ...], results: list[_Found]) -> Iterator[Image]:
+def _with_outlines(images: tuple[Image, ...], results: list[Found]) -> Iterator[Image]:
     drawn = {id(image): other for of, found in results for image, other in outlined(of, found)}
     return (drawn.get(id(image), image) for image in images)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 
 from scanside.runtime.appliance.accept import Accept
-from scanside.runtime.appliance.config.receive import Receive
+from scanside.runtime.appliance.config.receive import Mrd, Receive
 from scanside.runtime.appliance.config.send import AnyDestination, DicomDestination, Send
 from scanside.runtime.appliance.config.values import FilePath, Host, Port, Seconds, Tls, is_loopback
 from scanside.runtime.appliance.faults import sentences
@@ -110,6 +110,7 @@ class Config(Record):
     service: Service
     trust: Trust = Trust()
     receive: Receive = Receive()
+    mrd: Mrd = Mrd()
     accept: Accept = Accept()
     work: Work = Work()
     send: Send = Send()
@@ -162,6 +163,7 @@ class Config(Record):
             "receive.port": self.receive.port,
             "send.commitment_port": self.send.commitment_port if self.destinations else 0,
             "watch.port": self.watch.port,
+            "mrd.port": self.mrd.port,
         }
         taken: dict[int, str] = {}
         for key, port in ports.items():

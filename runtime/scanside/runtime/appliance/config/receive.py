@@ -1,4 +1,4 @@
-"""`[receive]`: who may send, what, and when a study is complete."""
+"""`[receive]` and `[mrd]`: who may send, what, and when a study is complete."""
 
 from typing import Annotated, Literal, Self
 
@@ -64,6 +64,40 @@ class Receive(Record):
         if self.tls is None and not self.plaintext:
             raise ValueError(
                 f"host {self.host} is reachable from the network: give [receive.tls], or say plaintext = true"
+            )
+        if not self.callers:
+            raise ValueError(f"host {self.host} is reachable from the network: list the callers")
+        return self
+
+
+class Mrd(Record):
+    """MRD sessions of a scanner's reconstruction, beside DICOM.
+
+    Attributes:
+        ae_title: What the worklist calls the scanner, and rules of destinations; MRD itself has no such name.
+        port: 0 switches MRD off; scanners call 9002.
+        callers: Addresses that may connect; empty allows any, which is accepted on loopback only.
+        plaintext: Allows connections off loopback: MRD has no encryption; the network is then trusted.
+        answer_seconds: The session that completes a study waits so long for its labels; what takes longer is retrieved
+            by another session.
+        max_session_mb: A session with more images is refused.
+    """
+
+    ae_title: AETitle = "MRD"
+    host: Host = "127.0.0.1"
+    port: Port = 0
+    callers: tuple[Address, ...] = ()
+    plaintext: bool = False
+    answer_seconds: Annotated[float, Field(ge=0)] = 0
+    max_session_mb: Annotated[float, Field(gt=0)] = 4096
+
+    @model_validator(mode="after")
+    def _safe(self) -> Self:
+        if is_loopback(self.host):
+            return self
+        if not self.plaintext:
+            raise ValueError(
+                f"host {self.host} is reachable from the network, and MRD has no encryption: say plaintext = true"
             )
         if not self.callers:
             raise ValueError(f"host {self.host} is reachable from the network: list the callers")

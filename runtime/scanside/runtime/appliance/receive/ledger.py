@@ -11,7 +11,7 @@ from scanside.runtime.appliance.receive.limits import Sparing
 from scanside.runtime.appliance.store import audit, intake, retention, steps, worklist
 from scanside.runtime.appliance.store.database import Database
 from scanside.runtime.appliance.store.intake import RECEIVER, Added, pseudonym
-from scanside.runtime.appliance.store.records import Instance, Patient
+from scanside.runtime.appliance.store.records import Case, Instance, Patient
 from scanside.runtime.appliance.store.steps import Noted, Step
 from scanside.runtime.errors import InputError, OutputError
 
@@ -106,6 +106,14 @@ class Ledger:
     def forget_old_steps(self, seconds: float) -> None:
         """See `steps.forget_old_steps`."""
         self._do(lambda: steps.forget_old_steps(self._database, seconds))
+
+    def case(self, study_uid: str) -> Case | None:
+        """A study's line in the worklist."""
+        return self._do(lambda: worklist.case(self._database, pseudonym(self._key, study_uid)))
+
+    def instances_of(self, study_uid: str) -> list[Instance]:
+        """What has been received of a study."""
+        return self._do(lambda: worklist.instances_of(self._database, study_uid))
 
     def close_association(self, name: str) -> None:
         """See `intake.close_association`."""

@@ -4,8 +4,8 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from scanside.runtime.appliance.config import Config, is_loopback
@@ -66,9 +66,25 @@ def run(config: Config, stop: threading.Event) -> None:
                 f"{receive.host}:{receive.port} cannot be listened on ({error.strerror}); "
                 "correct receive.host or receive.port, or stop what uses it."
             ) from error
-        _Service(config, conditions, ledger, receiver, server).serve(announcement, stop)
+        with _mrd(config, receiver, ledger, conditions):
+            _Service(config, conditions, ledger, receiver, server).serve(announcement, stop)
     finally:
         ledger.close()
+
+
+@contextmanager
+def _mrd(config: Config, receiver: Receiver, ledger: Ledger, conditions: Conditions) -> Iterator[None]:
+    """Listen for MRD sessions meanwhile, where that is configured."""
+    if not config.mrd.port:
+        yield
+        return
+    from scanside.runtime.appliance.receive.mrd import listen
+
+    with listen(config, receiver, ledger, conditions) as listening:
+        try:
+            yield
+        finally:
+            listening.shutdown()
 
 
 def _conditions(config: Config) -> Conditions:

@@ -83,18 +83,22 @@ class Receiver:
         urgent = URGENT if event.request.Priority == _HIGH else 0
         priority = self._callers.priority(calling, event.assoc.requestor.address) + urgent
         sender = Sender(event.assoc.dimse.name, calling, priority)
-        incoming = event.request.DataSet
+        refusal = self.take(event.request.DataSet, sender)
+        return SUCCESS if refusal is None else _status(refusal)
+
+    def take(self, incoming: Any, sender: Sender) -> Refusal | None:
+        """Keep an instance whose bytes have all been written; why it is refused, or None when it is kept for good."""
         try:
-            refusal = self._store(incoming, sender)
+            return self._store(incoming, sender)
         except Exception as error:
             frame = traceback.extract_tb(error.__traceback__)[-1]
             where = f"{Path(frame.filename).name}:{frame.lineno}"
             refusal = Refusal(FAILED, f"unexpected {type(error).__name__}")
             self._ledger.note("instance failed", {"why": refusal.reason, "at": where}, again=(where,))
+            return refusal
         finally:
             with suppress(OSError, AttributeError):
                 incoming.discard()
-        return SUCCESS if refusal is None else _status(refusal)
 
     def _store(self, incoming: Incoming, sender: Sender) -> Refusal | None:
         if not isinstance(incoming, Incoming) or not incoming.begun:

@@ -1,6 +1,5 @@
 """The masks of a result that is on disk, for a scanner that asks for them."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from scanside.runtime.errors import InputError
 from scanside.runtime.images.read import read_image
 from scanside.runtime.mrd.reply import Labelled, parts_of
 from scanside.runtime.study.pipeline import read_recipe
-from scanside.runtime.study.write import RESULT
+from scanside.runtime.study.report import read_report
 from scanside.runtime.volume import Geometry
 
 
@@ -40,20 +39,18 @@ def result_of(config: Config, case: Case) -> Iterator[Result]:
     """
     assert case.result is not None
     folder = config.results / case.result
-    try:
-        report = json.loads((folder / RESULT).read_text())
-    except (OSError, ValueError) as error:
-        raise InputError(f"The result of case {case.case_id} cannot be read; compute it again.") from error
+    report = read_report(folder)
     bundle = open_bundle(Path(case.bundle) if case.bundle else config.service.bundle)
-    if bundle.sha256 != report["bundle"]["sha256"]:
+    if bundle.sha256 != report.bundle.sha256:
         raise InputError(
             f"The bundle was replaced after case {case.case_id} had been computed; compute it again."
         )
-    series = {row["sequence"]: row["series_instance_uid"] for row in report["sequences"]}
-    volumes: dict[str, float] = report["labels"] or {}
+    series: dict[str, str | None] = {row.sequence: row.series_instance_uid for row in report.sequences}
+    volumes = report.labels or {}
     for role, channels in read_recipe(bundle).channels.items():
         path = folder / f"{role}_mask.nii.gz"
-        if not path.exists() or not series.get(channels[0]):
+        uid = series.get(channels[0])
+        if not path.exists() or not uid:
             continue
         mask = read_image(path)
         labels = bundle.manifest.segmenters[role].plan.labels
@@ -61,6 +58,4 @@ def result_of(config: Config, case: Case) -> Iterator[Result]:
             name.removeprefix(f"{role} "): ml for name, ml in volumes.items() if name.startswith(f"{role} ")
         }
         values = mask.data[0].astype(np.dtype(labels.mask_dtype))
-        yield Result(
-            series[channels[0]], mask.geometry, Labelled(values, own, parts_of(labels), bundle.sha256)
-        )
+        yield Result(uid, mask.geometry, Labelled(values, own, parts_of(labels), bundle.sha256))

@@ -34,6 +34,7 @@ _BUILT_IN = {
     "deidentify": "scanside.runtime.cli.deidentify",
     "mrd": "scanside.runtime.cli.mrd",
     "schema": "scanside.runtime.cli.schema",
+    "accept": "scanside.runtime.cli.accept",
 }
 _HELP = """Segment MRI with trained nnU-Net models, without PyTorch. Research use only.
 
@@ -50,7 +51,7 @@ class _Commands(Group):
     sections: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "Models": ("segment", "merge", "export", "bundle", "keys", "selftest"),
         "Studies": ("run", "radiomics", "demo"),
-        "Appliance": ("serve", "mrd", "tui", "queue", "send", "echo", "audit", "deidentify"),
+        "Appliance": ("serve", "accept", "mrd", "tui", "queue", "send", "echo", "audit", "deidentify"),
         "Research": ("cohort", "phantom", "train", "evaluate"),
         "Machine": ("doctor", "bench", "schema"),
     }

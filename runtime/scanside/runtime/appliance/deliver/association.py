@@ -76,12 +76,14 @@ def associate(
     *,
     seconds: float | None = None,
     events: Callable[[Any], int] | None = None,
+    stored: Callable[[Any], int] | None = None,
 ) -> Iterator[Association]:
     """Open an association; it is released at the end, or aborted after an error.
 
     Args:
         seconds: For each answer of the peer; default: as configured.
         events: Takes N-EVENT-REPORT.
+        stored: Takes C-STORE on this association, as C-GET wants it: for every context that is one of storage.
 
     Raises:
         ContextError: If the peer takes none of the contexts.
@@ -89,6 +91,9 @@ def associate(
         ScansideError: If the TLS files cannot be used.
     """
     from pynetdicom import AE, evt
+    from pynetdicom.presentation import build_role
+    from pynetdicom.service_class import StorageServiceClass
+    from pynetdicom.sop_class import uid_to_service_class
 
     wait = config.send.timeout_seconds if seconds is None else seconds
     entity = AE(our_title(config))
@@ -106,6 +111,15 @@ def associate(
     handlers: list[tuple[Any, Any]] = [(evt.EVT_CONN_OPEN, opened)]
     if events is not None:
         handlers.append((evt.EVT_N_EVENT_REPORT, lambda event: (events(event), None)))
+    roles = []
+    if stored is not None:
+        handlers.append((evt.EVT_C_STORE, stored))
+        kinds = {one.sop_class for one in contexts}
+        roles = [
+            build_role(one, scp_role=True)
+            for one in kinds
+            if uid_to_service_class(one) is StorageServiceClass
+        ]
     tls = _context(destination)
     begun = time.monotonic()
     with _words(destination), contextlib.ExitStack() as negotiation:
@@ -115,6 +129,7 @@ def associate(
             ae_title=destination.ae_title,
             tls_args=(tls, destination.host) if tls else None,
             evt_handlers=handlers,
+            ext_neg=roles,
         )
     if not made.is_established:
         late = time.monotonic() - begun >= wait

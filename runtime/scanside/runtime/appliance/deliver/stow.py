@@ -45,10 +45,17 @@ class RefusedError(DeliveryError):
 
 @dataclass(frozen=True)
 class Answer:
-    """Of a DICOMweb server."""
+    """Of a DICOMweb server.
+
+    Attributes:
+        kind: Content-Type.
+        date: What time the server says it is, as HTTP has it; empty where it says nothing.
+    """
 
     status: int
     body: bytes
+    kind: str = ""
+    date: str = ""
 
 
 class WebSender:
@@ -142,12 +149,14 @@ def ask_web(
     *,
     body: Sequence[bytes] = (),
     headers: dict[str, str] | None = None,
+    most: int | None = None,
 ) -> Answer:
     """One request to a DICOMweb server.
 
     Args:
         path: Below the service's url.
         seconds: For each read and write.
+        most: Bytes of the answer that are read; default, those that a POST may answer with, and none of others.
 
     Raises:
         AssociationError: If there is no answer.
@@ -156,6 +165,7 @@ def ask_web(
     path = f"{urlsplit(destination.url).path.rstrip('/')}/{path}"
     sent = {"Accept": "application/dicom+json", **(headers or {}), **_authorization(destination)}
     size = sum(map(len, body))
+    most = (_MOST_ANSWER if method == "POST" else 0) if most is None else most
     if body:
         sent["Content-Length"] = str(size)
     extra = size / SLOWEST
@@ -167,7 +177,8 @@ def ask_web(
                 connection.request(method, path, body=_pieces(body) if body else None, headers=sent)
                 connection.sock.settimeout(seconds + extra)
                 response = connection.getresponse()
-                return Answer(response.status, response.read(_MOST_ANSWER) if method == "POST" else b"")
+                said = (response.getheader("Content-Type", ""), response.getheader("Date", ""))
+                return Answer(response.status, response.read(most) if most else b"", *said)
         finally:
             connection.close()
 

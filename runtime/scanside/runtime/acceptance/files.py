@@ -1,0 +1,66 @@
+"""Where reports lie: a record (JSON) and a page (HTML) a run, named by its start."""
+
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from scanside.runtime.acceptance.page import page_of
+from scanside.runtime.acceptance.record import Report
+from scanside.runtime.errors import InputError
+from scanside.runtime.images.files import atomic_write, writing_failed
+from scanside.runtime.plan import first_fault
+
+_NAME = "acceptance"
+
+
+def write_report(report: Report, folder: Path) -> Path:
+    """Write record and page; returns the page.
+
+    Raises:
+        OutputError: If they cannot be written.
+    """
+    stem = f"{_NAME}-{report.started[:19].replace('-', '').replace(':', '')}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise writing_failed(folder, error) from error
+    page = folder / f"{stem}.html"
+    for path, text in ((folder / f"{stem}.json", record_text(report)), (page, page_of(report))):
+        with atomic_write(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    return page
+
+
+def record_text(report: Report) -> str:
+    """The record as a file."""
+    return report.model_dump_json(by_alias=True, indent=1) + "\n"
+
+
+def read_report(path: Path) -> Report:
+    """Read a record.
+
+    Raises:
+        InputError: If it is none, or of another version.
+    """
+    try:
+        return Report.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be read ({error.strerror}); give the record of an acceptance."
+        ) from error
+    except ValidationError as error:
+        where, why = first_fault(error)
+        raise InputError(
+            f"{path} is not the record of an acceptance: {where or 'record'}: {why}; give another one."
+        ) from error
+
+
+def earlier_reports(folder: Path) -> tuple[Report, ...]:
+    """Every record in a folder that can be read, the oldest first."""
+    found = []
+    for path in sorted(folder.glob(f"{_NAME}-*.json")):
+        try:
+            found.append(read_report(path))
+        except InputError:
+            continue
+    return tuple(sorted(found, key=lambda report: report.started))

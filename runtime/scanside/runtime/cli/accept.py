@@ -1,0 +1,67 @@
+"""`scanside accept`: acceptance on site, and constancy."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from scanside.runtime.cli.arguments import ConfigFile, find_config
+from scanside.runtime.cli.main import require_extra
+from scanside.runtime.errors import ExitCode
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+@app.command()
+def accept(
+    config: ConfigFile = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--out",
+            metavar="FOLDER",
+            help="For report and record; default: acceptance, in the data folder.",
+        ),
+    ] = None,
+    by: Annotated[str, typer.Option(metavar="NAME", help="Who runs it; default: the user.")] = "",
+    site: Annotated[str, typer.Option(metavar="TEXT", help="Where, for the report.")] = "",
+    studies: Annotated[int, typer.Option(metavar="N", min=2, help="Studies that are sent at once.")] = 6,
+    limit: Annotated[
+        float | None,
+        typer.Option(
+            "--limit-seconds", metavar="S", min=0.1, help="What a study may take at p95; default: any."
+        ),
+    ] = None,
+    patience: Annotated[
+        float, typer.Option("--patience-seconds", metavar="S", min=1, help="To wait for one study.")
+    ] = 600.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the record on stdout.")] = False,
+) -> int:
+    """Prove an installation on site, with the service stopped: a report to print, and a record. Exit code 1: it failed.
+
+    Sends a phantom through this machine to the configured archives and reads it back. About ten minutes.
+
+    Example: scanside accept -c scanside.toml --by "A. Physicist" --site "MR 2"
+    """
+    require_extra("appliance", "pynetdicom", "prometheus_client", "radiomics", "pydicom")
+    from scanside.runtime.acceptance.files import write_report
+    from scanside.runtime.acceptance.record import Check, Report
+    from scanside.runtime.acceptance.run import FOLDER, Request
+    from scanside.runtime.acceptance.run import accept as run
+    from scanside.runtime.appliance.config import load_config
+
+    loaded = load_config(find_config(config))
+    marks = {"passed": "ok", "failed": "FAILED", "not done": "-"}
+
+    def say(check: Check) -> None:
+        line = f"{marks[check.result.outcome]:6} {check.key}  {check.sentence}"
+        print(line, file=sys.stderr if as_json else sys.stdout, flush=True)
+
+    report: Report = run(loaded, Request(by, site, studies, limit, patience), say)
+    page = write_report(report, out or loaded.service.data / FOLDER)
+    if as_json:
+        print(report.model_dump_json(by_alias=True, indent=1))
+    print(f"{report.verdict} Report: {page}", file=sys.stderr if as_json else sys.stdout)
+    return int(ExitCode.OK if report.passed else ExitCode.CASE_FAILED)

@@ -5,7 +5,7 @@ from typing import Any
 
 from scanside.runtime.appliance.config import Config, load_config
 from tests.support import peers
-from tests.support.appliance import free_port, toml
+from tests.support.appliance import allowed, free_port, toml
 
 
 def configure(
@@ -14,6 +14,7 @@ def configure(
     """The configuration of a site, as it is read from its file."""
     document: dict[str, Any] = {
         "service": {"data": folder / "data", "bundle": bundle, "research_use_only": True},
+        "trust": allowed(bundle),
         "receive": {"port": free_port(), "reserve_gb": 0.05},
         "work": {"device": "cpu", "threads": 1, "backoff_seconds": 0.2},
         "send": {

@@ -170,4 +170,6 @@ def test_the_demonstration_passes(tmp_path: Path) -> None:
         "machine: clock is synchronised",
         "association: a calling AE title that is not listed",
         "association: a sender without TLS",
+        "model: signature",
+        "record: signature",
     }

@@ -50,8 +50,8 @@ def test_what_was_stored_comes_back(tmp_path: Path, get: bool, way: str) -> None
         there = DicomDestination(name="pacs", ae_title="PACS", host=peers.LOOPBACK, port=pacs.port)
         uid = _object(tmp_path / "one.dcm")
         assert send_files(there, config, [tmp_path / "one.dcm"]) == {}
-        assert archive.fetch(there, config, STUDY, tmp_path / "back", 10)[0] == way
-        found = archive.fetch(there, config, STUDY, tmp_path / "back", 10)[1]
+        assert archive.fetch(there, config, STUDY, [], tmp_path / "back", 10)[0] == way
+        found = archive.fetch(there, config, STUDY, [], tmp_path / "back", 10)[1]
     assert list(found) == [uid]
     assert pydicom.dcmread(found[uid]) == pydicom.dcmread(tmp_path / "one.dcm")
 
@@ -67,7 +67,7 @@ def test_an_archive_that_gives_nothing_back(tmp_path: Path) -> None:
     there = DicomDestination(name="pacs", ae_title="PACS", host=peers.LOOPBACK, port=server.server_address[1])
     try:
         with pytest.raises(archive.NotAnsweredError, match=r"C-GET: .*C-MOVE: "):
-            archive.fetch(there, config, STUDY, tmp_path / "back", 5)
+            archive.fetch(there, config, STUDY, [], tmp_path / "back", 5)
     finally:
         server.shutdown()
 

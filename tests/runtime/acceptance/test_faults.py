@@ -35,10 +35,12 @@ from scanside.runtime.dicom.phantom_study import StudyNames, write_phantom_study
 from scanside.runtime.options import Options
 from scanside.runtime.radiomics.conformance import conformance
 from scanside.runtime.radiomics.conformance import phantom as ibsi_phantom
+from scanside.runtime.study.compose import run_report
 from scanside.runtime.study.objects import write_objects
 from scanside.runtime.study.pipeline import StudyRunner, read_recipe
 from scanside.runtime.study.read import read_study
-from scanside.runtime.study.report import run_report
+from scanside.runtime.study.report import LesionFound, StudyReport
+from scanside.runtime.trust import Trust
 from scanside.runtime.volume import Volume
 from tests.runtime.acceptance.proven import change
 from tests.runtime.acceptance.site import configure
@@ -46,6 +48,7 @@ from tests.support.appliance import free_port
 from tests.support.tls_files import make_tls
 
 CPU = Options(device="cpu", threads=1)
+TRUST = Trust(allow=("geometry-phantom",))
 
 
 def failed(checks: Any) -> set[str]:
@@ -190,8 +193,8 @@ MODEL: dict[str, tuple[Callable[[Path], None], set[str]]] = {
 
 
 def test_a_sound_bundle(proven: Path) -> None:
-    checks = list(models.bundle_checks(open_bundle(proven), CPU))
-    assert failed(checks) == set() and len(checks) == 4
+    checks = list(models.bundle_checks(open_bundle(proven), CPU, TRUST))
+    assert failed(checks) == set() and len(checks) == 5
     assert [figure.values for one in checks for figure in one.figures if figure.kind == "exact"] == [
         (0,),
         (0,),
@@ -203,14 +206,16 @@ def test_faults_of_the_bundle(tmp_path: Path, proven: Path, name: str) -> None:
     damage, expected = MODEL[name]
     bundle = shutil.copytree(proven, tmp_path / "bundle")
     damage(bundle)
-    assert failed(models.bundle_checks(open_bundle(bundle), replace(CPU))) == expected
+    assert failed(models.bundle_checks(open_bundle(bundle), CPU, TRUST)) == expected
 
 
 def test_another_recipe_of_radiomics(tmp_path: Path, proven: Path) -> None:
     bundle = shutil.copytree(proven, tmp_path / "bundle")
     _other_radiomics(bundle)
     (found,) = [
-        one for one in models.bundle_checks(open_bundle(bundle), CPU) if one.name.startswith("golden study")
+        one
+        for one in models.bundle_checks(open_bundle(bundle), CPU, TRUST)
+        if one.name.startswith("golden study")
     ]
     assert failed([found]) == {"model: golden study study-phantom"}
 
@@ -295,7 +300,7 @@ def test_a_receiver_that_takes_everybody(tmp_path: Path, site: Config) -> None:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any], tuple[Item, ...]]:
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, StudyReport, tuple[Item, ...]]:
     """The objects of the phantom, as they are sent, and its result."""
     folder = tmp_path_factory.mktemp("made")
     bundle = open_bundle(GEOMETRY_BUNDLE)
@@ -315,7 +320,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]
     return folder / "out", run_report(result, bundle, CPU, [folder / "study"], []), items
 
 
-Made = tuple[Path, dict[str, Any], tuple[Item, ...]]
+Made = tuple[Path, StudyReport, tuple[Item, ...]]
 COMES_BACK = "archive: pacs: every object comes back"
 PATIENT = "archive: pacs: patient and study unchanged"
 SEGMENTATIONS = "archive: pacs: Segmentations lie where the bodies are"
@@ -420,21 +425,21 @@ def test_an_archive_that_does_not_commit(made: Made) -> None:
 def test_images_that_were_changed_on_the_way_in(made: Made) -> None:
     report = made[1]
     assert failed(geometry.computed(report)) == set()
-    scaled = {
-        **report,
-        "lesions": [{**row, "volume_ml": 1.1 * row["volume_ml"]} for row in report["lesions"]],
-    }
-    assert failed(geometry.computed(scaled)) == {
-        f"geometry: {role}: volumes and places" for role in ("t2w", "dwi")
-    }
-    mirrored = [
-        {**row, "centroid_mm": [-row["centroid_mm"][0], *row["centroid_mm"][1:]]}
-        if row["role"] == "t2w"
-        else row
-        for row in report["lesions"]
-    ]
-    assert failed(geometry.computed({**report, "lesions": mirrored})) == {"geometry: t2w: volumes and places"}
-    assert len(failed(geometry.computed({**report, "lesions": None}))) == 2
+
+    def told(change_one: Callable[[LesionFound], dict[str, Any]]) -> set[str]:
+        lesions = tuple(row.model_copy(update=change_one(row)) for row in report.lesions or ())
+        return failed(geometry.computed(report.model_copy(update={"lesions": lesions})))
+
+    both = {f"geometry: {role}: volumes and places" for role in ("t2w", "dwi")}
+    assert told(lambda row: {"volume_ml": 1.1 * row.volume_ml}) == both
+    assert told(lambda row: {"voxels": row.voxels + 1}) == both
+
+    def mirrored(row: LesionFound) -> dict[str, Any]:
+        x, y, z = row.centroid_mm
+        return {"centroid_mm": (-x, y, z)} if row.role == "t2w" else {}
+
+    assert told(mirrored) == {"geometry: t2w: volumes and places"}
+    assert failed(geometry.computed(report.model_copy(update={"lesions": None}))) == both
 
 
 # Load
@@ -442,6 +447,7 @@ def test_images_that_were_changed_on_the_way_in(made: Made) -> None:
 
 def test_a_device_that_does_not_compute_the_same_twice(made: Made) -> None:
     report = made[1]
-    other = {**report, "probability": {**report["probability"], "value": 0.8}}
+    assert report.probability is not None
+    other = report.model_copy(update={"probability": report.probability.model_copy(update={"value": 0.8})})
     assert failed([load.same([report, report])]) == set()
     assert failed([load.same([report, other])]) == {"load: one study, one result"}

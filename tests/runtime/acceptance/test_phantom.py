@@ -1,6 +1,5 @@
 """The geometry phantom is what it says, and its bundle is what its script makes."""
 
-import json
 from datetime import datetime
 from pathlib import Path
 
@@ -11,12 +10,10 @@ import SimpleITK as sitk
 
 from scanside.export.geometry_bundle import write_geometry_bundle
 from scanside.runtime.acceptance import phantom
-from scanside.runtime.acceptance.record import Report
 from scanside.runtime.acceptance.run import GEOMETRY_BUNDLE
 from scanside.runtime.dicom.phantom_study import StudyNames, write_phantom_study
 from scanside.runtime.volume import Geometry, Volume
 
-ROOT = Path(__file__).parents[3]
 GRIDS = [phantom.T2W, phantom.DWI]
 
 
@@ -69,8 +66,3 @@ def test_the_bundle_is_what_its_script_makes(tmp_path: Path) -> None:
     made = write_geometry_bundle(tmp_path / "made.bundle")
     for file in sorted(path for path in made.rglob("*") if path.is_file()):
         assert (GEOMETRY_BUNDLE / file.relative_to(made)).read_bytes() == file.read_bytes(), file.name
-
-
-def test_the_schema_in_the_documents_is_the_one_of_the_code() -> None:
-    written = json.loads((ROOT / "docs" / "acceptance.schema.json").read_text())
-    assert written == Report.model_json_schema(by_alias=True)

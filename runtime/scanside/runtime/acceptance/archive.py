@@ -1,12 +1,18 @@
 """Reading back from an archive what it was sent: C-GET or else C-MOVE, and WADO-RS from a DICOMweb server."""
 
 import email
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from scanside.runtime.appliance.config import Config, Destination, DicomDestination, WebDestination
+from scanside.runtime.appliance.config import (
+    Config,
+    Destination,
+    DicomDestination,
+    FolderDestination,
+    WebDestination,
+)
 from scanside.runtime.appliance.deliver.association import Context, associate, our_title
 from scanside.runtime.appliance.deliver.classes import NAMES
 from scanside.runtime.appliance.deliver.reasons import status_words
@@ -24,11 +30,17 @@ class NotAnsweredError(InputError):
 
 
 def fetch(
-    destination: Destination, config: Config, study_uid: str, folder: Path, seconds: float
+    destination: Destination,
+    config: Config,
+    study_uid: str,
+    uids: Sequence[str],
+    folder: Path,
+    seconds: float,
 ) -> tuple[str, dict[str, Path]]:
     """Read a study's objects back.
 
     Args:
+        uids: SOP Instance UIDs of what was sent.
         config: Says who we are, and where we listen; our service must not run.
         folder: Where they are put; it is made.
         seconds: For each answer of the archive.
@@ -43,6 +55,10 @@ def fetch(
     folder.mkdir(parents=True, exist_ok=True)
     if isinstance(destination, WebDestination):
         return "WADO-RS", _wado(destination, study_uid, folder, seconds)
+    if isinstance(destination, FolderDestination):
+        return "the file system", {
+            path.stem: path for uid in uids for path in destination.path.glob(f"*/{uid}.dcm")
+        }
     problems = []
     for name, way in (("C-GET", _get), ("C-MOVE", _move)):
         try:
@@ -174,12 +190,3 @@ def _sop_uid(path: Path) -> str:
     import pydicom
 
     return str(pydicom.dcmread(path, stop_before_pixels=True).SOPInstanceUID)
-
-
-def missing(wanted: Mapping[str, str], found: Mapping[str, Path]) -> list[str]:
-    """The kinds of objects that did not come back.
-
-    Args:
-        wanted: SOP Instance UID → kind.
-    """
-    return [kind for uid, kind in wanted.items() if uid not in found]

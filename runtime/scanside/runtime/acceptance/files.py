@@ -8,13 +8,14 @@ from scanside.runtime.acceptance.page import page_of
 from scanside.runtime.acceptance.record import Report
 from scanside.runtime.errors import InputError
 from scanside.runtime.images.files import atomic_write, writing_failed
-from scanside.runtime.plan import first_fault
+from scanside.runtime.record import first_fault
+from scanside.runtime.signing import SigningKey, sign_file, verify_file
 
 _NAME = "acceptance"
 
 
-def write_report(report: Report, folder: Path) -> Path:
-    """Write record and page; returns the page.
+def write_report(report: Report, folder: Path, key: SigningKey | None = None) -> Path:
+    """Write record and page, and sign both where there is a key; returns the page.
 
     Raises:
         OutputError: If they cannot be written.
@@ -25,25 +26,23 @@ def write_report(report: Report, folder: Path) -> Path:
     except OSError as error:
         raise writing_failed(folder, error) from error
     page = folder / f"{stem}.html"
-    for path, text in ((folder / f"{stem}.json", record_text(report)), (page, page_of(report))):
+    for path, text in ((folder / f"{stem}.json", report.text()), (page, page_of(report))):
         with atomic_write(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
+        if key is not None:
+            sign_file(path, "acceptance report", key, report.by)
     return page
 
 
-def record_text(report: Report) -> str:
-    """The record as a file."""
-    return report.model_dump_json(by_alias=True, indent=1) + "\n"
-
-
 def read_report(path: Path) -> Report:
-    """Read a record.
+    """Read a record; one that was signed has to be what was signed.
 
     Raises:
-        InputError: If it is none, or of another version.
+        InputError: If it is none, of another version, or was altered.
     """
+    verify_file(path, "acceptance report")
     try:
-        return Report.model_validate_json(path.read_bytes())
+        return Report.read(path)
     except OSError as error:
         raise InputError(
             f"{path} cannot be read ({error.strerror}); give the record of an acceptance."

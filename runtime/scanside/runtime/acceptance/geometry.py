@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -14,6 +13,7 @@ from scanside.runtime.dicom.measured import VOLUME
 from scanside.runtime.dicom.phantom_study import PATIENT_ID, PATIENT_NAME
 from scanside.runtime.dicom.readback import check_seg
 from scanside.runtime.errors import ScansideError
+from scanside.runtime.study.report import StudyReport
 from scanside.runtime.volume import Geometry
 
 GRIDS: Mapping[str, Geometry] = {"t2w": phantom.T2W, "dwi": phantom.DWI}
@@ -23,35 +23,38 @@ _SR_TOLERANCE = 1e-3
 """Relative, of a volume in a report."""
 
 
-def computed(report: Mapping[str, Any]) -> tuple[Check, ...]:
+def computed(report: StudyReport) -> tuple[Check, ...]:
     """What the service measured of the phantom, from its result.json."""
     return tuple(_measured(role, grid, report) for role, grid in GRIDS.items())
 
 
-def _measured(role: str, grid: Geometry, report: Mapping[str, Any]) -> Check:
+def _measured(role: str, grid: Geometry, report: StudyReport) -> Check:
     name = f"{role}: volumes and places"
-    lesions = [row for row in report.get("lesions") or () if row["role"] == role]
+    lesions = [row for row in report.lesions or () if row.role == role]
     if len(lesions) != len(phantom.BODIES):
         what = f"{len(lesions)} bodies were found on {role} instead of {len(phantom.BODIES)}."
         return failed(
-            "geometry", name, what, f"{report.get('reason') or 'The images were changed on the way in'}."
+            "geometry",
+            name,
+            what,
+            f"{(report.reason or 'The images were changed on the way in').rstrip('.')}.",
         )
     faults, figures = [], []
     mask = phantom.meant(grid)
     for number, (body, row) in enumerate(zip(phantom.BODIES, lesions, strict=True), 1):
         figures += [
-            count(f"{body.name}: voxels", row["voxels"]),
-            count(f"{body.name}: volume", row["volume_ml"], unit="mL"),
+            count(f"{body.name}: voxels", row.voxels),
+            count(f"{body.name}: volume", row.volume_ml, unit="mL"),
         ]
-        faults += _body_faults(body, row["volume_ml"], row["centroid_mm"])
+        faults += _body_faults(body, row.volume_ml, row.centroid_mm)
         expected = int((mask == number).sum())
-        if row["voxels"] != expected:
-            faults.append(f"the {body.name} has {row['voxels']} voxels instead of {expected}")
+        if row.voxels != expected:
+            faults.append(f"the {body.name} has {row.voxels} voxels instead of {expected}")
     if faults:
         to_do = "Do not use this installation: its images or masks are displaced or scaled. Send this report."
         return failed("geometry", name, f"On {role} {'; '.join(faults)}.", to_do, *figures)
     words = ", ".join(
-        f"{body.name} {row['volume_ml']:.3f} ml of {body.volume_ml:.3f}"
+        f"{body.name} {row.volume_ml:.3f} ml of {body.volume_ml:.3f}"
         for body, row in zip(phantom.BODIES, lesions, strict=True)
     )
     return passed(

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -26,6 +25,7 @@ from scanside.runtime.dicom.phantom_study import StudyNames, write_phantom_study
 from scanside.runtime.errors import ScansideError
 from scanside.runtime.golden_study import load_study
 from scanside.runtime.study.pipeline import read_recipe
+from scanside.runtime.study.report import StudyReport
 from scanside.runtime.volume import Volume
 
 ENDED = (State.REVIEW, State.QUARANTINED, State.DONE, State.SENDING)
@@ -58,7 +58,7 @@ class Sent:
 
     first: float
     cases: tuple[Case | None, ...]
-    reports: tuple[Mapping[str, Any], ...]
+    reports: tuple[StudyReport, ...]
 
 
 def send_studies(
@@ -136,7 +136,7 @@ def _throughput(first: float, done: Sequence[Case]) -> Check:
     return passed("load", "throughput", f"{rate:.0f} studies an hour, {len(done)} sent back to back.", figure)
 
 
-def same(reports: Sequence[Mapping[str, Any]]) -> Check:
+def same(reports: Sequence[StudyReport]) -> Check:
     """Copies of one study have to give one result."""
     name = "one study, one result"
     said = [figures_of(report) for report in reports]
@@ -154,18 +154,18 @@ def same(reports: Sequence[Mapping[str, Any]]) -> Check:
     )
 
 
-def figures_of(report: Mapping[str, Any]) -> dict[str, tuple[float, str]]:
+def figures_of(report: StudyReport) -> dict[str, tuple[float, str]]:
     """What a result.json measures: name → value and unit."""
     found: dict[str, tuple[float, str]] = {}
-    for row in report.get("lesions") or ():
-        found[f"{row['role']} lesion {row['number']}: voxels"] = (float(row["voxels"]), "1")
-    for label, ml in (report.get("labels") or {}).items():
+    for row in report.lesions or ():
+        found[f"{row.role} lesion {row.number}: voxels"] = (float(row.voxels), "1")
+    for label, ml in (report.labels or {}).items():
         found[f"{label}: volume"] = (float(ml), "mL")
-    for feature, row in (report.get("signature") or {}).items():
-        if row["value"] is not None:
-            found[feature] = (float(row["value"]), "1")
-    if report.get("probability"):
-        found["probability"] = (float(report["probability"]["value"]), "1")
+    for name, feature in (report.signature or {}).items():
+        if feature.value is not None:
+            found[name] = (feature.value, "1")
+    if report.probability is not None:
+        found["probability"] = (report.probability.value, "1")
     return found
 
 
@@ -207,7 +207,7 @@ def cut_power(
     return survived(case, report), chain
 
 
-def survived(case: Case | None, report: Mapping[str, Any] | None) -> Check:
+def survived(case: Case | None, report: StudyReport | None) -> Check:
     """Judge what became of the study whose worker was killed."""
     name = "a result after the cut"
     if case is not None and case.state is State.QUARANTINED:

@@ -11,16 +11,19 @@ from scanside.runtime.golden_study import StudyComparison, load_study, replay_st
 from scanside.runtime.options import Options
 from scanside.runtime.pipeline import Obtained, Segmenter
 from scanside.runtime.radiomics.conformance import Row
+from scanside.runtime.trust import Trust, judge
 
 _AGAIN = "Export the bundle again, or choose another device; do not use this one."
 
 
-def bundle_checks(bundle: Bundle, options: Options) -> Iterator[Check]:
+def bundle_checks(bundle: Bundle, options: Options, trust: Trust) -> Iterator[Check]:
     """Every check of a bundle.
 
     Args:
+        trust: Whose signatures count.
         options: As the appliance computes; a device of `auto` stands for every one that is here.
     """
+    yield signature(bundle, trust)
     try:
         number = verify(bundle)
     except ScansideError as error:
@@ -44,6 +47,16 @@ def bundle_checks(bundle: Bundle, options: Options) -> Iterator[Check]:
             yield golden_study(replay_study(bundle, load_study(bundle, study)))
         except ScansideError as error:
             yield refused("model", f"golden study {study.name}", str(error))
+
+
+def signature(bundle: Bundle, trust: Trust) -> Check:
+    """Who vouches for the bundle."""
+    try:
+        standing = judge(bundle, trust)
+    except ScansideError as error:
+        return refused("model", "signature", str(error))
+    words = f"{standing.words[:1].upper()}{standing.words[1:]}."
+    return passed("model", "signature", words) if standing.signer else not_done("model", "signature", words)
 
 
 def _devices(options: Options) -> list[str]:

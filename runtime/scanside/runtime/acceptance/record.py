@@ -5,9 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from scanside.runtime.plan import Record
-
-SCHEMA = "scanside.acceptance/1"
+from scanside.runtime.record import Document, Part
 
 Family = Literal[
     "setup",
@@ -38,7 +36,7 @@ TITLES: Mapping[Family, str] = {
 """Families in the order of the report."""
 
 
-class Figure(Record):
+class Figure(Part):
     """Numbers that a check has measured, each repetition one.
 
     Attributes:
@@ -53,14 +51,14 @@ class Figure(Record):
     values: tuple[float, ...] = Field(min_length=1)
 
 
-class Passed(Record):
+class Passed(Part):
     """It is as it must be."""
 
     outcome: Literal["passed"] = "passed"
     found: str
 
 
-class Failed(Record):
+class Failed(Part):
     """It is not as it must be."""
 
     outcome: Literal["failed"] = "failed"
@@ -68,14 +66,14 @@ class Failed(Record):
     to_do: str
 
 
-class NotDone(Record):
+class NotDone(Part):
     """Nobody knows: it could not be looked at."""
 
     outcome: Literal["not done"] = "not done"
     reason: str
 
 
-class Check(Record):
+class Check(Part):
     """One line of the report.
 
     Attributes:
@@ -102,7 +100,7 @@ class Check(Record):
                 return f"{what} {to_do}"
 
 
-class Report(Record):
+class Report(Document):
     """One acceptance.
 
     Attributes:
@@ -116,7 +114,7 @@ class Report(Record):
         settings: Name → value in words: what of the configuration the figures depend on.
     """
 
-    schema_: str = Field(default=SCHEMA, alias="schema")
+    schema_: Literal["scanside.acceptance/1"] = Field("scanside.acceptance/1", alias="schema")
     started: str
     finished: str
     by: str
@@ -131,9 +129,7 @@ class Report(Record):
     checks: tuple[Check, ...]
 
     @model_validator(mode="after")
-    def _known(self) -> Self:
-        if self.schema_ != SCHEMA:
-            raise ValueError(f"schema is '{self.schema_}', not {SCHEMA}")
+    def _named_once(self) -> Self:
         keys = [check.key for check in self.checks]
         twice = sorted({key for key in keys if keys.count(key) > 1})
         if twice:

@@ -24,11 +24,12 @@ from scanside.runtime.appliance.config import (
     Tls,
     load_config,
 )
-from scanside.runtime.appliance.store import jobs, outbox, worklist
+from scanside.runtime.appliance.store import jobs, orders, outbox, worklist
 from scanside.runtime.appliance.store.database import Database
 from scanside.runtime.appliance.store.records import Case, Item
 from scanside.runtime.appliance.store.states import Action, State
 from scanside.runtime.errors import CaseError, ScansideError
+from scanside.runtime.study.report import StudyReport, read_report
 
 SENDER = "SCANSIDE_ACCEPT"
 """AE title under which the acceptance sends, as the scanner does."""
@@ -40,11 +41,12 @@ _LOOK_SECONDS = 0.1
 T = TypeVar("T")
 
 
-def rehearsed(config: Config, folder: Path) -> Config:
+def rehearsed(config: Config, folder: Path, also: Sequence[str] = ()) -> Config:
     """The configuration of the rehearsal.
 
     Args:
         folder: Its data folder.
+        also: Bundles that may run beside the site's, as `[trust]` names them.
     """
     hosts = dict.fromkeys(
         ["127.0.0.1", "::1", *([config.receive.host] if _is_address(config.receive.host) else [])]
@@ -56,6 +58,7 @@ def rehearsed(config: Config, folder: Path) -> Config:
             "receive": config.receive.model_copy(
                 update={"quiet_seconds": _QUIET_SECONDS, "callers": callers if config.receive.callers else ()}
             ),
+            "trust": config.trust.model_copy(update={"allow": (*config.trust.allow, *also)}),
             "watch": config.watch.model_copy(update={"port": 0}),
             "destinations": tuple(_to_us(one) for one in config.destinations),
         }
@@ -228,13 +231,13 @@ class Rehearsal:
     def pause(self, paused: bool) -> None:
         """Keep the worker from taking studies, or let it again."""
         with self.store() as database:
-            jobs.pause_queue(database, paused, ACTOR)
+            orders.pause_queue(database, paused, ACTOR)
 
     def with_bundle(self, case: Case, bundle: Path) -> int:
         """Compute a waiting study with another bundle; returns the job."""
         with self.store() as database:
             jobs.act(database, case.job, Action.CANCEL, ACTOR)
-            return jobs.rerun(database, case.case_id, ACTOR, bundle=str(bundle))
+            return orders.rerun(database, case.case_id, ACTOR, bundle=str(bundle))
 
     def accept(self, case: Case) -> None:
         """Let a result go to the destinations."""
@@ -258,19 +261,20 @@ class Rehearsal:
         """Its store, to be closed after use."""
         return Database(self.config.database)
 
-    def report(self, case: Case) -> dict[str, Any]:
+    def report(self, case: Case) -> StudyReport:
         """The result.json of a job."""
         assert case.result is not None
-        return dict(json.loads((self.config.results / case.result / "result.json").read_text()))
+        return read_report(self.config.results / case.result)
 
 
 @contextmanager
-def rehearsal(config: Config, folder: Path) -> Iterator[Rehearsal]:
+def rehearsal(config: Config, folder: Path, also: Sequence[str]) -> Iterator[Rehearsal]:
     """Start the service of the acceptance, and end it at the end of the block.
 
     Args:
         config: The site's.
         folder: Of the rehearsal; it is made.
+        also: As in `rehearsed`.
 
     Raises:
         CaseError: If the service does not begin.
@@ -278,7 +282,7 @@ def rehearsal(config: Config, folder: Path) -> Iterator[Rehearsal]:
     """
     from scanside.runtime.appliance.serve import make_folders
 
-    made = rehearsed(config, folder / "data")
+    made = rehearsed(config, folder / "data", also)
     make_folders(made)
     path = folder / "scanside.toml"
     path.write_text(as_toml(made), encoding="utf-8")

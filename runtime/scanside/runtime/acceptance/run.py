@@ -40,6 +40,7 @@ class Request:
         studies: Sent at once for time and throughput; at least 2.
         limit: Seconds that a study may take, at the 95th percentile; None for no limit.
         patience: Seconds to wait for one study, or for an archive.
+        signer: Id of the key that will sign the record; None where nobody signs.
     """
 
     by: str = ""
@@ -47,6 +48,7 @@ class Request:
     studies: int = 6
     limit: float | None = None
     patience: float = 600.0
+    signer: str | None = None
 
 
 def accept(config: Config, request: Request, say: Say = lambda check: None) -> Report:
@@ -98,19 +100,38 @@ def _parts(
     yield machine.disk(config)
     yield (models.ibsi(conformance()),)
     if bundle is not None:
-        yield tuple(models.bundle_checks(bundle, config.work.options()))
+        yield tuple(models.bundle_checks(bundle, config.work.options(), config.trust))
     folder = reports / f".run-{started:%Y%m%dT%H%M%S}"
     folder.mkdir(mode=0o700)
     try:
         yield from _Rehearsed(config, request, bundle, started, folder).checks()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+    yield (_signed(request.signer),)
+
+
+def _signed(signer: str | None) -> Check:
+    if signer is None:
+        return not_done(
+            "record", "signature", "No key was given: nothing shows that this record was not altered."
+        )
+    return passed(
+        "record",
+        "signature",
+        f"Key {signer} signs this record and this page; the signatures lie beside them.",
+    )
 
 
 def _opened(config: Config) -> Bundle | None:
     with suppress(ScansideError):  # `serve --check` has the sentence
         return open_bundle(config.service.bundle)
     return None
+
+
+def _geometry_name() -> str:
+    """The phantom's bundle, and no other of its name, as `[trust]` allows it."""
+    bundle = open_bundle(GEOMETRY_BUNDLE)
+    return f"{bundle.manifest.name}@{bundle.sha256}"
 
 
 def _machine() -> dict[str, str]:
@@ -144,7 +165,7 @@ class _Rehearsed:
         phantom_study = self.names("geometry")
         sent: tuple[Item, ...] = ()
         try:
-            with rehearsal(self.config, self.folder) as service:
+            with rehearsal(self.config, self.folder, [_geometry_name()]) as service:
                 yield self._strangers(service)
                 made, sent = self._geometry(service, phantom_study)
                 yield made
@@ -230,7 +251,14 @@ class _Rehearsed:
             return (not_done("archive", f"{name}: every object comes back", f"{name} took none."),)
         wait = self.config.send.timeout_seconds
         try:
-            way, found = archive.fetch(destination, ours, study_uid, self.folder / f"back-{name}", wait)
+            way, found = archive.fetch(
+                destination,
+                ours,
+                study_uid,
+                [item.sop_uid for item in own],
+                self.folder / f"back-{name}",
+                wait,
+            )
         except archive.NotAnsweredError as error:
             reason = f"{str(error).rstrip('.')}; look at the phantom {study_uid} there."
             return (not_done("archive", f"{name}: every object comes back", reason),)

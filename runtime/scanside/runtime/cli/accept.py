@@ -7,8 +7,10 @@ from typing import Annotated
 import typer
 
 from scanside.runtime.cli.arguments import ConfigFile, find_config
+from scanside.runtime.cli.keys import PasswordFile, password_of
 from scanside.runtime.cli.main import require_extra
 from scanside.runtime.errors import ExitCode
+from scanside.runtime.signing import SigningKey, key_id
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -37,6 +39,13 @@ def accept(
     patience: Annotated[
         float, typer.Option("--patience-seconds", metavar="S", min=1, help="To wait for one study.")
     ] = 600.0,
+    key_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--key", metavar="FILE", help="Private key of `scanside keys new`: signs record and page."
+        ),
+    ] = None,
+    password_file: PasswordFile = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the record on stdout.")] = False,
 ) -> int:
     """Prove an installation on site, with the service stopped: a report to print, and a record. Exit code 1: it failed.
@@ -53,14 +62,17 @@ def accept(
     from scanside.runtime.appliance.config import load_config
 
     loaded = load_config(find_config(config))
+    key = None if key_file is None else SigningKey.read(key_file, password_of(password_file))
     marks = {"passed": "ok", "failed": "FAILED", "not done": "-"}
 
     def say(check: Check) -> None:
         line = f"{marks[check.result.outcome]:6} {check.key}  {check.sentence}"
         print(line, file=sys.stderr if as_json else sys.stdout, flush=True)
 
-    report: Report = run(loaded, Request(by, site, studies, limit, patience), say)
-    page = write_report(report, out or loaded.service.data / FOLDER)
+    report: Report = run(
+        loaded, Request(by, site, studies, limit, patience, None if key is None else key_id(key.public)), say
+    )
+    page = write_report(report, out or loaded.service.data / FOLDER, key)
     if as_json:
         print(report.model_dump_json(by_alias=True, indent=1))
     print(f"{report.verdict} Report: {page}", file=sys.stderr if as_json else sys.stdout)

@@ -22,6 +22,7 @@ from scanside.runtime.appliance.config import (
     Tls,
     Watch,
     WebDestination,
+    WebReceive,
     Work,
 )
 from scanside.runtime.appliance.deliver.classes import NAMES
@@ -295,3 +296,21 @@ def test_what_completes_a_study_is_said_and_a_limit_that_limits_nothing_is_a_fau
     receive = config.receive.model_copy(update={"quiet_seconds": 60, "step_seconds": 30})
     (found,) = [one for one in check(with_(config, receive=receive)) if one.what == "completion"]
     assert not found.ok and "receive.step_seconds" in found.sentence
+
+
+def test_a_token_of_the_web_receiver_is_looked_at(config: Config, tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    web = WebReceive(port=0, token=token)
+    watched = with_(config, receive=config.receive.model_copy(update={"web": web}))
+
+    def found() -> Finding:
+        return next(one for one in check(watched) if one.what == "receive.web.token")
+
+    assert_one_sentence(found().sentence, "cannot be read", "receive.web.token")
+    token.write_text("short")
+    assert not found().ok
+    token.write_text("0123456789abcdef")
+    token.chmod(0o644)
+    assert not found().ok and "chmod" in found().sentence
+    token.chmod(0o600)
+    assert found().ok

@@ -129,6 +129,8 @@ def test_answers_to_storage_commitment_come_over_tls_off_this_machine(tmp_path: 
         (MINIMAL + "\n\n[receive]\n\nAE-Title = 'X'\n", 9, ("receive.AE-Title", "'ae_title'")),
         (MINIMAL + '[receive]\nae_title = "much too long a title"\n', 6, ("receive.ae_title", "16")),
         (MINIMAL + '[receive]\nhost = "0.0.0.0"\n', 5, ("receive", "reachable from the network")),
+        (MINIMAL + '[receive.web]\nhost = "0.0.0.0"\n', 5, ("receive.web", "receive.web.tls")),
+        (MINIMAL + '[receive.web]\nhost = "0.0.0.0"\nplaintext = true\n', 5, ("receive.web", "give a token")),
         (
             MINIMAL + '[receive]\ncallers = [\n {ae_title="A"},\n # two\n {ae_title="B", address="pc"}]\n',
             9,

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from scanside.runtime.appliance.config import Config, DicomDestination, Tls, is_loopback
+from scanside.runtime.appliance.config import Config, DicomDestination, Tls, WebReceive, is_loopback
 from scanside.runtime.errors import ExitCode, ScansideError
 
 SOON_DAYS = 30.0
@@ -137,11 +137,31 @@ def _tls(config: Config) -> Iterator[Finding]:
         yield _certificate("receive.tls", config.receive.tls, as_server=True)
     elif not is_loopback(config.receive.host):
         yield Finding("receive.tls", True, "Plaintext off this machine: the network is trusted.")
+    if config.receive.web is not None:
+        yield from _web(config.receive.web)
     if config.send.tls is not None:
         yield _certificate("send.tls", config.send.tls, as_server=True)
     for destination in config.dicom_peers:
         if destination.tls is not None:
             yield _certificate(f"tls of {destination.name}", destination.tls, as_server=False)
+
+
+def _web(web: WebReceive) -> Iterator[Finding]:
+    from scanside.runtime.appliance.receive.web import token_of
+
+    if web.tls is not None:
+        yield _certificate("receive.web.tls", web.tls, as_server=True)
+    elif not is_loopback(web.host):
+        yield Finding("receive.web.tls", True, "Plaintext off this machine: the network is trusted.")
+    try:
+        token = token_of(web)
+    except ScansideError as error:
+        yield Finding("receive.web.token", False, str(error))
+        return
+    if token is not None and web.token is not None:
+        private = not stat.S_IMODE(web.token.stat().st_mode) & 0o007
+        advice = f"{web.token} can be read by every user; run: chmod o= {web.token}."
+        yield Finding("receive.web.token", private, "It is there and private." if private else advice)
 
 
 def _certificate(what: str, tls: Tls, *, as_server: bool) -> Finding:
@@ -265,6 +285,8 @@ def _ports(config: Config) -> Iterator[Finding]:
         yield Finding("service", True, "It runs; its ports were not tried.")
         return
     wanted = {"receive.port": (config.receive.host, config.receive.port)}
+    if config.receive.web is not None:
+        wanted["receive.web.port"] = (config.receive.web.host, config.receive.web.port)
     if config.committing:
         wanted["send.commitment_port"] = (config.send.commitment_host, config.send.commitment_port)
     wanted["mrd.port"] = (config.mrd.host, config.mrd.port)

@@ -7,7 +7,16 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from pydicom.uid import UID
 
-from scanside.runtime.appliance.config import Config, DicomDestination, Kind, Receive, Send, Service, Watch
+from scanside.runtime.appliance.config import (
+    Config,
+    DicomDestination,
+    Kind,
+    Receive,
+    Send,
+    Service,
+    Watch,
+    WebReceive,
+)
 from scanside.runtime.appliance.deliver.association import EXPLICIT, IMPLICIT
 from scanside.runtime.appliance.deliver.classes import COMMITMENT, NAMES, SENT
 from scanside.runtime.appliance.deliver.reasons import took
@@ -22,6 +31,7 @@ from scanside.runtime.appliance.receive.classes import (
     VERIFICATION,
 )
 from scanside.runtime.appliance.receive.steps import STATUSES as STEP_STATUSES
+from scanside.runtime.appliance.receive.stow import FAILURES
 from scanside.runtime.record import Record
 
 STATUSES: tuple[tuple[int, str], ...] = (
@@ -65,7 +75,7 @@ def _overview() -> Iterator[str]:
         ("Storage Commitment Push Model", "yes", "no"),
         ("Modality Performed Procedure Step", "no", "yes"),
         ("Query/Retrieve, Modality Worklist, Print, Media", "no", "no"),
-        ("STOW-RS (PS3.18 10.5)", "yes, as user agent", "no"),
+        ("STOW-RS (PS3.18 10.5)", "yes, as user agent: results", "yes, as origin server: studies"),
     ]
     yield _table(("network service", "as user (SCU)", "as provider (SCP)"), rows)
     yield (
@@ -164,13 +174,24 @@ def _commitment() -> Iterator[str]:
 
 
 def _web() -> Iterator[str]:
-    yield "## 5 DICOMweb (STOW-RS user agent)\n"
+    yield "## 5 DICOMweb (STOW-RS)\n"
     yield (
         "POST of `multipart/related; type=application/dicom` to `{url}/studies`, accepting `application/dicom+json`; "
         "bearer token from a file; HTTP 200, 202 and 409 are read by their Referenced and Failed SOP "
         "Sequences. There is "
         "no commitment.\n"
     )
+    yield "### As origin server\n"
+    yield (
+        f"With `[receive.web]`, on port {WebReceive().port} (`receive.web.port`): POST of `multipart/related; "
+        'type="application/dicom"`, with a Content-Length or in chunks, to `/studies` and `/studies/{study}`, also '
+        "below one further path segment. The SOP classes, transfer syntaxes, limits and failure reasons are those of "
+        "C-STORE; an instance is told of as stored when file and row are on disk. 200: all are stored, 202: some, 409: "
+        "none, 503: none, for lack of room or because of too many requests at once; 400: the body is no multipart, "
+        "parts before the fault are kept; 401 (no bearer token), 404, 411 and 415: "
+        "nothing was read. The answer is `application/dicom+json`. There is no QIDO-RS or WADO-RS.\n"
+    )
+    yield _table(("further failure reason", "meaning"), [(f"{code:04X}", words) for code, words in FAILURES])
 
 
 def _rest() -> Iterator[str]:

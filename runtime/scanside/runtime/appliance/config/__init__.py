@@ -4,7 +4,7 @@ A commented example lies beside this package (`example.toml`); docs/appliance.md
 """
 
 from scanside.runtime.appliance.config.document import Config, Retention, Service, Watch, Work, load_config
-from scanside.runtime.appliance.config.receive import Caller, Mrd, Receive
+from scanside.runtime.appliance.config.receive import Caller, Mrd, Receive, WebReceive
 from scanside.runtime.appliance.config.send import (
     Destination,
     DicomDestination,
@@ -34,6 +34,7 @@ __all__ = [
     "Tls",
     "Watch",
     "WebDestination",
+    "WebReceive",
     "Work",
     "is_loopback",
     "load_config",

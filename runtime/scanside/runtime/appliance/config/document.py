@@ -161,6 +161,7 @@ class Config(Record):
     def _ports_differ(self) -> Self:
         ports = {
             "receive.port": self.receive.port,
+            "receive.web.port": self.receive.web.port if self.receive.web is not None else 0,
             "send.commitment_port": self.send.commitment_port if self.destinations else 0,
             "watch.port": self.watch.port,
             "mrd.port": self.mrd.port,

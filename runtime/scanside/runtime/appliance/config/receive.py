@@ -4,7 +4,16 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from scanside.runtime.appliance.config.values import Address, AETitle, Host, Port, Seconds, Tls, is_loopback
+from scanside.runtime.appliance.config.values import (
+    Address,
+    AETitle,
+    FilePath,
+    Host,
+    Port,
+    Seconds,
+    Tls,
+    is_loopback,
+)
 from scanside.runtime.record import Record
 
 
@@ -22,6 +31,37 @@ class Caller(Record):
     priority: Annotated[int, Field(ge=-100, le=100)] = 0
 
 
+class WebReceive(Record):
+    """STOW-RS beside the storage SCP, for senders that have DICOMweb alone.
+
+    Attributes:
+        ae_title: Stands for its senders in rules, in the queue and in the audit log.
+        port: 0 takes a free one and says which (for tests).
+        token: File with a bearer token that senders have to show.
+        priority: Of its studies; a higher one goes first.
+    """
+
+    ae_title: AETitle = "STOW"
+    host: Host = "127.0.0.1"
+    port: Port = 8042
+    plaintext: bool = False
+    tls: Tls | None = None
+    token: FilePath | None = None
+    priority: Annotated[int, Field(ge=-100, le=100)] = 0
+
+    @model_validator(mode="after")
+    def _safe(self) -> Self:
+        if is_loopback(self.host):
+            return self
+        if self.tls is None and not self.plaintext:
+            raise ValueError(
+                f"host {self.host} is reachable from the network: give [receive.web.tls], or say plaintext = true"
+            )
+        if self.tls is None and self.token is None:
+            raise ValueError(f"host {self.host} is reachable from the network: give a token")
+        return self
+
+
 class Receive(Record):
     """The storage SCP.
 
@@ -37,6 +77,7 @@ class Receive(Record):
         step_seconds: A procedure step in progress (MPPS) keeps its study open until it has been silent for so long.
         changed: What becomes of an image that came before and comes again with another header: it is refused (0111), or
             replaces the one before, and its study is computed again. Another picture under its UID is always refused.
+        web: STOW-RS; None for none.
         reserve_gb: With less free on the data folder's disk, instances are refused with A700.
     """
 
@@ -56,6 +97,7 @@ class Receive(Record):
     step_seconds: Annotated[float, Field(ge=0)] = 1800
     changed: Literal["refuse", "replace"] = "refuse"
     reserve_gb: Annotated[float, Field(ge=0)] = 5
+    web: WebReceive | None = None
 
     @model_validator(mode="after")
     def _safe(self) -> Self:

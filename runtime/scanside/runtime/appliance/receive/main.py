@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from scanside.runtime.appliance.config import Config, is_loopback
+from scanside.runtime.appliance.config import Config, Receive, is_loopback
 from scanside.runtime.appliance.receive.incoming import Conditions
 from scanside.runtime.appliance.receive.ledger import Ledger
 from scanside.runtime.appliance.receive.limits import Room
@@ -17,6 +17,7 @@ from scanside.runtime.appliance.receive.scp import Receiver
 from scanside.runtime.appliance.receive.server import Server
 from scanside.runtime.appliance.receive.spool import Spool
 from scanside.runtime.appliance.receive.steps import Steps
+from scanside.runtime.appliance.receive.web import WebServer
 from scanside.runtime.appliance.tls import server_context
 from scanside.runtime.errors import InputError, OutputError, ScansideError, UsageError
 
@@ -66,8 +67,9 @@ def run(config: Config, stop: threading.Event) -> None:
                 f"{receive.host}:{receive.port} cannot be listened on ({error.strerror}); "
                 "correct receive.host or receive.port, or stop what uses it."
             ) from error
+        web = _open_web(receive, conditions, receiver)
         with _mrd(config, receiver, ledger, conditions):
-            _Service(config, conditions, ledger, receiver, server).serve(announcement, stop)
+            _Service(config, conditions, ledger, receiver, server, web).serve(announcement, stop)
     finally:
         ledger.close()
 
@@ -85,6 +87,18 @@ def _mrd(config: Config, receiver: Receiver, ledger: Ledger, conditions: Conditi
             yield
         finally:
             listening.shutdown()
+
+
+def _open_web(receive: Receive, conditions: Conditions, receiver: Receiver) -> WebServer | None:
+    if receive.web is None:
+        return None
+    try:
+        return WebServer(receive, conditions, receiver)
+    except OSError as error:
+        raise UsageError(
+            f"{receive.web.host}:{receive.web.port} cannot be listened on ({error.strerror}); "
+            "correct receive.web.host or receive.web.port, or stop what uses it."
+        ) from error
 
 
 def _conditions(config: Config) -> Conditions:
@@ -106,10 +120,16 @@ class _Service:
     """The receiver while it runs."""
 
     def __init__(
-        self, config: Config, conditions: Conditions, ledger: Ledger, receiver: Receiver, server: Server
+        self,
+        config: Config,
+        conditions: Conditions,
+        ledger: Ledger,
+        receiver: Receiver,
+        server: Server,
+        web: WebServer | None = None,
     ) -> None:
         self._config, self._conditions, self._ledger = config, conditions, ledger
-        self._receiver, self._server = receiver, server
+        self._receiver, self._server, self._web = receiver, server, web
         self._to_close: list[str] = []
         self._swept = self._swept_all = -_FULL_SWEEP_SECONDS
         self._sweeper: threading.Thread | None = None
@@ -119,6 +139,8 @@ class _Service:
     def serve(self, announcement: Path, stop: threading.Event) -> None:
         accepting = threading.Thread(target=self._server.serve_forever, args=(0.1,), daemon=True)
         accepting.start()
+        if self._web is not None:
+            threading.Thread(target=self._web.serve_forever, args=(0.1,), daemon=True).start()
         try:
             self._announce(announcement)
             while not stop.wait(_TICK_SECONDS):
@@ -135,16 +157,20 @@ class _Service:
         host, port = self._server.server_address[:2]
         aside = path.with_suffix(".port.part")
         try:
-            aside.write_text(json.dumps({"host": host, "port": port}) + "\n")
+            web = None if self._web is None else self._web.server_address[1]
+            aside.write_text(json.dumps({"host": host, "port": port, "web": web}) + "\n")
             aside.replace(path)
         except OSError as error:
             raise OutputError(f"{path} cannot be written ({error.strerror}); check service.data.") from error
         receive = self._config.receive
         how = "with TLS and client certificates" if receive.tls is not None else "without TLS"
         log.info("listening as %s on %s:%d %s", receive.ae_title, host, port, how)
-        if receive.tls is None and not is_loopback(receive.host):
+        if self._web is not None:
+            log.info("STOW-RS is listened for on %s:%d", *self._web.server_address[:2])
+        plain = receive.tls is None and not is_loopback(receive.host)
+        if plain or (receive.web and receive.web.tls is None and not is_loopback(receive.web.host)):
             log.warning(
-                "patient data cross the network in the clear: [receive] has plaintext = true and no tls"
+                "patient data cross the network in the clear: [receive] or [receive.web] is plaintext, without tls"
             )
 
     def _tick(self) -> None:
@@ -179,6 +205,8 @@ class _Service:
 
     def _close_ended(self) -> None:
         self._to_close += self._server.ended()
+        if self._web is not None:
+            self._to_close += self._web.ended()
         while self._to_close:
             self._ledger.close_association(self._to_close[0])
             self._receiver.ended(self._to_close.pop(0))
@@ -212,19 +240,25 @@ class _Service:
             with suppress(ScansideError):
                 self._ledger.note("files missing", {"count": count}, case_id=case_id, again=(case_id,))
 
+    def _running(self) -> int:
+        return self._server.running() + (self._web.running() if self._web is not None else 0)
+
     def _finish(self, accepting: threading.Thread) -> None:
+        if self._web is not None:
+            self._web.shutdown()
+            self._web.server_close()
         if accepting.is_alive():
             self._server.shutdown()
         else:
             self._server.server_close()
         deadline = time.monotonic() + _FINISH_SECONDS
-        while self._server.running() and time.monotonic() < deadline:
+        while self._running() and time.monotonic() < deadline:
             with suppress(ScansideError):
                 self._close_ended()
             time.sleep(0.02)
         self._server.abort_all()
         deadline = time.monotonic() + 2.0
-        while self._server.running() and time.monotonic() < deadline:
+        while self._running() and time.monotonic() < deadline:
             with suppress(ScansideError):
                 self._close_ended()
             time.sleep(0.02)

@@ -86,10 +86,15 @@ class Receiver:
         refusal = self.take(event.request.DataSet, sender)
         return SUCCESS if refusal is None else _status(refusal)
 
-    def take(self, incoming: Any, sender: Sender) -> Refusal | None:
-        """Keep an instance whose bytes have all been written; why it is refused, or None when it is kept for good."""
+    def take(self, incoming: Any, sender: Sender, study: str | None = None) -> Refusal | None:
+        """Keep an instance that has come in, by whatever way. None when it is on disk and in the store.
+
+        Args:
+            incoming: `Incoming`; anything else is refused.
+            study: Study Instance UID that it has to have; None for any.
+        """
         try:
-            return self._store(incoming, sender)
+            return self._store(incoming, sender, study)
         except Exception as error:
             frame = traceback.extract_tb(error.__traceback__)[-1]
             where = f"{Path(frame.filename).name}:{frame.lineno}"
@@ -100,12 +105,12 @@ class Receiver:
             with suppress(OSError, AttributeError):
                 incoming.discard()
 
-    def _store(self, incoming: Incoming, sender: Sender) -> Refusal | None:
+    def _store(self, incoming: Any, sender: Sender, study: str | None) -> Refusal | None:
         if not isinstance(incoming, Incoming) or not incoming.begun:
-            return self._refuse(Refusal(NOT_UNDERSTOOD, "there is no data set"), sender)
+            return self.refuse(Refusal(NOT_UNDERSTOOD, "there is no data set"), sender)
         incoming.finish()
         if incoming.refusal is not None:
-            return self._refuse(incoming.refusal, sender)
+            return self.refuse(incoming.refusal, sender)
         assert incoming.part is not None and incoming.announced is not None
         announced = incoming.announced
         try:
@@ -115,11 +120,12 @@ class Receiver:
         except UnreadableError as error:
             refusal = Refusal(NOT_UNDERSTOOD, str(error))
             self._quarantine.keep(incoming.part, incoming.sha256, refusal.reason, sender.calling)
-            return self._refuse(refusal, sender)
+            return self.refuse(refusal, sender)
         case_id = self._ledger.case_of(identity.study_uid)
-        if (identity.sop_class, identity.sop_uid) != (announced.sop_class, announced.sop_uid):
+        other = study is not None and identity.study_uid != study
+        if other or (identity.sop_class, identity.sop_uid) != (announced.sop_class, announced.sop_uid):
             refusal = Refusal(DOES_NOT_MATCH, "the data set is not the instance that was announced")
-            return self._refuse(refusal, sender, case_id)
+            return self.refuse(refusal, sender, case_id)
         try:
             refused = self._register(incoming, identity, case_id, sender)
         except OutputError:  # it says so of a full disk, too
@@ -127,7 +133,7 @@ class Receiver:
             refused = DISK_IS_FULL if full else Refusal(OUT_OF_RESOURCES, "the store cannot be written")
         except OSError as error:
             refused = refusal_of(error)
-        return None if refused is None else self._refuse(refused, sender, case_id)
+        return None if refused is None else self.refuse(refused, sender, case_id)
 
     def _register(
         self, incoming: Incoming, identity: Identity, case_id: str, sender: Sender
@@ -204,7 +210,8 @@ class Receiver:
             if self._ledger.find(instance.sop_uid) is None:
                 (self._conditions.spool.folder / instance.path).unlink(missing_ok=True)
 
-    def _refuse(self, refusal: Refusal, sender: Sender, case_id: str | None = None) -> Refusal:
+    def refuse(self, refusal: Refusal, sender: Sender, case_id: str | None = None) -> Refusal:
+        """Tell log and audit log of a refusal, a few times a minute only for the same; returns it."""
         if refusal == DISK_IS_FULL:
             if self._conditions.room.lacks():
                 self._ledger.note("disk low", {"why": "instances are refused with A700 until there is room"})

@@ -76,6 +76,30 @@ def test_systemd_knows_every_line_of_the_unit(gpu: bool, tmp_path: Path) -> None
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not here")
+def test_systemd_knows_the_monthly_constancy(tmp_path: Path) -> None:
+    appliance = ROOT / "runtime" / "scanside" / "runtime" / "appliance"
+    for name, file in (
+        ("scanside.service", "example.service"),
+        ("scanside-constancy.service", "constancy.service"),
+        ("scanside-constancy.timer", "constancy.timer"),
+    ):
+        text = re.sub("(?m)^ExecStart=.*", "ExecStart=/bin/true", (appliance / file).read_text())
+        (tmp_path / name).write_text(text)
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", str(tmp_path / "scanside-constancy.timer")],
+        env={"SYSTEMD_UNIT_PATH": f"{tmp_path}:"},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    when = re.search("OnCalendar=(.*)", (appliance / "constancy.timer").read_text())
+    assert when is not None
+    calendar = ["systemd-analyze", "calendar", "--base-time=2026-11-28", "--iterations=2", when[1]]
+    told = subprocess.run(calendar, capture_output=True, text=True, check=True).stdout
+    assert "2026-12-06" in told and "2027-01-03" in told
+
+
 def test_every_requirement_of_the_lean_install_was_looked_up_for_aarch64() -> None:
     """`python docker/wheels.py results/aarch64/wheels.json` asks again (wants the package registry)."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

@@ -18,6 +18,7 @@ Family = Literal[
     "load",
     "power",
     "machine",
+    "constancy",
     "record",
 ]
 TITLES: Mapping[Family, str] = {
@@ -31,6 +32,7 @@ TITLES: Mapping[Family, str] = {
     "refusal": "Studies that must be refused",
     "load": "Time and throughput",
     "power": "Power cut",
+    "constancy": "Against an earlier run",
     "record": "This record",
 }
 """Families in the order of the report."""

@@ -39,6 +39,12 @@ def accept(
     patience: Annotated[
         float, typer.Option("--patience-seconds", metavar="S", min=1, help="To wait for one study.")
     ] = 600.0,
+    compare: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE", help="Record of an earlier run, or `last`: what changed beyond noise fails."
+        ),
+    ] = None,
     key_file: Annotated[
         Path | None,
         typer.Option(
@@ -52,27 +58,40 @@ def accept(
 
     Sends a phantom through this machine to the configured archives and reads it back. About ten minutes.
 
-    Example: scanside accept -c scanside.toml --by "A. Physicist" --site "MR 2"
+    Examples:
+
+      scanside accept -c scanside.toml --by "A. Physicist" --site "MR 2"
+
+      scanside accept -c scanside.toml --compare last
     """
     require_extra("appliance", "pynetdicom", "prometheus_client", "radiomics", "pydicom")
-    from scanside.runtime.acceptance.files import write_report
-    from scanside.runtime.acceptance.record import Check, Report
+    from scanside.runtime.acceptance.compare import constancy
+    from scanside.runtime.acceptance.files import earlier_reports, last_report, read_report, write_report
+    from scanside.runtime.acceptance.record import Check
     from scanside.runtime.acceptance.run import FOLDER, Request
     from scanside.runtime.acceptance.run import accept as run
     from scanside.runtime.appliance.config import load_config
 
     loaded = load_config(find_config(config))
     key = None if key_file is None else SigningKey.read(key_file, password_of(password_file))
+    folder = out or loaded.service.data / FOLDER
+    path = None if compare is None else last_report(folder) if compare == "last" else Path(compare)
+    last = None if path is None else read_report(path, loaded.trust)
+    earlier = earlier_reports(folder)
     marks = {"passed": "ok", "failed": "FAILED", "not done": "-"}
 
     def say(check: Check) -> None:
         line = f"{marks[check.result.outcome]:6} {check.key}  {check.sentence}"
         print(line, file=sys.stderr if as_json else sys.stdout, flush=True)
 
-    report: Report = run(
-        loaded, Request(by, site, studies, limit, patience, None if key is None else key_id(key.public)), say
-    )
-    page = write_report(report, out or loaded.service.data / FOLDER, key)
+    signer = None if key is None else key_id(key.public)
+    report = run(loaded, Request(by, site, studies, limit, patience, signer), say)
+    if last is not None:
+        compared = constancy(last, report, earlier)
+        for check in compared:
+            say(check)
+        report = report.model_copy(update={"checks": (*report.checks, *compared)})
+    page = write_report(report, folder, key, earlier)
     if as_json:
         print(report.model_dump_json(by_alias=True, indent=1))
     print(f"{report.verdict} Report: {page}", file=sys.stderr if as_json else sys.stdout)

@@ -28,7 +28,7 @@ MINIMAL = '[service]\ndata = "data"\nbundle = "b"\nresearch_use_only = true\n'
 NOT_DEFAULTS = {
     "receive.complete_series", "work.folds", "work.on_rejection", "work.threads",
     "destinations.1.authority", "destinations.1.token",
-    "send.ae_title", "trust.keys.0.name", "trust.keys.0.key", "trust.keys.0.signs",
+    "send.ae_title", "service.anchor", "trust.keys.0.name", "trust.keys.0.key", "trust.keys.0.signs",
 }  # fmt: skip
 """What the example shows of a value other than the default, since the default is nothing."""
 

@@ -103,12 +103,13 @@ def _user(number: int) -> str:
 
 def _store(config: Config) -> Iterator[Finding]:
     """Read-only until its version is known: opening an older store would bring it up to date."""
-    from scanside.runtime.appliance.store import audit
+    from scanside.runtime.appliance.store import anchor, audit
     from scanside.runtime.appliance.store.database import Database, condition
     from scanside.runtime.appliance.store.schema import VERSION
 
     try:
         found = condition(config.database)
+        anchor.refuse_rolled_back(config.anchor, config.database)
     except ScansideError as error:
         yield Finding("store", False, str(error))
         return

@@ -8,12 +8,12 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from scanside.runtime.appliance.config import Config
 from scanside.runtime.appliance.process import NAMES, SUPERVISOR, only_one
-from scanside.runtime.appliance.store import audit, jobs, priors, retention, worklist
+from scanside.runtime.appliance.store import anchor, audit, jobs, priors, retention, worklist
 from scanside.runtime.appliance.store.database import Database
 from scanside.runtime.appliance.store.states import NotAllowedError
 from scanside.runtime.errors import OutputError, ScansideError
@@ -112,17 +112,20 @@ def serve(config: Config, path: Path, stop: threading.Event) -> None:
         finally:
             _stop_all(children)
         audit.record(database, "supervisor", "service stopped", detail={})
+        with suppress(ScansideError):  # a full disk; an older anchor holds as well
+            anchor.keep(config.anchor, database)
 
 
 def _begin(config: Config, stop: threading.Event) -> Database | None:
     """Open the store and say that the service starts, as soon as the disk has room. None if it is stopped before.
 
     Raises:
-        InputError: If the store is damaged.
+        InputError: If the store is damaged, or was rolled back.
         OutputError: If it cannot be written, and the disk has room.
     """
     while True:
         try:
+            anchor.refuse_rolled_back(config.anchor, config.database)
             with ExitStack() as opened:
                 database = opened.enter_context(Database(config.database, create=True))
                 audit.record(database, "supervisor", "service started", detail={"versions": _versions()})
@@ -167,6 +170,7 @@ def _supervise(config: Config, database: Database, children: dict[str, Child], s
             if now - tidied > _HOUSEKEEPING_SECONDS:
                 tidied = now
                 _tidy(config, database)
+                anchor.keep(config.anchor, database)
             if now - anchored > 86400:
                 anchored = now
                 _log_anchor(database)

@@ -31,6 +31,7 @@ _BUILT_IN = {
     "send": "scanside.runtime.cli.send",
     "echo": "scanside.runtime.cli.echo",
     "audit": "scanside.runtime.cli.audit",
+    "store": "scanside.runtime.cli.store",
     "deidentify": "scanside.runtime.cli.deidentify",
     "mrd": "scanside.runtime.cli.mrd",
     "schema": "scanside.runtime.cli.schema",
@@ -51,7 +52,18 @@ class _Commands(Group):
     sections: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "Models": ("segment", "merge", "export", "bundle", "keys", "selftest"),
         "Studies": ("run", "radiomics", "demo"),
-        "Appliance": ("serve", "accept", "mrd", "tui", "queue", "send", "echo", "audit", "deidentify"),
+        "Appliance": (
+            "serve",
+            "accept",
+            "mrd",
+            "tui",
+            "queue",
+            "send",
+            "echo",
+            "audit",
+            "store",
+            "deidentify",
+        ),
         "Research": ("cohort", "phantom", "train", "evaluate"),
         "Machine": ("doctor", "bench", "schema"),
     }

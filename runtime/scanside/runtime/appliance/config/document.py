@@ -24,6 +24,8 @@ class Service(Record):
         data: Folder of the store, the received studies and the results.
         bundle: The bundle that studies are run with.
         research_use_only: Has to be `true`: somebody has read that results are for research use only.
+        anchor: File that says what the store has come to; None for one in the data folder. On another disk it
+            shows, too, that the whole folder was put back.
         require_review: Results are sent only after a person has accepted them.
         open_before_accept: The terminal lets a result be accepted only after its images were opened there.
         show_names: The terminal may show patient names; otherwise only pseudonymous case ids.
@@ -32,6 +34,7 @@ class Service(Record):
     data: FilePath
     bundle: FilePath
     research_use_only: bool
+    anchor: FilePath | None = None
     require_review: bool = False
     open_before_accept: bool = True
     show_names: bool = False
@@ -177,6 +180,11 @@ class Config(Record):
     def database(self) -> Path:
         """The store."""
         return self.service.data / "scanside.db"
+
+    @property
+    def anchor(self) -> Path:
+        """What the store has come to."""
+        return self.service.anchor or self.service.data / "anchor.json"
 
     @property
     def spool(self) -> Path:

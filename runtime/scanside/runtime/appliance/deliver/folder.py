@@ -9,9 +9,9 @@ from scanside.runtime.appliance.deliver.association import AssociationError
 from scanside.runtime.appliance.deliver.objects import DamagedError, read_object
 from scanside.runtime.appliance.deliver.reach import DeliveryError
 from scanside.runtime.appliance.deliver.sender import Failed, Took
-from scanside.runtime.appliance.receive.spool import sync_folder
 from scanside.runtime.appliance.store.database import Database
 from scanside.runtime.appliance.store.records import Item
+from scanside.runtime.images.files import sync_folder
 
 
 class FolderSender:

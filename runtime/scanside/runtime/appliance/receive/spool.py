@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scanside.runtime.errors import OutputError
+from scanside.runtime.images.files import sync_folder
 
 INCOMING = "incoming"
 _ORPHAN_SECONDS = 60.0
@@ -137,15 +138,6 @@ class Spool:
                 path.unlink()
                 return 1
         return 0
-
-
-def sync_folder(folder: Path) -> None:
-    """Make what was made, moved or removed in a folder survive a power cut."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _folders(folder: Path) -> list[Path]:

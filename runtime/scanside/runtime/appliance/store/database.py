@@ -147,7 +147,7 @@ def condition(path: Path, seconds: float = 5.0) -> Condition:
         InputError: If it cannot be opened.
     """
     try:
-        with closing(_open_existing(path, seconds)) as look:
+        with closing(open_existing(path, seconds)) as look:
             version = int(look.execute("PRAGMA user_version").fetchone()[0])
             said = str(look.execute("PRAGMA quick_check(1)").fetchone()[0])
     except sqlite3.Error as error:
@@ -158,7 +158,7 @@ def condition(path: Path, seconds: float = 5.0) -> Condition:
 def why_not_writable(path: Path, seconds: float) -> str | None:
     """Why no transaction can begin within a time; None if one can."""
     try:
-        with closing(_open_existing(path, seconds)) as store:
+        with closing(open_existing(path, seconds)) as store:
             store.execute("BEGIN IMMEDIATE")
             store.execute("ROLLBACK")
     except sqlite3.Error as error:
@@ -166,7 +166,8 @@ def why_not_writable(path: Path, seconds: float) -> str | None:
     return None
 
 
-def _open_existing(path: Path, seconds: float) -> sqlite3.Connection:
+def open_existing(path: Path, seconds: float = 5.0) -> sqlite3.Connection:
+    """A connection to a store as it is, whatever its version."""
     return sqlite3.connect(f"{path.resolve().as_uri()}?mode=rw", uri=True, timeout=seconds)
 
 

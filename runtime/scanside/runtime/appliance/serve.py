@@ -17,6 +17,7 @@ from scanside.runtime.appliance.store import anchor, audit, jobs, priors, retent
 from scanside.runtime.appliance.store.database import Database
 from scanside.runtime.appliance.store.states import NotAllowedError
 from scanside.runtime.errors import OutputError, ScansideError
+from scanside.runtime.images.files import make_folder
 from scanside.runtime.study.compose import LIBRARIES
 
 _LOOK_SECONDS = 0.25
@@ -147,7 +148,7 @@ def make_folders(config: Config) -> None:
     """
     for folder in (config.service.data, config.spool, config.results, config.quarantine):
         try:
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_folder(folder)
             folder.chmod(0o700)
         except OSError as error:
             raise OutputError(

@@ -65,6 +65,18 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def make_folder(folder: Path, mode: int = 0o700) -> None:
+    """Make a folder, and those above that are not there, so that they stay through a power cut.
+
+    Raises:
+        OSError: If that is not possible.
+    """
+    missing = [one for one in (folder, *folder.parents) if not one.exists()]
+    for one in reversed(missing):
+        one.mkdir(mode=mode, exist_ok=True)
+        sync_folder(one.parent)
+
+
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
     """Write a file whole or not at all.

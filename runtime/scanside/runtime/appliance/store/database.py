@@ -14,6 +14,7 @@ from typing import Any, Self
 from scanside.runtime.appliance.store.place import refuse_network
 from scanside.runtime.appliance.store.schema import MIGRATIONS, VERSION
 from scanside.runtime.errors import InputError, OutputError
+from scanside.runtime.images.files import make_folder, sync_folder
 
 BUSY_SECONDS = 30.0
 """How long a writer waits for another one."""
@@ -187,8 +188,9 @@ def clock(now: float | None) -> float:
 def _make_private(path: Path) -> None:
     """The folder of the store holds names of patients: nobody else may look."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(path.parent)
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        sync_folder(path.parent)  # SQLite syncs the folder of its journals, and never that of the file itself
     except OSError as error:
         raise OutputError(f"The store {path} cannot be made ({error.strerror}); check the folder.") from error
 

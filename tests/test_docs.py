@@ -103,6 +103,8 @@ def test_no_document_installs_from_an_index_that_does_not_have_the_package(docum
         "deidentify",
         "mrd serve",
         "mrd send",
+        "mrd package",
+        "mrd lint",
         "tui",
         "bench run",
         "bench appliance",

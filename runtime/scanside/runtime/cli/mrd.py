@@ -171,3 +171,46 @@ def send(
             )
         )
     return ExitCode.OK
+
+
+@app.command()
+def package(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle folder.")],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="Folder to write.")],
+    name: Annotated[str, typer.Option(metavar="NAME", help="Letters and digits.")] = "Scanside",
+    vendor: Annotated[str, typer.Option(metavar="NAME", help="Who answers for the container.")] = "research",
+    version: Annotated[str, typer.Option(metavar="X.Y.Z", help="Default: that of Scanside.")] = "",
+    memory: Annotated[int, typer.Option(metavar="MB", min=1, help="That the scanner has to have.")] = 8192,
+    wheel: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Wheel of Scanside, to be copied in.", exists=True)
+    ] = None,
+) -> int:
+    """Write what a container for OpenRecon or FIRE is built from. Never built and never run on a scanner.
+
+    Example: scanside mrd package hippocampus.bundle -o openrecon
+    """
+    from scanside.runtime.mrd.openrecon.fire import NEVER, Package
+    from scanside.runtime.mrd.openrecon.package import write_package
+
+    chosen = Package(name, vendor, version, memory_mb=memory)
+    write_package(open_bundle(bundle), chosen, out, wheel)
+    print(f"{out} is written. {NEVER}", file=sys.stderr)
+    return ExitCode.OK
+
+
+@app.command("lint")
+def lint_package(
+    path: Annotated[Path, typer.Argument(metavar="DIR", help="A package, or its OpenReconLabel.json.")],
+) -> int:
+    """Look for faults in a package for OpenRecon. Exit code 1 where there are some.
+
+    Example: scanside mrd lint openrecon
+    """
+    from scanside.runtime.mrd.openrecon.lint import lint
+
+    faults = lint(path)
+    for fault in faults:
+        print(fault)
+    if not faults:
+        print(f"{path} has no fault that is known here.", file=sys.stderr)
+    return ExitCode.CASE_FAILED if faults else ExitCode.OK

@@ -1,0 +1,1 @@
+"""OpenRecon and FIRE: the files that a container needs beside the server, and what is wrong with such files."""

@@ -5,15 +5,20 @@ nothing, and this shows placement, memory, copies and what every failing call le
 their own are written here, from the names that the provider's library asks for.
 """
 
+import json
+import os
 import re
 import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.support.made_libraries import DRIVER, compiled
 
 HERE = Path(__file__).parent
+ROOT = HERE.parents[2]
 _DEFINED = re.compile(r"\b((?:__)?cu\w+)\(", re.MULTILINE)
 _CREATING = re.compile("^(cudnn|cublas|cublasLt|curand)Create")
 _BLAS_MODE = "int cublasGetMathMode(void *handle, int *mode) { *mode = 0; return 0; }"
@@ -64,3 +69,27 @@ def _library(path: Path, source: str, wanted: dict[str, str], *needs: Path) -> P
     script.write_text(f"{path.name} {{ global: *; }};\n")
     flags = ("-w", "-O1", f"-Wl,--version-script,{script}", "-Wl,-rpath,$ORIGIN")
     return compiled(path, "\n".join([source, *lines]), *flags, needs=needs)
+
+
+def run(card: Path, onnxruntime: Path, *words: object, **given: str) -> subprocess.CompletedProcess[str]:
+    """`case.py` in an environment with the card: the folder that `build` filled."""
+    path = os.pathsep.join(map(str, (onnxruntime, HERE / "packages", ROOT)))
+    set_up = {
+        "PYTHONPATH": path,
+        "LD_LIBRARY_PATH": str(card),
+        "XDG_CACHE_HOME": str(card / "cache"),
+        **given,
+    }
+    command = [sys.executable, HERE / "case.py", *words]
+    return subprocess.run(
+        list(map(str, command)), env={**os.environ, **set_up}, capture_output=True, text=True, check=False
+    )
+
+
+def answer(card: Path, onnxruntime: Path, *words: object, memory: int | None = None) -> dict[str, Any]:
+    """What `case.py` tells, of a card of so many bytes where nothing is computed."""
+    given = {} if memory is None else {"FAKE_GPU_BYTES": str(memory)}
+    done = run(card, onnxruntime, *words, FAKE_CUPY_STILL="1", **given)
+    assert done.returncode == 0, done.stderr[-3000:]
+    document: dict[str, Any] = json.loads(done.stdout)
+    return document

@@ -1,31 +1,36 @@
-"""Run in a process of its own, with LD_LIBRARY_PATH at `fake_cuda.build` and onnxruntime-gpu first on PYTHONPATH.
+"""Run in a process of its own, in the environment that `fake_cuda.environment` gives.
 
-    case.py measure NETWORK FOLDS Z Y X      a case with so many folds: what was stated, taken, copied, given back
-    case.py faults NETWORK                   every CUDA call of a case made to fail, one after the other
-    case.py scanside ARGUMENTS…              the command line, with this card in it
+    case.py measure NETWORK FOLDS GRID [IMAGE]  a case with so many folds: what was stated, taken, copied, given back
+    case.py faults NETWORK                      every CUDA call of a case made to fail, at several times
+    case.py host BUNDLE                         CPU seconds of a whole abdominal case outside the network
+    case.py scanside ARGUMENTS…                 the command line, with this card in it
 
-The arrays around the network are numpy's, in the card's memory where they last; CuPy needs kernels that compute.
+GRID and IMAGE are voxels, such as 40x304x304. All is the product's own; CuPy alone is a stand-in (`packages/cupy`).
 """
 
 import contextlib
 import ctypes
 import json
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import cupy
 import numpy as np
 
 from scanside.runtime.backends import cuda
 from scanside.runtime.backends.guard import Guarded
-from scanside.runtime.device import gpu_arrays
-from scanside.runtime.device.arrays import HostArrays, address
+from scanside.runtime.bundle import open_bundle
 from scanside.runtime.device.case import How, Labelled, label_case
 from scanside.runtime.errors import BackendError, DeviceMemoryError
+from scanside.runtime.options import Options
+from scanside.runtime.pipeline import Obtained, Segmenter
 from scanside.runtime.plan import Plan
 from scanside.runtime.stages.crop import crop
-from tests.support.phantoms import volume
+from scanside.runtime.stages.resample import Shape
+from scanside.runtime.volume import Geometry, Volume
 from tests.support.plans import labels, plan
 
 card = ctypes.CDLL("libcudart.so.13")
@@ -33,108 +38,42 @@ for _name in ("fake_used", "fake_peak", "fake_copied"):
     getattr(card, _name).restype = ctypes.c_size_t
 card.fake_name.restype = ctypes.c_char_p
 TO_DEVICE, TO_HOST = 1, 2
+ILLEGAL, NO_MEMORY = 719, 2
+"""Codes of a failing call; the second is one that CUDA would give for memory alone."""
 
 
-class _Block:
-    """Bytes of the card, freed with the last array in them."""
-
-    def __init__(self, size: int) -> None:
-        at = ctypes.c_void_p()
-        if card.cudaMalloc(ctypes.byref(at), ctypes.c_size_t(size)):
-            raise MemoryError
-        self.at = at.value or 0
-        self.__array_interface__ = {
-            "shape": (size,),
-            "typestr": "|u1",
-            "data": (self.at, False),
-            "version": 3,
-        }
-
-    def __del__(self) -> None:
-        if "at" in vars(self):
-            card.cudaFree(ctypes.c_void_p(self.at))
-
-
-class _OnCard:
-    """numpy, but that what is made anew lies on the card."""
-
-    def empty(self, shape: tuple[int, ...], kind: str) -> Any:
-        size = int(np.prod(shape)) * np.dtype(kind).itemsize
-        return np.asarray(_Block(max(size, 1)))[:size].view(kind).reshape(shape)
-
-    zeros = empty  # fresh memory of the card is zero
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(np, name)
-
-
-class CardArrays(HostArrays):
-    """See `device.arrays.Arrays`."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.xp = _OnCard()
-
-    def free(self) -> int | None:
-        free, total = ctypes.c_size_t(), ctypes.c_size_t()
-        if card.cudaMemGetInfo(ctypes.byref(free), ctypes.byref(total)):
-            raise BackendError("The GPU does not say what is free.")
-        return int(0.9 * free.value)
-
-    def block(self, size: int) -> tuple[int, object]:
-        made = _Block(size)
-        return made.at, made
-
-    def upload(self, values: Any) -> Any:
-        given = np.ascontiguousarray(values)
-        made = self.xp.empty(given.shape, given.dtype.str)
-        self._copy(address(made), address(given), given.nbytes, TO_DEVICE)
-        return made
-
-    def download(self, values: Any) -> Any:
-        given = np.ascontiguousarray(values)
-        made = np.empty_like(given)
-        self._copy(address(made), address(given), given.nbytes, TO_HOST)
-        return made
-
-    def _copy(self, to: int, source: int, size: int, kind: int) -> None:
-        if card.cudaMemcpy(ctypes.c_void_p(to), ctypes.c_void_p(source), ctypes.c_size_t(size), kind):
-            raise BackendError("A copy failed on the GPU.")
-
-
-arrays = CardArrays()
-gpu_arrays.gpu_arrays = lambda: arrays  # type: ignore[assignment, return-value]
-gpu_arrays.missing = lambda: None
-
-
-def _recipe(spec: Any) -> Plan:
+def _recipe(spec: Any, image: Shape, grid: Shape) -> tuple[Plan, tuple[float, float, float]]:
+    """A plan whose grid an image of spacing 1 mm has so many voxels on; thick slices where the first axis is short."""
+    current = (5.0, 1.0, 1.0) if image[0] < image[1] // 4 else (1.0, 1.0, 1.0)
+    z, y, x = (mm * a / b for mm, a, b in zip(current, image, grid, strict=True))
     mirrored = tuple(range(len(spec.input_shape) - 1))
-    return plan(patch_size=spec.input_shape[1:], labels=labels(spec.heads), mirror_axes=mirrored)
+    patch = spec.input_shape[1:]
+    return plan(patch_size=patch, labels=labels(spec.heads), mirror_axes=mirrored, spacing=(z, y, x)), current
 
 
-def _case(network: bytes, folds: int, shape: tuple[int, int, int], seen: dict[str, Any]) -> Labelled | None:
-    opened: list[Any] = []
+def _case(
+    network: bytes, folds: int, image: Shape, grid: Shape, precision: str, seen: dict[str, Any]
+) -> Labelled | None:
+    opened: list[Guarded] = []
     try:
         for _ in range(folds):
-            opened.append(Guarded(cuda.open_session(network, seen["precision"])))
-            opened[-1]._looked = True  # nothing is computed here: a constant is what there is to see
+            opened.append(Guarded(cuda.open_session(network, precision)))
         device = cuda.on_device(opened)
+        runs: list[int] = []
+        networks = [lambda *given, run=run: (runs.append(1), run(*given)) for run in device.networks]
+        device = type(device)(device.arrays, networks, device.network_bytes, device.most)
+        recipe, spacing = _recipe(opened[0].spec, image, grid)
+        data = np.zeros((1, *image), np.float32)
+        data[:, ::2] = 1  # or the crop is empty
+        given = crop(Volume(data, Geometry(image, spacing)), recipe)
+        how = How(0.5, True, lambda name: contextlib.nullcontext(), lambda done, total: None)
         seen["weights"] = card.fake_used()
         card.fake_reset_peak()
         card.fake_reset_copied()
-        launches, runs = card.fake_launches(), []
-        networks = [lambda *given, run=run: (runs.append(1), run(*given)) for run in device.networks]
-        device = type(device)(device.arrays, networks, device.network_bytes, device.most)
-        recipe = _recipe(opened[0].spec)
-        given = volume(shape, (1.0, 1.0, 1.0), border=0)
-        how = How(0.5, True, lambda name: contextlib.nullcontext(), lambda done, total: None)
-        found = label_case(crop(given, recipe), recipe, device, how)
-        seen |= {"peak": card.fake_peak(), "after": card.fake_used(), "runs": len(runs)}
-        seen |= {
-            "up": card.fake_copied(TO_DEVICE),
-            "down": card.fake_copied(TO_HOST),
-            "image": given.data.nbytes,
-        }
+        launches, cupy.moved[0] = card.fake_launches(), 0
+        found = label_case(given, recipe, device, how)
+        seen |= {"peak": card.fake_peak(), "after": card.fake_used(), "runs": len(runs), "image": data.nbytes}
+        seen |= {"up": card.fake_copied(TO_DEVICE), "down": card.fake_copied(TO_HOST), "moved": cupy.moved[0]}
         seen["launches"] = card.fake_launches() - launches
         return found
     finally:
@@ -142,10 +81,12 @@ def _case(network: bytes, folds: int, shape: tuple[int, int, int], seen: dict[st
             session.close()
 
 
-def measure(network: Path, folds: int, shape: tuple[int, int, int]) -> dict[str, Any]:
-    seen: dict[str, Any] = {"precision": "mixed" if "mixed" in network.name else "fp32"}
+def measure(network: Path, folds: int, grid: Shape, image: Shape) -> dict[str, Any]:
+    """What a case states and takes; `fits` is whether its labels were computed on the card."""
+    seen: dict[str, Any] = {}
+    precision = "mixed" if "mixed" in network.name else "fp32"
     try:
-        found = _case(network.read_bytes(), folds, shape, seen)
+        found = _case(network.read_bytes(), folds, image, grid, precision, seen)
     except DeviceMemoryError as error:
         return {**seen, "error": str(error)}
     seen["closed"] = card.fake_used()
@@ -153,7 +94,7 @@ def measure(network: Path, folds: int, shape: tuple[int, int, int]) -> dict[str,
         return {**seen, "fits": False}
     need = found.need
     stated = {"total": need.total, "network": need.network, "batch": need.batch, "depth": need.depth}
-    return {**seen, **stated, "fits": True, "labels": found.labels.nbytes}
+    return {**seen, **stated, "fits": True, "labels": found.labels.nbytes, "rows": found.rows}
 
 
 def _calls() -> Iterator[tuple[str, int]]:
@@ -164,24 +105,69 @@ def _calls() -> Iterator[tuple[str, int]]:
         index += 1
 
 
-def faults(network: Path) -> dict[str, str]:
-    """What each call leads to that fails from its last third on."""
+def faults(network: Path) -> dict[str, dict[str, str]]:
+    """What each call leads to that fails from the first on, from two thirds on, and once, there."""
     content, shape = network.read_bytes(), (20, 70, 80)
-    _case(content, 1, shape, {"precision": "mixed"})  # what happens once a process
+
+    def run() -> Labelled | None:
+        return _case(content, 1, shape, shape, "mixed", {})
+
+    run()  # what happens once a process
     card.fake_forget()
-    _case(content, 1, shape, {"precision": "mixed"})
-    ends = {}
+    run()
+    ends: dict[str, dict[str, str]] = {}
     for name, count in list(_calls()):
-        card.fake_forget()
-        card.fake_fail(name.encode(), max(1, count * 2 // 3), 2 if name == "cudaMalloc" else 719)
-        try:
-            ends[name] = "labels" if _case(content, 1, shape, {"precision": "mixed"}) else "host"
-        except BackendError as error:
-            ends[name] = f"{error.exit_code}: {error}"
-        except Exception as error:
-            ends[name] = f"{type(error).__name__}: {error}"
-        card.fake_fail(b"", 0, 0)
+        late, code = max(1, count * 2 // 3), NO_MEMORY if name == "cudaMalloc" else ILLEGAL
+        ends[name] = {}
+        for when, first, times in (("always", 1, 1 << 30), ("late", late, 1 << 30), ("once", late, 1)):
+            card.fake_forget()
+            card.fake_fail(name.encode(), first, times, code)
+            try:
+                ends[name][when] = "labels" if run() else "host"
+            except BackendError as error:
+                ends[name][when] = f"{error.exit_code}: {error}"
+            except Exception as error:
+                ends[name][when] = f"{type(error).__name__}: {error}"
+            card.fake_fail(b"", 0, 0, 0)
     return ends
+
+
+def host(bundle: Path) -> dict[str, Any]:
+    """CPU seconds of everything but the network, its own host work excluded; and what was launched around it."""
+    image, spacing = (40, 384, 384), (5.0, 0.94, 0.94)
+    data = np.random.default_rng(0).normal(800, 300, (1, *image)).astype(np.float32)
+    volume, inside, runs = Volume(data, Geometry(image, spacing)), 0.0, 0
+    real = cuda.BoundSession.between
+
+    def timed(self: Any, image: Any, logits: Any) -> None:
+        nonlocal inside, runs
+        start, launched = time.process_time(), card.fake_launches()
+        real(self, image, logits)
+        inside += time.process_time() - start
+        card.fake_launched(launched - card.fake_launches())
+        runs += 1
+
+    cuda.BoundSession.between = timed  # type: ignore[method-assign]
+    found: dict[str, Any] = {}
+    for mirroring in (True, False):
+        options = Options(device="cuda", precision="fp32", mirroring=mirroring, threads=1)
+        with Segmenter(open_bundle(bundle), options, Obtained("cuda", "cuda", "", "fp32")) as segmenter:
+            segmenter.segment(volume)
+            inside, runs, launches, start = 0.0, 0, card.fake_launches(), time.process_time()
+            segmentation = segmenter.segment(volume)
+            taken = time.process_time() - start - inside
+        assert segmentation.float32_sums
+        found["mirroring" if mirroring else "no mirroring"] = {
+            "cpu_s": round(taken, 3),
+            "network_runs": runs,
+            "launches": card.fake_launches() - launches,
+        }
+    return found
+
+
+def _shape(words: str) -> Shape:
+    z, y, x = map(int, words.split("x"))
+    return z, y, x
 
 
 if __name__ == "__main__":
@@ -192,7 +178,6 @@ if __name__ == "__main__":
         sys.argv = ["scanside", *words]
         main()
     elif what == "measure":
-        z, y, x = map(int, words[2:])
-        print(json.dumps(measure(Path(words[0]), int(words[1]), (z, y, x))))
+        print(json.dumps(measure(Path(words[0]), int(words[1]), _shape(words[2]), _shape(words[-1]))))
     else:
-        print(json.dumps(faults(Path(words[0]))))
+        print(json.dumps({"faults": faults, "host": host}[what](Path(words[0]))))

@@ -2,6 +2,7 @@
    kernels are launched into nothing and counted. Every call can be made to fail. FAKE_GPU_BYTES is the card's memory. */
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -11,19 +12,28 @@
 
 /* What was called, how often, and which call is to fail. */
 static struct { const char *name; int count; } called[512];
-static int names, fail_at, fail_code, last;
+static int names, fail_at, fail_times, fail_code, last;
 static const char *fail_name = "";
 int fake_call(const char *name) {
     int i = 0;
     while (i < names && strcmp(called[i].name, name)) i++;
     if (i == names) { called[names].name = name; called[names++].count = 0; }
     called[i].count++;
-    return !strcmp(name, fail_name) && called[i].count >= fail_at ? fail_code : 0;
+    int since = called[i].count - fail_at;
+    return !strcmp(name, fail_name) && since >= 0 && since < fail_times ? fail_code : 0;
 }
 const char *fake_name(int i) { return i < names ? called[i].name : NULL; }
 int fake_count(int i) { return called[i].count; }
 void fake_forget(void) { for (int i = 0; i < names; i++) called[i].count = 0; }
-void fake_fail(const char *name, int from, int code) { fail_name = strdup(name); fail_at = from; fail_code = code; }
+void fake_fail(const char *name, int from, int times, int code) {
+    fail_name = strdup(name); fail_at = from; fail_times = times; fail_code = code;
+}
+/* FAKE_FAIL=cudaMemcpy:719:20 lets every call of that name fail from the twentieth on. */
+__attribute__((constructor)) static void fail_from_the_start(void) {
+    char *given = getenv("FAKE_FAIL"), name[64];
+    int code, from;
+    if (given && sscanf(given, "%63[^:]:%d:%d", name, &code, &from) == 3) fake_fail(name, from, 1 << 30, code);
+}
 
 /* Memory. It lies in address space alone until something is written. */
 static struct { void *at; size_t size; } blocks[1 << 16];
@@ -110,6 +120,7 @@ int cudaRuntimeGetVersion(int *version) { *version = 13000; return 0; }
 /* Kernels, and what there is a handle of. */
 static int launches;
 int fake_launches(void) { return launches; }
+void fake_launched(int more) { launches += more; }
 int cudaLaunchKernel(const void *kernel, ...) { CALL("cudaLaunchKernel") launches++; return 0; }
 int __cudaLaunchKernel(const void *kernel, ...) { CALL("cudaLaunchKernel") launches++; return 0; }
 int cudaLaunchKernelExC(void *how, ...) { CALL("cudaLaunchKernelExC") launches++; return 0; }
@@ -118,6 +129,7 @@ static uintptr_t handle = 0x1000;
 static void *new(void) { return (void *)(handle += 16); }
 int cudaStreamCreate(void **stream) { CALL("cudaStreamCreate") *stream = new(); return 0; }
 int cudaStreamCreateWithFlags(void **stream, unsigned flags) { CALL("cudaStreamCreateWithFlags") *stream = new(); return 0; }
+int cudaStreamSynchronize(void *stream) { CALL("cudaStreamSynchronize") return 0; }
 int cudaStreamIsCapturing(void *stream, int *capturing) { *capturing = 0; return 0; }
 int cudaEventCreate(void **event) { CALL("cudaEventCreate") *event = new(); return 0; }
 int cudaEventCreateWithFlags(void **event, unsigned flags) { CALL("cudaEventCreateWithFlags") *event = new(); return 0; }

@@ -1,20 +1,16 @@
 """NVIDIA's own Python bindings of TensorRT, from PyPI, on libraries that are compiled here and do nothing.
 
-They import with them, so that names and arguments can be read. 1.2 MB each; CI downloads them, a developer's machine
-uses them where they have been.
+They import with them, so that names and arguments can be read. 1.2 MB each.
 """
 
 import json
 import os
 import subprocess
 import sys
-import tempfile
-import zipfile
 from pathlib import Path
 
-import pytest
-
 from tests.support.made_libraries import compiled
+from tests.support.wheels import unpacked
 
 PACKAGES = {"10.3.0": "cu12", "10.16.1.11": "cu13", "11.4.0.106": "cu13"}
 """Version → CUDA in the name of its wheel."""
@@ -37,31 +33,7 @@ print(json.dumps(told))
 
 def bindings(version: str) -> Path:
     """The folder of a version with `tensorrt_bindings`; skips the test, saying so, where there is none."""
-    package = f"tensorrt_{PACKAGES[version]}_bindings"
-    folder = Path.home() / ".cache" / "scanside-tests" / f"{package}-{version}-{sys.implementation.cache_tag}"
-    if (folder / "tensorrt_bindings").is_dir():
-        return folder
-    asked = f"{package.replace('_', '-')}=={version}"
-    if os.environ.get("CI_REQUIRE_PEERS") != "1":
-        pytest.skip(
-            f"the bindings of TensorRT are not in {folder}: pip download --no-deps {asked}, unzip it there"
-        )
-    with tempfile.TemporaryDirectory() as temporary:
-        command = [
-            sys.executable,
-            "-m",
-            "pip",
-            "download",
-            "--quiet",
-            "--no-deps",
-            "--dest",
-            temporary,
-            asked,
-        ]
-        subprocess.run(command, check=True)
-        with zipfile.ZipFile(next(Path(temporary).glob("*.whl"))) as wheel:
-            wheel.extractall(folder)
-    return folder
+    return unpacked(f"tensorrt-{PACKAGES[version]}-bindings", version, "tensorrt_bindings")
 
 
 def libraries(folder: Path, version: str) -> Path:

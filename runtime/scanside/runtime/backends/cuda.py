@@ -52,10 +52,9 @@ def open_session(model: bytes, precision: str, threads: int | None = None) -> Se
     arrays, allocator = gpu_arrays.gpu_arrays(), _allocator()
     allocate, release, empty = allocator.addresses
     own = {"gpu_external_alloc": allocate, "gpu_external_free": release, "gpu_external_empty_cache": empty}
+    settings = {**SETTINGS, **{key: str(call) for key, call in own.items()}}
     with arrays.work():
-        session = create(
-            ort, model, [(PROVIDER, {**SETTINGS, **{key: str(call) for key, call in own.items()}})]
-        )
+        session = create(ort, model, [(PROVIDER, settings)], allocator)
     if session.get_providers()[0] != PROVIDER:
         raise ProviderMismatchError(
             f"Asked ONNX Runtime for {PROVIDER}, obtained {', '.join(session.get_providers())}: one of its CUDA "
@@ -86,12 +85,18 @@ def _allocator() -> Allocator:
     return Allocator(gpu_arrays.gpu_arrays())
 
 
-def create(ort: Any, model: bytes, providers: list[Any]) -> Any:
+def create(ort: Any, model: bytes, providers: list[Any], allocator: Allocator | None = None) -> Any:
     """An InferenceSession that fails where a node would fall back to the CPU.
 
+    Args:
+        allocator: What the provider allocates with: it knows whether memory lacked.
+
     Raises:
+        DeviceMemoryError: If the weights do not fit.
         BackendError: If it does not open.
     """
+    if allocator is not None:
+        allocator.lacked = False
     options = ort.SessionOptions()
     options.log_severity_level = 3
     if providers != ["CPUExecutionProvider"]:
@@ -99,7 +104,8 @@ def create(ort: Any, model: bytes, providers: list[Any]) -> Any:
     try:
         return ort.InferenceSession(model, options, providers=providers, enable_fallback=0)
     except Exception as error:
-        raise ort_error("cannot load the network", error) from error
+        lacked = allocator is not None and allocator.lacked
+        raise ort_error("cannot load the network", error, lacked) from error
 
 
 class BoundSession(Lending):
@@ -153,5 +159,6 @@ class BoundSession(Lending):
         return batch * self._a_tile
 
     def close(self) -> None:
-        """Free the network."""
+        """Free the network and its weights."""
         self._session = None
+        self.arrays.release()

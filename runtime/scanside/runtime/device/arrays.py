@@ -48,6 +48,9 @@ class Arrays(Protocol):
             MemoryError: If the device has not so many.
         """
 
+    def release(self) -> None:
+        """Give back to the device what nothing holds any more: after networks were freed."""
+
     def upload(self, values: npt.NDArray[Any]) -> Array:
         """A copy on the device, C-contiguous."""
 
@@ -81,6 +84,9 @@ class HostArrays:
         """See `Arrays.block`."""
         held = np.empty(max(size, 1), np.uint8)
         return address(held), held
+
+    def release(self) -> None:
+        """See `Arrays.release`."""
 
     def upload(self, values: npt.NDArray[Any]) -> Array:
         """See `Arrays.upload`."""

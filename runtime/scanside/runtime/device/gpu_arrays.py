@@ -74,6 +74,10 @@ class GpuArrays:
         pointer = self._pool.malloc(size)
         return int(pointer.ptr), pointer
 
+    def release(self) -> None:
+        """See `Arrays.release`."""
+        self._pool.free_all_blocks()
+
     def upload(self, values: npt.NDArray[Any]) -> Array:
         """See `Arrays.upload`."""
         return self.xp.asarray(np.ascontiguousarray(values))

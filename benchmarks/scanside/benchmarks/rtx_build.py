@@ -1,8 +1,9 @@
 """`python -m scanside.benchmarks.rtx_build`: every precision of networks through TensorRT-RTX, without a GPU.
 
-Builds plans ahead of time for three generations of GPUs, each in a process of its own so that its peak memory is known,
-and compares the numerics of every graph with float32 on the CPU. It shows that the graphs are what TensorRT takes; what
-a GPU makes of the plans is not shown here.
+Builds plans ahead of time for three generations of GPUs, as a card of `MEMORY` builds them: for as many tiles at once
+as it takes. Each is built in a process of its own, so that its peak memory is known. The numerics of every graph are
+compared with float32 on the CPU. It shows that the graphs are what TensorRT takes; what a GPU makes of the plans is not
+shown here.
 """
 
 import json
@@ -27,12 +28,15 @@ from scanside.export.precisions import EXPORTED
 from scanside.export.ranges import audit
 from scanside.export.simulated import simulated
 from scanside.runtime import machine
-from scanside.runtime.backends import trt_build
+from scanside.runtime.backends import gpu, trt_build
 from scanside.runtime.backends.table import FilePrecision
 from scanside.runtime.bundle import open_bundle
 
 CAPABILITIES = ("8.6", "8.9", "12.0")
+MEMORY = 16 << 30
+"""Bytes of the card that is built for."""
 LARGE_PATCH = (28, 256, 256)
+CUBE = (128, 128, 128)
 SMALL_PATCH = (28, 64, 64)
 """One sixteenth: for the numerics of the same weights where the large patch would take minutes."""
 Float = npt.NDArray[np.float32]
@@ -47,8 +51,7 @@ def large(patch: tuple[int, ...] = LARGE_PATCH) -> tuple[str, onnx.ModelProto, F
     network = models._network(kind, models._plans(kind, "abdomen-31m"), 0)
     network.decoder.deep_supervision = False  # type: ignore[union-attr]
     tile = np.random.default_rng(0).standard_normal((1, 1, *patch)).astype(np.float32)
-    name = f"six stages, 31 M parameters, {'×'.join(map(str, patch))}"
-    return name, at_patch(to_onnx(network, 1, SMALL_PATCH), patch), tile
+    return "six stages, 31 M parameters", at_patch(to_onnx(network, 1, SMALL_PATCH), patch), tile
 
 
 def at_patch(model: onnx.ModelProto, patch: tuple[int, ...]) -> onnx.ModelProto:
@@ -109,11 +112,13 @@ def build(network: bytes, capability: str) -> dict[str, Any]:
     trt_build.library("tensorrt-rtx")
     before = _peak_mb()
     start = time.perf_counter()
-    plan = trt_build.build(network, "tensorrt-rtx", capability=capability)
+    made = trt_build.build_largest(network, "tensorrt-rtx", gpu.LARGEST_BATCH, MEMORY, capability=capability)
     return {
         "capability": capability,
+        "batch": made.batch,
+        "remark": made.remark,
         "seconds": round(time.perf_counter() - start, 2),
-        "engine_mb": round(len(plan) / 1e6, 1),
+        "engine_mb": round(len(made.plan) / 1e6, 1),
         "peak_rss_mb": _peak_mb(),
         "rss_before_mb": before,
     }
@@ -128,23 +133,34 @@ def _peak_mb() -> int:
 def measure(
     networks: Iterator[tuple[str, onnx.ModelProto, Float]], say: Callable[[str], None]
 ) -> list[dict[str, Any]]:
-    """One row a network and precision."""
+    """One row a network, patch and precision; the network of `large` is also built at `CUBE`, with the same weights."""
     rows = []
     for name, model, tile in networks:
+        patch = tile.shape[2:]
         made = graphs(model, tile)
         for precision, graph in made.items():
-            row: dict[str, Any] = {"network": name, "precision": precision}
-            content = graph.SerializeToString()
-            row["onnx_mb"] = round(len(content) / 1e6, 1)
+            rows.append(_row(name, patch, precision, graph))
             if precision != "fp32":
-                row["against_fp32"] = numerics(made["fp32"], graph, tile)
-            row["builds"] = []
-            for capability in CAPABILITIES:
-                with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-                    row["builds"].append(pool.submit(build, content, capability).result())
-            say(json.dumps(row))
-            rows.append(row)
+                rows[-1]["against_fp32"] = numerics(made["fp32"], graph, tile)
+            say(json.dumps(rows[-1]))
+            if patch == LARGE_PATCH:
+                rows.append(_row(name, CUBE, precision, at_patch(graph, CUBE)))
+                say(json.dumps(rows[-1]))
     return rows
+
+
+def _row(name: str, patch: tuple[int, ...], precision: str, graph: onnx.ModelProto) -> dict[str, Any]:
+    content, builds = graph.SerializeToString(), []
+    for capability in CAPABILITIES:
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+            builds.append(pool.submit(build, content, capability).result())
+    return {
+        "network": name,
+        "patch": list(patch),
+        "precision": precision,
+        "onnx_mb": round(len(content) / 1e6, 1),
+        "builds": builds,
+    }
 
 
 def main(out: Path, bundle: Path) -> None:
@@ -156,13 +172,18 @@ def main(out: Path, bundle: Path) -> None:
 
     rows = measure(networks(), lambda row: print(row, file=sys.stderr))
     record = {
-        "schema": "scanside.rtx_build/1",
+        "schema": "scanside.rtx_build/2",
         "command": f"python -m scanside.benchmarks.rtx_build OUT {bundle.name}",
         "machine": {
             "processor": machine.processor(),
             "cores": machine.cores(),
             "memory_gib": machine.memory_gib(),
             "gpu": None,
+        },
+        "card": {
+            "memory_gib": MEMORY / 2**30,
+            "scratch_gib": trt_build.workspace("tensorrt-rtx", MEMORY) / 2**30,
+            "batch_asked": gpu.LARGEST_BATCH,
         },
         "versions": machine.versions(("tensorrt-rtx-cu13-libs", "onnx", "torch")),
         "rows": rows,
@@ -173,29 +194,40 @@ def main(out: Path, bundle: Path) -> None:
 
 def table(record: dict[str, Any]) -> str:
     """The record as Markdown."""
+    card, host = record["card"], record["machine"]
     head = (
         f"Plans built ahead of time by TensorRT-RTX {record['versions'].get('tensorrt-rtx-cu13-libs', '')} on "
-        f"{record['machine']['processor']} ({record['machine']['cores']} cores, busy), **without a GPU: nothing was "
-        "executed by TensorRT**. Differences from fp32: every rounding simulated in float32 on the CPU (int8: its "
-        "graph in ONNX Runtime), on one tile of noise, which int8 has its scales from too.\n\n"
+        f"{host['processor']} ({host['cores']} cores, busy), **without a GPU: nothing was executed by TensorRT**. "
+        f"Built for 1 to {card['batch_asked']} tiles at once, as a card of {card['memory_gib']:.0f} GiB builds them: "
+        "*tiles* is the most that a plan takes. Differences from fp32: every rounding simulated in float32 on the CPU "
+        "(int8: its graph in ONNX Runtime), on one tile of noise, which int8 has its scales from too.\n\n"
     )
-    lines = [
-        "| network | precision | ONNX MB | GPU | s | plan MB | peak RSS MB | Δ logits (rel. RMS) | Δ labels |"
-    ]
-    lines.append("|---|---|---|---|---|---|---|---|---|")
+    columns = ("network", "patch", "precision", "ONNX MB", "GPU", "tiles", "s", "plan MB", "peak RSS MB")
+    columns += ("Δ logits (rel. RMS)", "Δ labels")
+    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for row in record["rows"]:
-        difference = row.get("against_fp32")
-        words = (
-            f"{difference['relative_rms']:.2g} | {difference['labels_differing']:.2g}"
-            if difference
-            else "— | —"
-        )
-        lines += [
-            f"| {row['network']} | {row['precision']} | {row['onnx_mb']} | SM{made['capability'].replace('.', '')} | "
-            f"{made['seconds']} | {made['engine_mb']} | {made['peak_rss_mb']} | {words} |"
-            for made in row["builds"]
-        ]
+        lines += [f"| {' | '.join(_cells(row, made))} |" for made in row["builds"]]
     return head + "\n".join(lines) + "\n"
+
+
+def _cells(row: dict[str, Any], made: dict[str, Any]) -> list[str]:
+    difference = row.get("against_fp32")
+    patch, gpu_name = "×".join(map(str, row["patch"])), f"SM{made['capability'].replace('.', '')}"
+    numbers = (made["batch"], made["seconds"], made["engine_mb"], made["peak_rss_mb"])
+    apart = (
+        [f"{difference[name]:.2g}" for name in ("relative_rms", "labels_differing")]
+        if difference
+        else ["—", "—"]
+    )
+    return [
+        row["network"],
+        patch,
+        row["precision"],
+        str(row["onnx_mb"]),
+        gpu_name,
+        *map(str, numbers),
+        *apart,
+    ]
 
 
 if __name__ == "__main__":

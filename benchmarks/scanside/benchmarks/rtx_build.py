@@ -1,17 +1,14 @@
 """`python -m scanside.benchmarks.rtx_build`: every precision of networks through TensorRT-RTX, without a GPU.
 
 Builds plans ahead of time for three generations of GPUs, as a card of `MEMORY` builds them: for as many tiles at once
-as it takes. Each is built in a process of its own, so that its peak memory is known. The numerics of every graph are
-compared with float32 on the CPU. It shows that the graphs are what TensorRT takes; what a GPU makes of the plans is not
-shown here.
+as it takes. The numerics of every graph are compared with float32 on the CPU. It shows that the graphs are what
+TensorRT takes; what a GPU makes of the plans is not shown here.
 """
 
 import json
-import multiprocessing
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -108,9 +105,7 @@ def _run(model: onnx.ModelProto, tile: Float) -> Float:
 
 
 def build(network: bytes, capability: str) -> dict[str, Any]:
-    """Seconds, megabytes and peak resident memory of one build, in this process."""
-    trt_build.library("tensorrt-rtx")
-    before = _peak_mb()
+    """Tiles at once, seconds and megabytes of one build."""
     start = time.perf_counter()
     made = trt_build.build_largest(network, "tensorrt-rtx", gpu.LARGEST_BATCH, MEMORY, capability=capability)
     return {
@@ -119,47 +114,35 @@ def build(network: bytes, capability: str) -> dict[str, Any]:
         "remark": made.remark,
         "seconds": round(time.perf_counter() - start, 2),
         "engine_mb": round(len(made.plan) / 1e6, 1),
-        "peak_rss_mb": _peak_mb(),
-        "rss_before_mb": before,
     }
-
-
-def _peak_mb() -> int:
-    """Peak resident memory of this process; getrusage would tell the parent's, from before the program was loaded."""
-    status = Path("/proc/self/status").read_text()
-    return round(int(status.split("VmHWM:")[1].split()[0]) / 1024)
 
 
 def measure(
     networks: Iterator[tuple[str, onnx.ModelProto, Float]], say: Callable[[str], None]
 ) -> list[dict[str, Any]]:
-    """One row a network, patch and precision; the network of `large` is also built at `CUBE`, with the same weights."""
+    """One row a network, patch and precision. The network of `large` is compared at `SMALL_PATCH` and built, with the
+    same weights, at `LARGE_PATCH` and `CUBE` as well."""
     rows = []
     for name, model, tile in networks:
-        patch = tile.shape[2:]
         made = graphs(model, tile)
         for precision, graph in made.items():
-            rows.append(_row(name, patch, precision, graph))
+            rows.append(_row(name, tile.shape[2:], precision, graph))
             if precision != "fp32":
                 rows[-1]["against_fp32"] = numerics(made["fp32"], graph, tile)
+            for patch in (LARGE_PATCH, CUBE) if tile.shape[2:] == SMALL_PATCH else ():
+                rows.append(_row(name, patch, precision, at_patch(graph, patch)))
             say(json.dumps(rows[-1]))
-            if patch == LARGE_PATCH:
-                rows.append(_row(name, CUBE, precision, at_patch(graph, CUBE)))
-                say(json.dumps(rows[-1]))
     return rows
 
 
 def _row(name: str, patch: tuple[int, ...], precision: str, graph: onnx.ModelProto) -> dict[str, Any]:
-    content, builds = graph.SerializeToString(), []
-    for capability in CAPABILITIES:
-        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-            builds.append(pool.submit(build, content, capability).result())
+    content = graph.SerializeToString()
     return {
         "network": name,
         "patch": list(patch),
         "precision": precision,
         "onnx_mb": round(len(content) / 1e6, 1),
-        "builds": builds,
+        "builds": [build(content, capability) for capability in CAPABILITIES],
     }
 
 
@@ -168,7 +151,7 @@ def main(out: Path, bundle: Path) -> None:
 
     def networks() -> Iterator[tuple[str, onnx.ModelProto, Float]]:
         yield from of_bundle(bundle)
-        yield large()
+        yield large(SMALL_PATCH)
 
     rows = measure(networks(), lambda row: print(row, file=sys.stderr))
     record = {
@@ -202,8 +185,10 @@ def table(record: dict[str, Any]) -> str:
         "*tiles* is the most that a plan takes. Differences from fp32: every rounding simulated in float32 on the CPU "
         "(int8: its graph in ONNX Runtime), on one tile of noise, which int8 has its scales from too.\n\n"
     )
-    columns = ("network", "patch", "precision", "ONNX MB", "GPU", "tiles", "s", "plan MB", "peak RSS MB")
-    columns += ("Δ logits (rel. RMS)", "Δ labels")
+    columns = [
+        *("network", "patch", "precision", "ONNX MB", "GPU", "tiles", "s", "plan MB"),
+        *("Δ logits (rel. RMS)", "Δ labels"),
+    ]
     lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for row in record["rows"]:
         lines += [f"| {' | '.join(_cells(row, made))} |" for made in row["builds"]]
@@ -213,7 +198,7 @@ def table(record: dict[str, Any]) -> str:
 def _cells(row: dict[str, Any], made: dict[str, Any]) -> list[str]:
     difference = row.get("against_fp32")
     patch, gpu_name = "×".join(map(str, row["patch"])), f"SM{made['capability'].replace('.', '')}"
-    numbers = (made["batch"], made["seconds"], made["engine_mb"], made["peak_rss_mb"])
+    numbers = (made["batch"], made["seconds"], made["engine_mb"])
     apart = (
         [f"{difference[name]:.2g}" for name in ("relative_rms", "labels_differing")]
         if difference

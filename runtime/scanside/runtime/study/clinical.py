@@ -30,10 +30,22 @@ def read_clinical(path: Path, images: Mapping[str, SequenceImage]) -> dict[str, 
 
         known |= age_and_sex(headers)
     given = _sidecar(path / SIDECAR) if path.is_dir() else {}
+    return joined(known, given, path / SIDECAR)
+
+
+def joined(known: Mapping[str, Known], given: Mapping[str, Known], where: Path) -> dict[str, Known]:
+    """What the images say, and what a file gives beside them.
+
+    Args:
+        where: The file.
+
+    Raises:
+        InputError: If they contradict each other.
+    """
     for name, value in given.items():
         if name in known and _differ(known[name], value):
             raise InputError(
-                f"{path / SIDECAR} says another {name} than the images' headers; give the sidecar of this patient."
+                f"{where} says another {name} than the images' headers; give the values of this patient."
             )
     return {**known, **given}
 

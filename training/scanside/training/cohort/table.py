@@ -145,20 +145,23 @@ class Cohort:
         return tuple(patient for patient in self.split(name) if patient.classified)
 
 
-def read_cohort(path: Path) -> Cohort:
+def read_cohort(path: Path, site: str = "site") -> Cohort:
     """Read the table of a cohort; images are not opened.
+
+    Args:
+        site: The column that names the centre.
 
     Raises:
         InputError: Naming the first row that is wrong and how many more there are.
     """
-    cohort, problems = parse_cohort(path)
+    cohort, problems = parse_cohort(path, site)
     if problems or cohort is None:
         more = f" ({len(problems) - 1} more; see `scanside cohort check {path}`)" if len(problems) > 1 else ""
         raise InputError(f"The cohort {path} is not valid: {problems[0]}{more}")
     return cohort
 
 
-def parse_cohort(path: Path) -> tuple[Cohort | None, list[Problem]]:
+def parse_cohort(path: Path, site: str = "site") -> tuple[Cohort | None, list[Problem]]:
     """Read the table as far as it can be read, with everything that is wrong in it.
 
     Returns:
@@ -173,16 +176,11 @@ def parse_cohort(path: Path) -> tuple[Cohort | None, list[Problem]]:
     except (OSError, UnicodeDecodeError) as error:
         return None, [*problems, Problem(f"the table cannot be read ({error})", file="cohort.csv")]
     reader = csv.DictReader(io.StringIO(text, newline=""))
-    missing = [name for name in _needed(says) if name not in (reader.fieldnames or [])]
+    missing = [name for name in _needed(says, site) if name not in (reader.fieldnames or [])]
     if missing:
         return None, [*problems, Problem(f"the header lacks {', '.join(missing)}", 1, file="cohort.csv")]
-    rows: list[tuple[int, Patient]] = []
-    for row in reader:
-        patient, wrong = _parse_row(row, reader.line_num, says)
-        problems += wrong
-        if patient:
-            rows.append((reader.line_num, patient))
-    problems += _repeated(rows)
+    rows, wrong = parse_rows([(reader.line_num, row) for row in reader], says, site)
+    problems += wrong
     if not rows and not problems:
         problems.append(Problem("the table has no patient", file="cohort.csv"))
     unique = {patient.patient: (line, patient) for line, patient in reversed(rows)}
@@ -197,6 +195,25 @@ def parse_cohort(path: Path) -> tuple[Cohort | None, list[Problem]]:
         declared=says,
     )
     return cohort, problems
+
+
+def parse_rows(
+    rows: Sequence[tuple[int, Mapping[str, Any]]], says: Declared, site: str = "site"
+) -> tuple[list[tuple[int, Patient]], list[Problem]]:
+    """Rows of a table by patient, and what is wrong with them.
+
+    Args:
+        rows: (line, cells by column), of which `patient` must be there.
+        site: The column that names the centre.
+    """
+    found: list[tuple[int, Patient]] = []
+    problems: list[Problem] = []
+    for line, row in rows:
+        patient, wrong = _parse_row(row, line, says, site)
+        problems += wrong
+        if patient:
+            found.append((line, patient))
+    return found, [*problems, *_repeated(found)]
 
 
 def write_cohort_table(
@@ -247,9 +264,10 @@ def _cell(value: Known | None) -> str:
     return value if isinstance(value, str) else f"{value:.10g}"
 
 
-def _needed(says: Declared) -> list[str]:
+def _needed(says: Declared, site: str) -> list[str]:
     """Columns that the header must have: the id, and those that the cohort itself names."""
     own = [] if says.split == Declared.split else [says.split.column]
+    own += [] if site == "site" else [site]
     return ["patient", *own, *(one.name for one in says.covariates)]
 
 
@@ -271,7 +289,9 @@ def _parse_about(file: Path) -> tuple[dict[str, Any], list[Problem]]:
     return about, problems
 
 
-def _parse_row(row: dict[str, Any], line: int, says: Declared) -> tuple[Patient | None, list[Problem]]:
+def _parse_row(
+    row: Mapping[str, Any], line: int, says: Declared, site: str
+) -> tuple[Patient | None, list[Problem]]:
     text = {key: (value or "").strip() for key, value in row.items() if isinstance(key, str)}
     problems: list[Problem] = []
     name = text["patient"]
@@ -301,7 +321,7 @@ def _parse_row(row: dict[str, Any], line: int, says: Declared) -> tuple[Patient 
             return choice(one.name, one.values)
         return number(one.name, lambda _: True, "a finite number; leave the cell empty where it is not known")
 
-    if None in row:
+    if any(key is None for key in row):
         wrong("the row has more cells than the header")
     if not _SAFE.fullmatch(name) or ".." in name or name.lower().split(".")[0] in _RESERVED:
         wrong(
@@ -317,7 +337,7 @@ def _parse_row(row: dict[str, Any], line: int, says: Declared) -> tuple[Patient 
         scanner=text.get("scanner") or UNKNOWN,
         field_t=number("field_t", lambda x: 0 < x <= 12, "a field strength in tesla"),
         lesion_mm=number("lesion_mm", lambda x: 0 < x <= 500, "a longest diameter in mm"),
-        site=text.get("site") or None,
+        site=text.get(site) or None,
         clinical={one.name: value for one in says.covariates if (value := covariate(one)) is not None},
     )
     return (None if problems else patient), problems

@@ -347,9 +347,11 @@ def _indeterminate(
 
 
 def _wrong_regions(rows: Sequence[Prediction], facts: ClassifierFacts) -> records.WrongRegions | None:
-    given = [row for row in rows if row.probability is not None]
+    if facts.wrong is None:
+        return None
+    given = [row for row in rows if row.probability is not None and row.patient in facts.wrong]
     roles = [facts.roles.get(row.answered or row.model) for row in given]
-    if facts.wrong is None or not given or None in roles:
+    if not given or None in roles:
         return None
     wrong = sum(
         bool(facts.wrong.get(row.patient, frozenset()) & set(measured or ()))

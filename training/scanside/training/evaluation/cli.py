@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from scanside.runtime.cli.arguments import Device, Threads
 from scanside.runtime.cli.main import require_extra
+from scanside.runtime.errors import UsageError
+from scanside.runtime.options import Options
 from scanside.runtime.report import RESEARCH
 
 if TYPE_CHECKING:
@@ -21,39 +24,91 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 @app.command()
 def evaluate(
-    experiment: Annotated[Path, typer.Argument(metavar="EXPERIMENT", help="Experiment folder.")],
+    experiment: Annotated[
+        Path | None, typer.Argument(metavar="[EXPERIMENT]", help="Experiment folder; none with --bundle.")
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
             "-o", "--out", metavar="FOLDER", help="Folder of the report; default EXPERIMENT/evaluation."
         ),
     ] = None,
+    bundle: Annotated[
+        Path | None,
+        typer.Option(metavar="BUNDLE", help="A frozen bundle, judged on patients it has not seen."),
+    ] = None,
+    cohort: Annotated[
+        Path | None, typer.Option(metavar="COHORT", help="With --bundle: their images, masks and table.")
+    ] = None,
+    results: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="With --bundle: results made before, a folder a case."),
+    ] = None,
+    store: Annotated[
+        Path | None,
+        typer.Option(metavar="PATH", help="With --results: the appliance's store, for readers' decisions."),
+    ] = None,
+    pathology: Annotated[
+        Path | None,
+        typer.Option(metavar="CSV", help="With --bundle: diagnoses that came later: case, diagnosis, …"),
+    ] = None,
+    site: Annotated[
+        str, typer.Option(metavar="COLUMN", help="With --bundle: column of the centre.")
+    ] = "site",
+    synthetic: Annotated[
+        bool,
+        typer.Option("--synthetic", help="With --results: no image shows a person, and the report says so."),
+    ] = False,
+    device: Device = "auto",
+    threads: Threads = None,
     bootstrap: Annotated[
         int, typer.Option(metavar="N", min=100, max=100_000, help="Resamples of each interval.")
     ] = 2000,
     seed: Annotated[int, typer.Option(metavar="S", min=0, help="Seed of the resamples.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print report.json on stdout.")] = False,
 ) -> int:
-    """Judge the masks and probabilities of an experiment: report.json, report.html and figures.
+    """Judge the masks and probabilities of an experiment, or of a frozen bundle: report.json, report.html, figures.
 
-    What an experiment does not hold yet is named in the report; the rest is judged all the same.
+    What an experiment does not hold yet is named in the report; the rest is judged all the same. A bundle runs on every
+    patient of a cohort as at the scanner (results are kept in FOLDER/results), or results made before are joined with
+    pathology that came later, by case.
 
-    Example:
+    Examples:
 
       scanside evaluate experiment -o report
+
+      scanside evaluate --bundle pancreas.bundle --cohort second --site hospital -o report
+
+      scanside evaluate --bundle pancreas.bundle --results results --store data --pathology pathology.csv -o report
     """
     require_extra("train", "matplotlib", "jinja2")
     from scanside.training.evaluation import records
     from scanside.training.evaluation.report import STEP, Conditions, write
     from scanside.training.evaluation.report import evaluate as measure
+    from scanside.training.experiment import open_experiment
 
     conditions = Conditions(("scanside", *sys.argv[1:]), seed, bootstrap, time.time())
-    with _progress(experiment) as advance:
-        done = measure(experiment, repeats=bootstrap, seed=seed, advance=advance)
-    print("Drawing …", file=sys.stderr)
-    folder = out or done.experiment.evaluation
+    if bundle is not None:
+        if experiment is not None or out is None:
+            raise UsageError(
+                "--bundle takes no EXPERIMENT, and needs -o FOLDER for the report; correct that."
+            )
+        from scanside.training.evaluation.frozen.step import Asked, judge
+
+        asked = Asked(bundle, cohort, results, store, pathology, site, synthetic)
+        options, folder = Options(device=device, threads=threads), out
+        done = judge(asked, out, options, repeats=bootstrap, seed=seed, say=_say)
+    elif experiment is None or any((cohort, results, store, pathology, synthetic)):
+        raise UsageError("Give an experiment, or a bundle with --bundle and the patients it is judged on.")
+    else:
+        with _progress(experiment) as advance:
+            done = measure(experiment, repeats=bootstrap, seed=seed, advance=advance)
+        folder = out or open_experiment(experiment).evaluation
+    _say("Drawing …")
     report = write(done, folder, conditions)
-    done.experiment.record(STEP, {"bootstrap": bootstrap}, seed=seed, started=conditions.started)
+    if experiment is not None:
+        opened = open_experiment(experiment)
+        opened.record(STEP, {"bootstrap": bootstrap}, seed=seed, started=conditions.started)
     for line in headline(report):
         print(line, file=sys.stderr)
     if as_json:
@@ -81,6 +136,10 @@ def headline(report: "Report") -> Iterator[str]:
             )
     yield from report.missing
     yield f"{'Synthetic cohort: not clinical performance. ' if report.synthetic else ''}{RESEARCH}"
+
+
+def _say(words: str) -> None:
+    print(words, file=sys.stderr)
 
 
 def _said(value: float, interval: tuple[float, float] | None) -> str:

@@ -37,10 +37,9 @@ class Picture:
 
 def draw(done: Evaluated, *, repeats: int, seed: int) -> list[Picture]:
     """Draw every figure there is data for."""
-    synthetic = done.experiment.synthetic or done.cohort.synthetic
     pictures = []
     for name, caption, made in (*_of_masks(done), *_of_probabilities(done, repeats, seed)):
-        stamp(made, synthetic)
+        stamp(made, done.synthetic)
         pictures.append(Picture(name, caption, png(made)))
     return pictures
 
@@ -69,7 +68,7 @@ def _of_masks(done: Evaluated) -> Iterator[tuple[str, str, Any]]:
                     f"{ROLE_TITLES[role]}, {part}: the cases with the best, the median and the worst Dice, in the "
                     "slice where the reference is largest. Solid green: reference; dashed pink: automatic."
                 )
-                yield f"overlays-{role}", caption, overlay_figure(done.experiment, done.cohort, chosen)
+                yield f"overlays-{role}", caption, overlay_figure(done.masks, done.cohort, chosen)
                 break
 
 

@@ -87,17 +87,26 @@ def glance(report: records.Report) -> list[dict[str, Any]]:
                 {
                     "name": f"Dice, {title}" + ("" if size == ALL else f", lesions {size}"),
                     "ours": [(row.dice, row.patients) if row else None for row in found],
-                    "study": [study[role, part, size] for part in ("resubstitution", "test")],
+                    "study": [
+                        study[role, part, size] if report.published else None
+                        for part in ("resubstitution", "test")
+                    ],
                 }
             )
     rows.append(
         {
-            "name": "AUC, PDAC against PNEN and SPN",
+            "name": f"AUC, {_question(report)}",
             "ours": [_auc(report, part) for part in PARTS] + [_held_out_auc(report)],
-            "study": [dict(AUC)["resubstitution"], dict(AUC)["test"]],
+            "study": [dict(AUC)[part] if report.published else None for part in ("resubstitution", "test")],
         }
     )
     return rows
+
+
+def _question(report: records.Report) -> str:
+    if report.published or report.classification is None:
+        return "PDAC against PNEN and SPN" if report.published else "no classifier"
+    return f"{report.classification.positive} against {report.classification.negative}"
 
 
 def number(value: float | None, digits: int = 2) -> str:

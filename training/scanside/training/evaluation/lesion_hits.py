@@ -60,6 +60,13 @@ def lesion_hits(reference: Mask, automatic: Mask, minimum: float = MINIMUM_IOU) 
     return Hits(lesions, len(partners), candidates - len(partners), _ranked(voxels, partners))
 
 
+def elsewhere(measured: Mask, reader: Mask) -> bool:
+    """Whether what was measured is not the lesion that the reader outlined; both (Z, Y, X) bool."""
+    if not measured.any():
+        return False
+    return int(np.count_nonzero(measured & reader)) < MINIMUM_IOU * int(np.count_nonzero(measured | reader))
+
+
 def _ranked(voxels: npt.NDArray[np.intp], partners: set[int]) -> tuple[tuple[int, bool], ...]:
     order = np.argsort(-voxels, kind="stable").tolist()
     return tuple((int(voxels[index]), index in partners) for index in order)

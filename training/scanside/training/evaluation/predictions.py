@@ -61,7 +61,8 @@ class ClassifierFacts:
         main: What is judged first: all models of the bundle together, where there are some.
         bounds: Model → its threshold and band; empty when there is no classifier.json.
         roles: Model → the roles it is measured in; only models of the bundle.
-        wrong: Patient → roles in which the measured region is not the reader's lesion; None where nobody looked.
+        wrong: Patient → roles in which the measured region is not the reader's lesion; of those whom a reader
+            outlined. None where nobody looked.
         features: Of the signature that all sequences share.
     """
 

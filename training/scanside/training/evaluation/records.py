@@ -330,6 +330,131 @@ class Classification(_Part):
     """null where the signature's step did not run them."""
 
 
+class FrozenModel(_Part):
+    """A model of the bundle, as it was frozen."""
+
+    name: str
+    threshold: float
+    band: Interval
+
+
+class FrozenBundle(_Part):
+    """The bundle that was judged."""
+
+    name: str
+    version: str
+    sha256: str
+    created: str
+    synthetic: bool
+    """It was trained on a phantom."""
+    models: list[FrozenModel]
+
+
+class Joined(_Part):
+    """Which cases could be judged."""
+
+    results: int
+    """Of this bundle."""
+    classified: int
+    """With a lesion whose diagnosis is known."""
+    lesion_free: int
+    pending: list[str]
+    """With a result and no diagnosis yet."""
+    without_result: list[str]
+    """With a diagnosis and no result."""
+    other_bundle: list[str]
+    """With a result of another bundle: left out."""
+    refused: dict[str, int]
+    """Code of the reason → studies that were not suitable."""
+
+
+class Centre(_Part):
+    """The bundle at one centre."""
+
+    site: str
+    patients: int
+    classified: int
+    """With a lesion whose diagnosis is known; all of the following but Dice is about them."""
+    positives: int
+    without_probability: int
+    named: int
+    """With a class at the frozen threshold and band."""
+    auc: Auc
+    sensitivity: Estimate
+    """Of the named ones, Wilson; as is the next."""
+    specificity: Estimate
+    unlike: Estimate
+    """Measured patients whom the out-of-distribution guard withholds, Wilson."""
+    dice: dict[str, Estimate]
+    missed: dict[str, int]
+
+
+class FeatureDrift(_Part):
+    """A feature in the new patients, against the percentiles of the training cohort."""
+
+    feature: str
+    patients: int
+    low: float
+    """5th percentile of the training cohort."""
+    median: float
+    high: float
+    """95th."""
+    median_now: float | None
+    shift: float | None
+    """Of the median, as a part of the range from the 5th to the 95th percentile."""
+    below: int
+    above: int
+    outside: Estimate
+    """Wilson; 0.1 is expected."""
+    drifted: bool
+    """The interval of `outside` lies above what is expected."""
+
+
+class Drift(_Part):
+    """Whether new patients look like the training cohort."""
+
+    expected_outside: float
+    features: list[FeatureDrift]
+    unlike: Estimate
+    """Measured patients beyond the accepted distance, Wilson."""
+    distance_median: float | None
+    """Relative to the accepted distance."""
+    covariates_outside: dict[str, int]
+    """Covariate → patients outside the training cohort's smallest and largest value."""
+
+
+class DecisionRow(_Part):
+    """What became of the results that readers decided on in one way."""
+
+    decision: str
+    patients: int
+    with_diagnosis: int
+    named: int
+    right: int
+    wrong: int
+
+
+class Reading(_Part):
+    """Readers' decisions against pathology."""
+
+    rows: list[DecisionRow]
+    wrong_not_accepted: Estimate
+    """Part of the wrongly named that no reader accepted though one decided, Wilson."""
+    right_not_accepted: Estimate
+
+
+class Frozen(_Part):
+    """A bundle judged on patients that it was not made from."""
+
+    bundle: FrozenBundle
+    joined: Joined
+    site_column: str
+    centres: list[Centre]
+    drift: Drift
+    reading: Reading | None
+    """null where no decision is known."""
+
+
 class Published(_Part):
     """A figure of the study, beside ours."""
 
@@ -340,6 +465,29 @@ class Published(_Part):
     """null where this experiment has no such figure."""
     patients: int | None
     """Of ours."""
+
+
+class ChecklistRow(_Part):
+    """A row of a reporting checklist."""
+
+    item: str
+    """As the checklist numbers it."""
+    asks: str
+    """What it asks, in our words."""
+    state: Literal["met", "not met", "not applicable"]
+    artefact: str | None
+    """Where it is shown: a file, and what in it."""
+    why: str | None
+    """Why it is not met or not applicable."""
+
+
+class Checklist(_Part):
+    """A reporting checklist, filled in from this report; no score is made of it."""
+
+    name: str
+    met: int
+    applicable: int
+    rows: list[ChecklistRow]
 
 
 class Machine(_Part):
@@ -388,6 +536,10 @@ class Report(_Part):
     published: list[Published]
     segmentation: Segmentation | None
     classification: Classification | None
+    frozen: Frozen | None = None
+    """null for an experiment."""
+    checklists: list[Checklist] = []
+    """METRICS, CLEAR and TRIPOD+AI."""
     records: dict[str, Any]
     """Step of the experiment → its record, as the step wrote it."""
     figures: dict[str, str]

@@ -17,15 +17,16 @@ from scanside.training.cohort.declared import NO_LESION, SPLITS
 from scanside.training.cohort.sizes import sized
 from scanside.training.cohort.table import UNKNOWN, Cohort, Patient, read_cohort
 from scanside.training.evaluation import records
-from scanside.training.evaluation.cases import Case, measure_all, write_cases
+from scanside.training.evaluation.cases import Case, Masks, measure_all, write_cases
+from scanside.training.evaluation.checklists import checklists
 from scanside.training.evaluation.classification import Sample, classification, sample
 from scanside.training.evaluation.drawing import draw
 from scanside.training.evaluation.html import render
 from scanside.training.evaluation.predictions import read_facts, read_predictions
 from scanside.training.evaluation.segmentation_table import segmentation
 from scanside.training.evaluation.strata import HELD_OUT, SIZES, scanner_groups, size_of
-from scanside.training.evaluation.study import ROLE_TITLES, published
-from scanside.training.experiment import PACKAGES, PARTS, Experiment, cohort_hash, open_experiment
+from scanside.training.evaluation.study import ROLE_TITLES, is_the_studys, published
+from scanside.training.experiment import PACKAGES, PARTS, cohort_hash, open_experiment
 
 SYNTHETIC = (
     "The cohort is synthetic: a phantom made by equations. Synthetic performance is not clinical performance, "
@@ -39,15 +40,25 @@ class Evaluated:
     """What was found, before it is written.
 
     Attributes:
+        synthetic: No image shows a person.
+        masks: Where the automatic masks lie.
+        steps: Step of the experiment → its record.
         samples: Part → patients of the main model; empty without a classifier.
+        frozen: Of a bundle that was judged; None for an experiment.
+        warnings: What a reader must know beside what the numbers say themselves.
     """
 
-    experiment: Experiment
     cohort: Cohort
+    cohort_sha256: str
+    synthetic: bool
+    masks: Masks
+    steps: dict[str, Any]
     cases: list[Case]
     segmentation: records.Segmentation | None
     classification: records.Classification | None
     samples: dict[str, Sample]
+    frozen: records.Frozen | None = None
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -92,8 +103,11 @@ def evaluate(
         found = classification(predictions, facts, cohort, repeats=repeats, seed=seed)
         samples = {part: sample(predictions, facts.main, part, facts.positive, cohort) for part in PARTS}
     return Evaluated(
-        experiment=experiment,
         cohort=cohort,
+        cohort_sha256=experiment.cohort_sha256,
+        synthetic=experiment.synthetic or cohort.synthetic,
+        masks=experiment,
+        steps={step: neutral(of) for step, of in experiment.records().items() if step != STEP},
         cases=cases,
         segmentation=segmentation(cases, absent, cohort, repeats=repeats, seed=seed) if cases else None,
         classification=found,
@@ -123,12 +137,11 @@ def write(done: Evaluated, folder: Path, conditions: Conditions) -> records.Repo
 
 def assemble(done: Evaluated, conditions: Conditions, figures: dict[str, str]) -> records.Report:
     """The report as data."""
-    synthetic = done.experiment.synthetic or done.cohort.synthetic
-    return records.Report(
+    report = records.Report(
         schema=records.SCHEMA,
         notice=RESEARCH,
-        synthetic=synthetic,
-        warnings=[*([SYNTHETIC] if synthetic else []), *_warnings(done)],
+        synthetic=done.synthetic,
+        warnings=[*([SYNTHETIC] if done.synthetic else []), *done.warnings, *_warnings(done)],
         missing=_missing(done),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         command=[str(neutral(word)) for word in conditions.command],
@@ -139,13 +152,15 @@ def assemble(done: Evaluated, conditions: Conditions, figures: dict[str, str]) -
             processor=machine.processor(), cores=machine.cores(), memory_gib=machine.memory_gib()
         ),
         versions=machine.versions((*PACKAGES, "jinja2")),
-        cohort=summary(done.cohort, done.experiment.cohort_sha256),
-        published=published(done.segmentation, done.classification),
+        cohort=summary(done.cohort, done.cohort_sha256),
+        published=published(done.segmentation, done.classification) if is_the_studys(done.cohort) else [],
         segmentation=done.segmentation,
         classification=done.classification,
-        records={step: neutral(of) for step, of in done.experiment.records().items() if step != STEP},
+        frozen=done.frozen,
+        records=done.steps,
         figures=figures,
     )
+    return report.model_copy(update={"checklists": checklists(report)})
 
 
 def summary(cohort: Cohort, sha256: str) -> records.CohortSummary:
@@ -206,7 +221,7 @@ def _missing(done: Evaluated) -> list[str]:
     if done.classification is None:
         missing.append("No predictions of a classifier: the part on classification is absent.")
         return missing
-    for part in PARTS:
+    for part in PARTS if done.frozen is None else ("test",):
         main = [result for result in done.classification.models if result.main and result.part == part]
         if not main:
             missing.append(f"Classification, {part}: no prediction of {done.classification.main_model}.")
@@ -219,7 +234,9 @@ def _missing(done: Evaluated) -> list[str]:
 
 def _warnings(done: Evaluated) -> list[str]:
     warnings = []
-    if not done.cohort.split("test"):
+    if done.frozen is not None:
+        pass
+    elif not done.cohort.split("test"):
         warnings.append("The cohort has no test split: every figure is an internal one.")
     elif HELD_OUT not in scanner_groups(done.cohort).values():
         warnings.append(

@@ -32,8 +32,13 @@ def size_of(lesion_mm: float | None) -> str:
 
 
 def scanner_groups(cohort: Cohort) -> dict[str, str]:
-    """Patient → whether the patient's scanner occurs in training (`known`) or not (`held-out`)."""
+    """Patient → whether the patient's scanner occurs in training (`known`) or not (`held-out`).
+
+    `unknown` where the cohort has no training patient.
+    """
     trained = {patient.scanner for patient in cohort.split("train")}
+    if not trained:  # a frozen bundle does not say on which scanners it was trained
+        return {patient.patient: UNKNOWN for patient in cohort.patients}
     return {patient.patient: KNOWN if patient.scanner in trained else HELD_OUT for patient in cohort.patients}
 
 
@@ -47,6 +52,8 @@ def subgroups(cohort: Cohort, patients: set[str]) -> list[Subgroup]:
         "size": lambda patient: size_of(patient.lesion_mm),
         "sex": lambda patient: {"F": "female", "M": "male", None: UNKNOWN}[patient.sex],
     }
+    if not cohort.split("train"):
+        del properties[SCANNER_GROUP]
     if any(patient.site for patient in cohort.patients):
         properties["site"] = lambda patient: patient.site or UNKNOWN
     rows = [patient for patient in cohort.patients if patient.patient in patients]

@@ -8,6 +8,8 @@ our resubstitution, which is the same kind of figure.
 
 from collections.abc import Iterable
 
+from scanside.training.cohort.declared import DIAGNOSES, POSITIVE
+from scanside.training.cohort.table import Cohort
 from scanside.training.evaluation.predictions import SIGNATURE
 from scanside.training.evaluation.records import (
     Classification,
@@ -41,6 +43,11 @@ _MODEL_TITLES = {
     "clinical": "clinical data only",
     "oracle": "oracle (true parameters)",
 }
+
+
+def is_the_studys(cohort: Cohort) -> bool:
+    """Whether a cohort asks the study's question, so that its figures may stand beside ours."""
+    return cohort.positive == POSITIVE and set(cohort.declared.diagnoses) <= set(DIAGNOSES)
 
 
 def model_title(model: str) -> str:

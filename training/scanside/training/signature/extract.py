@@ -27,7 +27,7 @@ from scanside.runtime.stages.lesions import one_lesion
 from scanside.runtime.study.agree import NEAR_MM, Regions, choose_regions
 from scanside.runtime.volume import Volume
 from scanside.training.cohort.table import Cohort, Patient
-from scanside.training.evaluation.lesion_hits import MINIMUM_IOU
+from scanside.training.evaluation.lesion_hits import elsewhere
 from scanside.training.experiment import Experiment, write_json
 from scanside.training.signature.perturb import Mask, names, perturb
 from scanside.training.signature.store import (
@@ -280,10 +280,7 @@ def _masks(
 
 def _elsewhere(measured: Mask, reader: Mask | None) -> bool:
     """Whether what is measured is not the lesion that the reader outlined; False where nobody can tell."""
-    if reader is None or not measured.any():
-        return False
-    common = int(np.count_nonzero((measured > 0) & (reader > 0)))
-    return common < MINIMUM_IOU * int(np.count_nonzero((measured > 0) | (reader > 0)))
+    return reader is not None and elsewhere(measured > 0, reader > 0)
 
 
 def _values(

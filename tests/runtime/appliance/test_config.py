@@ -29,6 +29,7 @@ NOT_DEFAULTS = {
     "receive.complete_series", "work.folds", "work.on_rejection", "work.threads",
     "destinations.1.authority", "destinations.1.token",
     "send.ae_title", "service.anchor", "trust.keys.0.name", "trust.keys.0.key", "trust.keys.0.signs",
+    "watch.commissioned",
 }  # fmt: skip
 """What the example shows of a value other than the default, since the default is nothing."""
 

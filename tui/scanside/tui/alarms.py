@@ -55,6 +55,9 @@ def alarms(
         words = f"✗ {len(stalled)} stalled: it begins anew when the service is back"
         found.append(Alarm(words, True, stalled[0].case_id))
     found.extend(_undelivered(health, now))
+    if health.drift:
+        more = f" and {len(health.drift) - 1} more" if len(health.drift) > 1 else ""
+        found.append(Alarm(f"! drift{more}: {health.drift[0]}", False))
     if health.paused:
         found.append(Alarm("‖ queue paused: P resumes it", False))
     return tuple(sorted(found, key=lambda alarm: not alarm.grave))

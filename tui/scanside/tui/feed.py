@@ -17,6 +17,7 @@ from scanside.runtime.appliance.process import NAMES
 from scanside.runtime.appliance.store import orders, outbox, worklist
 from scanside.runtime.appliance.store.database import Database
 from scanside.runtime.appliance.store.records import Case
+from scanside.runtime.appliance.watch.drift import Drift
 from scanside.runtime.appliance.watch.heartbeat import STALE_SECONDS, alive
 from scanside.runtime.errors import ScansideError
 from scanside.tui.estimate import Typical, typical
@@ -54,6 +55,7 @@ class Health:
         beats: Process → seconds since its last sign of life, 0 while it lives; None when there never was one.
         free: Bytes free on the disk of the data folder; None when that is not known.
         stuck: Case → what of it does not arrive.
+        drift: What lies outside the limits of commissioning, as sentences.
     """
 
     lost_since: float | None = None
@@ -62,6 +64,7 @@ class Health:
     beats: Mapping[str, float | None] = field(default_factory=dict)
     free: int | None = None
     stuck: Mapping[str, Stuck] = field(default_factory=dict)
+    drift: tuple[str, ...] = ()
 
     @property
     def working(self) -> bool:
@@ -165,6 +168,7 @@ class _Reader:
         self._tick = -1
         self._number = 0
         self._health = Health()
+        self._drift = Drift()
         self._typical = Typical()
         self._health_due = 0.0
         self._quiet: Mapping[str, Stuck] = MappingProxyType({})
@@ -249,6 +253,7 @@ class _Reader:
         assert self._database is not None
         self._see_intact()
         return Health(
+            drift=self._drift.alarms(self._config),
             paused=orders.is_paused(self._database),
             beats=beats(self._config),
             free=free_bytes(self._config.service.data),

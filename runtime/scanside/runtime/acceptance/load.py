@@ -24,6 +24,7 @@ from scanside.runtime.bundle import Bundle
 from scanside.runtime.dicom.phantom_study import StudyNames, write_phantom_study
 from scanside.runtime.errors import ScansideError
 from scanside.runtime.golden_study import load_study
+from scanside.runtime.study.figures import figures_of
 from scanside.runtime.study.pipeline import read_recipe
 from scanside.runtime.study.report import StudyReport
 from scanside.runtime.volume import Volume
@@ -152,21 +153,6 @@ def same(reports: Sequence[StudyReport]) -> Check:
     return passed(
         "load", name, f"{len(reports)} copies gave the same masks, features and probability.", *figures
     )
-
-
-def figures_of(report: StudyReport) -> dict[str, tuple[float, str]]:
-    """What a result.json measures: name → value and unit."""
-    found: dict[str, tuple[float, str]] = {}
-    for row in report.lesions or ():
-        found[f"{row.role} lesion {row.number}: voxels"] = (float(row.voxels), "1")
-    for label, ml in (report.labels or {}).items():
-        found[f"{label}: volume"] = (float(ml), "mL")
-    for name, feature in (report.signature or {}).items():
-        if feature.value is not None:
-            found[name] = (feature.value, "1")
-    if report.probability is not None:
-        found["probability"] = (report.probability.value, "1")
-    return found
 
 
 def _p(values: Sequence[float], percent: float) -> float:

@@ -247,13 +247,11 @@ class Rehearsal:
     def kill_worker(self, case: Case) -> bool:
         """SIGKILL to the process that computes a study; whether there was one."""
         with self.store() as database:
-            rows = database.rows(
-                "SELECT worker FROM jobs WHERE job = ? AND state = ?", (case.job, State.RUNNING)
-            )
-        if not rows or not rows[0]["worker"]:
+            worker = jobs.worker_of(database, case.job)
+        if worker is None:
             return False
         with suppress(ProcessLookupError):
-            os.kill(int(str(rows[0]["worker"]).rpartition(":")[2]), signal.SIGKILL)
+            os.kill(int(worker.rpartition(":")[2]), signal.SIGKILL)
             return True
         return False
 

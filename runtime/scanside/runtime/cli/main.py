@@ -36,6 +36,7 @@ _BUILT_IN = {
     "mrd": "scanside.runtime.cli.mrd",
     "schema": "scanside.runtime.cli.schema",
     "accept": "scanside.runtime.cli.accept",
+    "report": "scanside.runtime.cli.report",
 }
 _HELP = """Segment MRI with trained nnU-Net models, without PyTorch. Research use only.
 
@@ -55,6 +56,7 @@ class _Commands(Group):
         "Appliance": (
             "serve",
             "accept",
+            "report",
             "mrd",
             "tui",
             "queue",

@@ -1,6 +1,7 @@
 """The whole of `scanside.toml`, and reading it."""
 
 import tomllib
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -100,11 +101,20 @@ class Watch(Record):
     Attributes:
         port: 0 switches the HTTP server off.
         log_level: Of the JSON log on stderr.
+        commissioned: First and last day of commissioning: limits of monitoring come from the results of these days.
+            None where nothing is watched for drift.
     """
 
     host: Host = "127.0.0.1"
     port: Port = 9464
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    commissioned: tuple[date, date] | None = None
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.commissioned is not None and self.commissioned[0] > self.commissioned[1]:
+            raise ValueError("commissioned ends before it begins")
+        return self
 
 
 class Config(Record):

@@ -5,7 +5,7 @@ import sqlite3
 from collections.abc import Mapping
 from typing import Any
 
-from scanside.runtime.appliance.store import priors
+from scanside.runtime.appliance.store import priors, trends
 from scanside.runtime.appliance.store.audit import append
 from scanside.runtime.appliance.store.database import Database, clock, next_tick
 from scanside.runtime.appliance.store.orders import is_paused
@@ -131,11 +131,13 @@ def succeed(database: Database, job: int, outcome: Outcome, *, hold: bool, now: 
             "finished": at, "status": outcome.status, "reason": outcome.reason, "probability": outcome.probability,
             "low": outcome.low, "high": outcome.high, "class": outcome.positive, "named": outcome.named,
             "warnings": json.dumps([[one.code, one.sentence] for one in outcome.warnings]),
-            "result": outcome.result, "stage": None, "deadline": None, "failure": None,
+            "result": outcome.result, "reason_code": outcome.reason_code, "failure": None,
+            "stage": None, "deadline": None,
         }  # fmt: skip
         action = Action.HOLD if hold else Action.RELEASE
         state = move(write, job, action, WORKER, at, {"status": outcome.status}, **columns)
         priors.keep(write, job, outcome.measured)
+        trends.keep(write, job, outcome.figures)
         write.executemany(
             "INSERT INTO timings VALUES (?, ?, ?, ?)",
             [(job, stage, ms, at) for stage, ms in outcome.stages.items()],
@@ -216,6 +218,12 @@ def running(database: Database, worker: str | None = None) -> list[Job]:
     """Jobs that run, of one worker or of all: after a restart of the worker, those that it left behind."""
     sql = f"{_JOB} WHERE state = ? AND (? IS NULL OR worker = ?) ORDER BY job"
     return [_job(dict(row)) for row in database.rows(sql, (State.RUNNING, worker, worker))]
+
+
+def worker_of(database: Database, job: int) -> str | None:
+    """Who computes a job, as `host:pid`; None when it does not run."""
+    rows = database.rows("SELECT worker FROM jobs WHERE job = ? AND state = ?", (job, State.RUNNING))
+    return str(rows[0]["worker"]) if rows and rows[0]["worker"] else None
 
 
 def overdue(database: Database, now: float | None = None) -> list[tuple[Job, str]]:

@@ -1,7 +1,7 @@
 """What the store gives out. Times are seconds since 1970."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 
 from scanside.runtime.appliance.store.states import Sending, State
@@ -190,6 +190,8 @@ class Outcome:
         named: The class that the result names; None where it names none.
         warnings: What whoever decides on it has to know.
         measured: None where it is not known of whom or when it is, or nothing was computed.
+        reason_code: As in result.json.
+        figures: What it measured, by name, for monitoring.
     """
 
     status: str
@@ -204,6 +206,8 @@ class Outcome:
     named: str | None = None
     warnings: tuple[Warned, ...] = ()
     measured: Measured | None = None
+    reason_code: str | None = None
+    figures: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

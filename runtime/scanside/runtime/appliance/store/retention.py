@@ -2,7 +2,7 @@
 
 import sqlite3
 
-from scanside.runtime.appliance.store import priors
+from scanside.runtime.appliance.store import priors, trends
 from scanside.runtime.appliance.store.audit import append
 from scanside.runtime.appliance.store.database import Database, clock, next_tick
 from scanside.runtime.appliance.store.jobs import move
@@ -60,6 +60,7 @@ def forget_now(database: Database, case_id: str, actor: str, now: float | None =
         for row in write.execute("SELECT job, state FROM jobs WHERE study_uid = ?", (study_uid,)).fetchall():
             _end(write, int(row["job"]), State(row["state"]), case_id, actor, at)
         priors.forget_study(write, study_uid)
+        trends.forget_study(write, study_uid)
         _delete(write, study_uid, case_id, actor, at)
 
 

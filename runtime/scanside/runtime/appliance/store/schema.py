@@ -1,6 +1,6 @@
 """The tables. A newer program raises `VERSION` and adds a step to `MIGRATIONS`; an older one refuses a newer file."""
 
-VERSION = 4
+VERSION = 5
 
 _FIRST = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -158,5 +158,16 @@ CREATE TABLE sizes (                             -- of the lesion that was measu
 );
 """
 
-MIGRATIONS = (_FIRST, _SECOND, _THIRD, _FOURTH)
+_FIFTH = """
+ALTER TABLE jobs ADD COLUMN reason_code TEXT;    -- of the reason in result.json, a word that stays
+CREATE TABLE measures (                          -- volumes, features and probability of a result, for monitoring
+    job   INTEGER NOT NULL REFERENCES jobs,
+    name  TEXT NOT NULL,
+    value REAL NOT NULL,
+    PRIMARY KEY (job, name)
+) WITHOUT ROWID;
+CREATE INDEX jobs_by_finished ON jobs (finished);
+"""
+
+MIGRATIONS = (_FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH)
 """The n-th one makes version n of what was there before."""

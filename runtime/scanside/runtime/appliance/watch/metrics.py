@@ -15,6 +15,7 @@ from scanside.runtime.appliance.config import Config
 from scanside.runtime.appliance.process import NAMES
 from scanside.runtime.appliance.store.states import Sending
 from scanside.runtime.appliance.watch.counts import BUCKETS, Counts, History, Stage, read_counts
+from scanside.runtime.appliance.watch.drift import Drift
 from scanside.runtime.appliance.watch.heartbeat import STALE_SECONDS, alive
 from scanside.runtime.errors import ScansideError
 
@@ -31,6 +32,7 @@ class _Appliance(Collector):
     def __init__(self, config: Config) -> None:
         self._config = config
         self._history = History()
+        self._drift = Drift()
         self._lock = threading.Lock()
         self._last: tuple[Metric, ...] = ()
         self._read = -_KEEP_SECONDS
@@ -48,14 +50,19 @@ class _Appliance(Collector):
 
     def _families(self) -> Iterator[Metric]:
         counts: Counts | None = None
+        alarms: int | None = None
         with suppress(ScansideError, sqlite3.Error, OSError):  # `scanside_store_up` says so
             counts = read_counts(self._config, self._history)
+            alarms = len(self._drift.alarms(self._config))
         yield _gauge("store_up", "1 when the store can be read", float(counts is not None))
         yield from _machine(self._config)
         if counts is not None:
             yield from _queue(counts)
             yield from _deliveries(self._config, counts)
             yield from _work(counts)
+            if alarms is not None and self._config.watch.commissioned is not None:
+                words = "Figures of this month and the last one outside the limits of commissioning"
+                yield _gauge("drift_alarms", words, float(alarms))
 
 
 def _gauge(name: str, words: str, value: float) -> Metric:

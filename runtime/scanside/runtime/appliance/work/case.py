@@ -31,6 +31,7 @@ from scanside.runtime.images.files import atomic_write, writing_failed
 from scanside.runtime.pipeline import Clock
 from scanside.runtime.remark import reworded
 from scanside.runtime.study.compose import run_report
+from scanside.runtime.study.figures import figures_of
 from scanside.runtime.study.objects import ObjectOptions, ResultObject, write_objects
 from scanside.runtime.study.pipeline import Recipe, read_recipe, refused
 from scanside.runtime.study.read import read_study
@@ -221,6 +222,12 @@ class CaseRun:
             sends=sends,
             positive=found.of if found else None,
             named=found.predicted if found else None,
+            reason_code=report.reason_code,
+            figures={
+                name: value
+                for name, (value, unit) in figures_of(report).items()
+                if not name.endswith(": voxels")
+            },
             warnings=tuple(
                 Warned(code, self.words.advised(sentence))
                 for code, sentence in zip(report.warning_codes, report.warnings, strict=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from scanside.runtime.appliance.config import Config
 from scanside.runtime.appliance.store.records import Warned
 from scanside.runtime.appliance.store.states import State
 from scanside.tui.commands import COMMANDS
@@ -36,9 +37,9 @@ class Typist(io.TextIOBase):
 class Running:
     """The plain mode in a thread."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, config: Config) -> None:
         self.keys, self.out = Typist(), io.StringIO()
-        plain = Plain(desk.config, keyboard=self.keys, out=self.out)  # type: ignore[arg-type]
+        plain = Plain(config, keyboard=self.keys, out=self.out)  # type: ignore[arg-type]
         self.thread = threading.Thread(target=plain.run)
         self.thread.start()
 
@@ -62,7 +63,7 @@ def warned(desk: Desk) -> str:
 
 def test_it_says_what_the_screens_say(desk: Desk, warned: str) -> None:
     other = desk.finish(2, status="indeterminate", chance=0.5)
-    here = Running(desk)
+    here = Running(desk.config)
     text = here.wait(other)
     assert "RESEARCH USE ONLY" in text
     assert "review; Result ok: PDAC with probability 0.71 (0.58–0.82); it names PDAC" in text
@@ -76,7 +77,7 @@ def test_it_says_what_the_screens_say(desk: Desk, warned: str) -> None:
 
 
 def test_commands_have_the_guards_and_questions_of_the_screens(desk: Desk, warned: str) -> None:
-    here = Running(desk)
+    here = Running(desk.config)
     here.wait(warned)
     here.keys.type("help")
     for command in COMMANDS:

@@ -134,7 +134,7 @@ async def test_what_waits_for_a_decision_is_not_late(desk: Desk) -> None:
     desk.finish(2)
     survey = Surveyor(desk.config).look(NOW)
     words = " ".join(fact.text for fact in panels.peers_panel(survey, desk.config, {}, False, NOW))
-    assert "not there yet: 2 held until their results are accepted, 2 waiting" in words
+    assert "not there yet: 2 wait until their results are accepted, 2 waiting" in words
 
 
 async def test_a_data_folder_alone_invents_nothing(desk: Desk) -> None:

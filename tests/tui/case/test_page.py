@@ -14,11 +14,14 @@ import pytest
 
 from scanside.runtime.appliance.config import Config
 from scanside.runtime.appliance.store.records import Warned
+from scanside.runtime.appliance.store.states import State
 from scanside.tui.browser import Pages
 from scanside.tui.case.images import read_wanted
 from scanside.tui.case.page import Sheet, page
 from tests.tui.case.driving import opened
+from tests.tui.case.made import latest
 from tests.tui.case.test_images import data_of
+from tests.tui.test_plain import Running
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 needs_chromium = pytest.mark.skipif(
@@ -118,6 +121,33 @@ def test_on_a_desktop_the_file_is_private_and_goes_with_the_terminal(pages: Page
     assert file.parent.stat().st_mode & 0o077 == 0
     pages.close()
     assert not file.exists()
+
+
+def test_in_lines_of_text_a_result_is_accepted_after_its_page_was_fetched(
+    own: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It accepted nothing at all while images have to be opened first."""
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    case_id = data_of(own).case.case_id
+    here = Running(own)
+    here.wait(case_id)
+    here.keys.type(f"accept {case_id}")
+    here.wait("look at them first (open CASE), then accept.")
+    here.keys.type(f"open {case_id}")
+    said = here.wait("http://127.0.0.1:")
+    assert "it was opened" not in said, "nobody has fetched it yet"
+    address = next(word for word in said.split() if word.startswith("http://"))
+    with urllib.request.urlopen(address, timeout=20) as answer:
+        assert case_id in answer.read().decode()
+    here.wait(f"{case_id}: it was opened.")
+    here.keys.type(f"accept {case_id}")
+    here.wait("yes, yes and a reason, or no?")
+    assert "NOT opened" not in here.out.getvalue()
+    here.keys.type("yes")
+    here.wait("accepted; it is now sending.")
+    assert latest(own, case_id).state is State.SENDING
+    here.end()
 
 
 @pytest.mark.asyncio

@@ -1,7 +1,8 @@
 """What the panels say: a probability never without its status, nothing invented where something is absent."""
 
+import re
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from scanside.runtime.appliance.config import Config
 from scanside.runtime.appliance.store.states import Sending, State
+from scanside.runtime.study.objects import ObjectKind
 from scanside.runtime.study.report import StudyReport
 from scanside.tui.case.data import CaseData
 from scanside.tui.case.panels import PANELS, Glance
@@ -143,7 +145,7 @@ def test_the_run_says_device_bundle_and_times(data: CaseData) -> None:
 
 
 def test_delivery_by_object_and_destination(data: CaseData) -> None:
-    assert told(data, "delivery").count("held") == 2, "under review nothing goes out"
+    assert told(data, "delivery").count("waits until accepted") == 2, "under review nothing goes out"
     sending = replace(data.case, state=State.SENDING)
     items = (
         replace(data.items[0], state=Sending.COMMITTED),
@@ -151,13 +153,13 @@ def test_delivery_by_object_and_destination(data: CaseData) -> None:
     )
     words = told(replace(data, case=sending, items=items), "delivery")
     assert "segmentation → PACS" in words and "✓ committed" in words
-    assert "✗ waiting, 3 tries" in words and "PACS does not answer." in words
+    assert "✗ waits, 3 tries" in words and "PACS does not answer." in words
     assert told(replace(data, items=()), "delivery") == "Nothing is to be sent yet."
 
 
 def test_history_tells_who_and_when(data: CaseData) -> None:
     words = told(data, "history", 100)
-    assert words.splitlines()[0].endswith("worker: hold → review (job 1)"), "the latest first"
+    assert words.splitlines()[0].endswith("worker: result waits for review → review (job 1)"), "the latest first"
     assert "receiver: study arrived" in words and "job 1" in words
 
 
@@ -167,7 +169,7 @@ def test_a_case_without_result_says_what_it_waits_for(data: CaseData, state: Sta
         data.case, state=state, status=None, result=None, failure="timeout", reason="Stage t2w: slide."
     )
     words = told(replace(data, case=case, report=None, trouble=None), "result")
-    assert words.startswith("No result") and "timeout" in words and "Stage t2w: slide." in words
+    assert words.startswith("No result") and "timeout" in words and "Stage T2WI: outlining." in words
     assert "0." not in words
 
 
@@ -208,3 +210,25 @@ def test_features_have_readable_names() -> None:
         == "ADC LoG 4.0 mm firstorder TotalEnergy"
     )
     assert feature_name("t2w_original_glcm_Contrast") == "T2WI glcm Contrast"
+
+
+@pytest.mark.parametrize("kind", get_args(ObjectKind))
+def test_every_object_that_can_be_sent_has_words(data: CaseData, kind: str) -> None:
+    """`reject` had none."""
+    words = told(replace(data, items=(replace(data.items[0], kind=kind),)), "delivery")
+    assert words.split(" → ")[0].strip() not in ("", kind)
+
+
+INTERNAL = re.compile(r"\b(t2w|dwi|adc|b0|quarantined|claim|held|hold|slide|abandoned|unsent)\b")
+
+
+@pytest.mark.parametrize("panel", [panel.name for panel in PANELS])
+def test_no_internal_name_is_on_a_panel(data: CaseData, panel: str) -> None:
+    """`t2w: is a localiser` stood among the reasons of series, `claim` and `hold` in the history."""
+    given_up = tuple(replace(item, state=Sending.ABANDONED) for item in data.items)
+    other = replace(data, items=given_up, case=replace(data.case, state=State.CANCELLED))
+    assert not INTERNAL.findall(told(data, panel, 120) + told(other, panel, 120))
+
+
+def test_a_scanners_own_name_stays_as_it_is() -> None:
+    assert spoken("t2w: 'ep2d dwi' isn't b0") == "T2WI: 'ep2d dwi' isn't low b"

@@ -47,7 +47,7 @@ async def shows(driver: Driver, words: str) -> None:
 async def test_accepting_sends_and_the_screen_says_so(own: Config) -> None:
     case_id = data_of(own).case.case_id
     async with opened(own, case_id) as driver:
-        assert "◆ review" in driver.text("#caseline") and "held" in driver.panel("delivery")
+        assert "◆ review" in driver.text("#caseline") and "waits until accepted" in driver.panel("delivery")
         assert "nothing has been sent" in driver.panel("result")
         await driver.press("a")
         asked = await confirm(driver)
@@ -58,7 +58,7 @@ async def test_accepting_sends_and_the_screen_says_so(own: Config) -> None:
         assert (entry.action, entry.actor, json.loads(entry.detail)["to"]) == ("accept", ACTOR, "sending")
         await driver.until(lambda: "user ann: accept → sending" in driver.panel("history"))
         assert f"accepted by {ACTOR}" in driver.panel("result")
-        assert "◌ waiting" in driver.panel("delivery")
+        assert "◌ waits" in driver.panel("delivery")
         deliver(own)
         await shows(driver, "✓ done")
         await driver.until(lambda: driver.panel("delivery").count("✓ delivered") == 2)
@@ -121,7 +121,7 @@ async def test_sending_again_and_running_again_after_it_is_done(own: Config, run
         await driver.press("w")
         await confirm(driver)
         await shows(driver, "↑ sending")
-        await driver.until(lambda: driver.panel("delivery").count("◌ waiting") == 2)
+        await driver.until(lambda: driver.panel("delivery").count("◌ waits") == 2)
         assert [entry.action for entry in by_person(own, case_id)] == ["send again"]
 
 

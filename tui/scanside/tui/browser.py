@@ -5,7 +5,7 @@ import secrets
 import shutil
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,19 +24,21 @@ class Pages:
         self._folder: Path | None = None
         self._servers: list[OnePage] = []
 
-    def show(self, name: str, text: str) -> str:
+    def show(self, name: str, text: str, seen: Callable[[], None] = lambda: None) -> str:
         """Show a page; returns the sentence that says where.
 
         Args:
             name: Of its file: a case id.
+            seen: Called when a browser has it: at once here, over ssh when it has been fetched, on another thread.
         """
         if self._desktop():
             import webbrowser
 
             path = self.write(name, text)
             if webbrowser.open(path.as_uri()):
+                seen()
                 return f"The page of {name} opens in the browser; it is removed when this terminal ends."
-        return self.offer(text)
+        return self.offer(text, seen)
 
     def write(self, name: str, text: str) -> Path:
         """Write a page where only this user can read it."""
@@ -46,12 +48,12 @@ class Pages:
         path.write_text(text, encoding="utf-8")
         return path
 
-    def offer(self, text: str) -> str:
+    def offer(self, text: str, seen: Callable[[], None] = lambda: None) -> str:
         """Offer a page for one reader at an address that cannot be guessed; returns the sentence with it."""
         from scanside.tui.one_page import OnePage  # imported when somebody wants it: opening is quick
 
         token = secrets.token_urlsafe(24)
-        server = OnePage(text.encode(), f"/{token}", KEPT_SECONDS)
+        server = OnePage(text.encode(), f"/{token}", KEPT_SECONDS, seen)
         self._servers.append(server)
         threading.Thread(target=server.serve, name="page", daemon=True).start()
         port = server.server_address[1]

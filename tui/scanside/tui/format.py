@@ -75,6 +75,31 @@ DONE_WORDS: Mapping[Action, str] = {
 """What has happened to a case after an action of a person."""
 
 
+_EVENTS: Mapping[str, str] = {
+    Action.COMPLETE: "all images are here",
+    Action.MORE: "more images came",
+    Action.CLAIM: "computation began",
+    Action.HOLD: "result waits for review",
+    Action.RELEASE: "result goes out",
+    Action.FINISH: "everything was sent",
+    Action.TRY_AGAIN: "failed, is tried again",
+    Action.QUARANTINE: "failed as often as allowed",
+    Action.REOPEN: "rejection taken back",
+    "job opened": "waits for its turn",
+}
+_SENDING_WORDS: Mapping[Sending, str] = {Sending.ABANDONED: "given up", Sending.WAITING: "waits"}
+
+
+def event_words(action: str) -> str:
+    """An entry of the audit log as a person says it: `computation began` for `claim`."""
+    return _EVENTS.get(action, action)
+
+
+def item_words(state: Sending) -> str:
+    """Where an object to send is, as a person says it."""
+    return _SENDING_WORDS.get(state, str(state))
+
+
 STALLED = Words("‖", "stalled: nobody works on it", Tone.BAD)
 """A study that was being computed when its worker ended."""
 
@@ -132,12 +157,13 @@ def result_sentence(case: Case) -> str:
 
 TITLES = {"t2w": "T2WI", "dwi": "DWI", "adc": "ADC", "b0": "low b"}
 """Sequence → what a person calls it, in the order in which they are looked at."""
-_INTERNAL = re.compile(r"\b(t2w|dwi|adc|b0)\b")
+_INTERNAL = re.compile(r"(?<!\w)'[^']*'(?!\w)|\b(t2w|dwi|adc|b0)\b")
+"""The names of sequences; what stands in quotation marks is a scanner's own name."""
 
 
 def spoken(words: str) -> str:
     """A sentence or a stage with the names that people have for sequences: `T2WI: outlining` for `t2w: slide`."""
-    return _INTERNAL.sub(lambda found: TITLES[found[1]], words).replace(": slide", ": outlining")
+    return _INTERNAL.sub(lambda found: TITLES[found[1]] if found[1] else found[0], words).replace(": slide", ": outlining")
 
 
 def patient_name(case: Case) -> str:

@@ -26,7 +26,7 @@ from scanside.tui.format import RESEARCH, result_sentence, spoken, state_words
 from scanside.tui.question import Answer, Need
 from scanside.tui.workplace import Workplace
 
-_HELP = "list · show CASE · pause-queue · resume-queue · help · quit, and of a case: "
+_HELP = "list · show CASE · open CASE · pause-queue · resume-queue · help · quit, and of a case: "
 _LISTED = 20
 
 
@@ -59,6 +59,7 @@ class Plain:
             now=time.time,
             feed=Feed(config, self._news.put),
             configured=configured,
+            opens="open CASE",
         )
 
     def run(self) -> int:
@@ -77,6 +78,7 @@ class Plain:
             return 0
         finally:
             self.work.feed.stop()
+            self.work.pages.close()
 
     def _listen(self) -> None:
         """Lines of the keyboard; without a terminal nobody types, and it tells changes until it is ended."""
@@ -137,6 +139,8 @@ class Plain:
             self._list()
         elif verb == "show" and rest:
             self._show(rest[0])
+        elif verb == "open" and rest:
+            self._open(rest[0])
         elif verb in ("pause-queue", "resume-queue"):
             self._pause(verb == "pause-queue")
         elif act in ACTS and act != "choose" and rest:
@@ -170,6 +174,32 @@ class Plain:
             for act in ACTS:
                 refusal = why_not(act, Subject(case), self.work)
                 self._say(f"{act}: {refusal or 'possible'}") if act != "choose" else None
+
+    def _open(self, name: str) -> None:
+        """Show the images in a browser, since lines of text cannot: then the result may be accepted."""
+        from scanside.tui.case.page import page, read_sheets  # imported when somebody wants it
+
+        case = self._case(name)
+        if case is None:
+            return
+        self._say("The page is being made …")
+        try:
+            data, sheets, troubles = read_sheets(self.work.config, case.case_id)
+        except ScansideError as error:
+            self._say(str(error))
+            return
+        for words in troubles:
+            self._say(spoken(words))
+
+        def seen() -> None:
+            self.work.open(data.case)
+            self._say(f"{case.case_id}: it was opened.")
+
+        if not sheets:
+            seen()  # as on the screen: the sentence why there are none stands in their place
+            return
+        text = page(data, sheets, names=self.work.names, now=self.work.now())
+        self._say(self.work.pages.show(case.case_id, text, seen))
 
     def _case(self, name: str) -> Case | None:
         found = [case for case in self.work.feed.cases.values() if case.case_id.startswith(name.upper())]

@@ -35,6 +35,7 @@ class Workplace:
         feed: What is known of the store.
         alarms: What needs a person now.
         opened: Results whose images were looked at here.
+        opens: What opens a study here, for a sentence: the key, or the typed command.
         preferences: What this user has chosen; screens put in what is chosen now.
         pages: Those that were made for a browser; gone with the terminal.
         coming: What is on its way although nothing has arrived yet, in a sentence; empty where nothing is known.
@@ -48,6 +49,7 @@ class Workplace:
     configured: bool = True
     alarms: tuple[Alarm, ...] = ()
     opened: set[Result] = field(default_factory=set)
+    opens: str = "Enter"
     coming: Callable[[], str] = lambda: ""
     pages: Pages = field(default_factory=Pages)
     preferences: Preferences = field(default_factory=Preferences)

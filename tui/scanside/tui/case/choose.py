@@ -122,7 +122,7 @@ once more. Research use only.
         """What the rules say of a series."""
         words = [f"✗ {row.problem}"] if row.problem else []
         for sequence, verdict in row.verdicts.items():
-            points = "out" if verdict.score is None else f"{verdict.score:g} points"
+            points = "ruled out" if verdict.score is None else f"{verdict.score:g} points"
             words.append(f"{TITLES[sequence]:<6} {points}: {verdict.reason}")
         self._say("\n".join(words) or "The rules say nothing of it.")
 

@@ -17,9 +17,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from scanside.tui.case.data import CaseData
+from scanside.runtime.appliance.config import Config
+from scanside.runtime.appliance.store.database import Database
+from scanside.runtime.errors import InputError
+from scanside.tui.case.data import CaseData, read_case
 from scanside.tui.case.draw import CHOSEN
-from scanside.tui.case.images import Shown, Wanted
+from scanside.tui.case.images import Shown, Wanted, read_wanted
 from scanside.tui.case.pane import SYNTHETIC, UNITS
 from scanside.tui.case.stack import Spot, Stack, edges, on_slice, place_words, slice_at, spots_in
 from scanside.tui.format import RESEARCH, full_moment, patient_name, result_sentence, spoken, state_words
@@ -42,6 +45,23 @@ class Sheet:
 
     wanted: Wanted
     shown: Shown
+
+
+def read_sheets(config: Config, case_id: str) -> tuple[CaseData, list[Sheet], list[str]]:
+    """Read a study and its images; returns also the sentences of images that cannot be shown.
+
+    Raises:
+        InputError: If the study is not there.
+    """
+    with Database(config.database) as database:
+        data = read_case(database, config, case_id)
+    sheets, why = [], [data.no_images] if data.no_images else []
+    for one in data.wanted:
+        try:
+            sheets.append(Sheet(one, read_wanted(one)))
+        except InputError as error:
+            why.append(str(error))
+    return data, sheets, why
 
 
 def page(data: CaseData, sheets: Sequence[Sheet], *, names: bool, now: float) -> str:

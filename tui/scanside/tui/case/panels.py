@@ -24,7 +24,16 @@ from scanside.tui.case.text import (
     number,
     range_bar,
 )
-from scanside.tui.format import TITLES, Tone, duration, full_moment, spoken
+from scanside.tui.format import (
+    TITLES,
+    Tone,
+    duration,
+    event_words,
+    full_moment,
+    item_words,
+    spoken,
+    state_name,
+)
 from scanside.tui.tones import quiet, toned
 
 _SENDING: Mapping[Sending, tuple[str, Tone]] = {
@@ -41,7 +50,7 @@ _TOLD: Mapping[str, tuple[str, Tone]] = {
     "no lesion segmented": ("○ NO LESION SEGMENTED (not a negative finding)", Tone.WARN),
     "unsuitable input": ("! UNSUITABLE INPUT", Tone.WARN),
 }
-OBJECTS = {"seg": "segmentation", "sr": "report (SR)", "sc": "pictures", "key": "key images"}
+OBJECTS = {"seg": "segmentation", "sr": "report (SR)", "sc": "pictures", "key": "key images", "reject": "rejection"}
 
 
 @dataclass(frozen=True)
@@ -78,7 +87,7 @@ def result_panel(glance: Glance) -> Content:
     words, tone = _TOLD.get(report.status, (report.status, Tone.WARN))
     found.append(toned(words, tone, bold=True))
     if report.reason:
-        found += _wrapped(spoken(report.reason), width)
+        found += _wrapped(report.reason, width)
     if data.case.state is State.REVIEW:
         found += [
             *_wrapped(
@@ -132,7 +141,7 @@ def _checks(report: StudyReport, width: int) -> list[Line]:
         return [toned("✓ input checks passed, no warnings", Tone.GOOD)]
     found = [toned(f"! input checks passed with {len(report.warnings)} warning(s)", Tone.WARN)]
     for warning in report.warnings:
-        found += _wrapped(f"! {spoken(warning)}", width)
+        found += _wrapped(f"! {warning}", width)
     return found
 
 
@@ -317,7 +326,7 @@ def delivery_panel(glance: Glance) -> Content:
 def _item(item: Item, width: int, case: Case) -> list[Line]:
     symbol, tone = _SENDING[item.state]
     held = case.state is State.REVIEW and item.state is Sending.WAITING
-    state = "held until accepted" if held else str(item.state)
+    state = "waits until accepted" if held else item_words(item.state)
     tries = f", {item.attempts} tries" if item.attempts else ""
     failing = bool(item.reason) and item.state is Sending.WAITING
     tone = Tone.WARN if held else Tone.BAD if failing else tone
@@ -343,14 +352,15 @@ def history_panel(glance: Glance) -> Content:
 def _job(job: Case, here: bool) -> Line:
     came = job.status or job.failure or ""
     verdict = f", {job.verdict}" if job.verdict else ""
-    return toned(f"{'▸' if here else ' '} job {job.job}  {job.state}  {came}{verdict}", Tone.PLAIN, bold=here)
+    where = state_name(job.state).text
+    return toned(f"{'▸' if here else ' '} job {job.job}  {where}  {came}{verdict}", Tone.PLAIN, bold=here)
 
 
 def _audit(one: Entry, width: int) -> list[Line]:
     detail = json.loads(one.detail)
-    words = f"{full_moment(one.at)[5:]}  {one.actor}: {one.action}"
+    words = f"{full_moment(one.at)[5:]}  {one.actor}: {event_words(one.action)}"
     if "to" in detail:
-        words += f" → {detail['to']}"
+        words += f" → {state_name(State(detail['to'])).text if detail['to'] in set(State) else detail['to']}"
     if one.job is not None:
         words += f" (job {one.job})"
     by_person = one.actor.startswith("user ")
@@ -362,8 +372,9 @@ def _audit(one: Entry, width: int) -> list[Line]:
 def _wrapped(
     words: str, width: int, tone: Tone = Tone.PLAIN, indent: str = "", bold: bool = False
 ) -> list[Line]:
-    """A sentence in lines of a panel."""
-    return [toned(indent + part, tone, bold) for part in textwrap.wrap(words, max(width, 12)) or [""]]
+    """A sentence in lines of a panel, with the names that people have for sequences."""
+    parts = textwrap.wrap(spoken(words), max(width, 12)) or [""]
+    return [toned(indent + part, tone, bold) for part in parts]
 
 
 PANELS: Sequence[Panel] = (

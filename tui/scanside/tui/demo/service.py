@@ -38,6 +38,7 @@ class Demo:
         self.folder = folder
         self.config = folder / "scanside.toml"
         self._children: list[subprocess.Popen[bytes]] = []
+        self._service: subprocess.Popen[bytes] | None = None
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._archive_port = free_port()
@@ -46,10 +47,15 @@ class Demo:
         self.config.write_text(_configuration(folder, bundle, self._archive_port), encoding="utf-8")
 
     def start(self) -> None:
-        """Start service and archive, and, one after the other, patients."""
-        self._run("archive.log", "scanside.tui.demo.peer", str(self._archive_port))
-        self._run("serve.log", "scanside.runtime.cli.main", "serve", "-c", str(self.config))
-        threading.Thread(target=self._send_patients, name="patients", daemon=True).start()
+        """Start the service and, one after the other, patients; the archive when the first result is far off still."""
+        cohort = self.folder / "patients"
+        making = self._run(
+            "phantom.log", "scanside.runtime.cli.main", "phantom", str(cohort), "--patients", str(PATIENTS),
+            "--train", "0", "--seed", str(SEED), "--dicom", "--jobs", "1",
+        )  # fmt: skip
+        self._service = self._run("serve.log", "scanside.runtime.cli.main", "serve", "-c", str(self.config))
+        arguments = (cohort, making)
+        threading.Thread(target=self._send_patients, args=arguments, name="patients", daemon=True).start()
 
     def wait_until_ready(self, config: Config, seconds: float = 60.0) -> None:
         """The terminal opens when the service lives: nobody should see an alarm first.
@@ -60,7 +66,7 @@ class Demo:
         for _ in range(round(seconds / 0.1)):
             if config.database.exists() and all(alive(config, name) is not None for name in NAMES):
                 return
-            if self._children[1].poll() is not None:
+            if self._service is None or self._service.poll() is not None:
                 break
             self._stop.wait(0.1)
         log = (self.folder / "serve.log").read_text(errors="replace").strip().splitlines()
@@ -90,25 +96,21 @@ class Demo:
                 child.kill()
                 child.wait()
 
-    def _send_patients(self) -> None:
-        """Send each patient as soon as the images are complete: when the next one is being made."""
-        cohort = self.folder / "patients"
-        made = self._run(
-            "phantom.log", "scanside.runtime.cli.main", "phantom", str(cohort), "--patients", str(PATIENTS),
-            "--train", "0", "--seed", str(SEED), "--dicom", "--jobs", "1",
-        )  # fmt: skip
+    def _send_patients(self, cohort: Path, making: "subprocess.Popen[bytes] | None") -> None:
+        """Send each patient as soon as its images are complete, while the next one is being made."""
         for number in range(1, PATIENTS + 1):
-            images, following = (cohort / f"phantom-{n:04}" for n in (number, number + 1))
-            while made is not None and made.poll() is None and not following.exists():
-                if self._stop.wait(0.2):
+            images = cohort / f"phantom-{number:04}"
+            while not complete(images):
+                ended = making is None or making.poll() is not None
+                if self._stop.wait(0.1) or (ended and not complete(images)):
                     return
-            if self._stop.is_set() or not images.exists():
-                return
             self._sent = number
             sent = self._run(
                 "send.log", "scanside.runtime.cli.main", "send", "-c", str(self.config),
                 "--calling", "DEMO-MR", str(images),
             )  # fmt: skip
+            if number == 1:
+                self._run("archive.log", "scanside.tui.demo.peer", str(self._archive_port))
             if sent is None or sent.wait() != 0:
                 return
 
@@ -127,6 +129,11 @@ class Demo:
             )
             self._children.append(child)
         return child
+
+
+def complete(patient: Path) -> bool:
+    """Whether every image of a synthetic patient has been written: its masks, which are written last, are there."""
+    return all((patient / f"{role}_mask.nii.gz").exists() for role in ("t2w", "dwi"))
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ from scanside.runtime.appliance.config import Config
 from scanside.runtime.appliance.store.records import Entry
 from scanside.runtime.appliance.store.states import SETTLED, Sending, State
 from scanside.tui.feed import Health
-from scanside.tui.format import Tone, Words, age, ago, duration, full_moment, size, state_name
+from scanside.tui.format import Tone, Words, age, ago, duration, event_words, full_moment, size, spoken, state_name
 from scanside.tui.system.survey import BundleState, Echo, Survey
 from scanside.tui.system.times import quantiles, sparkline
 from scanside.tui.widgets.facts import Fact
@@ -130,7 +130,7 @@ def peers_panel(
     for peer in config.destinations:
         echo = echoes.get(peer.name)
         if echo is None:
-            words = Words("…", "is being asked" if asking else "not asked yet (e asks)", Tone.QUIET)
+            words = Words("…", "is being asked" if asking else "not asked yet (E asks)", Tone.QUIET)
         elif echo.fault is None:
             words = Words("✓", f"answered in {duration(echo.seconds)}, {ago(now - echo.at)}", Tone.GOOD)
         else:
@@ -145,7 +145,7 @@ def peers_panel(
 def _on_way(survey: Survey, destination: str) -> str:
     """Objects that are not at a destination: those that wait for a person's decision are not late."""
     held = survey.held.get(destination, 0)
-    words = [f"{held} held until their results are accepted"] if held else []
+    words = [f"{held} wait until their results are accepted"] if held else []
     for (name, state), number in sorted(survey.outbox.items()):
         late = number - held if state is Sending.WAITING else number
         if name == destination and state not in SETTLED and late:
@@ -156,16 +156,21 @@ def _on_way(survey: Survey, destination: str) -> str:
 def entry_line(entry: Entry) -> str:
     """One line of the log."""
     about = f" {entry.case_id}" if entry.case_id else ""
-    return f"{full_moment(entry.at)} {entry.actor}: {entry.action}{about}{_detail(entry.detail)}"
+    return f"{full_moment(entry.at)} {entry.actor}: {event_words(entry.action)}{about}{_detail(entry.detail)}"
 
 
 def _detail(text: str) -> str:
     """The detail of an entry, which is JSON, as words."""
     try:
-        words = [f"{name} {_short(str(value))}" for name, value in json.loads(text).items()]
+        words = [f"{name} {_told(str(value))}" for name, value in json.loads(text).items()]
     except (ValueError, AttributeError):
         return f": {text}"
     return f": {', '.join(words)}" if words else ""
+
+
+def _told(value: str) -> str:
+    """States and sequences have names for people."""
+    return state_name(State(value)).text if value in set(State) else spoken(_short(value))
 
 
 def _short(value: str) -> str:

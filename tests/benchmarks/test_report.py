@@ -84,6 +84,11 @@ def test_the_page_needs_nothing_else(
     assert page.sources and all(source.startswith("data:image/png;base64,") for source in page.sources)
     assert "script" not in page.tags and not re.search(r"https?://", text)
     assert page.tags.count("h2") == 3
+    assert "pre" not in page.tags and page.tags.count("table") >= 4 and page.tags.count("li") > 4
+    assert 'name="viewport"' in text, "it can be read on a phone"
+    cells = re.findall(r"<td>(.*?)</td>", text)
+    assert "\u2003in the network" in cells and not any("|" in cell for cell in cells)
+    assert "T2WI: slide" in text and "t2w:" not in text
     assert "Not to be quoted: noisy &amp; hot" in text and "a &lt;b&gt;/c" in text and "<b>" not in text
 
 

@@ -62,7 +62,19 @@ def test_a_patient_is_sent_when_its_images_are_complete_not_when_the_next_one_be
 def test_the_masks_of_a_patient_are_written_last(tmp_path: Path) -> None:
     """What `complete` rests upon, with the real command."""
     cohort = tmp_path / "patients"
-    command = ["phantom", str(cohort), "--patients", "1", "--train", "0", "--seed", "5", "--dicom", "--jobs", "1"]
+    command = [
+        "phantom",
+        str(cohort),
+        "--patients",
+        "1",
+        "--train",
+        "0",
+        "--seed",
+        "5",
+        "--dicom",
+        "--jobs",
+        "1",
+    ]
     child = subprocess.Popen([sys.executable, "-m", "scanside.runtime.cli.main", *command])
     patient = cohort / "phantom-0001"
     while not complete(patient):

@@ -10,6 +10,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from markdown_it import MarkdownIt
+
 from scanside.benchmarks.appliance_results import APPLIANCE, ApplianceReport, StudyWay
 from scanside.benchmarks.appliance_table import appliance_table
 from scanside.benchmarks.distribution import Distribution
@@ -21,13 +23,23 @@ from scanside.benchmarks.scale_table import scale_table
 from scanside.runtime.errors import OutputError
 from scanside.runtime.images.files import atomic_write
 from scanside.runtime.report import RESEARCH
+from scanside.runtime.study.names import spoken
 
 _MOST_STAGES = 14
+_INDENT = re.compile(r"\| ( +)(?=[^\s|])")
+_MARKS = re.compile(r"[<>&_*`\[\]\\]")
 _PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>Measured</title><style>
-body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222 }}
-pre {{ overflow-x: auto; background: #f6f6f4; padding: 1rem; font-size: 13px }}
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Measured</title><style>
+body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; color: #222 }}
+h2 {{ border-top: 1px solid #ddd; padding-top: 1rem; margin-top: 2.5rem }} .about {{ color: #555; font-size: .9rem }}
+table {{ display: block; width: max-content; max-width: 100%; overflow-x: auto; border-collapse: collapse;
+  font-size: .9rem; font-variant-numeric: tabular-nums; margin: 1rem 0 }}
+th, td {{ padding: .25rem .7rem; text-align: left; white-space: nowrap; border-bottom: 1px solid #ddd }}
+th {{ color: #555; font-weight: 600; border-bottom: 2px solid #999 }} code {{ overflow-wrap: anywhere }}
 img {{ max-width: 100%; height: auto }} .warn {{ background: #fff3cd; padding: .6rem 1rem }}
+figure {{ overflow-x: auto; margin: 1rem 0 }}
+@media (max-width: 50rem) {{ figure img {{ max-width: none; width: 44rem }} }}
 </style></head><body><h1>Measured on this machine</h1>
 <p>{research}</p>
 {body}
@@ -82,7 +94,8 @@ def write_report(reports: Sequence[Report], out: Path) -> list[Path]:
                     with atomic_write(path) as temporary:
                         figure.savefig(temporary, format=ending, dpi=120, metadata=_NO_DATE[ending])
                     files.append(path)
-                body.append(f'<img alt="{escape(name)}" src="data:image/png;base64,{_inline(figure)}">')
+                source = f"data:image/png;base64,{_inline(figure)}"
+                body.append(f'<figure><img alt="{escape(name)}" src="{source}"></figure>')
     page = out / "report.html"
     with atomic_write(page) as temporary:
         temporary.write_text(_PAGE.format(research=escape(RESEARCH), body="\n".join(body)), encoding="utf-8")
@@ -111,9 +124,16 @@ def _section(report: Report) -> str:
             what, words = f"The appliance, sender to PACS: {bundle}", appliance_table(report)
     when = f"{report.created}; commit {report.git.commit[:12] if report.git else 'unknown'}"
     return (
-        f"<h2>{escape(what)}</h2><p>{escape(report.machine.processor)}; {escape(when)}; "
-        f"<code>{escape(' '.join(report.command))}</code></p>{warn}<pre>{escape(words)}</pre>"
+        f'<h2>{escape(what)}</h2><p class="about">{escape(report.machine.processor)}; {escape(when)}; '
+        f"<code>{escape(' '.join(report.command))}</code></p>{warn}{_readable(words)}"
     )
+
+
+def _readable(words: str) -> str:
+    """A table of ours, which is Markdown, as HTML. What is part of the row above stays indented."""
+    escaped = _MARKS.sub(lambda found: f"\\{found[0]}", spoken(words))  # names may hold a tag, or emphasis
+    indented = _INDENT.sub(lambda found: f"| {'&emsp;' * (len(found[1]) // 2)}", escaped)
+    return str(MarkdownIt("commonmark", {"html": False}).enable("table").render(indented))
 
 
 def _figures(report: Report) -> list[tuple[str, Any]]:
@@ -209,7 +229,7 @@ def _waterfall(study: StudyLatency) -> Any:
         if name in shown:
             axes.barh(len(names), ms, left=start, color="#b5432a" if "slide" in name else "#2a6ab5")
             axes.text(start + ms, len(names), f" {ms:.0f} ms", va="center", fontsize=8)
-            names.append(name)
+            names.append(spoken(name))
         start += ms
     axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()

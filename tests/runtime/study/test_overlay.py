@@ -77,9 +77,22 @@ def test_what_is_burned_in(monkeypatch: pytest.MonkeyPatch) -> None:
     assert {"my title", "R", "L", "A", "P", "slice 4/9", "RESEARCH USE ONLY - SYNTHETIC PHANTOM"} <= set(
         written
     )
+    # Of the five slices shown, the second lies at z = -24 + 3 * 6 mm.
+    assert {"I6.0 mm", "S0.0 mm", "S6.0 mm", "W 300 L 250", "20 mm"} <= set(written)
+    assert [written.count(words) for words in ("R", "L", "W 300 L 250", "20 mm")] == [5] * 4, (
+        "on each picture"
+    )
     written.clear()
     draw_overlay(*head_to_the_left(), "my title", synthetic=False)
     assert "RESEARCH USE ONLY" in written and not any("PHANTOM" in words for words in written)
+
+
+def test_the_ruler_is_as_long_as_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines: list[list[tuple[float, float]]] = []
+    monkeypatch.setattr(ImageDraw.ImageDraw, "line", lambda self, points, **how: lines.append(points))
+    draw_overlay(*head_to_the_left(), "my title", synthetic=False)
+    (left, y), (right, same) = next(points for points in lines if points[0][1] == points[1][1])
+    assert y == same and (right - left) / PANEL * 160 == pytest.approx(20, abs=0.5), "the view is 160 mm wide"
 
 
 def test_the_banner_is_really_drawn() -> None:

@@ -159,7 +159,9 @@ def test_delivery_by_object_and_destination(data: CaseData) -> None:
 
 def test_history_tells_who_and_when(data: CaseData) -> None:
     words = told(data, "history", 100)
-    assert words.splitlines()[0].endswith("worker: result waits for review → review (job 1)"), "the latest first"
+    assert words.splitlines()[0].endswith("worker: result waits for review → review (job 1)"), (
+        "the latest first"
+    )
     assert "receiver: study arrived" in words and "job 1" in words
 
 

@@ -11,6 +11,7 @@ from scanside.runtime.opening import approximations
 from scanside.runtime.options import Options
 from scanside.runtime.remark import code_of
 from scanside.runtime.report import RESEARCH, DeviceUse, bundle_name, stage_times
+from scanside.runtime.study.names import spoken
 from scanside.runtime.study.records import SequenceImage, StudyResult
 from scanside.runtime.study.report import (
     AnsweringModel,
@@ -42,7 +43,7 @@ def run_report(
     computed = bool(result.roles)
     return StudyReport(
         status=result.status,
-        reason=None if result.reason is None else str(result.reason),
+        reason=None if result.reason is None else str(spoken(result.reason)),
         reason_code=None if result.reason is None else code_of(result.reason),
         notice=RESEARCH,
         synthetic=bundle.manifest.synthetic,
@@ -57,7 +58,9 @@ def run_report(
         inputs=tuple(dict.fromkeys(str(image.path) for image in images)) or tuple(map(str, inputs)),
         sequences=tuple(map(_sequence, images)),
         considered=tuple(
-            ConsideredSeries(series=row.series, images=row.images, chosen=row.chosen, reason=row.reason)
+            ConsideredSeries(
+                series=row.series, images=row.images, chosen=row.chosen, reason=spoken(row.reason)
+            )
             for row in (result.study.considered if result.study else ())
         ),
         outputs=tuple(map(str, outputs)),
@@ -69,7 +72,7 @@ def run_report(
         model=_model(result, bundle),
         probability=_probability(result),
         distance=result.classification.distance if result.classification else None,
-        warnings=tuple(map(str, result.warnings)),
+        warnings=tuple(str(spoken(warning)) for warning in result.warnings),
         warning_codes=tuple(map(code_of, result.warnings)),
         versions=machine.versions(LIBRARIES),
     )
@@ -142,7 +145,7 @@ def _signature(result: StudyResult, bundle: Bundle) -> dict[str, Feature] | None
     return {
         name: Feature(
             value=feature.value,
-            reason=feature.reason,
+            reason=None if feature.reason is None else spoken(feature.reason),
             low=ranges[name][0],
             median=ranges[name][1],
             high=ranges[name][2],

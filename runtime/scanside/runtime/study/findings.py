@@ -14,6 +14,7 @@ from scanside.runtime.dicom.sr import COMMENT, Evaluation, LesionGroup, Number, 
 from scanside.runtime.radiomics.config import RadiomicsConfig, load_config
 from scanside.runtime.report import RESEARCH
 from scanside.runtime.stages.lesions import Lesion
+from scanside.runtime.study.names import spoken
 from scanside.runtime.study.prior import Prior, Size, size_words
 from scanside.runtime.study.records import StudyResult
 
@@ -86,8 +87,8 @@ def report_of(
     return Report(
         evaluations=tuple(evaluations),
         numbers=tuple(numbers),
-        texts=(*_notices(result, bundle), *texts),
-        lesions=groups,
+        texts=tuple((concept, spoken(words)) for concept, words in (*_notices(result, bundle), *texts)),
+        lesions=tuple(_spoken(group) for group in groups),
         site=region_of(bundle) if suitable else None,
         parameters=(
             f"bundle_sha256={bundle.sha256}",
@@ -96,6 +97,10 @@ def report_of(
             *(("synthetic=true",) if bundle.manifest.synthetic else ()),
         ),
     )
+
+
+def _spoken(group: LesionGroup) -> LesionGroup:
+    return replace(group, texts=tuple((concept, spoken(words)) for concept, words in group.texts))
 
 
 def region_of(bundle: Bundle) -> Code | None:

@@ -17,6 +17,7 @@ from scanside.runtime.bundle import Bundle
 from scanside.runtime.errors import InputError, OutputError
 from scanside.runtime.images.orient import reoriented, restore_orientation
 from scanside.runtime.stages.lesions import main_lesion
+from scanside.runtime.study.names import TITLES
 from scanside.runtime.study.overlay import draw_overlay
 from scanside.runtime.study.prior import Prior
 from scanside.runtime.study.records import RoleResult, SequenceImage, StudyResult
@@ -157,7 +158,7 @@ def draw_pictures(
 
 def picture_title(found: RoleResult, bundle: Bundle) -> str:
     """The line above a segmenter's picture."""
-    title = f"{bundle.manifest.name} {bundle.manifest.version} - {found.role}: "
+    title = f"{bundle.manifest.name} {bundle.manifest.version} - {TITLES.get(found.role, found.role)}: "
     if not found.lesions:
         return title + "no lesion segmented (not a negative finding)"
     main = found.lesions[(found.measured or 1) - 1]

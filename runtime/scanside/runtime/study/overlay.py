@@ -2,6 +2,7 @@
 
 import struct
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from scipy import ndimage
 
 from scanside.runtime.images.files import atomic_write
 from scanside.runtime.images.orient import reorient
+from scanside.runtime.study.names import amount
 from scanside.runtime.volume import Volume
 
 BANNER = "RESEARCH USE ONLY"
@@ -79,13 +81,32 @@ def draw_overlay(volume: Volume, mask: npt.NDArray[np.uint8], title: str, synthe
     lesion = reorient(as_image, "LPS")[0].data[0] > 0
     slices = _slices(lesion)
     box = _view(lesion, upright)
-    low, high = np.percentile(upright.data[0][slices], _WINDOW)
+    low, high = (float(value) for value in np.percentile(upright.data[0][slices], _WINDOW))
+    window = f"W {amount(high - low)} L {amount((low + high) / 2)}"
     panels = []
     for z in slices:
-        gray = np.clip((upright.data[0][z][box] - low) / max(float(high - low), 1e-6), 0, 1)
-        place = f"slice {z + 1}/{len(lesion)}"
-        panels.append(_panel((gray * 255).astype(np.uint8), lesion[z][box], upright.geometry.spacing, place))
+        gray = np.clip((upright.data[0][z][box] - low) / max(high - low, 1e-6), 0, 1)
+        said = _Said(f"slice {z + 1}/{len(lesion)}", _height(upright, z), window)
+        panels.append(_panel((gray * 255).astype(np.uint8), lesion[z][box], upright.geometry.spacing, said))
     return _montage(panels, title, f"{BANNER} - {SYNTHETIC}" if synthetic else BANNER)
+
+
+@dataclass(frozen=True)
+class _Said:
+    """What stands on a panel: which slice, where in the patient, and which window."""
+
+    slice: str
+    height: str
+    window: str
+
+
+def _height(upright: Volume, z: int) -> str:
+    """Patient position of a slice's middle, mm: S towards the head, I towards the feet."""
+    geometry = upright.geometry
+    index = np.array([(geometry.shape[2] - 1) / 2, (geometry.shape[1] - 1) / 2, z])
+    steps = index * np.array(geometry.spacing[::-1])
+    height = float((np.array(geometry.origin) + geometry.direction_matrix @ steps)[2])
+    return f"{'S' if height >= 0 else 'I'}{abs(height):.1f} mm"
 
 
 def _slices(lesion: npt.NDArray[np.bool_]) -> list[int]:
@@ -113,9 +134,9 @@ def _view(lesion: npt.NDArray[np.bool_], volume: Volume) -> Box:
 
 
 def _panel(
-    gray: Gray, lesion: npt.NDArray[np.bool_], spacing: tuple[float, float, float], place: str
+    gray: Gray, lesion: npt.NDArray[np.bool_], spacing: tuple[float, float, float], said: _Said
 ) -> Image.Image:
-    """One slice at the right aspect, with its outline, sides and number."""
+    """One slice at the right aspect, with its outline, sides, number, place, window and ruler."""
     tall, wide = gray.shape[0] * spacing[1], gray.shape[1] * spacing[2]
     scale = PANEL / max(tall, wide)
     size = (max(1, round(wide * scale)), max(1, round(tall * scale)))
@@ -130,8 +151,28 @@ def _panel(
     pen.text((PANEL - 4, PANEL // 2), "L", fill=_WHITE, font=font, anchor="rm")
     pen.text((PANEL // 2, 3), "A", fill=_WHITE, font=font, anchor="ma")
     pen.text((PANEL // 2, PANEL - 3), "P", fill=_WHITE, font=font, anchor="md")
-    pen.text((4, PANEL - 3), place, fill=_WHITE, font=font, anchor="ld")
+    pen.text((4, 3), said.slice, fill=_WHITE, font=font, anchor="la")
+    pen.text((4, 18), said.height, fill=_WHITE, font=font, anchor="la")
+    pen.text((4, PANEL - 3), said.window, fill=_WHITE, font=font, anchor="ld")
+    _ruler(pen, scale)
     return panel
+
+
+def _ruler(pen: ImageDraw.ImageDraw, scale: float) -> None:
+    """A length in mm at the lower right, a quarter of the panel at most; none where not even 1 mm fits.
+
+    Args:
+        scale: Pixels a mm.
+    """
+    length = next((mm for mm in (50, 20, 10, 5, 2, 1) if mm * scale <= PANEL / 4), None)
+    if length is None:
+        return
+    right, y = PANEL - 6, PANEL - 6
+    left = right - round(length * scale)
+    for x in (left, right):
+        pen.line([(x, y - 3), (x, y + 3)], fill=_WHITE)
+    pen.line([(left, y), (right, y)], fill=_WHITE)
+    pen.text(((left + right) // 2, y - 4), f"{length} mm", fill=_WHITE, font=_font(11), anchor="md")
 
 
 def _montage(panels: list[Image.Image], title: str, banner: str) -> Image.Image:

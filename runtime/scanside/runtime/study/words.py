@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from scanside.runtime.study.names import TITLES
 from scanside.runtime.study.report import (
     AnsweringModel,
     Feature,
@@ -11,7 +12,6 @@ from scanside.runtime.study.report import (
     StudyReport,
 )
 
-_TITLES = {"t2w": "T2WI", "dwi": "DWI", "b0": "low-b image", "adc": "ADC map"}
 _SHOWN = 5
 """Lesions of a segmenter that are told one by one."""
 
@@ -41,7 +41,7 @@ def summary(report: StudyReport, files: bool) -> list[str]:
 
 def _images(sequences: Sequence[SequenceUse]) -> list[str]:
     return [
-        f"{'Images' if not n else '':12} {_TITLES[row.sequence]:12} {row.series}"
+        f"{'Images' if not n else '':12} {TITLES[row.sequence]:12} {row.series}"
         for n, row in enumerate(sequences)
     ]
 
@@ -56,7 +56,7 @@ def _lesions(lesions: Sequence[LesionFound] | None) -> list[str]:
     for n, lesion in enumerate(shown):
         x, y, z = lesion.centroid_mm
         rows.append(
-            f"{'Lesions' if not n else '':12} {_TITLES.get(lesion.role, lesion.role):12} "
+            f"{'Lesions' if not n else '':12} {TITLES.get(lesion.role, lesion.role):12} "
             f"{lesion.volume_ml:7.2f} ml {lesion.longest_diameter_mm:6.1f} mm long, centre "
             f"{_side(x, 'L', 'R')} {_side(y, 'P', 'A')} {_side(z, 'S', 'I')} mm"
         )

@@ -9,6 +9,9 @@ import numpy as np
 from scanside.runtime.errors import GeometryError
 from scanside.runtime.images.cases import CaseInput
 from scanside.runtime.images.load import load_case
+from scanside.runtime.images.orient import orientation
+from scanside.runtime.study.names import amount
+from scanside.runtime.volume import Geometry
 from scanside.training.cohort.table import UNKNOWN, Cohort
 from scanside.training.evaluation.cases import Case, Masks, read_mask
 from scanside.training.evaluation.delong import Floats
@@ -17,6 +20,8 @@ from scanside.training.evaluation.study import ROLE_TITLES
 from scanside.training.evaluation.style import INK, figure
 
 REFERENCE_COLOUR, AUTOMATIC_COLOUR = "#37d67a", "#ff4fa3"
+_RULER_MM = 20.0
+_OPPOSITE = {"R": "L", "L": "R", "A": "P", "P": "A", "S": "I", "I": "S"}
 _HALF_MM = 55.0
 """Half the side of the picture."""
 
@@ -31,6 +36,8 @@ class Slice:
         spacing: (Y, X), mm.
         number: Slice of the volume, from 1.
         of: Slices of the volume.
+        sides: What of the patient lies at the left, right, upper and lower edge, such as `R`, `L`, `A`, `P`.
+        height_mm: Patient position of its middle, towards the head.
     """
 
     image: Floats
@@ -39,6 +46,8 @@ class Slice:
     spacing: tuple[float, float]
     number: int
     of: int
+    sides: tuple[str, str, str, str]
+    height_mm: float
 
 
 def examples(cases: Sequence[Case]) -> list[tuple[str, Case]]:
@@ -70,7 +79,7 @@ def overlay_figure(masks: Masks, cohort: Cohort, chosen: Sequence[tuple[str, Cas
         (AUTOMATIC_COLOUR, "--", "automatic"),
     ):
         axes[0, -1].plot([], [], color=colour, linestyle=style, linewidth=1.8, label=words)
-    axes[0, -1].legend(loc="lower right", fontsize=8, facecolor="#222", labelcolor="white", framealpha=0.6)
+    axes[0, -1].legend(loc="lower left", fontsize=8, facecolor="#222", labelcolor="white", framealpha=0.6)
     return made
 
 
@@ -99,11 +108,23 @@ def largest_slice(masks: Masks, cohort: Cohort, case: Case) -> Slice:
         spacing=(sy, sx),
         number=z + 1,
         of=shown.shape[0],
+        sides=_sides(volume.geometry),
+        height_mm=_height(volume.geometry, z),
     )
 
 
 def _length(lesion_mm: float | None) -> str:
     return "size unknown" if lesion_mm is None else f"{lesion_mm:.0f} mm"
+
+
+def _sides(geometry: Geometry) -> tuple[str, str, str, str]:
+    across, down = orientation(geometry)[:2]
+    return _OPPOSITE[across], across, _OPPOSITE[down], down
+
+
+def _height(geometry: Geometry, z: int) -> float:
+    steps = np.array([geometry.shape[2] / 2 - 0.5, geometry.shape[1] / 2 - 0.5, z]) * geometry.spacing[::-1]
+    return float((np.array(geometry.origin) + geometry.direction_matrix @ steps)[2])
 
 
 def _draw(axis: Any, cut: Slice) -> None:
@@ -123,11 +144,36 @@ def _draw(axis: Any, cut: Slice) -> None:
                 across, down, padded, levels=[0.5], colors=[colour], linewidths=1.5, linestyles=style
             )
     if not cut.automatic.any():
-        axis.text(0.03, 0.03, "no automatic outline in this slice", transform=axis.transAxes, fontsize=8,
+        axis.text(0.03, 0.09, "no automatic outline in this slice", transform=axis.transAxes, fontsize=8,
                   color=AUTOMATIC_COLOUR)  # fmt: skip
+    _label(axis, cut, high - low, (low + high) / 2)
     axis.set_xticks([])
     axis.set_yticks([])
     axis.spines[:].set_visible(False)
+
+
+def _label(axis: Any, cut: Slice, width: float, level: float) -> None:
+    """Sides, place, window and a ruler: a picture says by itself what it shows."""
+    left, right, up, down = cut.sides
+    for words, x, y in ((left, 0.02, 0.5), (right, 0.98, 0.5), (up, 0.5, 0.98), (down, 0.5, 0.02)):
+        how = {"ha": "left" if x < 0.5 else "right" if x > 0.5 else "center",
+               "va": "bottom" if y < 0.5 else "top" if y > 0.5 else "center"}  # fmt: skip
+        axis.text(x, y, words, transform=axis.transAxes, fontsize=8, color="white", **how)
+    place = f"{'S' if cut.height_mm >= 0 else 'I'}{abs(cut.height_mm):.1f} mm\nW {amount(width)} L {amount(level)}"
+    axis.text(0.02, 0.98, place, transform=axis.transAxes, fontsize=7, color="white", va="top")
+    length = _RULER_MM / cut.spacing[1]
+    rows, columns = cut.image.shape
+    end, y = 0.97 * columns, 0.9 * rows
+    axis.plot([end - length, end], [y, y], color="white", linewidth=1.5, marker="|")
+    axis.text(
+        end - length / 2,
+        y - 0.02 * rows,
+        f"{_RULER_MM:g} mm",
+        color="white",
+        fontsize=7,
+        ha="center",
+        va="bottom",
+    )
 
 
 def _window(centre: int, half: float, size: int) -> slice:

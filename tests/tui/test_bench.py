@@ -155,3 +155,13 @@ async def test_a_queue_that_was_paused_before_stays_paused(desk: Desk) -> None:
         await pilot.press("enter")
         await seen(pilot, app, "✗ It has ended with exit code 3.")
     assert orders.is_paused(desk.database)
+
+
+@pytest.mark.asyncio
+async def test_at_80_columns_the_beginning_of_the_command_is_seen(desk: Desk) -> None:
+    """It was scrolled out of sight: the cursor stood at its end."""
+    app = terminal(desk)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await loaded(pilot, app)
+        await pilot.press("3")
+        await seen(pilot, app, " bench run ")

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 from scanside.tui.commands import BY_NAME, COMMANDS, Place
+from scanside.tui.demo.screenshots import PICTURES
 
 ROOT = Path(__file__).parents[2]
 GUIDE = (ROOT / "docs" / "terminal.md").read_text()
@@ -26,6 +27,11 @@ def test_every_key_of_the_guides_table_is_one_of_the_worklist() -> None:
 def test_the_bindings_of_the_guides_example_exist() -> None:
     example = GUIDE.split("```toml")[1].split("```")[0]
     assert set(re.findall(r'^"([^"]+)"', example, re.MULTILINE)) <= set(BY_NAME)
+
+
+def test_every_picture_of_the_guide_is_made_by_the_script() -> None:
+    shown = set(re.findall(r"\(terminal/([\w-]+)\.svg\)", GUIDE))
+    assert shown == set(PICTURES) == {path.stem for path in (ROOT / "docs" / "terminal").glob("*.svg")}
 
 
 def test_the_guides_figures_are_those_of_the_results_file() -> None:

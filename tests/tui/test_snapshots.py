@@ -71,6 +71,19 @@ def test_worklist(snap_compare: Any, still: Desk, theme: str, size: tuple[int, i
     assert snap_compare(terminal(still, theme=theme), terminal_size=size, run_before=before)
 
 
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_worklist_without_colours(
+    snap_compare: Any, still: Desk, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    cases = still.one_of_each()
+
+    async def before(pilot: Pilot[None]) -> None:
+        await on_review(pilot, still, cases["review"])
+
+    assert snap_compare(terminal(still), terminal_size=size, run_before=before)
+
+
 @pytest.mark.parametrize("theme", THEMES)
 @pytest.mark.parametrize("size", SIZES, ids=str)
 def test_system(snap_compare: Any, still: Desk, theme: str, size: tuple[int, int]) -> None:

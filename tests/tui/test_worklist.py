@@ -418,5 +418,5 @@ async def test_no_internal_name_reaches_a_screen(desk: Desk) -> None:
             assert not internal.findall(text_of(app)), text_of(app)
         table.move_to(warned)
         await pilot.press("a")
-        await seen(pilot, app, "! T2WI covers little; DWI and low b differ.")
+        await seen(pilot, app, "! T2WI covers little; DWI and low-b image differ.")
         assert not internal.findall(text_of(app))

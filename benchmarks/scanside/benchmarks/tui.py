@@ -91,9 +91,17 @@ def tui(
             document["bytes"] = [
                 _traffic(config, size, graphics, seconds) for size in SIZES for graphics in _ANSWERS
             ]
+        _say("the demonstration …")
+        document["demo_first_patient_s"] = round(_first_patient(Path(name)), 1)
     with atomic_write(out) as temporary:
         temporary.write_text(json.dumps(document, indent=1) + "\n")
     print(out)
+
+
+def _first_patient(folder: Path) -> float:
+    """Seconds from `scanside tui --demo` to the first synthetic patient in the list."""
+    with Terminal(folder / "none.toml", arguments=("--demo",)) as terminal:
+        return terminal.wait(b"receiving", 180) - terminal.began
 
 
 def _traffic(config: Path, size: tuple[int, int], graphics: str, seconds: float) -> dict[str, Any]:
@@ -150,14 +158,25 @@ def _measure(config: Path, keys: int, seconds: float) -> dict[str, Any]:
 class Terminal:
     """The command in a pseudo-terminal."""
 
-    def __init__(self, config: Path, size: tuple[int, int] = SIZE, graphics: str = "half blocks") -> None:
+    def __init__(
+        self,
+        config: Path,
+        size: tuple[int, int] = SIZE,
+        graphics: str = "half blocks",
+        arguments: Sequence[str] | None = None,
+    ) -> None:
+        """Start it.
+
+        Args:
+            arguments: Of the command; None for `-c` and the configuration. Settings stand beside that one in any case.
+        """
         self._master, slave = pty.openpty()
         self._answer = _ANSWERS[graphics]
         columns, rows = size
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         self.began = time.monotonic()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "scanside.runtime.cli.main", "tui", "-c", str(config)],
+            [sys.executable, "-m", "scanside.runtime.cli.main", "tui", *(arguments or ("-c", str(config)))],
             stdin=slave,
             stdout=slave,
             stderr=slave,  # where Textual draws
@@ -251,7 +270,7 @@ class Terminal:
     def __exit__(self, *error: object) -> None:
         self._process.send_signal(signal.SIGTERM)
         try:
-            self._process.wait(10)
+            self._process.wait(30)  # a demonstration ends its service first
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
@@ -270,7 +289,7 @@ def _presses(terminal: Terminal, count: int, plan: Sequence[bytes] = _THROUGH_TH
     """Press keys, one after the other and again."""
     times = [terminal.press(plan[number % len(plan)]) for number in range(count)]
     lost = times.count(None)
-    if lost > count // 10:
+    if lost > max(1, count // 10):
         raise CaseError(
             f"{lost} of {count} keys did not change the screen; the terminal cannot be measured so."
         )

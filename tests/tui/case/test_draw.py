@@ -5,8 +5,8 @@ import pytest
 from rich.style import Style
 
 from scanside.runtime.volume import Geometry, Volume
+from scanside.tui.case.cells import Mark, lines_of_cells
 from scanside.tui.case.draw import CHOSEN, OTHER, Rgb, View, draw, fitting
-from scanside.tui.case.halves import Mark, half_blocks
 from scanside.tui.case.stack import Stack, position, stack_of
 
 GRID = Geometry((3, 40, 60), (5.0, 2.0, 2.0), (-59.0, -39.0, -5.0))
@@ -108,7 +108,7 @@ def test_half_blocks_show_two_pixels_a_cell() -> None:
     random = np.random.default_rng(0)
     picture = random.integers(0, 256, (6, 9, 3)).astype(np.uint8)
     picture[2:4, 3:6] = 7  # cells of one colour are merged
-    strips = half_blocks(picture)
+    strips = lines_of_cells(picture)
     assert len(strips) == 3 and all(strip.cell_length == 9 for strip in strips)
     for row, strip in enumerate(strips):
         cells = [(letter, segment.style) for segment in strip for letter in segment.text]
@@ -126,7 +126,7 @@ def test_half_blocks_show_two_pixels_a_cell() -> None:
 def test_marks_stand_on_the_picture_or_are_left_out() -> None:
     picture = np.zeros((8, 10, 3), np.uint8)
     marks = [Mark(0, 4, "A"), Mark(-1, -1, "P"), Mark(2, 0, "R"), Mark(1, 8, "too long"), Mark(9, 0, "x")]
-    lines = [strip.text for strip in half_blocks(picture, marks)]
+    lines = [strip.text for strip in lines_of_cells(picture, marks)]
     assert [line.replace("▀", ".") for line in lines] == [
         "....A.....",
         "..........",
@@ -139,7 +139,7 @@ def test_sixteen_colours_are_enough_for_shades_and_an_outline() -> None:
     picture = np.zeros((2, 6, 3), np.uint8)
     picture[:, 1:5] = np.array([60, 110, 170, 255])[None, :, None]
     picture[0, 5] = CHOSEN
-    (strip,) = half_blocks(picture, few_colours=True)
+    (strip,) = lines_of_cells(picture, few_colours=True)
     assert strip.text == " ░▒▓█o"
     assert {segment.style.color.name for segment in strip if segment.style and segment.style.color} == {
         "white",

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 from textual.geometry import Size
 
-from scanside.tui.case.graphics import Graphics, Terminal, found, understood
-from scanside.tui.case.halves import Mark
+from scanside.tui.case.cells import Mark
+from scanside.tui.case.graphics import Cells, Graphics, Terminal, found, understood
 from scanside.tui.case.surface import lettered
 
 ANSWERS = {
@@ -26,7 +26,7 @@ ANSWERS = {
         (rb"\x1b_G(?:[^;]*,)?i=(\d+)[^;]*;AAAA\x1b\\", b"\x1b_Gi=%s;OK\x1b\\"),
         (rb"\x1b\[c", b"\x1b[?62;22c"),
     ],
-    "half blocks": [(rb"\x1b\[c", b"\x1b[?62;22c")],
+    "cells": [(rb"\x1b\[c", b"\x1b[?62;22c")],
 }
 PROGRAM = """
 import numpy as np
@@ -37,7 +37,7 @@ terminal = probe()
 print("found", terminal.graphics, terminal.cell, flush=True)
 
 class Shows(App):
-    CSS = "HalfBlocks, Pixels { width: 30; height: 10; }"
+    CSS = "Characters, Pixels { width: 30; height: 10; }"
     def compose(self):
         self.surface = surface(terminal)
         yield self.surface
@@ -53,7 +53,7 @@ Shows().run()
 SHOWN = {
     "sixel": rb"\x1bP[0-9;]*q",
     "kitty": rb"\x1b_G[^\x1b]*a=[tT]|\x1b_G[^\x1b]*;iVBOR",
-    "half blocks": "▀".encode(),
+    "cells": "▀".encode(),
 }
 
 
@@ -107,17 +107,17 @@ def test_the_terminal_decides_how_pixels_are_shown(kind: str) -> None:
 def test_answers_are_understood() -> None:
     kitty, sixel, neither = b"\x1b_Gi=31;OK\x1b\\", b"\x1b[?62;4;22c", b"\x1b[?64;22c"
     cases = {
-        b"": (Graphics.HALVES, (10, 20)),
-        b"\x1b[6;34;17t" + neither: (Graphics.HALVES, (17, 34)),
+        b"": (Graphics.CELLS, (10, 20)),
+        b"\x1b[6;34;17t" + neither: (Graphics.CELLS, (17, 34)),
         b"\x1b[6;0;0t" + kitty + neither: (Graphics.KITTY, (10, 20)),
-        b"\x1b_Gi=31;EINVAL\x1b\\" + neither: (Graphics.HALVES, (10, 20)),
+        b"\x1b_Gi=31;EINVAL\x1b\\" + neither: (Graphics.CELLS, (10, 20)),
         kitty + sixel: (Graphics.SIXEL, (10, 20)),
     }
     for answer, (graphics, cell) in cases.items():
         found = understood(answer, few_colours=False, multiplexed=False)
         assert (found.graphics, found.cell) == (graphics, cell), answer
     behind = understood(sixel, few_colours=True, multiplexed=True)
-    assert behind == Terminal(Graphics.HALVES, few_colours=True), "tmux answers, whatever stands behind it"
+    assert behind == Terminal(Graphics.CELLS, few_colours=True), "tmux answers, whatever stands behind it"
 
 
 def test_without_a_terminal_nothing_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,14 +126,16 @@ def test_without_a_terminal_nothing_is_asked(monkeypatch: pytest.MonkeyPatch) ->
          "print('textual_image' in sys.modules)"],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
-    assert done.stdout.split("\n")[:2] == ["half blocks", "False"]
-    assert found() == Terminal() and found().graphics is Graphics.HALVES
+    assert done.stdout.split("\n")[:2] == ["cells", "False"]
+    assert found() == Terminal() and found().graphics is Graphics.CELLS
 
 
 def test_half_a_cell_is_as_tall_as_the_terminal_says() -> None:
-    assert Terminal(cell=(10, 20)).tall == 1.0
-    assert Terminal(cell=(10, 24)).tall == 1.2
-    assert Terminal(cell=(1, 100)).tall == 1.4, "a terminal that says nonsense"
+    assert Terminal(cell=(10, 20)).tall(Cells.HALF) == 1.0
+    assert Terminal(cell=(10, 24)).tall(Cells.HALF) == 1.2
+    assert Terminal(cell=(1, 100)).tall(Cells.HALF) == 1.4, "a terminal that says nonsense"
+    assert Terminal(cell=(10, 21)).tall(Cells.SEXTANTS) == pytest.approx(1.4)
+    assert Terminal(cell=(10, 20)).tall(Cells.OCTANTS) == 1.0
 
 
 def test_marks_are_written_into_the_pixels() -> None:

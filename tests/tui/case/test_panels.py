@@ -233,4 +233,4 @@ def test_no_internal_name_is_on_a_panel(data: CaseData, panel: str) -> None:
 
 
 def test_a_scanners_own_name_stays_as_it_is() -> None:
-    assert spoken("t2w: 'ep2d dwi' isn't b0") == "T2WI: 'ep2d dwi' isn't low b"
+    assert spoken("t2w: 'ep2d dwi' isn't b0") == "T2WI: 'ep2d dwi' isn't low-b image"

@@ -10,6 +10,7 @@ from textual.widgets import Static
 
 from scanside.runtime.appliance.config import Config
 from scanside.runtime.study.pipeline import StudyRunner
+from scanside.runtime.study.words import amount
 from scanside.tui.app import ScansideApp
 from scanside.tui.case.board import Layout
 from scanside.tui.case.draw import OTHER
@@ -340,7 +341,7 @@ async def test_a_picture_says_slice_thickness_series_window_value_and_scale(revi
         assert looking is not None and looking.spot is not None
         first, last = stack.slices_of(looking.spot.number) or (0, 0)
         assert f"lesion on slices {first + 1}–{last + 1}" in foot and "ADC" in foot
-        assert f"middle {stack.value(looking.place):.4g}" in foot
+        assert f"middle {amount(stack.value(looking.place))}" in foot
         lines = [driver.pane().surface.render_line(y).text for y in range(driver.pane().surface.size.height)]  # type: ignore[union-attr]
         ruler = next(re.search(r"├─*┤ (\d+) mm", line) for line in lines if "├" in line)
         assert ruler is not None

@@ -77,6 +77,14 @@ def test_a_case_under_review(plain: Config, snap_compare: Compare, size: str, th
     assert snap_compare(terminal(plain, theme), terminal_size=SIZES[size], run_before=opening(plain))
 
 
+@pytest.mark.parametrize("size", list(SIZES))
+def test_a_case_without_colours(
+    plain: Config, snap_compare: Compare, size: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert snap_compare(terminal(plain), terminal_size=SIZES[size], run_before=opening(plain))
+
+
 def test_choosing_series(plain: Config, snap_compare: Compare) -> None:
     run = opening(plain, "N", "down", "space")
     assert snap_compare(terminal(plain), terminal_size=(120, 40), run_before=run)

@@ -161,7 +161,9 @@ def _accept_guard(subject: Subject, work: Workplace) -> str | None:
     refused = _by_state(Action.ACCEPT)(subject, work)
     if refused is None and work.config.service.open_before_accept and not work.was_opened(subject.case):
         case_id = subject.case.case_id
-        return f"The images of {case_id} were not opened here: look at them first ({work.opens}), then accept."
+        return (
+            f"The images of {case_id} were not opened here: look at them first ({work.opens}), then accept."
+        )
     return refused
 
 

@@ -13,6 +13,9 @@ from scanside.runtime.cli.arguments import CONFIG_PLACES, ConfigFile, find_confi
 from scanside.runtime.cli.main import require_extra
 from scanside.runtime.errors import UsageError
 
+CELLS = ("half", "sextants", "octants")
+"""What `--cells` takes."""
+
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
@@ -26,6 +29,13 @@ def tui(
     theme: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="dark, light or high-contrast; default: as the last time."),
+    ] = None,
+    cells: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Images in half blocks, sextants or octants; default: pixels, or the finest that the terminal draws.",
+        ),
     ] = None,
     plain: Annotated[
         bool,
@@ -51,9 +61,11 @@ def tui(
 
     if theme is not None and theme not in THEMES:
         raise UsageError(f"There is no theme '{theme}'; choose one of {', '.join(THEMES)}.")
+    if cells is not None and cells not in CELLS:
+        raise UsageError(f"There are no cells '{cells}'; choose one of {', '.join(CELLS)}.")
     if sum((config is not None, data is not None, demo)) > 1:
         raise UsageError("Of --config, --data and --demo only one makes sense; leave the others out.")
-    show = _tell if plain else partial(_show, theme=theme)
+    show = _tell if plain else partial(_show, theme=theme, cells=cells)
     if demo:
         return _demo(show)
     return show(_configuration(config, data), configured=data is None)
@@ -71,6 +83,7 @@ def _show(
     place: str | None = None,
     *,
     theme: str | None,
+    cells: str | None = None,
     configured: bool = True,
     coming: Callable[[], str] = lambda: "",
 ) -> int:
@@ -79,9 +92,11 @@ def _show(
             "There is no keyboard: stdin is not a terminal; use --plain, or start it in a terminal."
         )
     from scanside.tui.app import ScansideApp
-    from scanside.tui.case.graphics import probe
+    from scanside.tui.case.graphics import Cells, choose, probe
 
     probe()
+    if cells is not None:
+        choose(Cells(cells))
     terminal = ScansideApp(config, theme=theme, place=place, configured=configured, coming=coming)
     terminal.run()
     if terminal.fault is not None:

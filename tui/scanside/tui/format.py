@@ -1,6 +1,5 @@
 """Times, sizes and states as words. Pure functions: what time it is comes in as an argument."""
 
-import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,6 +7,7 @@ from enum import StrEnum
 
 from scanside.runtime.appliance.store.records import Case
 from scanside.runtime.appliance.store.states import ARRIVED, Action, Sending, State
+from scanside.runtime.study.words import spoken as said_by_result
 
 RESEARCH = "RESEARCH USE ONLY"
 FALSE_LESION = "false lesion"
@@ -157,13 +157,11 @@ def result_sentence(case: Case) -> str:
 
 TITLES = {"t2w": "T2WI", "dwi": "DWI", "adc": "ADC", "b0": "low b"}
 """Sequence → what a person calls it, in the order in which they are looked at."""
-_INTERNAL = re.compile(r"(?<!\w)'[^']*'(?!\w)|\b(t2w|dwi|adc|b0)\b")
-"""The names of sequences; what stands in quotation marks is a scanner's own name."""
 
 
 def spoken(words: str) -> str:
     """A sentence or a stage with the names that people have for sequences: `T2WI: outlining` for `t2w: slide`."""
-    return _INTERNAL.sub(lambda found: TITLES[found[1]] if found[1] else found[0], words).replace(": slide", ": outlining")
+    return said_by_result(words).replace(": slide", ": outlining")
 
 
 def patient_name(case: Case) -> str:

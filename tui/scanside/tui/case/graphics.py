@@ -1,8 +1,8 @@
-"""What the terminal can show: real pixels where it can, half blocks elsewhere. Asked once, before Textual starts.
+"""What the terminal can show: real pixels where it can, characters elsewhere. Asked once, before Textual starts.
 
-Three questions go out at once: the size of a cell in pixels (XTWINOPS 16), whether Kitty's protocol is known (a query
-of its graphics command), and what kind of terminal it is (DA1, where 4 stands for Sixel). Every terminal answers the
-last one, so its answer ends the wait.
+Five questions go out at once: the size of a cell in pixels (XTWINOPS 16), whether Kitty's protocol is known (a query of
+its graphics command), which program it is (XTVERSION, and for VTE, which has no answer to that, DA2), and what kind of
+terminal (DA1, where 4 stands for Sixel). Every terminal answers the last one, so its answer ends the wait.
 """
 
 import os
@@ -13,15 +13,17 @@ import sys
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from rich.console import Console
 
-_QUESTIONS = b"\x1b[16t\x1b_Gi=31,s=1,v=1,a=q,t=d,f=24;AAAA\x1b\\\x1b[c"
+_QUESTIONS = b"\x1b[16t\x1b_Gi=31,s=1,v=1,a=q,t=d,f=24;AAAA\x1b\\\x1b[>0q\x1b[>c\x1b[c"
 _CELL = re.compile(rb"\x1b\[6;(\d+);(\d+)t")
 _KITTY = re.compile(rb"\x1b_Gi=31;OK\x1b\\")
 _KIND = re.compile(rb"\x1b\[\?([\d;]*)c")
+_PROGRAM = re.compile(rb"\x1bP>\|([A-Za-z]+)[ (]v?([\d.]+)")
+_VTE = re.compile(rb"\x1b\[>6[15];(\d{4});1c")
 _ANSWER_SECONDS = 0.5
 
 
@@ -31,7 +33,36 @@ class Graphics(StrEnum):
     KITTY = "kitty"
     """Kitty's graphics protocol, with placeholders."""
     SIXEL = "sixel"
-    HALVES = "half blocks"
+    CELLS = "cells"
+    """Characters that are parts of a cell."""
+
+
+class Cells(StrEnum):
+    """How many pixels a cell of characters shows."""
+
+    HALF = "half"
+    SEXTANTS = "sextants"
+    OCTANTS = "octants"
+
+    @property
+    def rows(self) -> int:
+        """Pixels down a cell."""
+        return {Cells.HALF: 2, Cells.SEXTANTS: 3, Cells.OCTANTS: 4}[self]
+
+    @property
+    def columns(self) -> int:
+        """Pixels across a cell."""
+        return 1 if self is Cells.HALF else 2
+
+
+_DRAWN: Mapping[str, Mapping[Cells, tuple[int, ...]]] = {
+    "kitty": {Cells.SEXTANTS: (0, 24), Cells.OCTANTS: (0, 40)},
+    "foot": {Cells.SEXTANTS: (1, 8), Cells.OCTANTS: (1, 20)},
+    "ghostty": {Cells.SEXTANTS: (1, 0), Cells.OCTANTS: (1, 2)},
+    "VTE": {Cells.SEXTANTS: (6200,), Cells.OCTANTS: (7800,)},
+    "WezTerm": {Cells.SEXTANTS: (20210814,)},
+}
+"""Program → the version from which it draws these characters itself, whatever its font has. Others: half blocks."""
 
 
 @dataclass(frozen=True)
@@ -41,25 +72,32 @@ class Terminal:
     Attributes:
         cell: Width and height of a cell, pixels.
         few_colours: It has 16 colours at most.
+        cells: How finely characters may show a picture, where it has no pixels.
     """
 
-    graphics: Graphics = Graphics.HALVES
+    graphics: Graphics = Graphics.CELLS
     cell: tuple[int, int] = (10, 20)
     few_colours: bool = False
+    cells: Cells = Cells.HALF
 
-    @property
-    def tall(self) -> float:
-        """Height over width of half a cell; within what fonts have."""
+    def tall(self, cells: Cells) -> float:
+        """Height over width of a part of a cell; within what fonts have."""
         width, height = self.cell
-        return min(max(height / 2 / width, 0.7), 1.4)
+        return min(max(height / width, 1.4), 2.8) / cells.rows * cells.columns
 
 
 _found = Terminal()
 
 
 def found() -> Terminal:
-    """What `probe` found; half blocks where nobody asked."""
+    """What `probe` found, or a person chose; half blocks where nobody asked."""
     return _found
+
+
+def choose(cells: Cells) -> None:
+    """A person knows what the terminal shows."""
+    global _found
+    _found = replace(_found, graphics=Graphics.CELLS, cells=cells)
 
 
 def probe(environment: Mapping[str, str] = os.environ) -> Terminal:
@@ -77,7 +115,7 @@ def probe(environment: Mapping[str, str] = os.environ) -> Terminal:
         answer = _ask()
     multiplexed = bool(environment.get("TMUX")) or environment.get("TERM", "").startswith(("tmux", "screen"))
     _found = understood(answer, few_colours=few, multiplexed=multiplexed)
-    if _found.graphics is not Graphics.HALVES:
+    if _found.graphics is not Graphics.CELLS:
         import textual_image.widget  # noqa: F401 - now: it asks the terminal once more when it is loaded
     return _found
 
@@ -89,7 +127,7 @@ def understood(answer: bytes, *, few_colours: bool, multiplexed: bool) -> Termin
         multiplexed: tmux or screen stand between; they answer for themselves, not for the terminal behind them.
     """
     kind, cell = _KIND.search(answer), _CELL.search(answer)
-    graphics = Graphics.HALVES
+    graphics = Graphics.CELLS
     if kind is not None and b"4" in kind[1].split(b";")[1:]:
         graphics = Graphics.SIXEL
     elif _KITTY.search(answer):
@@ -97,7 +135,22 @@ def understood(answer: bytes, *, few_colours: bool, multiplexed: bool) -> Termin
     size = (
         (int(cell[2]), int(cell[1])) if cell is not None and int(cell[1]) and int(cell[2]) else Terminal.cell
     )
-    return Terminal(Graphics.HALVES if multiplexed else graphics, size, few_colours)
+    if multiplexed or few_colours:
+        return Terminal(Graphics.CELLS if multiplexed else graphics, size, few_colours)
+    return Terminal(graphics, size, few_colours, _drawn_by(answer))
+
+
+def _drawn_by(answer: bytes) -> Cells:
+    """The finest parts of cells that this program draws by itself."""
+    program, vte = _PROGRAM.search(answer), _VTE.search(answer)
+    name, number = (program[1], program[2]) if program else (b"VTE", vte[1]) if vte else (b"", b"")
+    version = tuple(int(part) for part in number.split(b".") if part)
+    since = _DRAWN.get(name.decode(), {})
+    return max(
+        (cells for cells, first in since.items() if version >= first),
+        key=lambda one: one.rows,
+        default=Cells.HALF,
+    )
 
 
 def _ask() -> bytes:

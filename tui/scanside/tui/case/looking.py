@@ -23,6 +23,7 @@ class Looking:
         windows: Values that are black and white, where a person has changed them.
         outline: Whether lesions are outlined.
         spot: The lesion that was jumped to.
+        lens: Whether a lens enlarges it.
     """
 
     sequence: str
@@ -31,6 +32,7 @@ class Looking:
     windows: Mapping[str, Window] = field(default_factory=dict)
     outline: bool = True
     spot: Spot | None = None
+    lens: bool = False
 
     def window(self, sequence: str, stack: Stack) -> Window:
         """The window of an image."""
@@ -105,6 +107,11 @@ def windowed(looking: Looking, stack: Stack, narrower: float = 0, darker: float 
 def outlined(looking: Looking, stack: Stack) -> Looking:
     """Outlines on, or off."""
     return replace(looking, outline=not looking.outline)
+
+
+def lensed(looking: Looking, stack: Stack) -> Looking:
+    """The lens on, or off."""
+    return replace(looking, lens=not looking.lens)
 
 
 def anew(looking: Looking, stack: Stack) -> Looking:

@@ -50,7 +50,13 @@ _TOLD: Mapping[str, tuple[str, Tone]] = {
     "no lesion segmented": ("○ NO LESION SEGMENTED (not a negative finding)", Tone.WARN),
     "unsuitable input": ("! UNSUITABLE INPUT", Tone.WARN),
 }
-OBJECTS = {"seg": "segmentation", "sr": "report (SR)", "sc": "pictures", "key": "key images", "reject": "rejection"}
+OBJECTS = {
+    "seg": "segmentation",
+    "sr": "report (SR)",
+    "sc": "pictures",
+    "key": "key images",
+    "reject": "rejection",
+}
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from scanside.tui.case import looking as look
 from scanside.tui.case.board import Board, PanelView
 from scanside.tui.case.choose import JobsScreen
 from scanside.tui.case.data import CaseData, read_case
-from scanside.tui.case.graphics import found
+from scanside.tui.case.graphics import Cells, found
 from scanside.tui.case.images import Shown, Wanted
 from scanside.tui.case.stack import Spot, place_words, spot_of, spots_in
 from scanside.tui.case.viewer import Viewer
@@ -31,6 +31,12 @@ from scanside.tui.feed import Snapshot
 from scanside.tui.format import TITLES, Tone, bar, duration, full_moment, patient_name, spoken, state_words
 from scanside.tui.screen import StudyScreen
 from scanside.tui.tones import quiet, said, toned
+
+CELLS_WORDS = {
+    Cells.HALF: "Half blocks: 2 pixels a cell, in any terminal.",
+    Cells.SEXTANTS: "Sextants: 6 pixels a cell. Boxes or question marks instead? The font lacks them: V again.",
+    Cells.OCTANTS: "Octants: 8 pixels a cell. Boxes or question marks instead? The font lacks them: V again.",
+}
 
 
 class CaseScreen(StudyScreen):
@@ -43,7 +49,8 @@ class CaseScreen(StudyScreen):
 show the same position of the patient at the same scale; the other one takes its nearest slice. Slices count from the
 feet; *z* is the patient position in mm, S towards the head. The outline lies just outside the lesion: yellow around
 the one that is looked at, blue around others. `▸` marks the image that keys act upon. Below: window and level, the
-lesion's slices, the value in the middle and the ADC there. A drag changes the window. `o` shows real pixels.
+lesion's slices, the value in the middle, or under the pointer, and the ADC there. A drag changes the window. `Z` puts a
+lens on the lesion, `V` shows finer cells where the font has them, `o` shows real pixels.
 
 **Result** ● ok · ◇ indeterminate: the probability lies where no class is named · ○ no lesion segmented, which is *not*
 a negative finding · ! unsuitable input. A probability always stands with its status and its calibration band (`━`).
@@ -247,6 +254,18 @@ Accepting sends the result and cannot be undone; a rejection and a mark can (U).
     def action_image(self) -> None:
         """The next image."""
         self.viewer.turn()
+
+    def action_lens(self) -> None:
+        """A lens on the lesion, or none."""
+        self.viewer.change(look.lensed)
+
+    def action_cells(self) -> None:
+        """Finer parts of cells, or half blocks again."""
+        cells = self.viewer.next_cells()
+        if cells is None:
+            self._say_no("This terminal shows real pixels.")
+        else:
+            self.notify(CELLS_WORDS[cells], timeout=6, markup=False)
 
     def action_zoom(self, steps: int) -> None:
         """Larger or smaller."""

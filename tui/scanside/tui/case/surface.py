@@ -1,4 +1,4 @@
-"""Widgets that show a picture: in half blocks, or in pixels where the terminal has them."""
+"""Widgets that show a picture: in characters, or in pixels where the terminal has them."""
 
 from collections.abc import Sequence
 
@@ -11,9 +11,9 @@ from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
+from scanside.tui.case.cells import Mark, lines_of_cells
 from scanside.tui.case.draw import Rgb
-from scanside.tui.case.graphics import Graphics, Terminal
-from scanside.tui.case.halves import Mark, half_blocks
+from scanside.tui.case.graphics import Cells, Graphics, Terminal
 
 MOST_PIXELS = 600_000
 """Of a picture in pixels: with more, each step through the slices would be felt; the terminal enlarges it."""
@@ -23,32 +23,41 @@ class Sized(Message):
     """A place for a picture has got another size."""
 
 
-class HalfBlocks(Widget, can_focus=False):
-    """Two pixels a cell, in any terminal with colours."""
+class Characters(Widget, can_focus=False):
+    """Two, six or eight pixels a cell, in any terminal with colours.
 
-    DEFAULT_CSS = "HalfBlocks { background: black; }"
+    Attributes:
+        cells: How many; may be set.
+    """
+
+    DEFAULT_CSS = "Characters { background: black; }"
 
     def __init__(self, terminal: Terminal) -> None:
         super().__init__()
         self._terminal = terminal
         self._strips: list[Strip] = []
+        self.cells = Cells.HALF if terminal.few_colours else terminal.cells
         self.picture: Rgb | None = None
 
     @property
     def pixels(self) -> tuple[int, int]:
         """Rows and columns that a picture should have now; 0 while nothing is laid out."""
-        return 2 * self.size.height, self.size.width
+        return self.cells.rows * self.size.height, self.cells.columns * self.size.width
 
     @property
     def tall(self) -> float:
         """Height of a pixel over its width."""
-        return self._terminal.tall
+        return self._terminal.tall(self.cells)
 
     def show(self, picture: Rgb, marks: Sequence[Mark]) -> None:
         """Show a picture of that size."""
         self.picture = picture
-        self._strips = half_blocks(
-            picture, marks, few_colours=self._terminal.few_colours, letters=self.app.no_color
+        self._strips = lines_of_cells(
+            picture,
+            marks,
+            cells=self.cells,
+            few_colours=self._terminal.few_colours,
+            letters=self.app.no_color,
         )
         self.refresh()
 
@@ -133,6 +142,6 @@ def lettered(picture: Rgb, marks: Sequence[Mark], cells: Size) -> Rgb:
     return np.array(image)
 
 
-def surface(terminal: Terminal) -> HalfBlocks | Pixels:
+def surface(terminal: Terminal) -> Characters | Pixels:
     """The widget for this terminal."""
-    return HalfBlocks(terminal) if terminal.graphics is Graphics.HALVES else Pixels(terminal)
+    return Characters(terminal) if terminal.graphics is Graphics.CELLS else Pixels(terminal)

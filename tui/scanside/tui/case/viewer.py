@@ -11,13 +11,15 @@ from textual.message import Message
 from textual.worker import get_current_worker
 
 from scanside.runtime.errors import InputError
+from scanside.runtime.study.words import amount
+from scanside.runtime.volume import Triple
 from scanside.tui.case import looking as look
-from scanside.tui.case.graphics import Terminal
+from scanside.tui.case.graphics import Cells, Terminal, choose
 from scanside.tui.case.images import ImageCache, Shown, Wanted
 from scanside.tui.case.looking import Looking
 from scanside.tui.case.pane import Pane
 from scanside.tui.case.stack import Spot, Stack, index_of
-from scanside.tui.case.surface import Sized
+from scanside.tui.case.surface import Characters, Sized
 
 CACHE = ImageCache()
 """Of all cases that this terminal looks at."""
@@ -62,6 +64,7 @@ class Viewer(Horizontal):
         self._beside: str | None = None
         self._touched = False
         self._drag: Offset | None = None
+        self._pointed: tuple[Pane, Triple] | None = None
         self.synthetic = False
         self.double = False
         self.looking: Looking | None = None
@@ -249,15 +252,46 @@ class Viewer(Horizontal):
             pane.say(wanted.title, f"Reading {wanted.title} …")
         else:
             leader = self.leader or self.shown[sequence].stack
-            note = "  ".join(words for words in (self._beside_value(sequence), wanted.note) if words)
-            pane.paint(wanted.title, self.shown[sequence], self.looking, leader, self.synthetic, note)
+            pane.paint(wanted.title, self.shown[sequence], self.looking, leader, self.synthetic)
+            self._tell(pane, wanted)
 
-    def _beside_value(self, sequence: str) -> str:
-        """The ADC at the middle of the picture, where another image is shown there."""
-        if sequence == "adc" or "adc" not in self.shown or self.looking is None:
+    def _tell(self, pane: Pane, wanted: Wanted) -> None:
+        """What stands below a picture: of the pointer's place, or of the middle."""
+        if self.looking is None:
+            return
+        pointed = self._pointed[1] if self._pointed is not None and self._pointed[0] is pane else None
+        beside = self._adc(wanted.sequence, pointed or self.looking.place)
+        pane.tell(pointed, [words for words in (beside, wanted.note) if words])
+
+    def _adc(self, sequence: str, place: Triple) -> str:
+        """The ADC at a place, beside the value of another image."""
+        if sequence == "adc" or "adc" not in self.shown:
             return ""
-        value = self.shown["adc"].stack.value(self.looking.place)
-        return "" if value is None else f"ADC {value:.4g}"
+        value = self.shown["adc"].stack.value(place)
+        return "" if value is None else f"ADC {amount(value)}"
+
+    def _point(self, at: Offset | None) -> None:
+        """The pointer is on a cell of the screen, or on no picture."""
+        places = [(pane, pane.place_at(at)) for pane in self._panes() if pane.display and at is not None]
+        pointed = next(((pane, place) for pane, place in places if place is not None), None)
+        before, self._pointed = self._pointed, pointed
+        for pane in {found[0] for found in (before, pointed) if found is not None}:
+            wanted = next((one for one in self._wanted if one.sequence == pane.sequence), None)
+            if wanted is not None:
+                self._tell(pane, wanted)
+
+    def next_cells(self) -> Cells | None:
+        """Show the images in finer parts of cells, after the finest in half blocks; None where there are pixels."""
+        surfaces = [pane.surface for pane in self._panes() if isinstance(pane.surface, Characters)]
+        if not surfaces:
+            return None
+        order = list(Cells)
+        cells = order[(order.index(surfaces[0].cells) + 1) % len(order)]
+        for surface in surfaces:
+            surface.cells = cells
+        choose(cells)
+        self.refresh_panes()
+        return cells
 
     @property
     def spans(self) -> dict[Spot, tuple[int, int]]:
@@ -292,11 +326,18 @@ class Viewer(Horizontal):
             self.capture_mouse()
 
     def on_mouse_move(self, event: events.MouseMove) -> None:
-        """See `on_mouse_down`."""
+        """See `on_mouse_down`; without a button the values under the pointer are told."""
         if self._drag is not None and event.screen_offset != self._drag:
             moved = event.screen_offset - self._drag
             self._drag = event.screen_offset
             self.change(lambda now, stack: look.windowed(now, stack, -moved.x / 4, -moved.y / 2))
+        elif self._drag is None:
+            self._point(event.screen_offset)
+
+    def on_leave(self) -> None:
+        """The pointer is elsewhere."""
+        if not self.is_mouse_over:
+            self._point(None)
 
     def on_mouse_up(self) -> None:
         """The drag ends."""

@@ -82,6 +82,12 @@ class Demo:
         when = f"about {left:.0f} s left" if left > 1 else "any moment now"
         return f"The first synthetic patient is being made: {when}."
 
+    def stop_service(self) -> None:
+        """End the service, as a machine does that is switched off; the rest goes on."""
+        if self._service is not None:
+            self._service.terminate()
+            self._service.wait(_STOP_SECONDS)
+
     def stop(self) -> None:
         """End every child and wait for it."""
         self._stop.set()

@@ -7,7 +7,18 @@ from scanside.runtime.appliance.config import Config
 from scanside.runtime.appliance.store.records import Entry
 from scanside.runtime.appliance.store.states import SETTLED, Sending, State
 from scanside.tui.feed import Health
-from scanside.tui.format import Tone, Words, age, ago, duration, event_words, full_moment, size, spoken, state_name
+from scanside.tui.format import (
+    Tone,
+    Words,
+    age,
+    ago,
+    duration,
+    event_words,
+    full_moment,
+    size,
+    spoken,
+    state_name,
+)
 from scanside.tui.system.survey import BundleState, Echo, Survey
 from scanside.tui.system.times import quantiles, sparkline
 from scanside.tui.widgets.facts import Fact

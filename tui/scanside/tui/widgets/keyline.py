@@ -11,6 +11,8 @@ from textual.widgets import Static
 
 from scanside.tui.commands import BY_NAME, Command, foot_words
 
+_NARROW = 100
+"""Below so many columns there may be two lines."""
 _META = "scanside.key"  # not @click, which is drawn as a link
 
 
@@ -34,7 +36,7 @@ class KeyLine(Static):
 
     def __init__(self) -> None:
         super().__init__(markup=False)
-        self._shown: list[_Key] = []
+        self._shown: list[list[_Key]] = []
 
     def on_mount(self) -> None:
         """Follow the screen's bindings."""
@@ -46,10 +48,11 @@ class KeyLine(Static):
         self._show(self.screen)
 
     def _show(self, screen: Screen[Any]) -> None:
-        keys = self._fitting(self._keys(screen))
-        if self._shown != keys:
-            self._shown = keys
-            self.update(Content("  ").join(_drawn(key) for key in keys))
+        lines = self._fitting(self._keys(screen))
+        if self._shown != lines:
+            self._shown = lines
+            drawn = [Content("  ").join(_drawn(key) for key in line) for line in lines]
+            self.update(Content("\n").join(drawn))
 
     def _keys(self, screen: Screen[Any]) -> list[tuple[int, _Key]]:
         """Turn → key, each command once, in the order of its turn."""
@@ -67,22 +70,36 @@ class KeyLine(Static):
             found[command.name] = (command.foot, key)
         return sorted(found.values(), key=lambda pair: pair[0])
 
-    def _fitting(self, keys: list[tuple[int, _Key]]) -> list[_Key]:
-        """From the most wanted on, as long as there is room; help and the end, which are wanted most, stand last."""
-        room = (self.size.width or 80) + 2
-        shown = []
-        for turn, key in keys:
-            room -= key.width + 2
-            if room >= 0:
-                shown.append((turn, key))
-            else:
+    def _fitting(self, keys: list[tuple[int, _Key]]) -> list[list[_Key]]:
+        """From the most wanted on, as long as there is room; help and the end, which are wanted most, stand last.
+
+        Returns:
+            Lines: two where the terminal is narrow and one does not name them all.
+        """
+        width = self.size.width or 80
+        last = [key for turn, key in keys if turn < 10]
+        lines: list[list[_Key]] = [[]]
+        for key in (key for turn, key in keys if turn >= 10):
+            ends = len(lines) == (2 if width < _NARROW else 1)
+            if _width([*lines[-1], key, *(last if ends else [])]) <= width:
+                lines[-1].append(key)
+            elif ends:
                 break
-        return [key for turn, key in shown if turn >= 10] + [key for turn, key in shown if turn < 10]
+            else:
+                lines.append([key])
+        if _width([*lines[-1], *last]) > width:
+            lines.append([])
+        lines[-1] += last
+        return lines
 
     def on_click(self, event: Click) -> None:
         """As if the key had been pressed."""
         if key := event.style.meta.get(_META):
             self.app.simulate_key(key)
+
+
+def _width(keys: list[_Key]) -> int:
+    return sum(key.width + 2 for key in keys) - 2
 
 
 def _why_not(screen: Screen[Any], command: Command) -> str | None:

@@ -11,7 +11,7 @@ from textual.strip import Strip
 from textual.widgets import Static
 
 from scanside.runtime.appliance.config import Config
-from scanside.runtime.study.words import amount
+from scanside.runtime.study.names import amount
 from scanside.tui.case import graphics
 from scanside.tui.case.cells import GLYPHS, lines_of_cells
 from scanside.tui.case.draw import CHOSEN, Rgb, View, draw

@@ -9,8 +9,8 @@ import pytest
 from textual.widgets import Static
 
 from scanside.runtime.appliance.config import Config
+from scanside.runtime.study.names import amount
 from scanside.runtime.study.pipeline import StudyRunner
-from scanside.runtime.study.words import amount
 from scanside.tui.app import ScansideApp
 from scanside.tui.case.board import Layout
 from scanside.tui.case.draw import OTHER

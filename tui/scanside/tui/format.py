@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from scanside.runtime.appliance.store.records import Case
 from scanside.runtime.appliance.store.states import ARRIVED, Action, Sending, State
-from scanside.runtime.study.words import spoken as said_by_result
+from scanside.runtime.study.names import spoken as said_by_result
 
 RESEARCH = "RESEARCH USE ONLY"
 FALSE_LESION = "false lesion"

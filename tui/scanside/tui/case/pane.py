@@ -6,7 +6,7 @@ from textual.content import Content
 from textual.geometry import Offset
 from textual.widgets import Static
 
-from scanside.runtime.study.words import amount
+from scanside.runtime.study.names import amount
 from scanside.runtime.volume import Triple
 from scanside.tui.case.cells import Mark
 from scanside.tui.case.draw import Rgb, View, draw, fitting

@@ -11,7 +11,7 @@ from textual.message import Message
 from textual.worker import get_current_worker
 
 from scanside.runtime.errors import InputError
-from scanside.runtime.study.words import amount
+from scanside.runtime.study.names import amount
 from scanside.runtime.volume import Triple
 from scanside.tui.case import looking as look
 from scanside.tui.case.graphics import Cells, Terminal, choose

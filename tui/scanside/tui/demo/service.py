@@ -86,7 +86,7 @@ class Demo:
         """End the service, as a machine does that is switched off; the rest goes on."""
         if self._service is not None:
             self._service.terminate()
-            self._service.wait(_STOP_SECONDS)
+            self._service.wait(4 * _STOP_SECONDS)  # it ends its processes first
 
     def stop(self) -> None:
         """End every child and wait for it."""

@@ -118,7 +118,8 @@ def _length(lesion_mm: float | None) -> str:
 
 
 def _sides(geometry: Geometry) -> tuple[str, str, str, str]:
-    across, down = orientation(geometry)[:2]
+    letters = orientation(geometry)
+    across, down = letters[0], letters[1]
     return _OPPOSITE[across], across, _OPPOSITE[down], down
 
 

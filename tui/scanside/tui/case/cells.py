@@ -145,11 +145,16 @@ def _coloured(blocks: Rgb) -> npt.NDArray[np.bool_]:
 
 def _lettered(line: Rgb, drawn: list[_Cell]) -> list[_Cell]:
     """Grey cells, with letters where an outline is."""
-    chosen, other = ((line == colour).all(axis=2).any(axis=1) for colour in (CHOSEN, OTHER))
+    chosen, other = _holding(line, CHOSEN), _holding(line, OTHER)
     return [
         ("o", _WORDS) if here else ("x", _WORDS) if there else cell
         for cell, here, there in zip(drawn, chosen, other, strict=True)
     ]
+
+
+def _holding(line: Rgb, colour: tuple[int, int, int]) -> npt.NDArray[np.bool_]:
+    """Cells that hold a pixel of a colour."""
+    return np.asarray(np.equal(line, np.array(colour, np.uint8)).all(axis=2).any(axis=1))
 
 
 def _shades(line: Rgb) -> list[_Cell]:

@@ -154,7 +154,8 @@ def _lettered(line: Rgb, drawn: list[_Cell]) -> list[_Cell]:
 
 def _holding(line: Rgb, colour: tuple[int, int, int]) -> npt.NDArray[np.bool_]:
     """Cells that hold a pixel of a colour."""
-    return np.asarray(np.equal(line, np.array(colour, np.uint8)).all(axis=2).any(axis=1))
+    pixels = np.asarray(np.equal(line, np.array(colour, np.uint8)).all(axis=2))
+    return np.asarray(pixels.any(axis=1))
 
 
 def _shades(line: Rgb) -> list[_Cell]:
@@ -162,7 +163,7 @@ def _shades(line: Rgb) -> list[_Cell]:
     shades = np.minimum(gray.astype(int), len(_SHADES) - 1)
     return [
         ("o", _LINE) if outline else (_SHADES[shade], _PLAIN)
-        for outline, shade in zip(_coloured(line).any(axis=1), shades, strict=True)
+        for outline, shade in zip(np.asarray(_coloured(line).any(axis=1)), shades, strict=True)
     ]
 
 

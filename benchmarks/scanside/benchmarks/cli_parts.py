@@ -1,4 +1,4 @@
-"""`scanside bench radiomics`, `peak`, `gpu` and `install`: a part of the way, a device or an installation by itself."""
+"""`scanside bench radiomics`, `peak`, `receivers`, `gpu`, `install`: a part of the way, a device, an installation."""
 
 import sys
 from pathlib import Path
@@ -94,6 +94,31 @@ def peak(
     report = run_peak(opened, opened.role(role), kinds, repeats, facts)
     write(report, out)
     show(peak_table(report), table)
+
+
+def receivers(
+    out: Out,
+    repeats: Annotated[int, typer.Option(metavar="N", min=1, help="Rounds of each receiver.")] = 6,
+    instances: Annotated[int, typer.Option(metavar="N", min=1, help="Slices of a round.")] = 600,
+    matrix: Annotated[
+        int, typer.Option(metavar="N", min=16, max=4096, help="Rows and columns of those slices.")
+    ] = 320,
+    table: Table = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Measure how fast instances are received, beside dcmtk's storescp and Orthanc where they are here.
+
+    Example: scanside bench receivers -o results/receivers.json
+    """
+    require_extra("bench", "psutil")
+    refuse_existing(overwrite, out, table)
+    from scanside.benchmarks.environment import environment
+    from scanside.benchmarks.receivers import receivers_table, run_receivers
+    from scanside.benchmarks.results import write
+
+    report = run_receivers(instances, matrix, repeats, environment(sys.argv[1:]))
+    write(report, out)
+    show(receivers_table(report), table)
 
 
 def gpu(

@@ -50,6 +50,13 @@ def small_study(number: int) -> Iterator[Dataset]:
         yield one
 
 
+def small_study_uids(number: int) -> Iterator[str]:
+    """UID of study `number`, and then those of its instances; changes no object."""
+    yield f"{_ROOT}.{number}"
+    for _, _, sop in _template():
+        yield f"{_ROOT}.{number}.{sop}"
+
+
 def write_study(number: int, folder: Path) -> Path:
     """The study as files."""
     folder.mkdir(parents=True, exist_ok=True)

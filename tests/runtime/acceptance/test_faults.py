@@ -1,5 +1,6 @@
 """Faults put into parts of a site: each is found by the name of its check, with what to do. The sound part passes."""
 
+import hashlib
 import os
 import shutil
 import socket
@@ -19,16 +20,17 @@ import pytest
 from onnx import numpy_helper
 from pydicom.dataset import Dataset
 
-from scanside.runtime.acceptance import geometry, load, machine, models, phantom, refusals, setup
+from scanside.runtime.acceptance import geometry, load, machine, models, phantom, refusals, saved, setup
 from scanside.runtime.acceptance.record import Check, Failed
+from scanside.runtime.acceptance.rehearsal import as_toml, rehearsed
 from scanside.runtime.acceptance.run import GEOMETRY_BUNDLE
 from scanside.runtime.acceptance.sender import send_files
 from scanside.runtime.appliance.check import check
-from scanside.runtime.appliance.config import Config, DicomDestination, Tls
+from scanside.runtime.appliance.config import Config, DicomDestination, Rule, Tls, load_config
 from scanside.runtime.appliance.serve import make_folders
-from scanside.runtime.appliance.store import audit
+from scanside.runtime.appliance.store import audit, intake
 from scanside.runtime.appliance.store.database import Database
-from scanside.runtime.appliance.store.records import Item
+from scanside.runtime.appliance.store.records import Instance, Item, Patient
 from scanside.runtime.appliance.store.states import Sending
 from scanside.runtime.bundle import open_bundle
 from scanside.runtime.dicom.phantom_study import StudyNames, write_phantom_study
@@ -440,6 +442,47 @@ def test_images_that_were_changed_on_the_way_in(made: Made) -> None:
 
     assert told(mirrored) == {"geometry: t2w: volumes and places"}
     assert failed(geometry.computed(report.model_copy(update={"lesions": None}))) == both
+
+
+# The site's own state is not touched
+
+
+def test_a_rehearsal_keeps_away_from_what_is_the_sites(tmp_path: Path, proven: Path) -> None:
+    site = configure(tmp_path, proven, service={"anchor": tmp_path / "anchor.json"})
+    there = [
+        DicomDestination(
+            name="pacs", ae_title="PACS", host="127.0.0.1", port=104, rule=Rule(calling=("MR1",))
+        )
+    ]
+    site = site.model_copy(update={"destinations": tuple(there)})
+    made = rehearsed(site, tmp_path / "run", ["geometry-phantom"])
+    (tmp_path / "run.toml").write_text(as_toml(made))
+    read = load_config(tmp_path / "run.toml")
+    assert read == made, "as it is written, it is read"
+    folders = (read.database, read.spool, read.results, read.quarantine, read.anchor)
+    assert all(path.is_relative_to(tmp_path / "run") for path in folders)
+    assert read.service.require_review and read.watch.port == 0
+    assert read.destinations[0].rule.calling == ("MR1", "SCANSIDE_ACCEPT")
+    assert read.receive.port == site.receive.port and read.work == site.work
+
+
+def test_a_backup_that_lacks_an_image(tmp_path: Path, site: Config) -> None:
+    with Database(site.database, create=True) as db:
+        content = b"an image"
+        (site.spool / "x").write_bytes(content)
+        one = Instance("1.2.9", "1.2", "1.2.3", "x", hashlib.sha256(content).hexdigest(), len(content))
+        intake.add_instance(db, one, association="a", calling="MR1", patient=Patient("1", "A"), most=9)
+    (tmp_path / "first").mkdir()
+    (tmp_path / "second").mkdir()
+    assert failed([saved.backed_up(site.service.data, tmp_path / "first")]) == set()
+    (site.spool / "x").write_bytes(b"another one")
+    assert failed([saved.backed_up(site.service.data, tmp_path / "second")]) == {
+        "machine: a backup is restored and verified"
+    }
+    site.database.write_bytes(b"no store" * 999)
+    assert failed([saved.backed_up(site.service.data, tmp_path / "third")]) == {
+        "machine: a backup is restored and verified"
+    }
 
 
 # Load

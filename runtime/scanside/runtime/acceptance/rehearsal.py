@@ -54,7 +54,9 @@ def rehearsed(config: Config, folder: Path, also: Sequence[str] = ()) -> Config:
     callers = (*config.receive.callers, *(Caller(ae_title=SENDER, address=host) for host in hosts))
     return config.model_copy(
         update={
-            "service": config.service.model_copy(update={"data": folder, "require_review": True}),
+            "service": config.service.model_copy(
+                update={"data": folder, "require_review": True, "anchor": None}
+            ),
             "receive": config.receive.model_copy(
                 update={"quiet_seconds": _QUIET_SECONDS, "callers": callers if config.receive.callers else ()}
             ),

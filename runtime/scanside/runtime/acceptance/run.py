@@ -11,7 +11,17 @@ from datetime import datetime
 from pathlib import Path
 
 from scanside.runtime import machine as this_machine
-from scanside.runtime.acceptance import archive, geometry, load, machine, models, phantom, refusals, setup
+from scanside.runtime.acceptance import (
+    archive,
+    geometry,
+    load,
+    machine,
+    models,
+    phantom,
+    refusals,
+    saved,
+    setup,
+)
 from scanside.runtime.acceptance.record import Check, Family, Report, not_done, passed, refused
 from scanside.runtime.acceptance.rehearsal import Rehearsal, rehearsal
 from scanside.runtime.appliance.check import check, runs
@@ -171,6 +181,7 @@ class _Rehearsed:
                 yield made
                 yield refusals.unsuitable(service, self.folder, self.names, self.request.patience)
                 yield from self._load(service)
+                yield (saved.backed_up(service.config.service.data, self.folder),)
                 ours = service.config
         except ScansideError as error:
             yield (refused("setup", "the service runs", str(error)),)

@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 WORKERS ?= 3
 SHARED ?= ../shared
 
-.PHONY: demo test check soak bench bench-long gpu figures docs package format clean install
+.PHONY: demo test check soak bench bench-long gpu figures docs sbom evidence package format clean install
 
 install: $(VENV)/.installed
 
@@ -36,6 +36,7 @@ check: install
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python .ci/licences.py
+	$(BIN)/python .ci/evidence.py
 
 format: install
 	$(BIN)/ruff format .
@@ -48,6 +49,20 @@ figures: install
 # The documentation as a site, in site/; a link to nowhere is an error.
 docs: install
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
+# Everything that an appliance's installation brings (CycloneDX 1.6), and the licences of every extra, against the list of
+# allowed ones.
+sbom: install
+	$(BIN)/python .ci/licences.py
+	$(PYTHON) -m venv $(VENV)/sbom
+	$(VENV)/sbom/bin/python -m pip install --quiet --constraint constraints.txt '.[cpu,appliance]'
+	mkdir -p dist && $(BIN)/cyclonedx-py environment $(VENV)/sbom --sv 1.6 --of JSON -o dist/appliance.cdx.json
+	rm -rf $(VENV)/sbom
+
+# Requirements, risks and threats as pages (docs/evidence), and what the tests of each requirement say at this commit.
+evidence: sbom
+	-$(BIN)/python -m pytest -n $(WORKERS) --dist loadscope -m 'requirement and not slow and not gpu' --junitxml dist/junit.xml
+	$(BIN)/python .ci/evidence.py --results dist/junit.xml dist/appliance.cdx.json
 
 # Source and wheel, checked; the wheel installed as a stranger would install it, asked to prove its bundle, and its
 # contents listed (SBOM, CycloneDX 1.6).

@@ -100,13 +100,19 @@ def problems() -> list[str]:
     return sorted(set(found))
 
 
+def table() -> str:
+    """Every package by extra, as Markdown."""
+    parts = []
+    for extra, packages in extras().items():
+        rows = (f"| {one.metadata['Name']} | {one.version} | {licence(one)} |" for one in packages)
+        parts.append("\n".join((f"## {extra}\n\n| package | version | licence |\n|---|---|---|", *rows)))
+    return "\n\n".join(parts)
+
+
 def main() -> int:
     """See the module's words."""
     if "--table" in sys.argv:
-        for extra, packages in extras().items():
-            print(f"\n## {extra}\n\n| package | version | licence |\n|---|---|---|")
-            for package in packages:
-                print(f"| {package.metadata['Name']} | {package.version} | {licence(package)} |")
+        print(table())
         return 0
     found = problems()
     for sentence in found:

@@ -84,7 +84,17 @@ def pages() -> dict[str, str]:
         "reference/configuration.md": configuration_page(),
         **record_pages(),
         "adr/index.md": decisions_page(),
+        "evidence/results.md": evidence_page("results", "Results of the tests"),
+        "evidence/brought.md": evidence_page("brought", "What an installation brings"),
     }
+
+
+def evidence_page(name: str, title: str) -> str:
+    """What `make evidence` has found at this commit, where it was run."""
+    made = ROOT / "dist" / "evidence" / f"{name}.md"
+    if made.is_file():
+        return made.read_text(encoding="utf-8")
+    return f"# {title}\n\nNot made for this build; `make evidence` makes it.\n"
 
 
 def commands_page() -> str:

@@ -11,6 +11,8 @@ from scanside.runtime.images.write import write_mask
 from scanside.runtime.volume import Geometry
 from tests.support.interpreter import python
 
+pytestmark = pytest.mark.requirement("licences")
+
 PHANTOM = (
     Path(__file__).parents[1] / "training" / "scanside" / "training" / "data" / "pancreas-phantom.bundle"
 )

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.requirement("licences")
+
 ROOT = Path(__file__).parents[1]
 
 

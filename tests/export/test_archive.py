@@ -16,6 +16,8 @@ from scanside.runtime.errors import InputError
 from tests.support import phantoms
 from tests.support.tiny_models import Tiny, write_model
 
+pytestmark = pytest.mark.requirement("no-code-in-models")
+
 CONFIGURATION = "3d_fullres"
 
 

@@ -13,6 +13,8 @@ from scanside.runtime.errors import InputError
 from tests.support.sentences import assert_one_sentence
 from tests.support.tiny_models import Tiny, checkpoint, edited_checkpoint, write_model
 
+pytestmark = pytest.mark.requirement("no-code-in-models")
+
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:

@@ -20,6 +20,8 @@ from tests.support.phantoms import logits as phantom_logits
 from tests.support.phantoms import volume
 from tests.support.tiny_models import Tiny, write_cascade, write_model
 
+pytestmark = pytest.mark.requirement("no-bundle-without-parity")
+
 STAGES = ("3d_lowres", "3d_cascade_fullres")
 
 

@@ -17,6 +17,8 @@ from scanside.runtime.options import Options
 from tests.support.nnunet_files import predictor
 from tests.support.shared_data import shared_data
 
+pytestmark = pytest.mark.requirement("parity")
+
 CASES = 6
 TIES = {"cpu": 0, "openvino": 1}
 """Device → voxels of all cases together that may differ, and only where two logits are one rounding apart."""

@@ -34,6 +34,8 @@ from tests.support.tiny_models import (
     write_trainer,
 )
 
+pytestmark = pytest.mark.requirement("parity")
+
 Mask = npt.NDArray[np.unsignedinteger[Any]]
 BACKENDS = {"cpu": 0.02, "openvino": 0.05}
 """Backend → the margin (logits) below which a voxel may differ."""

@@ -24,6 +24,8 @@ from tests.support.sentences import assert_one_sentence
 from tests.support.strict_arrays import OnDevice, StrictArrays
 from tests.support.tiny_models import Tiny, write_model
 
+pytestmark = pytest.mark.requirement("device-proven")
+
 RIGHT, OTHER = "a" * 64, "b" * 64
 DEVICE = "tensorrt-rtx"
 

@@ -20,6 +20,8 @@ from scanside.runtime.trust import Trust, TrustedKey, judge
 from tests.runtime.study.tiny_study import write_bundle
 from tests.support.sentences import assert_one_sentence
 
+pytestmark = pytest.mark.requirement("bundle-trusted")
+
 OURS, THEIRS = SigningKey.new(), SigningKey.new()
 
 

@@ -24,6 +24,8 @@ from scanside.runtime.errors import InputError, OutputError
 from tests.runtime.cli.conftest import Command, scanside  # noqa: F401 - a fixture
 from tests.support.sentences import assert_one_sentence
 
+pytestmark = pytest.mark.requirement("backup", "rollback")
+
 IMAGES = 3
 
 

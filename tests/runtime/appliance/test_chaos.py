@@ -25,6 +25,8 @@ from tests.support.flaky import flaky_proxy
 from tests.support.small_studies import small_study
 from tests.support.soak_results import write_soak_results
 
+pytestmark = pytest.mark.requirement("acknowledged", "once")
+
 
 def run_chaos(
     folder: Path,

@@ -23,6 +23,8 @@ from scanside.runtime.appliance.toml_lines import key_lines
 from scanside.runtime.errors import UsageError
 from tests.support.sentences import assert_one_sentence
 
+pytestmark = pytest.mark.requirement("configuration")
+
 EXAMPLE = Path(beside.__file__).with_name("example.toml")
 MINIMAL = '[service]\ndata = "data"\nbundle = "b"\nresearch_use_only = true\n'
 NOT_DEFAULTS = {
@@ -118,6 +120,7 @@ def test_answers_to_storage_commitment_come_over_tls_off_this_machine(tmp_path: 
     assert own.listener_tls is not None and own.listener_tls.certificate == tmp_path / "c"
 
 
+@pytest.mark.requirement("research-use")
 @pytest.mark.parametrize(
     ("text", "line", "words"),
     [

@@ -14,6 +14,8 @@ import pytest
 from tests.runtime.appliance.full_disk import EARLY, study
 from tests.support import peers
 
+pytestmark = pytest.mark.requirement("full-disk")
+
 ROOT = Path(__file__).parents[3]
 SIZE = "64m"
 

@@ -372,6 +372,7 @@ def test_the_audit_log_is_a_chain(db: Database, tmp_path: Path) -> None:
         audit.verify(db)
 
 
+@pytest.mark.requirement("rollback")
 def test_a_store_of_a_newer_program_is_refused(db: Database) -> None:
     raw = sqlite3.connect(db.path)
     raw.execute("PRAGMA user_version = 99")
@@ -433,6 +434,7 @@ def test_only_the_table_changes_a_state(state: State, action: Action) -> None:
 RELEASED = sorted(Path(__file__).parent.glob("store_version_*.sql"))
 
 
+@pytest.mark.requirement("upgrade")
 @pytest.mark.parametrize("dump", RELEASED, ids=lambda path: path.stem)
 def test_a_store_of_every_released_version_goes_on(dump: Path, tmp_path: Path) -> None:
     """It has one study that was sent and waits for commitment, and one in the queue."""

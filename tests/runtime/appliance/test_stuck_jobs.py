@@ -9,6 +9,8 @@ from scanside.runtime.appliance.store.database import Database
 from scanside.runtime.appliance.store.records import Instance, Job, Patient
 from scanside.runtime.appliance.store.states import Action, NotAllowedError
 
+pytestmark = pytest.mark.requirement("stuck")
+
 
 @pytest.fixture
 def db(tmp_path: Path) -> Database:

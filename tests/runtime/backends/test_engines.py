@@ -17,10 +17,13 @@ from scanside.runtime.errors import BackendError
 from tests.support.sentences import assert_one_sentence
 from tests.support.session_contract import model
 
-pytestmark = pytest.mark.skipif(
-    not trt_build.installed("tensorrt-rtx"),
-    reason="tensorrt-rtx is not installed: pip install 'scanside[rtx]'",
-)
+pytestmark = [
+    pytest.mark.requirement("engine-proven"),
+    pytest.mark.skipif(
+        not trt_build.installed("tensorrt-rtx"),
+        reason="tensorrt-rtx is not installed: pip install 'scanside[rtx]'",
+    ),
+]
 FACTS = Facts(
     network="a" * 64,
     library="tensorrt-rtx 1.7.1.116",

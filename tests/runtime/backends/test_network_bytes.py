@@ -13,6 +13,8 @@ from scanside.runtime.errors import BackendError
 from tests.support.sentences import assert_one_sentence
 from tests.support.session_contract import model
 
+pytestmark = pytest.mark.requirement("no-code-in-models")
+
 
 def graph(*nodes: onnx.NodeProto, weights: tuple[onnx.TensorProto, ...] = ()) -> onnx.GraphProto:
     value = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 4])

@@ -12,6 +12,8 @@ from scanside.runtime.appliance.store.database import Database
 from tests.runtime.cli.conftest import Command
 from tests.support.sentences import assert_one_sentence
 
+pytestmark = pytest.mark.requirement("audit")
+
 
 @pytest.fixture
 def store(tmp_path: Path) -> Path:

@@ -8,6 +8,8 @@ import pytest
 from tests.runtime.cli.conftest import Command
 from tests.support.sentences import assert_one_sentence
 
+pytestmark = pytest.mark.requirement("bundle-whole")
+
 
 @pytest.fixture
 def copy(bundle: Path, tmp_path: Path) -> Path:

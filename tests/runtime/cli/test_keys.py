@@ -12,6 +12,8 @@ from tests.runtime.cli.conftest import Command
 from tests.runtime.study.tiny_study import write_bundle
 from tests.support.sentences import assert_one_sentence
 
+pytestmark = pytest.mark.requirement("bundle-trusted")
+
 
 @pytest.fixture
 def bundle(tmp_path: Path) -> Path:

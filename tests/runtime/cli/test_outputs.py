@@ -101,6 +101,7 @@ def test_a_dicom_seg_of_a_file_is_refused_before_the_network_runs(
     assert done.code == 1 and "not DICOM" in done.err and "unforeseen" not in done.err
 
 
+@pytest.mark.requirement("atomic")
 def test_a_case_that_fails_while_it_is_written_leaves_none_of_its_files(
     scanside: Command, bundle: Path, write_image: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -114,6 +115,7 @@ def test_a_case_that_fails_while_it_is_written_leaves_none_of_its_files(
     assert not files(out) & {"x.nii.gz", "x.npz", "x.pkl"}
 
 
+@pytest.mark.requirement("atomic")
 def test_a_mask_that_cannot_be_replaced_is_kept(
     scanside: Command, bundle: Path, write_image: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -40,6 +40,8 @@ from tests.support.dciodvfy import errors_of
 from tests.support.dicom_factory import Grid, enhanced, save, slice_of, stored_values, write_series
 from tests.support.shared_data import shared_data
 
+pytestmark = pytest.mark.requirement("deidentified")
+
 SECRET = Secret(bytes(range(32)))
 VENDORS = (
     "abdomen_scan_002_t2", "abdomen_scan_002_adc", "abdomen_siemens_overlay", "ge_dwi_r2", "headers_dicom2nifti",

@@ -27,6 +27,8 @@ from tests.support.mutate import elements_of, mutations
 from tests.support.sentences import assert_one_sentence
 from tests.support.shared_data import shared_data
 
+pytestmark = pytest.mark.requirement("malformed")
+
 ROOT = Path(__file__).resolve().parents[3]
 GROWTH_MB = 300
 

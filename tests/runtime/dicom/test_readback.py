@@ -20,6 +20,8 @@ from scanside.runtime.volume import Geometry
 from tests.support.dicom_factory import Grid, enhanced, save, stored_values, write_series
 from tests.support.properties import examples
 
+pytestmark = pytest.mark.requirement("objects")
+
 LABELS = {"Lesion 1": 1, "Lesion 2": 2}
 SHAPE = (6, 9, 7)
 

@@ -12,6 +12,8 @@ from scanside.runtime.errors import GeometryError, ImageReadError, InputError, S
 from tests.support.dicom_factory import Grid, enhanced, save, slice_of, stored_values, write_series
 from tests.support.sentences import assert_one_sentence
 
+pytestmark = pytest.mark.requirement("geometry")
+
 STORED = stored_values((6, 8, 6))
 
 

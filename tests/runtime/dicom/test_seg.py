@@ -21,6 +21,8 @@ from tests.support.dicom_factory import Grid, enhanced, save, stored_values, wri
 from tests.support.sentences import assert_one_sentence
 from tests.support.shared_data import shared_data
 
+pytestmark = pytest.mark.requirement("objects")
+
 LABELS = {"pancreas": 1, "tumor": 3, "Größe": 4}
 BUNDLE = "ab" * 32
 OBLIQUE = tuple(np.round(Rotation.from_euler("xyz", (20, -35, 60), True).as_matrix()[:, :2].T.ravel(), 9))

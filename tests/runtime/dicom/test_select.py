@@ -16,6 +16,8 @@ from tests.support.dicom_factory import ROOT, Grid, enhanced, save, slope_of, st
 from tests.support.sentences import assert_one_sentence
 from tests.support.shared_data import shared_data
 
+pytestmark = pytest.mark.requirement("series-choice")
+
 CORONAL = (1.0, 0.0, 0.0, 0.0, 0.0, -1.0)
 T2 = {"SeriesDescription": "T2 TSE tra", "ScanningSequence": "SE", "EchoTime": 90.0, "EchoTrainLength": 20}
 DWI = {"SeriesDescription": "ep2d_diff", "ScanningSequence": "EP", "EchoTime": 60.0}

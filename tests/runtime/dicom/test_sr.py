@@ -34,6 +34,8 @@ from scanside.runtime.errors import OutputError
 from tests.support.dciodvfy import errors_of
 from tests.support.dicom_factory import stored_values, write_series
 
+pytestmark = pytest.mark.requirement("objects")
+
 ALGORITHM = Algorithm("pancreas", "1.2.0", "ab" * 32)
 PANCREAS = ("15776009", "SCT", "Pancreas")
 LOG = "Laplacian of Gaussian"

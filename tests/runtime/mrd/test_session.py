@@ -121,6 +121,7 @@ def test_phase_images_pass_and_a_volume_with_a_gap_is_refused_while_the_other_is
     assert any(text.startswith("INFO    Research use only. series 1: bright 1.50 ml") for text in found.texts)
 
 
+@pytest.mark.requirement("mrd-bounded")
 def test_a_broken_stream_is_answered_with_a_sentence_and_close() -> None:
     found = answer(stream(slices_of(volume()))[:-100])
     assert not found.images and found.texts[0].startswith("ERROR   The stream ends within an image")
@@ -151,6 +152,7 @@ def server() -> Iterator[tuple[str, int]]:
         yield address
 
 
+@pytest.mark.requirement("mrd-bounded")
 def test_sessions_at_once_do_not_mix_and_a_dead_one_harms_nobody(server: tuple[str, int]) -> None:
     with socket.create_connection(server) as half:
         half.sendall(stream(slices_of(volume()))[:500])  # and nothing more

@@ -102,6 +102,7 @@ IMAGE = wire.image_message(
 )
 
 
+@pytest.mark.requirement("mrd-bounded")
 @pytest.mark.parametrize(
     ("raw", "words"),
     [
@@ -122,17 +123,20 @@ def test_a_stream_that_lies_is_refused_in_a_sentence(raw: bytes, words: str) -> 
     assert_one_sentence(str(caught.value))
 
 
+@pytest.mark.requirement("mrd-bounded")
 def test_a_session_has_a_limit_of_bytes() -> None:
     with pytest.raises(StreamError, match="bytes of images in one session"):
         wire.receive(io.BytesIO(IMAGE).read, Limits(session=100), used=90)
 
 
+@pytest.mark.requirement("mrd-bounded")
 def test_attributes_cannot_hold_entities() -> None:
     bomb = b'<!DOCTYPE a [<!ENTITY b "cc">]><ismrmrdMeta><meta><name>&b;</name></meta></ismrmrdMeta>'
     with pytest.raises(StreamError, match="document type"):
         read_meta(bomb)
 
 
+@pytest.mark.requirement("mrd-bounded")
 @settings(max_examples=200, deadline=None)
 @given(st.data())
 def test_mutated_streams_end_in_a_message_or_a_sentence(data: st.DataObject) -> None:

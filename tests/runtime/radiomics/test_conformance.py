@@ -19,6 +19,8 @@ from scanside.runtime.radiomics.names import FEATURES
 from tests.runtime.radiomics.lesion_images import abdomen
 from tests.support.shared_data import shared_data
 
+pytestmark = pytest.mark.requirement("features")
+
 
 def run(*arguments: str) -> int:
     return int(get_command(command.app).main(args=list(arguments), standalone_mode=False) or 0)

@@ -26,6 +26,8 @@ from scanside.runtime.volume import Volume
 from tests.runtime.radiomics.lesion_images import TURNED, Mask, abdomen, one_sequence
 from tests.support.shared_data import shared_data
 
+pytestmark = pytest.mark.requirement("features")
+
 TOLERANCE = 1e-9
 
 

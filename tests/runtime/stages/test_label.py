@@ -18,6 +18,8 @@ from tests.support.phantoms import logits as phantom_logits
 from tests.support.plans import REGIONS, labels, plan
 from tests.support.properties import examples
 
+pytestmark = pytest.mark.requirement("parity")
+
 Logits = npt.NDArray[np.float16]
 ISOTROPIC = (1.0, 1.1, 0.9)
 GRID, FINER, COARSER = (11, 16, 14), (17, 23, 29), (7, 9, 10)

@@ -14,6 +14,8 @@ from scanside.runtime.study.agree import choose_regions, largest_regions
 from scanside.runtime.study.diffusion import grid_points
 from scanside.runtime.volume import Geometry
 
+pytestmark = pytest.mark.requirement("right-lesion")
+
 OBLIQUE = (0.8, 0.6, 0.0, -0.6, 0.8, 0.0, 0.0, 0.0, 1.0)
 GRIDS = {
     "t2w": Geometry((6, 20, 22), (6.0, 2.0, 2.0), (-20.0, -18.0, -15.0), OBLIQUE),

@@ -25,6 +25,8 @@ from tests.support.properties import examples
 from tests.support.sentences import assert_one_sentence
 from tests.support.shared_data import shared_data
 
+pytestmark = pytest.mark.requirement("geometry")
+
 SECRETS = {"PatientName": "Geheim^Gertrud", "PatientID": "PID-77031", "PatientBirthDate": "19330219"}
 T2, DWI, ADC = "a/t2/b0", "b/dwi/b800", "b/adc/b0"
 Fault = Callable[[list[Path]], None]

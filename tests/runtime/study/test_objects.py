@@ -39,6 +39,8 @@ from tests.runtime.study.tiny_study import CENTRE, TinyBundle, TinyStudy, write_
 from tests.support.dciodvfy import errors_of
 from tests.support.shared_data import shared_data
 
+pytestmark = pytest.mark.requirement("objects")
+
 CHANNELS = {"t2w": ("t2w",), "dwi": ("dwi",)}
 NEEDED = ("t2w", "dwi", "adc")
 

@@ -13,6 +13,8 @@ from scanside.training.classifier.step import deployable
 from scanside.training.signature.pipeline import Model
 from scanside.training.signature.store import Measured
 
+pytestmark = pytest.mark.requirement("probability")
+
 EVERYWHERE = ("dwi", "t2w")
 PATIENTS = (
     Measured("both", "test", True),

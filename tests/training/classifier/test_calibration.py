@@ -16,6 +16,8 @@ from scanside.training.signature.cases import BESIDE, Cases, make_cases
 from scanside.training.signature.nested import CHOSEN, Scheme, cross_validate, tune
 from scanside.training.signature.pipeline import Model, Selection, build, candidates, chosen
 
+pytestmark = pytest.mark.requirement("probability")
+
 PATIENTS, NEW, FEATURES, TELLING = 150, 4000, 40, 6
 FAMILY = "logistic l2"
 SCHEME = Scheme(folds=5, repeats=3, inner=3)

@@ -14,6 +14,8 @@ from scanside.training.signature.mrmr import mrmr
 from scanside.training.signature.nested import CHOSEN, Scheme, cross_validate, fold_auc, outer_folds
 from scanside.training.signature.pipeline import Model, Selection, candidates
 
+pytestmark = pytest.mark.requirement("no-leakage")
+
 Draw = Callable[..., tuple[Cases, np.ndarray]]
 MODEL = Model("radiomics", Selection(features=5))
 L2 = candidates(("logistic l2",))

@@ -44,6 +44,7 @@ async def shows(driver: Driver, words: str) -> None:
     await driver.until(lambda: words in driver.text("#caseline"), f"the screen does not say {words!r}")
 
 
+@pytest.mark.requirement("review")
 async def test_accepting_sends_and_the_screen_says_so(own: Config) -> None:
     case_id = data_of(own).case.case_id
     async with opened(own, case_id) as driver:
@@ -227,6 +228,7 @@ async def test_earlier_jobs_are_looked_at_and_not_acted_upon(own: Config, runner
         await shows(driver, "job 2, latest of 2")
 
 
+@pytest.mark.requirement("review")
 @pytest.mark.parametrize("key", ["a", "m"])
 async def test_nobody_judges_a_result_that_they_have_not_seen(own: Config, key: str) -> None:
     """While the question is open the study is computed anew: the answer is refused."""

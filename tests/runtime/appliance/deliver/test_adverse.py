@@ -16,6 +16,8 @@ from tests.runtime.appliance.deliver.scripted import STORAGE, peer
 from tests.support.appliance import free_port, until
 from tests.support.tls_files import make_tls
 
+pytestmark = pytest.mark.requirement("once")
+
 
 def _destination(port: int, name: str = "broken", **more: object) -> DicomDestination:
     return DicomDestination.model_validate(

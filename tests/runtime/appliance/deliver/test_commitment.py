@@ -11,6 +11,8 @@ from tests.runtime.appliance.deliver.desk import Desk
 from tests.runtime.appliance.deliver.scripted import Answer, peer
 from tests.support.appliance import until
 
+pytestmark = pytest.mark.requirement("commitment")
+
 
 def _listener(desk: Desk) -> tuple[str, int]:
     path = port_file(desk.config)

@@ -12,6 +12,8 @@ from scanside.runtime.appliance.store.states import Sending, State
 from tests.runtime.appliance.deliver.desk import Desk, end
 from tests.runtime.appliance.deliver.scripted import peer
 
+pytestmark = pytest.mark.requirement("once")
+
 
 class _Killer:
     """Kills the sender at its n-th call; those after it do nothing."""

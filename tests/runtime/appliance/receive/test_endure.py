@@ -39,6 +39,8 @@ from tests.support.mutate import mutations
 from tests.support.peers import echoscu, storescu
 from tests.support.soak_results import write_soak_results
 
+pytestmark = pytest.mark.requirement("acknowledged", "limits")
+
 NAMES = {
     0: "stored",
     0x0111: "conflict",

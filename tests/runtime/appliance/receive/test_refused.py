@@ -32,6 +32,8 @@ from tests.support.dicom_factory import ROOT
 from tests.support.peers import echoscu, storescu
 from tests.support.tls_files import TlsFiles, make_tls
 
+pytestmark = pytest.mark.requirement("malformed", "limits")
+
 CALLERS = [
     {"ae_title": "MR1", "address": "127.0.0.1"},
     {"ae_title": "MR2", "address": "127.0.0.2"},
@@ -44,6 +46,7 @@ def tls(tmp_path_factory: pytest.TempPathFactory) -> TlsFiles:
     return make_tls(tmp_path_factory.mktemp("tls"))
 
 
+@pytest.mark.requirement("callers")
 @pytest.mark.parametrize(
     ("calling", "called", "address", "reason"),
     [
@@ -334,6 +337,7 @@ def test_a_handshake_that_never_ends_keeps_nobody_waiting(tmp_path: Path, tls: T
             one.close()
 
 
+@pytest.mark.requirement("callers")
 def test_off_loopback_only_with_tls_and_callers(tmp_path: Path, tls: TlsFiles) -> None:
     with pytest.raises(ValidationError, match=r"receive\.tls"):
         configuration(tmp_path / "data", host="0.0.0.0", callers=CALLERS)

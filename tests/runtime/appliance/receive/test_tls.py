@@ -12,6 +12,8 @@ from scanside.runtime.appliance.tls import client_context, server_context
 from scanside.runtime.errors import UsageError
 from tests.support.tls_files import TlsFiles, make_tls
 
+pytestmark = pytest.mark.requirement("callers")
+
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> TlsFiles:

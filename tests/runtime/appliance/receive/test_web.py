@@ -27,6 +27,8 @@ from tests.support.dicom_factory import ROOT, save
 from tests.support.peers import Orthanc, storescu
 from tests.support.tls_files import make_tls
 
+pytestmark = pytest.mark.requirement("callers", "limits")
+
 KIND = 'multipart/related; type="application/dicom"; boundary=edge'
 
 

@@ -12,6 +12,8 @@ from pydicom.uid import generate_uid
 
 from scanside.runtime.appliance.watch.log import redact
 
+pytestmark = pytest.mark.requirement("no-patient-data")
+
 STUDY = "1.2.826.0.1.3680043.8.498.4711"
 SECRETS = ("Doe", "Ann", "PID-0815", STUDY, "19630412")
 

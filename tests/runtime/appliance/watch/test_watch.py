@@ -144,6 +144,7 @@ def test_counters_grow_by_what_is_new_alone(config: Config, db: Database, addres
     assert found[("scanside_jobs", "done")] == 3 and found[("scanside_oldest_delivery_seconds",)] == 0
 
 
+@pytest.mark.requirement("no-patient-data")
 def test_no_patient_data_are_served(config: Config, db: Database, address: str) -> None:
     study(db, 1, time.time())
     finish(config, db, "ok", 1)

@@ -18,6 +18,8 @@ from tests.runtime.study.tiny_study import TinyBundle, write_bundle
 from tests.support.sentences import assert_one_sentence
 from tests.support.shared_data import shared_data
 
+pytestmark = pytest.mark.requirement("wrong-study")
+
 ABDOMEN, PROSTATE, NONE = (
     SeriesFacts("MR", part, "MR upper abdomen") for part in ("ABDOMEN", "Prostate", "")
 )

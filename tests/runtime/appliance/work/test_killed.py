@@ -22,6 +22,8 @@ from tests.runtime.appliance.work.filled import configured, opened, received, sh
 from tests.support.appliance import until
 from tests.support.small_studies import write_study
 
+pytestmark = pytest.mark.requirement("stuck")
+
 ROOT = Path(__file__).parents[4]
 WORK = "scanside.runtime.appliance.work.case"
 INSTANTS = (

@@ -19,6 +19,8 @@ from tests.runtime.appliance.work.filled import PACS, configured, opened, receiv
 from tests.runtime.study.tiny_study import TinyBundle, write_bundle
 from tests.support.dciodvfy import errors_of
 
+pytestmark = pytest.mark.requirement("once")
+
 
 def sent(config: Config, database: Database, job: int) -> dict[str, list[Any]]:
     """Kind → the objects of a job, all of which have left."""

@@ -18,6 +18,8 @@ from scanside.runtime.appliance.work.wording import in_words
 from tests.runtime.appliance.work.filled import configured, opened, received, shown
 from tests.support.sentences import assert_one_sentence
 
+pytestmark = pytest.mark.requirement("no-patient-data")
+
 RUNTIME = Path(somewhere.__file__).parents[1]
 FORBIDDEN = re.compile(r"--\w|\bfolder|\bpath\b|\.nii|scanside |`|\bpass\b|\bexport\b|[0-9a-f]{20}")
 

@@ -96,10 +96,28 @@ def write_classifier(experiment: Experiment) -> None:
     ]
     experiment.signature.mkdir(parents=True, exist_ok=True)
     canaries = [
-        {"name": name, "auc": 0.49, "low": 0.41, "high": 0.58, "passed": True}
+        {
+            "name": name,
+            "auc": 0.49,
+            "low": 0.41,
+            "high": 0.58,
+            "passed": True,
+            "level": 0.999,
+            "runs": [0.49] * 20,
+        }
         for name in ("permuted labels", "noise features")
     ]
-    document = {"path": path, "canaries": canaries}
+    estimate = {"auc": 0.77, "low": 0.69, "high": 0.85, "per_repeat": [0.75, 0.78, 0.78], "patients": 18}
+    document = {
+        "path": path,
+        "canaries": canaries,
+        "cv": estimate,
+        "ablation": {"reference masks": {**estimate, "auc": 0.81}},
+        "left_out": [
+            {"model": "radiomics", "site": "North", "patients": 9, "auc": 0.7, "low": 0.4, "high": 1.0},
+            {"model": "radiomics", "site": "South", "patients": 2, "auc": 1.0, "low": None, "high": None},
+        ],
+    }
     (experiment.signature / "signature.json").write_text(json.dumps(document))
     (experiment.classifier / "classifier.json").write_text(
         json.dumps(

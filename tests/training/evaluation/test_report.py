@@ -148,6 +148,16 @@ def test_models_and_patients_without_a_probability(experiment: Experiment, repor
     found = report["classification"]
     assert found["main_model"] == "radiomics" and found["selection_path"][-1] == ["signature", 9]
     assert [canary["passed"] for canary in found["canaries"]] == [True, True]
+    assert found["canaries"][0]["runs"] == 20 and 0 < found["canaries"][0]["power"]["0.05"] < 0.2
+    assert [(row["masks"], row["auc"]["value"]) for row in found["ablation"]] == [
+        ("automatic", 0.77),
+        ("reference masks", 0.81),
+    ]
+    assert [(row["site"], row["auc"]["interval"]) for row in found["left_out"]] == [
+        ("North", [0.4, 1.0]),
+        ("South", None),
+    ]
+    assert found["ablation"][0]["division_sd"] == pytest.approx(0.0173, abs=1e-4)
     assert {(m["model"], m["part"]) for m in found["models"]} == {
         (model, part)
         for model in ("radiomics", "combined", "volume", "adc_mean", "clinical")

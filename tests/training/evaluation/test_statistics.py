@@ -1,6 +1,8 @@
 """AUC, its intervals, calibration and decision curves, against scikit-learn, scipy and the definitions."""
 
+import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from scanside.training.evaluation import bootstrap, roc
 from scanside.training.evaluation.calibration import calibrate
 from scanside.training.evaluation.decision import decision_curve
 from scanside.training.evaluation.delong import Bools, Floats, area, difference
+from scanside.training.evaluation.power import detection_power, smallest_leak, standard_error
 
 REPEATS = 400
 
@@ -217,3 +220,30 @@ def test_net_benefit_by_hand() -> None:
     assert found.model == pytest.approx([(2 - 2 / 4) / 5, 0.0])
     assert found.treat_all == pytest.approx([(2 - 3 / 4) / 5, (2 - 3) / 5])
     assert (found.low <= found.model).all() and (found.model <= found.high).all()
+
+
+def test_power_of_a_canary_by_simulation() -> None:
+    """20 runs with a spread of 0.074: the formula's power is the part of simulated canaries that die."""
+    random = np.random.default_rng(5)
+    spread_of_runs, runs, level = 0.074, 20, 0.999
+    error = spread_of_runs / np.sqrt(runs)
+    critical = stats.t.ppf((1 + level) / 2, runs - 1)
+    for leak in (0.0, 0.05, 0.1):
+        drawn = 0.5 + leak + spread_of_runs * random.standard_normal((20_000, runs))
+        away = (drawn.mean(axis=1) - 0.5) / (drawn.std(axis=1, ddof=1) / np.sqrt(runs))
+        assert detection_power(error, runs, level, leak) == pytest.approx(
+            (abs(away) > critical).mean(), abs=0.012
+        )
+    found = smallest_leak(error, runs, level)
+    assert found is not None and detection_power(error, runs, level, found) == pytest.approx(0.8, abs=0.01)
+    assert smallest_leak(1.0, runs, level) is None
+
+
+def test_power_of_the_committed_study_is_as_stated() -> None:
+    """docs/metrics.md: 0.24 and 0.12 against a leak of 0.05."""
+    path = Path(__file__).parents[3] / "results" / "phantom-254" / "report.json"
+    said = []
+    for canary in json.loads(path.read_text())["classification"]["canaries"]:
+        low, high = canary["interval"]
+        said.append(round(detection_power(standard_error((low, high), 20, 0.999), 20, 0.999, 0.05), 2))
+    assert said == [0.24, 0.12]

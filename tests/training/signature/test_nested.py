@@ -11,7 +11,14 @@ from scanside.training.signature.auc import auc, repeated_auc
 from scanside.training.signature.canaries import noise_like, require_alive, run_canaries
 from scanside.training.signature.cases import Cases, keep
 from scanside.training.signature.mrmr import mrmr
-from scanside.training.signature.nested import CHOSEN, Scheme, cross_validate, fold_auc, outer_folds
+from scanside.training.signature.nested import (
+    CHOSEN,
+    Scheme,
+    cross_validate,
+    fold_auc,
+    leave_out,
+    outer_folds,
+)
 from scanside.training.signature.pipeline import Model, Selection, candidates
 
 pytestmark = pytest.mark.requirement("no-leakage")
@@ -133,3 +140,24 @@ def test_the_interval_covers_the_truth(patients: Draw) -> None:
     found = [repeated_auc(y, (random.standard_normal(80) + y)[None], seed, draws=200) for seed in range(100)]
     covered = np.mean([each.low <= 0.7602 <= each.high for each in found])
     assert covered > 0.89
+
+
+def test_a_centre_is_predicted_by_models_that_never_saw_it(patients: Draw) -> None:
+    """Its own labels change nothing, those of others do; a centre of one class has no estimate."""
+    cases, y = patients(n=60, p=40, k=2, shift=1.5)
+    groups = ["A"] * 20 + ["B"] * 20 + ["C"] * 4 + [""] * 16
+    y = y.copy()
+    y[40:44] = 1
+    usable = np.ones(60, dtype=bool)
+    usable[3] = False
+    found = leave_out(cases, y, usable, groups, MODEL, L2, QUICK)
+    assert set(found) == {"A", "B"}
+    assert set(found["A"].test) == set(range(20)) - {3}
+    assert roc_auc_score(y[found["B"].test], found["B"].scores["logistic l2"]) > 0.7
+    turned = y.copy()
+    turned[:20] = 1 - turned[:20]
+    again = leave_out(cases, turned, usable, groups, MODEL, L2, QUICK)
+    np.testing.assert_array_equal(found["A"].scores["logistic l2"], again["A"].scores["logistic l2"])
+    assert not np.array_equal(found["B"].scores["logistic l2"], again["B"].scores["logistic l2"])
+    fewer = leave_out(cases, y, usable & (np.array(groups) != ""), groups, MODEL, L2, QUICK)
+    assert not np.array_equal(found["A"].scores["logistic l2"], fewer["A"].scores["logistic l2"])

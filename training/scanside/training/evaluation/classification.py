@@ -14,7 +14,14 @@ from scanside.training.evaluation.calibration import calibrate
 from scanside.training.evaluation.cases import SPLIT_OF
 from scanside.training.evaluation.decision import decision_curve
 from scanside.training.evaluation.delong import Bools, Floats, area, difference
-from scanside.training.evaluation.predictions import ClassifierFacts, Prediction
+from scanside.training.evaluation.power import (
+    LEAKS,
+    detection_power,
+    smallest_leak,
+    spread,
+    standard_error,
+)
+from scanside.training.evaluation.predictions import Canary, ClassifierFacts, Prediction
 from scanside.training.evaluation.records import Estimate
 from scanside.training.evaluation.roc import (
     average_precision,
@@ -88,12 +95,46 @@ def classification(
         ],
         features=list(facts.features) if facts.features else None,
         selection_path=list(facts.path) if facts.path else None,
-        canaries=[
-            records.Canary(name=c.name, auc=c.auc, interval=(c.low, c.high), passed=c.passed)
-            for c in facts.canaries
-        ]
-        if facts.canaries is not None
-        else None,
+        canaries=None if facts.canaries is None else [_canary(canary) for canary in facts.canaries],
+        ablation=[
+            records.MaskAblation(
+                masks=one.masks,
+                auc=Estimate.of(one.auc, (one.low, one.high)),
+                patients=one.patients,
+                division_sd=spread(one.per_repeat),
+            )
+            for one in facts.ablation
+        ],
+        left_out=[
+            records.LeftOut(
+                model=one.model,
+                site=one.site,
+                patients=one.patients,
+                auc=Estimate.of(one.auc, one.interval),
+            )
+            for one in facts.left_out
+        ],
+    )
+
+
+def _canary(canary: Canary) -> records.Canary:
+    ends = (canary.low, canary.high)
+    told: dict[str, object] = {}
+    if canary.runs is not None and canary.high > canary.low:
+        error = standard_error(ends, canary.runs, canary.level)
+        told = {
+            "power": {f"{leak:g}": detection_power(error, canary.runs, canary.level, leak) for leak in LEAKS},
+            "smallest_leak": smallest_leak(error, canary.runs, canary.level),
+        }
+    return records.Canary.model_validate(
+        {
+            "name": canary.name,
+            "auc": canary.auc,
+            "interval": ends,
+            "passed": canary.passed,
+            "runs": canary.runs,
+            **told,
+        }
     )
 
 

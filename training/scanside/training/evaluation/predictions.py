@@ -51,6 +51,31 @@ class Canary:
     low: float
     high: float
     passed: bool
+    level: float
+    runs: int | None
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """An estimate of the signature's step on some masks."""
+
+    masks: str
+    auc: float
+    low: float
+    high: float
+    patients: int
+    per_repeat: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A centre, predicted by the whole selection on all others."""
+
+    model: str
+    site: str
+    patients: int
+    auc: float
+    interval: tuple[float, float] | None
 
 
 @dataclass(frozen=True)
@@ -75,6 +100,8 @@ class ClassifierFacts:
     features: tuple[str, ...] | None
     path: tuple[tuple[str, int], ...] | None
     canaries: tuple[Canary, ...] | None
+    ablation: tuple[Ablation, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
 
 
 def read_predictions(experiment: Experiment, cohort: Cohort) -> list[Prediction] | None:
@@ -134,6 +161,8 @@ def read_facts(experiment: Experiment, predictions: list[Prediction]) -> Classif
             features=tuple(map(str, shared["signature"]["features"])) if shared else None,
             path=tuple((str(step["step"]), int(step["features"])) for step in path) if path else None,
             canaries=_canaries(selection.get("canaries")),
+            ablation=_ablation(selection),
+            left_out=tuple(map(_left_out, selection.get("left_out") or ())),
         )
     except (TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
         raise InputError(
@@ -197,8 +226,39 @@ def _canaries(rows: Any) -> tuple[Canary, ...] | None:
     if not rows:
         return None
     return tuple(
-        Canary(str(r["name"]), float(r["auc"]), float(r["low"]), float(r["high"]), bool(r["passed"]))
-        for r in rows
+        Canary(
+            str(row["name"]),
+            float(row["auc"]),
+            float(row["low"]),
+            float(row["high"]),
+            bool(row["passed"]),
+            float(row.get("level", 0.999)),
+            len(row["runs"]) if len(row.get("runs", ())) > 1 else None,
+        )
+        for row in rows
+    )
+
+
+def _left_out(row: dict[str, Any]) -> LeftOut:
+    ends = None if row["low"] is None else (float(row["low"]), float(row["high"]))
+    return LeftOut(str(row["model"]), str(row["site"]), int(row["patients"]), float(row["auc"]), ends)
+
+
+def _ablation(selection: dict[str, Any]) -> tuple[Ablation, ...]:
+    """Automatic masks first; empty without reader's masks."""
+    others: dict[str, Any] = selection.get("ablation") or {}
+    named = {"automatic": selection.get("cv"), **others} if others else {}
+    return tuple(
+        Ablation(
+            name,
+            float(row["auc"]),
+            float(row["low"]),
+            float(row["high"]),
+            int(row["patients"]),
+            tuple(map(float, row["per_repeat"])),
+        )
+        for name, row in named.items()
+        if row
     )
 
 

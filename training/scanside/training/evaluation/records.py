@@ -310,8 +310,36 @@ class Canary(_Part):
     name: str
     auc: float
     interval: Interval
-    """As the step computed it: 99 %, over runs."""
+    """As the step computed it: 99.9 % unless its record says otherwise, over runs."""
     passed: bool
+    runs: int | None = None
+    """null where the step did not say."""
+    power: dict[str, float] = {}
+    """Rise of the AUC by a leak → probability that the canary would have died of it."""
+    smallest_leak: float | None = None
+    """Rise of the AUC that is found with probability 0.8."""
+
+
+class MaskAblation(_Part):
+    """The whole selection, cross-validated, on other masks of the same training patients."""
+
+    masks: str
+    """`automatic`, `reference masks`, or learned on the one and applied to the other."""
+    auc: Estimate
+    """Mean over the divisions into folds; bootstrap over patients."""
+    patients: int
+    division_sd: float | None
+    """Between divisions into folds, each with a seed of its own: what chance in the folds alone does."""
+
+
+class LeftOut(_Part):
+    """A centre of the training patients, predicted by the whole selection on all others."""
+
+    model: str
+    site: str
+    patients: int
+    auc: Estimate
+    """Of its decision values, DeLong's interval."""
 
 
 class Classification(_Part):
@@ -328,6 +356,10 @@ class Classification(_Part):
     """Step of the selection → features that survive it."""
     canaries: list[Canary] | None
     """null where the signature's step did not run them."""
+    ablation: list[MaskAblation] = []
+    """What the segmentation costs; empty where no reader's mask was measured."""
+    left_out: list[LeftOut] = []
+    """Leave one centre out; empty where the training patients are of one centre."""
 
 
 class FrozenModel(_Part):

@@ -17,7 +17,8 @@ from scanside.training.signature.cases import Cases, keep
 from scanside.training.signature.nested import Labels
 
 LEVEL = 0.999
-"""Of the intervals: two honest canaries die once in 500 cohorts, and with 20 runs a leak worth 0.05 kills."""
+"""Of the intervals: two honest canaries die once in 500 cohorts. Which leak kills depends on the runs' spread: on
+165 patients and 20 runs one worth 0.05 is found in 12 to 24 % of cohorts. The report says it (evaluation/power.py)."""
 Procedure = Callable[[Cases, Labels, int], float]
 """(patients, labels, seed) → mean AUC within the outer folds."""
 

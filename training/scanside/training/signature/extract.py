@@ -246,6 +246,7 @@ def _measured(person: Patient, part: str, document: dict[str, Any], positive: st
         " ".join(document["missed"]),
         document["apart"],
         " ".join(document["wrong"]),
+        person.site or "",
     )
 
 

@@ -137,6 +137,36 @@ def cross_validate(
     return Outcome(scores, probabilities, fold_of, tuple(fits))
 
 
+def leave_out(
+    cases: Cases,
+    y: Labels,
+    usable: npt.NDArray[np.bool_],
+    groups: Sequence[str],
+    model: Model,
+    candidates: Sequence[Candidate],
+    scheme: Scheme,
+) -> dict[str, Fit]:
+    """Predict each group of patients by a model of all others.
+
+    Args:
+        groups: (n,) such as the centre; '' is nobody's and is always trained on.
+
+    Returns:
+        Group → what the others' model says of its usable patients. A group without both classes has none, nor has one
+        whose others have fewer than two patients of a class.
+    """
+    from threadpoolctl import threadpool_limits
+
+    named, found = np.array(groups, dtype=object), {}
+    with threadpool_limits(1):
+        for number, group in enumerate(sorted({*groups} - {""})):
+            train, test = (np.flatnonzero(usable & own) for own in (named != group, named == group))
+            if len(set(y[test])) < 2 or np.bincount(y[train], minlength=2).min() < 2:
+                continue
+            found[group] = _outer(cases, cases, y, model, candidates, scheme, 0, number, train, test)
+    return found
+
+
 def outer_folds(
     y: Labels, usable: npt.NDArray[np.bool_], scheme: Scheme
 ) -> Sequence[tuple[int, int, Indices, Indices]]:

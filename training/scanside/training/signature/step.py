@@ -2,7 +2,7 @@
 
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,22 @@ import numpy.typing as npt
 from sklearn.pipeline import Pipeline
 
 from scanside.runtime.errors import ScansideWarning
+from scanside.training.evaluation.delong import area
 from scanside.training.experiment import Experiment, write_json
 from scanside.training.progress import Progress
 from scanside.training.signature.auc import repeated_auc
 from scanside.training.signature.canaries import Canary, require_alive, run_canaries
 from scanside.training.signature.cases import BESIDE, Cases
-from scanside.training.signature.nested import CHOSEN, Labels, Outcome, Scheme, cross_validate, fold_auc, tune
+from scanside.training.signature.nested import (
+    CHOSEN,
+    Labels,
+    Outcome,
+    Scheme,
+    cross_validate,
+    fold_auc,
+    leave_out,
+    tune,
+)
 from scanside.training.signature.pipeline import Model, Selection, build, candidates, chosen, models, path
 from scanside.training.signature.store import CROSS_VALIDATED, REFERENCE, Measured, Measurements, Roles
 
@@ -91,6 +101,7 @@ def choose_signature(
             outcome = cross_validate(cases, y, may, model, candidates((FAMILY,)), scheme, progress)
             outcomes[model.name] = outcome.among(may) if model.radiomics else outcome
         ablation = _ablation(measurements, compared[0], scheme)
+        left_out = _left_out(measurements, compared, scheme)
         pipeline = _chosen(measurements, compared[0], scheme)
         alone = {
             model.role: [
@@ -117,6 +128,7 @@ def choose_signature(
         "one_sequence": {model.name: estimates[model.name] for model in compared if model.role},
         "baselines": {model.name: estimates[model.name] for model in compared if not model.radiomics},
         "ablation": ablation,
+        "left_out": left_out,
         "patients": {
             "training": len(y),
             "fitted": int(usable.sum()),
@@ -218,6 +230,32 @@ def _ablation(measurements: Measurements, model: Model, scheme: Scheme) -> dict[
         )
         both[name] = _estimate(outcome, y, scheme.seed)
     return both
+
+
+def _left_out(measurements: Measurements, compared: Sequence[Model], scheme: Scheme) -> list[dict[str, Any]]:
+    """Leave one centre out: each centre's patients by the whole procedure on all others; empty without two centres."""
+    patients = measurements.of(CROSS_VALIDATED)
+    if len({patient.site for patient in patients} - {""}) < 2:
+        return []
+    cases, y = measurements.cases(CROSS_VALIDATED), measurements.labels(CROSS_VALIDATED)
+    rows = []
+    for model in (model for model in compared if model.radiomics and model.role is None):
+        fits = leave_out(
+            cases,
+            y,
+            usable_for(model, measurements),
+            [p.site for p in patients],
+            model,
+            candidates((FAMILY,)),
+            scheme,
+        )
+        for site, fit in fits.items():
+            known = np.isfinite(fit.scores[FAMILY])
+            found = area(y[fit.test][known] == 1, fit.scores[FAMILY][known])
+            low, high = found.interval or (None, None)
+            row = {"model": model.name, "site": site, "patients": int(known.sum()), "auc": found.value}
+            rows.append({**row, "low": low, "high": high})
+    return rows
 
 
 def _estimate(outcome: Outcome, y: Labels, seed: int) -> dict[str, object]:

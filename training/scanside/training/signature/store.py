@@ -33,6 +33,7 @@ class Measured:
         missed: Roles whose mask holds no lesion, separated by blanks.
         apart: Whether the lesions of the roles do not show one lesion (`runtime/study/agree.py`).
         wrong: Roles whose measured region is not the reader's lesion, separated by blanks; nothing is fitted to it.
+        site: Centre; empty where it is not known.
     """
 
     patient: str
@@ -46,6 +47,7 @@ class Measured:
     missed: str = ""
     apart: bool = False
     wrong: str = ""
+    site: str = ""
 
     def shows(self, roles: Collection[str]) -> bool:
         """Whether a model of these roles may answer: each has a lesion, and no other sequence contradicts."""
@@ -151,7 +153,7 @@ def _patient(row: dict[str, str]) -> Measured:
     numbers = {name: float(row[name] or "nan") for name in ("age", "sex", "volume_ml", "adc_mean")}
     return Measured(
         row["patient"], row["part"], row["positive"] == "1", row["batch"], **numbers, missed=row["missed"],
-        apart=row["apart"] == "1", wrong=row["wrong"],
+        apart=row["apart"] == "1", wrong=row["wrong"], site=row.get("site", ""),
     )  # fmt: skip
 
 

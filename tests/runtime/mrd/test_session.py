@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
 from scanside.runtime import Options, open_bundle, segment
 from scanside.runtime.errors import BackendError
@@ -28,9 +29,11 @@ from scanside.runtime.mrd.series import slices_of
 from scanside.runtime.mrd.server import MrdServer
 from scanside.runtime.mrd.session import serve_session
 from scanside.runtime.mrd.wire import Image, Limits
-from scanside.runtime.volume import Geometry, Volume
-from scanside.training.demo import BUNDLE
+from scanside.runtime.volume import Volume
+from tests.runtime.mrd.scanning import OBLIQUE, serving
+from tests.runtime.mrd.scanning import volume as scan_volume
 from tests.runtime.mrd.test_series import changed, volume
+from tests.runtime.study.tiny_study import write_image
 
 SHA = "c0ffee" * 10
 
@@ -191,43 +194,22 @@ def test_nobody_there_is_said() -> None:
             send(taken.getsockname(), slices_of(volume()))
 
 
-def test_the_commands_give_the_labels_of_segment(tmp_path: Path) -> None:
-    """The demonstration's own bundle, an oblique volume, through a server in a process of its own."""
-    from scipy.ndimage import gaussian_filter
-    from scipy.spatial.transform import Rotation
-
-    rng = np.random.default_rng(1)
-    data = gaussian_filter(rng.normal(size=(12, 64, 72)), 2).astype(np.float32)[None] * 1000 + 500
-    turn = Rotation.from_euler("xyz", (4, -7, 11), degrees=True).as_matrix()
-    image = Volume(
-        data, Geometry((12, 64, 72), (5.0, 2.4, 2.4), (-80, -70, 15), tuple(turn.ravel().tolist()))
-    )
-    expected = segment(open_bundle(BUNDLE), image, options=Options(device="openvino", role="t2w")).mask
+def test_the_commands_give_the_labels_of_segment(tmp_path: Path, lopsided: Path) -> None:
+    """An oblique volume from a file, through a server in a process of its own."""
+    of = scan_volume(OBLIQUE)
+    expected = segment(open_bundle(lopsided), of, options=Options(device="openvino")).mask
+    assert np.count_nonzero(expected) > 50
     scan, out = tmp_path / "scan.nii.gz", tmp_path / "mask.nii.gz"
-    import SimpleITK as sitk
-
-    picture = sitk.GetImageFromArray(data[0])
-    picture.SetSpacing((2.4, 2.4, 5.0))
-    picture.SetOrigin((-80, -70, 15))
-    picture.SetDirection(turn.ravel().tolist())
-    sitk.WriteImage(picture, str(scan))
-    program = [sys.executable, "-m", "scanside.runtime.cli.main", "mrd"]
-    serve = subprocess.Popen(
-        [*program, "serve", str(BUNDLE), "--port", "0", "--role", "t2w", "--device", "openvino"],
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert serve.stderr is not None
-        line = next(line for line in serve.stderr if line.startswith("Listening"))
-        where = line.split()[2].rstrip(".")
+    write_image(of, scan)
+    program = [sys.executable, "-m", "scanside.runtime.cli.main", "mrd", "send"]
+    with serving(lopsided) as (_, (host, port)):
         done = subprocess.run(
-            [*program, "send", str(scan), where, "-o", str(out)], capture_output=True, text=True, timeout=240
+            [*program, str(scan), f"{host}:{port}", "-o", str(out)],
+            capture_output=True,
+            text=True,
+            timeout=240,
         )
-        assert done.returncode == 0, done.stderr
-        assert "Research use only" in done.stderr
-        found = sitk.GetArrayFromImage(sitk.ReadImage(str(out)))
-        assert np.count_nonzero(found != expected) == 0 and found.shape == expected.shape
-    finally:
-        serve.terminate()
-        serve.wait(20)
+    assert done.returncode == 0, done.stderr
+    assert "Research use only" in done.stderr
+    found = sitk.GetArrayFromImage(sitk.ReadImage(str(out)))
+    assert np.count_nonzero(found != expected) == 0 and found.shape == expected.shape

@@ -22,7 +22,7 @@ from scanside.benchmarks.arguments import (
     words,
 )
 from scanside.benchmarks.cli_made import make_bundle, make_image, make_model
-from scanside.benchmarks.cli_parts import gpu, install, peak, radiomics, receivers
+from scanside.benchmarks.cli_parts import gpu, install, mrd, peak, radiomics, receivers
 from scanside.benchmarks.tui import tui
 from scanside.runtime.cli.arguments import Device, NoMirroring, Precision, SkipEmptyTiles, StepSize, Threads
 from scanside.runtime.cli.group import Group
@@ -41,6 +41,7 @@ app.command()(radiomics)
 app.command()(peak)
 app.command()(receivers)
 app.command()(gpu)
+app.command()(mrd)
 app.command()(install)
 app.command()(make_model)
 app.command()(make_bundle)

@@ -1,4 +1,4 @@
-"""`scanside bench radiomics`, `peak`, `receivers`, `gpu`, `install`: a part of the way, a device, an installation."""
+"""`scanside bench radiomics`, `peak`, `receivers`, `gpu`, `mrd`, `install`: a part, a device, an installation."""
 
 import sys
 from pathlib import Path
@@ -201,3 +201,36 @@ def install(
 
     document = weigh(source.resolve(), out, sys.argv[1:], lambda words: print(f"{words} …", file=sys.stderr))
     show(install_table(document), table)
+
+
+def mrd(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle folder.")],
+    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="Image file, or a DICOM series.")],
+    out: Out,
+    role: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Segmenter, where the bundle holds several.")
+    ] = None,
+    device: Annotated[str, typer.Option(metavar="NAME", help="Device of the server.")] = "openvino",
+    sessions: Annotated[int, typer.Option(metavar="N", min=1, help="20 for a p95.")] = 40,
+    starts: Annotated[int, typer.Option(metavar="N", min=1, help="Starts of the server.")] = 6,
+    table: Table = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Measure how long a scanner waits: until the MRD server listens, and from CLOSE to the last label.
+
+    Example: scanside bench mrd hippocampus.bundle scan.nii.gz -o results/mrd.json
+    """
+    require_extra("bench", "psutil")
+    refuse_existing(overwrite, out, table)
+    from scanside.benchmarks.environment import environment
+    from scanside.benchmarks.mrd import mrd_table, run_mrd
+    from scanside.benchmarks.results import write
+    from scanside.runtime.bundle import open_bundle
+    from scanside.runtime.images.cases import CaseInput
+    from scanside.runtime.images.load import load_case
+
+    facts = environment(sys.argv[1:])
+    opened, volume = open_bundle(bundle), load_case(CaseInput(image.name, (image,)), 1).volume
+    report = run_mrd(opened, opened.role(role), device, volume, (starts, sessions), facts)
+    write(report, out)
+    show(mrd_table(report), table)

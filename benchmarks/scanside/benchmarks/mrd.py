@@ -169,8 +169,8 @@ def mrd_table(report: MrdReport) -> str:
     size = "×".join(str(one) for one in report.shape)
     lines = [
         f"{len(took.samples)} sessions of {size} voxels, {report.role} of {report.bundle.name} on {report.device}. "
-        f"The first session of a process had its last label {_seconds(report.first_ms)} after the start, golden cases "
-        "included.",
+        f"The first session of a process had its last label {_seconds(report.first_ms)} after the start, with the "
+        "golden cases where this machine had not seen them pass before.",
         "",
         *aligned(rows),
     ]

@@ -4,6 +4,7 @@ The same slice makes the same bytes, so that it may come twice.
 """
 
 import io
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,11 @@ MR_IMAGE = "1.2.840.10008.5.1.4.1.1.4"
 EXPLICIT = "1.2.840.10008.1.2.1"
 _CREATOR = "SCANSIDE MRD"
 _GROUP = 0x0071
+_UNKNOWN = (
+    *("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "Laterality"),
+    *("StudyID", "AccessionNumber", "StudyDate", "StudyTime", "ReferringPhysicianName", "Manufacturer"),
+)
+"""What has to stand in every object, and may be empty."""
 _LONGEST = {
     "SH": 16,
     "LO": 64,
@@ -72,14 +78,7 @@ def mr_image(of: Slice) -> bytes:
     """The data set in Explicit VR Little Endian, without its File Meta Information."""
     made = Dataset()
     made.SpecificCharacterSet = "ISO_IR 192"
-    for keyword in (
-        "PatientName",
-        "PatientID",
-        "PatientBirthDate",
-        "PatientSex",
-        "StudyID",
-        "AccessionNumber",
-    ):
+    for keyword in _UNKNOWN:
         setattr(made, keyword, "")
     made.Modality = "MR"
     for keyword, value in of.said.items():
@@ -138,7 +137,9 @@ def _set(made: Dataset, keyword: str, value: str) -> None:
     if vr in ("DA", "TM") and value.strip("0123456789."):
         return
     text = _text(value, _LONGEST.get(vr, 64))
-    setattr(made, keyword, text.upper() if vr == "CS" else text)
+    if vr == "CS" and not re.fullmatch(r"[A-Z0-9 _]*", text := text.upper()):
+        return
+    setattr(made, keyword, text)
 
 
 def _text(value: str, longest: int) -> str:

@@ -194,8 +194,32 @@ def _patient(case: dict[str, Any]) -> str:
     return f"| {case['seed']} | {lesion}; {person} | {dice[0]} | {dice[1]} | {said.replace('|', '/')} |"
 
 
+def new_patients() -> Iterator[tuple[str, str]]:
+    """A frozen bundle on a second cohort: `new.<what>`, `new.<scanner>.<what>`, `new.known.<what>` of the others."""
+    found = read("new-patients/report.json")
+    centres = found["frozen"]["centres"]
+    unseen = next(one for one in centres if one["site"] == "delta-3t")
+    known = [one for one in centres if one is not unseen]
+    for stem, group in (("new", centres), ("new.known", known), ("new.delta-3t", [unseen])):
+        for name, key in (("patients", "patients"), ("positives", "positives"), ("named", "named")):
+            yield f"{stem}.{name}", str(sum(one[key] for one in group))
+        yield f"{stem}.without", str(sum(one["without_probability"] for one in group))
+        for role in ("t2w", "dwi"):
+            total = sum(one["dice"][role]["value"] * one["patients"] for one in group)
+            yield f"{stem}.dice.{role}", f"{total / sum(one['patients'] for one in group):.2f}"
+    main = next(one for one in found["classification"]["models"] if one["main"])
+    decided = main["indeterminate"]["confusion"]
+    yield "new.auc", interval(main["auc"], "delong")
+    yield "new.right", str(decided["true_positive"] + decided["true_negative"])
+    yield "new.wrong", str(decided["false_positive"] + decided["false_negative"])
+    yield "new.regions", str(main["wrong_regions"]["wrong"])
+    features = found["frozen"]["drift"]["features"]
+    yield "new.drifted", str(sum(one["drifted"] for one in features))
+    yield "new.features", str(len(features))
+
+
 SOURCES: tuple[Callable[[], Iterator[tuple[str, str]]], ...] = (
-    peers, parity, install, radiomics, soak, terminal, phantom, gpu_prediction, demonstration,
+    peers, parity, install, radiomics, soak, terminal, phantom, gpu_prediction, demonstration, new_patients,
 )  # fmt: skip
 
 

@@ -14,6 +14,9 @@ import numpy as np
 import pytest
 from typer.main import get_command
 
+from scanside.runtime.appliance.store import jobs, orders
+from scanside.runtime.appliance.store.records import Outcome
+from scanside.runtime.appliance.store.states import Action
 from scanside.runtime.bundle import open_bundle
 from scanside.runtime.errors import InputError, UsageError
 from scanside.runtime.images.write import write_mask
@@ -24,7 +27,7 @@ from scanside.runtime.study.read import read_study
 from scanside.training.cohort.table import Patient, write_cohort_table
 from scanside.training.evaluation import cli
 from scanside.training.evaluation.frozen.drift import drift
-from scanside.training.evaluation.frozen.results import Answer, find_results, read_answer
+from scanside.training.evaluation.frozen.results import Answer, find_results, read_answer, results_of_store
 from scanside.training.evaluation.frozen.truth import read_pathology
 from scanside.training.evaluation.records import Report
 from scanside.training.experiment import cohort_hash
@@ -40,6 +43,7 @@ from tests.runtime.study.tiny_study import (
     write_bundle,
     write_nifti,
 )
+from tests.tui.desk import NOW, Desk
 
 HIGH, LOW = ADC_OF["non-PDAC"], ADC_OF["PDAC"]
 BALL = ((CENTRE, 14.0),)
@@ -326,3 +330,45 @@ def test_drift_by_hand(judged: Judged) -> None:
     assert (second.above, second.below, second.drifted) == (1, 1, False)
     assert second.outside.value == 0.1 and second.shift == pytest.approx(0.1)
     assert found.unlike.value == pytest.approx(9 / 20), "distances from 1.1 to 1.9 of the accepted one"
+
+
+def test_the_store_tells_which_result_counts_and_what_readers_decided(judged: Judged, tmp_path: Path) -> None:
+    """A rejected one; one that nobody decided on; and one accepted before it was computed anew: the accepted counts."""
+    desk = Desk(tmp_path / "data")
+    rejected = desk.finish(1, 900, hold=True)
+    desk.act(rejected, Action.REJECT, "wrong place")
+    waiting = desk.finish(2, 800, hold=True)
+    accepted = desk.finish(3, 700, hold=True)
+    desk.act(accepted, Action.ACCEPT)
+    first = desk.case(accepted).job
+    orders.rerun(desk.database, accepted, "user Bob", now=NOW)
+    again = jobs.claim(desk.database, "w", NOW + 1)
+    assert again is not None and again.case_id == accepted
+    made = Outcome(
+        "ok", None, 0.2, 0.1, 0.3, f"{accepted}/{again.job}", {}, (), positive="PDAC", named="non-PDAC"
+    )
+    jobs.succeed(desk.database, again.job, made, hold=True, now=NOW + 2)
+    places = {rejected: "mistaken", waiting: "third", accepted: "right"}
+    for case, source in places.items():
+        job = first if case == accepted else desk.case(case).job
+        shutil.copytree(judged.out / "results" / source, desk.config.results / case / str(job))
+    shutil.copytree(judged.out / "results" / "other", desk.config.results / accepted / str(again.job))
+    found = {one.case: one for one in results_of_store(desk.config.database.parent, desk.config.results)}
+    assert {case: one.decision for case, one in found.items()} == {
+        rejected: "rejected", waiting: None, accepted: "accepted",
+    }  # fmt: skip
+    assert found[accepted].folder.name == str(first)
+    table = tmp_path / "pathology.csv"
+    table.write_text(f"case,diagnosis\n{rejected},SPN\n{waiting},SPN\n{accepted},PDAC\n")
+    words = (
+        "--results",
+        desk.config.results,
+        "--store",
+        desk.config.database,
+        "--pathology",
+        table,
+        "--synthetic",
+    )
+    assert evaluate("--bundle", judged.bundle, *words, "-o", tmp_path / "out") == 0
+    rows = {row["decision"]: row for row in report_in(tmp_path / "out")["frozen"]["reading"]["rows"]}
+    assert (rows["accepted"]["right"], rows["rejected"]["wrong"], rows["undecided"]["right"]) == (1, 1, 1)

@@ -251,6 +251,9 @@ def main(arguments: list[str]) -> int:
     for sentence in wrong:
         print(sentence, file=sys.stderr)
     if arguments[:1] == ["--results"] and not wrong:
+        if absent := [one for one in arguments[1:] if not Path(one).is_file()]:
+            print(f"{absent[0]} is not there; run `make evidence`.", file=sys.stderr)
+            return 1
         out = ROOT / "dist" / "evidence"
         out.mkdir(parents=True, exist_ok=True)
         (out / "results.md").write_text(results(trace, tests, Path(arguments[1])), encoding="utf-8")

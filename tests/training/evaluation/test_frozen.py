@@ -207,6 +207,24 @@ def test_pathology_that_comes_later_computes_nothing_anew(judged: Judged, tmp_pa
     assert [centre["site"] for centre in report["frozen"]["centres"]] == ["A", "B"]
 
 
+def test_before_any_diagnosis_masks_and_drift_are_judged(judged: Judged, tmp_path: Path) -> None:
+    """A table without diagnoses: nobody counts as negative, and probabilities are not judged at all."""
+    shutil.copytree(judged.cohort, tmp_path / "cohort")
+    shutil.copytree(judged.out, tmp_path / "out")
+    table = tmp_path / "cohort" / "cohort.csv"
+    text = table.read_text()
+    for word in ("PDAC", "PNEN", "SPN", "none"):
+        text = text.replace(f",{word},", ",,")
+    table.write_text(text)
+    assert evaluate("--bundle", judged.bundle, "--cohort", tmp_path / "cohort", "-o", tmp_path / "out") == 0
+    report = report_in(tmp_path / "out")
+    assert report["classification"] is None and len(report["frozen"]["joined"]["pending"]) == 7
+    assert report["segmentation"]["rows"][0]["patients"] == 6
+    assert report["segmentation"]["without_reference"] == {"t2w": ["healthy"], "dwi": ["healthy"]}
+    assert report["frozen"]["drift"]["features"] == judged.report["frozen"]["drift"]["features"]
+    assert {centre["classified"] for centre in report["frozen"]["centres"]} == {0}
+
+
 def test_results_of_the_appliance_with_decisions_and_pathology(judged: Judged, tmp_path: Path) -> None:
     """Results in folders by case and job, as the appliance has them; readers turned down one of two wrong ones."""
     for result in find_results(judged.out / "results"):

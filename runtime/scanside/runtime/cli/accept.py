@@ -56,7 +56,7 @@ def accept(
 ) -> int:
     """Prove an installation on site, with the service stopped: a report to print, and a record. Exit code 1: it failed.
 
-    Sends a phantom through this machine to the configured archives and reads it back. About ten minutes.
+    Sends a phantom through this machine to the configured archives and reads it back.
 
     Examples:
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from scanside.runtime.acceptance.files import earlier_reports, read_report
-from scanside.runtime.acceptance.record import Check, Report
+from scanside.runtime.acceptance.record import TITLES, Check, Report
 from scanside.runtime.acceptance.run import FOLDER, Request, accept
 from scanside.runtime.appliance.config import Config
 from scanside.runtime.cli.main import run
@@ -18,18 +18,7 @@ from tests.support import peers
 from tests.support.appliance import free_port
 from tests.support.tls_files import make_tls
 
-FAMILIES = {
-    "setup",
-    "machine",
-    "model",
-    "features",
-    "association",
-    "geometry",
-    "archive",
-    "refusal",
-    "load",
-    "power",
-}
+FAMILIES = set(TITLES) - {"constancy"}
 
 
 def by_name(report: Report) -> dict[str, Check]:

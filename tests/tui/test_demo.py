@@ -33,10 +33,13 @@ def test_a_patient_is_sent_when_its_images_are_complete_not_when_the_next_one_be
 ) -> None:
     """It waited for the second patient, which cost seven of the first fifteen seconds."""
     started: list[tuple[str, ...]] = []
+    lasting: list[str] = []
     sent, making = threading.Event(), threading.Event()
 
     def run(self: Demo, log: str, module: str, *arguments: str) -> Child:
         started.append((module, *arguments))
+        if threading.current_thread() is threading.main_thread():
+            lasting.append(log)
         if arguments[:1] == ("send",):
             sent.set()
         return Child(making)
@@ -52,7 +55,10 @@ def test_a_patient_is_sent_when_its_images_are_complete_not_when_the_next_one_be
         for role in ("t2w", "dwi"):
             (images / f"{role}_mask.nii.gz").touch()
         assert sent.wait(20)
-        assert str(images) in started[2]
+        assert str(images) in started[-1]
+        assert lasting == ["phantom.log", "serve.log", "archive.log"], (
+            "children end with the thread that made them"
+        )
     finally:
         making.set()
         demo.stop()

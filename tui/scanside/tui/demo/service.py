@@ -47,13 +47,17 @@ class Demo:
         self.config.write_text(_configuration(folder, bundle, self._archive_port), encoding="utf-8")
 
     def start(self) -> None:
-        """Start the service and, one after the other, patients; the archive when the first result is far off still."""
+        """Start the patients, the service and the archive.
+
+        To be called on the main thread: children end with the thread that started them (PR_SET_PDEATHSIG).
+        """
         cohort = self.folder / "patients"
         making = self._run(
             "phantom.log", "scanside.runtime.cli.main", "phantom", str(cohort), "--patients", str(PATIENTS),
             "--train", "0", "--seed", str(SEED), "--dicom", "--jobs", "1",
         )  # fmt: skip
         self._service = self._run("serve.log", "scanside.runtime.cli.main", "serve", "-c", str(self.config))
+        self._run("archive.log", "scanside.tui.demo.peer", str(self._archive_port))
         arguments = (cohort, making)
         threading.Thread(target=self._send_patients, args=arguments, name="patients", daemon=True).start()
 
@@ -115,8 +119,6 @@ class Demo:
                 "send.log", "scanside.runtime.cli.main", "send", "-c", str(self.config),
                 "--calling", "DEMO-MR", str(images),
             )  # fmt: skip
-            if number == 1:
-                self._run("archive.log", "scanside.tui.demo.peer", str(self._archive_port))
             if sent is None or sent.wait() != 0:
                 return
 

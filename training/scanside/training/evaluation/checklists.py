@@ -10,14 +10,8 @@ import csv
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from scanside.training.evaluation.records import (
-    Checklist,
-    ChecklistRow,
-    Classification,
-    ModelResult,
-    Report,
-    SegmentationRow,
-)
+from scanside.training.evaluation.records import Checklist, ChecklistRow, Classification, ModelResult, Report
+from scanside.training.evaluation.records_segmentation import SegmentationRow
 
 TABLE = Path(__file__).with_name("checklists.csv")
 MET, NOT_MET, NOT_APPLICABLE = "met", "not met", "not applicable"

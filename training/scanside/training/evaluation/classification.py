@@ -14,15 +14,9 @@ from scanside.training.evaluation.calibration import calibrate
 from scanside.training.evaluation.cases import SPLIT_OF
 from scanside.training.evaluation.decision import decision_curve
 from scanside.training.evaluation.delong import Bools, Floats, area, difference
-from scanside.training.evaluation.power import (
-    LEAKS,
-    detection_power,
-    smallest_leak,
-    spread,
-    standard_error,
-)
-from scanside.training.evaluation.predictions import Canary, ClassifierFacts, Prediction
-from scanside.training.evaluation.records import Estimate
+from scanside.training.evaluation.predictions import ClassifierFacts, Prediction
+from scanside.training.evaluation.procedure import ablation, canaries, left_out
+from scanside.training.evaluation.record_parts import Auc, Curve, Estimate
 from scanside.training.evaluation.roc import (
     average_precision,
     bootstrap_auc,
@@ -95,46 +89,9 @@ def classification(
         ],
         features=list(facts.features) if facts.features else None,
         selection_path=list(facts.path) if facts.path else None,
-        canaries=None if facts.canaries is None else [_canary(canary) for canary in facts.canaries],
-        ablation=[
-            records.MaskAblation(
-                masks=one.masks,
-                auc=Estimate.of(one.auc, (one.low, one.high)),
-                patients=one.patients,
-                division_sd=spread(one.per_repeat),
-            )
-            for one in facts.ablation
-        ],
-        left_out=[
-            records.LeftOut(
-                model=one.model,
-                site=one.site,
-                patients=one.patients,
-                auc=Estimate.of(one.auc, one.interval),
-            )
-            for one in facts.left_out
-        ],
-    )
-
-
-def _canary(canary: Canary) -> records.Canary:
-    ends = (canary.low, canary.high)
-    told: dict[str, object] = {}
-    if canary.runs is not None and canary.high > canary.low:
-        error = standard_error(ends, canary.runs, canary.level)
-        told = {
-            "power": {f"{leak:g}": detection_power(error, canary.runs, canary.level, leak) for leak in LEAKS},
-            "smallest_leak": smallest_leak(error, canary.runs, canary.level),
-        }
-    return records.Canary.model_validate(
-        {
-            "name": canary.name,
-            "auc": canary.auc,
-            "interval": ends,
-            "passed": canary.passed,
-            "runs": canary.runs,
-            **told,
-        }
+        canaries=canaries(facts),
+        ablation=ablation(facts),
+        left_out=left_out(facts),
     )
 
 
@@ -151,11 +108,11 @@ def sample(predictions: Sequence[Prediction], model: str, part: str, positive: s
     )
 
 
-def auc(some: Sample, repeats: int, seed: int, *name: str) -> records.Auc:
+def auc(some: Sample, repeats: int, seed: int, *name: str) -> Auc:
     """Area under the ROC curve with both intervals; null where a class is absent."""
     positives = int(some.truth.sum())
     found = area(some.truth, some.score) if some.both_classes else None
-    return records.Auc(
+    return Auc(
         patients=len(some.patients),
         positives=positives,
         value=found.value if found else None,
@@ -234,7 +191,7 @@ def _model(
     )
 
 
-def _areas(every: Sample, rows: Sequence[Prediction], repeats: int, seed: int) -> dict[str, records.Auc]:
+def _areas(every: Sample, rows: Sequence[Prediction], repeats: int, seed: int) -> dict[str, Auc]:
     """The area of those with a probability, and its variants with the others."""
     unscored = ~np.isfinite(every.score)
     given = {row.patient: np.nan if row.unguarded is None else row.unguarded for row in rows}
@@ -267,9 +224,7 @@ def _against(
     ]
 
 
-def _curves(
-    scored: Sample, repeats: int, seed: int, model: str, part: str
-) -> tuple[records.Curve, records.Curve, Estimate]:
+def _curves(scored: Sample, repeats: int, seed: int, model: str, part: str) -> tuple[Curve, Curve, Estimate]:
     """ROC, precision over recall, and average precision; empty and null where a class is absent."""
     if not scored.both_classes:
         return [], [], Estimate(value=None, interval=None)

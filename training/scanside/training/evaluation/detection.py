@@ -19,7 +19,8 @@ from scanside.training.evaluation.bootstrap import (
     stream,
 )
 from scanside.training.evaluation.cases import Case
-from scanside.training.evaluation.records import Detection, Estimate, LesionFree
+from scanside.training.evaluation.record_parts import Estimate
+from scanside.training.evaluation.records_segmentation import Detection, LesionFree
 from scanside.training.evaluation.roc import wilson
 from scanside.training.experiment import PARTS
 

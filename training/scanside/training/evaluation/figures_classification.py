@@ -7,7 +7,8 @@ import numpy as np
 
 from scanside.training.evaluation.bootstrap import stream
 from scanside.training.evaluation.classification import Sample
-from scanside.training.evaluation.records import Auc, Classification, ModelResult
+from scanside.training.evaluation.record_parts import Auc
+from scanside.training.evaluation.records import Classification, ModelResult
 from scanside.training.evaluation.roc import roc_band
 from scanside.training.evaluation.strata import SCANNER_GROUP
 from scanside.training.evaluation.study import model_title

@@ -7,7 +7,7 @@ import numpy as np
 
 from scanside.training.cohort.table import ROLES, Cohort
 from scanside.training.evaluation.cases import Case
-from scanside.training.evaluation.records import Segmentation
+from scanside.training.evaluation.records_segmentation import Segmentation
 from scanside.training.evaluation.segmentation_table import relative_differences
 from scanside.training.evaluation.strata import ALL, HELD_OUT, SIZES, scanner_groups, size_of
 from scanside.training.evaluation.study import DICE, ROLE_TITLES

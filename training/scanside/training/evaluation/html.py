@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from scanside.training.evaluation import records
 from scanside.training.evaluation.drawing import Picture
 from scanside.training.evaluation.figures_classification import honest_part
+from scanside.training.evaluation.record_parts import Auc, Estimate
+from scanside.training.evaluation.records_segmentation import SegmentationRow
 from scanside.training.evaluation.strata import ALL, HELD_OUT, SCANNER_GROUP, SIZES
 from scanside.training.evaluation.study import (
     AUC,
@@ -73,7 +75,7 @@ def glance(report: records.Report) -> list[dict[str, Any]]:
     """The rows of the first table: one quantity, ours by part, and the study's training and test figure."""
     study = {(role, part, size): value for role, part, size, value in DICE}
     rows: list[dict[str, Any]] = []
-    masks: dict[tuple[str, str, str, str], records.SegmentationRow] = {
+    masks: dict[tuple[str, str, str, str], SegmentationRow] = {
         (row.role, row.part, row.scanners, row.size): row
         for row in (report.segmentation.rows if report.segmentation else ())
     }
@@ -117,7 +119,7 @@ def number(value: float | None, digits: int = 2) -> str:
     return text.lstrip("-") if float(text) == 0 else text.replace("-", "−")
 
 
-def estimate(value: records.Estimate | None, digits: int = 2, scale: float = 1.0) -> "Markup":
+def estimate(value: Estimate | None, digits: int = 2, scale: float = 1.0) -> "Markup":
     """A value with its interval in small print."""
     from markupsafe import Markup
 
@@ -136,18 +138,18 @@ def interval(ends: tuple[float, float], digits: int = 2) -> str:
     return f"{low} to {high}" if min(ends) < 0 else f"{low}–{high}"
 
 
-def area(value: records.Auc | None, which: str = "delong") -> "Markup":
+def area(value: Auc | None, which: str = "delong") -> "Markup":
     """An AUC with one of its intervals."""
     if value is None:
         return estimate(None)
-    return estimate(records.Estimate(value=value.value, interval=getattr(value, which)))
+    return estimate(Estimate(value=value.value, interval=getattr(value, which)))
 
 
 def difference(value: records.Comparison | None) -> "Markup":
     """The difference of two areas with its interval."""
     if value is None:
         return estimate(None)
-    return estimate(records.Estimate(value=value.difference, interval=value.interval))
+    return estimate(Estimate(value=value.difference, interval=value.interval))
 
 
 def pvalue(value: float | None) -> str:
@@ -164,19 +166,19 @@ def duration(seconds: float | None) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def _auc(report: records.Report, part: str) -> tuple[records.Estimate, int] | None:
+def _auc(report: records.Report, part: str) -> tuple[Estimate, int] | None:
     for result in report.classification.models if report.classification else ():
         if result.main and result.part == part and result.auc.value is not None:
-            return records.Estimate(value=result.auc.value, interval=result.auc.delong), result.auc.patients
+            return Estimate(value=result.auc.value, interval=result.auc.delong), result.auc.patients
     return None
 
 
-def _held_out_auc(report: records.Report) -> tuple[records.Estimate, int] | None:
+def _held_out_auc(report: records.Report) -> tuple[Estimate, int] | None:
     for result in report.classification.models if report.classification else ():
         for group in result.subgroups if result.main and result.part == "test" else ():
             if (group.property, group.value) == (
                 SCANNER_GROUP,
                 HELD_OUT,
             ) and group.auc.value is not None:
-                return records.Estimate(value=group.auc.value, interval=group.auc.delong), group.auc.patients
+                return Estimate(value=group.auc.value, interval=group.auc.delong), group.auc.patients
     return None

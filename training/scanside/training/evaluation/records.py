@@ -4,151 +4,18 @@ A number that cannot be computed is null, never NaN; an interval is null where t
 """
 
 import math
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from scanside.training.evaluation.frozen.records import Frozen
+from scanside.training.evaluation.record_parts import Auc, Curve, Estimate, Interval, Part
+from scanside.training.evaluation.records_segmentation import Segmentation
 
 SCHEMA = "scanside.evaluation/1"
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-
-Interval = tuple[float, float]
-Curve = list[tuple[float, float]]
-
-
-class Estimate(_Part):
-    """A value with its 95 % interval."""
-
-    value: float | None
-    interval: Interval | None
-    """Percentile bootstrap over patients unless said otherwise."""
-
-    @classmethod
-    def of(cls, value: float, interval: Interval | None = None) -> Self:
-        """Null for a value that is not finite."""
-        if not math.isfinite(value):
-            return cls(value=None, interval=None)
-        return cls(value=float(value), interval=interval)
-
-
-class SegmentationRow(_Part):
-    """Masks of some patients against their reference; definitions in docs/metrics.md."""
-
-    role: str
-    part: str
-    scanners: Literal["all", "known", "held-out"]
-    """Of the test part: scanners that occur in training, or do not."""
-    size: str
-    """`all` or a stratum of the lesion's longest diameter."""
-    patients: int
-    empty: int
-    """Patients whose automatic mask is empty."""
-    missed: int
-    """Patients none of whose lesions was found."""
-    dice: Estimate
-    dice_sd: float | None
-    dice_quartiles: tuple[float, float, float]
-    nsd: dict[str, Estimate]
-    """Surface Dice at a tolerance in mm."""
-    hd95_mm: Estimate
-    """Mean; an empty mask counts with the image's diagonal."""
-    hd95_median_mm: float
-    hd95_segmented_mm: Estimate
-    """Mean over the patients with a mask that is not empty."""
-    masd_mm: Estimate
-    volume_error_ml: Estimate
-    """Automatic minus reference."""
-    absolute_volume_error_ml: Estimate
-    relative_volume_error: Estimate
-    absolute_relative_volume_error: Estimate
-    volume_rmse_ml: Estimate | None = None
-    """Root mean square of the volume errors."""
-    lesions: int
-    sensitivity: Estimate
-    """Lesions found / lesions."""
-    false_positives_per_scan: Estimate
-
-
-class BlandAltman(_Part):
-    """Agreement of volumes: difference as a part of the mean of both volumes."""
-
-    role: str
-    part: str
-    patients: int
-    bias: float
-    limits: Interval
-    """bias ± 1.96 SD."""
-
-
-class AbsentMasks(_Part):
-    """Masks that the experiment does not hold; the rows are about the others."""
-
-    role: str
-    part: str
-    absent: int
-    of: int
-    patients: list[str]
-
-
-class Detection(_Part):
-    """The free-response curve of one role and part."""
-
-    role: str
-    part: str
-    patients: int
-    """With those who have no lesion."""
-    lesions: int
-    score: str
-    """What ranks the candidates."""
-    average_precision: Estimate
-    sensitivity_at: dict[str, Estimate]
-    """False positives a scan → largest sensitivity at no more of them."""
-    curve: Curve
-    """False positives a scan, sensitivity; from the largest candidate to the smallest."""
-
-
-class LesionFree(_Part):
-    """What a segmenter says of patients without a lesion."""
-
-    role: str
-    part: str
-    patients: int
-    clean: int
-    """With an empty mask."""
-    specificity: Estimate
-    """clean / patients, Wilson."""
-    false_positives_per_scan: Estimate
-
-
-class Segmentation(_Part):
-    """How good the masks are. Rows and agreement of volumes are about patients with a lesion."""
-
-    rows: list[SegmentationRow]
-    bland_altman: list[BlandAltman]
-    absent: list[AbsentMasks]
-    detection: list[Detection] = []
-    lesion_free: list[LesionFree] = []
-    """Empty without such patients."""
-    without_reference: dict[str, list[str]] = {}
-    """Role → patients whom no reader outlined: nothing is said of their masks."""
-
-
-class Auc(_Part):
-    """An area under the ROC curve."""
-
-    patients: int
-    positives: int
-    value: float | None
-    """null with fewer than one patient of a class."""
-    delong: Interval | None
-    bootstrap: Interval | None
-    """Patients drawn within each class."""
-
-
-class Comparison(_Part):
+class Comparison(Part):
     """Area of the signature's model minus that of another on the same patients (paired DeLong)."""
 
     patients: int
@@ -157,7 +24,7 @@ class Comparison(_Part):
     p: float | None
 
 
-class ReliabilityGroup(_Part):
+class ReliabilityGroup(Part):
     """A group of patients with similar probabilities."""
 
     patients: int
@@ -167,7 +34,7 @@ class ReliabilityGroup(_Part):
     """Wilson."""
 
 
-class Calibration(_Part):
+class Calibration(Part):
     """Whether probabilities mean what they say."""
 
     brier: Estimate
@@ -181,7 +48,7 @@ class Calibration(_Part):
     groups: list[ReliabilityGroup]
 
 
-class Confusion(_Part):
+class Confusion(Part):
     """Patients at the chosen threshold; rates with Wilson's interval."""
 
     threshold: float | None
@@ -197,7 +64,7 @@ class Confusion(_Part):
     negative_predictive_value: Estimate
 
 
-class Indeterminate(_Part):
+class Indeterminate(Part):
     """What happens when probabilities inside the band name no class."""
 
     band: Interval | None
@@ -215,7 +82,7 @@ class Indeterminate(_Part):
     auc: Auc
 
 
-class WrongRegions(_Part):
+class WrongRegions(Part):
     """Probabilities that were computed from something that is not the reader's lesion."""
 
     patients: int
@@ -226,7 +93,7 @@ class WrongRegions(_Part):
     """Wilson."""
 
 
-class DecisionCurve(_Part):
+class DecisionCurve(Part):
     """Net benefit a patient; treating no-one is 0."""
 
     threshold: list[float]
@@ -236,7 +103,7 @@ class DecisionCurve(_Part):
     treat_all: list[float]
 
 
-class SubgroupAuc(_Part):
+class SubgroupAuc(Part):
     """The signature's model in a subgroup."""
 
     property: str
@@ -244,14 +111,14 @@ class SubgroupAuc(_Part):
     auc: Auc
 
 
-class DiagnosisAuc(_Part):
+class DiagnosisAuc(Part):
     """The positive class against one diagnosis of the others: a pooled area hides the hard one."""
 
     diagnosis: str
     auc: Auc
 
 
-class AddedValue(_Part):
+class AddedValue(Part):
     """What images add to clinical data, on patients whom all of the models answer."""
 
     part: str
@@ -266,7 +133,7 @@ class AddedValue(_Part):
     likelihood_ratio_p: float | None
 
 
-class ModelResult(_Part):
+class ModelResult(Part):
     """Probabilities of one model on one part."""
 
     model: str
@@ -304,7 +171,7 @@ class ModelResult(_Part):
     subgroups: list[SubgroupAuc]
 
 
-class Canary(_Part):
+class Canary(Part):
     """The whole selection run where there is nothing to learn: its interval must hold 0.5."""
 
     name: str
@@ -314,13 +181,13 @@ class Canary(_Part):
     passed: bool
     runs: int | None = None
     """null where the step did not say."""
-    power: dict[str, float] = {}
+    power: dict[str, float] = Field(default_factory=dict)
     """Rise of the AUC by a leak → probability that the canary would have died of it."""
     smallest_leak: float | None = None
     """Rise of the AUC that is found with probability 0.8."""
 
 
-class MaskAblation(_Part):
+class MaskAblation(Part):
     """The whole selection, cross-validated, on other masks of the same training patients."""
 
     masks: str
@@ -332,7 +199,7 @@ class MaskAblation(_Part):
     """Between divisions into folds, each with a seed of its own: what chance in the folds alone does."""
 
 
-class LeftOut(_Part):
+class LeftOut(Part):
     """A centre of the training patients, predicted by the whole selection on all others."""
 
     model: str
@@ -342,7 +209,7 @@ class LeftOut(_Part):
     """Of its decision values, DeLong's interval."""
 
 
-class Classification(_Part):
+class Classification(Part):
     """How good the probabilities are."""
 
     main_model: str
@@ -356,138 +223,13 @@ class Classification(_Part):
     """Step of the selection → features that survive it."""
     canaries: list[Canary] | None
     """null where the signature's step did not run them."""
-    ablation: list[MaskAblation] = []
+    ablation: list[MaskAblation] = Field(default_factory=list)
     """What the segmentation costs; empty where no reader's mask was measured."""
-    left_out: list[LeftOut] = []
+    left_out: list[LeftOut] = Field(default_factory=list)
     """Leave one centre out; empty where the training patients are of one centre."""
 
 
-class FrozenModel(_Part):
-    """A model of the bundle, as it was frozen."""
-
-    name: str
-    threshold: float
-    band: Interval
-
-
-class FrozenBundle(_Part):
-    """The bundle that was judged."""
-
-    name: str
-    version: str
-    sha256: str
-    created: str
-    synthetic: bool
-    """It was trained on a phantom."""
-    models: list[FrozenModel]
-
-
-class Joined(_Part):
-    """Which cases could be judged."""
-
-    results: int
-    """Of this bundle."""
-    classified: int
-    """With a lesion whose diagnosis is known."""
-    lesion_free: int
-    pending: list[str]
-    """With a result and no diagnosis yet."""
-    without_result: list[str]
-    """With a diagnosis and no result."""
-    other_bundle: list[str]
-    """With a result of another bundle: left out."""
-    refused: dict[str, int]
-    """Code of the reason → studies that were not suitable."""
-
-
-class Centre(_Part):
-    """The bundle at one centre."""
-
-    site: str
-    patients: int
-    classified: int
-    """With a lesion whose diagnosis is known; all of the following but Dice is about them."""
-    positives: int
-    without_probability: int
-    named: int
-    """With a class at the frozen threshold and band."""
-    auc: Auc
-    sensitivity: Estimate
-    """Of the named ones, Wilson; as is the next."""
-    specificity: Estimate
-    unlike: Estimate
-    """Measured patients whom the out-of-distribution guard withholds, Wilson."""
-    dice: dict[str, Estimate]
-    missed: dict[str, int]
-
-
-class FeatureDrift(_Part):
-    """A feature in the new patients, against the percentiles of the training cohort."""
-
-    feature: str
-    patients: int
-    low: float
-    """5th percentile of the training cohort."""
-    median: float
-    high: float
-    """95th."""
-    median_now: float | None
-    shift: float | None
-    """Of the median, as a part of the range from the 5th to the 95th percentile."""
-    below: int
-    above: int
-    outside: Estimate
-    """Wilson; 0.1 is expected."""
-    drifted: bool
-    """The interval of `outside` lies above what is expected."""
-
-
-class Drift(_Part):
-    """Whether new patients look like the training cohort."""
-
-    expected_outside: float
-    features: list[FeatureDrift]
-    unlike: Estimate
-    """Measured patients beyond the accepted distance, Wilson."""
-    distance_median: float | None
-    """Relative to the accepted distance."""
-    covariates_outside: dict[str, int]
-    """Covariate → patients outside the training cohort's smallest and largest value."""
-
-
-class DecisionRow(_Part):
-    """What became of the results that readers decided on in one way."""
-
-    decision: str
-    patients: int
-    with_diagnosis: int
-    named: int
-    right: int
-    wrong: int
-
-
-class Reading(_Part):
-    """Readers' decisions against pathology."""
-
-    rows: list[DecisionRow]
-    wrong_not_accepted: Estimate
-    """Part of the wrongly named that no reader accepted though one decided, Wilson."""
-    right_not_accepted: Estimate
-
-
-class Frozen(_Part):
-    """A bundle judged on patients that it was not made from."""
-
-    bundle: FrozenBundle
-    joined: Joined
-    site_column: str
-    centres: list[Centre]
-    drift: Drift
-    reading: Reading | None
-    """null where no decision is known."""
-
-
-class Published(_Part):
+class Published(Part):
     """A figure of the study, beside ours."""
 
     quantity: str
@@ -499,7 +241,7 @@ class Published(_Part):
     """Of ours."""
 
 
-class ChecklistRow(_Part):
+class ChecklistRow(Part):
     """A row of a reporting checklist."""
 
     item: str
@@ -513,7 +255,7 @@ class ChecklistRow(_Part):
     """Why it is not met or not applicable."""
 
 
-class Checklist(_Part):
+class Checklist(Part):
     """A reporting checklist, filled in from this report; no score is made of it."""
 
     name: str
@@ -522,7 +264,7 @@ class Checklist(_Part):
     rows: list[ChecklistRow]
 
 
-class Machine(_Part):
+class Machine(Part):
     """Where it ran."""
 
     processor: str
@@ -530,7 +272,7 @@ class Machine(_Part):
     memory_gib: float | None
 
 
-class CohortSummary(_Part):
+class CohortSummary(Part):
     """Whom it is about."""
 
     name: str
@@ -546,7 +288,7 @@ class CohortSummary(_Part):
     held_out_scanners: list[str]
 
 
-class Report(_Part):
+class Report(Part):
     """`scanside evaluate`."""
 
     schema_: Literal["scanside.evaluation/1"] = Field(alias="schema")
@@ -570,7 +312,7 @@ class Report(_Part):
     classification: Classification | None
     frozen: Frozen | None = None
     """null for an experiment."""
-    checklists: list[Checklist] = []
+    checklists: list[Checklist] = Field(default_factory=list)
     """METRICS, CLEAR and TRIPOD+AI."""
     records: dict[str, Any]
     """Step of the experiment → its record, as the step wrote it."""

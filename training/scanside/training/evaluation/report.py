@@ -21,8 +21,10 @@ from scanside.training.evaluation.cases import Case, Masks, measure_all, write_c
 from scanside.training.evaluation.checklists import checklists
 from scanside.training.evaluation.classification import Sample, classification, sample
 from scanside.training.evaluation.drawing import draw
+from scanside.training.evaluation.frozen.records import Frozen
 from scanside.training.evaluation.html import render
 from scanside.training.evaluation.predictions import read_facts, read_predictions
+from scanside.training.evaluation.records_segmentation import Segmentation
 from scanside.training.evaluation.segmentation_table import segmentation
 from scanside.training.evaluation.strata import HELD_OUT, SIZES, scanner_groups, size_of
 from scanside.training.evaluation.study import ROLE_TITLES, is_the_studys, published
@@ -54,10 +56,10 @@ class Evaluated:
     masks: Masks
     steps: dict[str, Any]
     cases: list[Case]
-    segmentation: records.Segmentation | None
+    segmentation: Segmentation | None
     classification: records.Classification | None
     samples: dict[str, Sample]
-    frozen: records.Frozen | None = None
+    frozen: Frozen | None = None
     warnings: tuple[str, ...] = ()
 
 

@@ -8,10 +8,10 @@ from scanside.training.cohort.table import ROLES, Cohort
 from scanside.training.evaluation.bootstrap import Floats, mean_interval, ratio_interval, stream
 from scanside.training.evaluation.cases import Absent, Case, without_reference
 from scanside.training.evaluation.detection import detection, lesion_free, volume_rmse
-from scanside.training.evaluation.records import (
+from scanside.training.evaluation.record_parts import Estimate
+from scanside.training.evaluation.records_segmentation import (
     AbsentMasks,
     BlandAltman,
-    Estimate,
     Segmentation,
     SegmentationRow,
 )

@@ -11,12 +11,9 @@ from collections.abc import Iterable
 from scanside.training.cohort.declared import DIAGNOSES, POSITIVE
 from scanside.training.cohort.table import Cohort
 from scanside.training.evaluation.predictions import SIGNATURE
-from scanside.training.evaluation.records import (
-    Classification,
-    Estimate,
-    Published,
-    Segmentation,
-)
+from scanside.training.evaluation.record_parts import Estimate
+from scanside.training.evaluation.records import Classification, Published
+from scanside.training.evaluation.records_segmentation import Segmentation
 from scanside.training.evaluation.strata import ALL, SIZES
 
 CITATION = "Shi YJ et al., BMC Cancer 2025;25:1563, doi 10.1186/s12885-025-15021-y"

@@ -8,9 +8,10 @@ from scanside.training.cohort.table import ROLES, UNKNOWN, Cohort
 from scanside.training.evaluation.bootstrap import mean_interval, stream
 from scanside.training.evaluation.cases import Case
 from scanside.training.evaluation.classification import auc, proportion, sample
+from scanside.training.evaluation.frozen.records import Centre, DecisionRow, Reading
 from scanside.training.evaluation.frozen.results import Answer
 from scanside.training.evaluation.predictions import DEPLOYED, Prediction
-from scanside.training.evaluation.records import Centre, DecisionRow, Estimate, Reading
+from scanside.training.evaluation.record_parts import Estimate
 
 UNDECIDED = "undecided"
 

@@ -11,8 +11,8 @@ import numpy as np
 from scanside.runtime.bundle import Bundle
 from scanside.runtime.study.answer import coded
 from scanside.training.evaluation.classification import proportion
+from scanside.training.evaluation.frozen.records import Drift, FeatureDrift
 from scanside.training.evaluation.frozen.results import Answer
-from scanside.training.evaluation.records import Drift, FeatureDrift
 
 EXPECTED = 0.1
 """Part of the training patients outside the 5th to 95th percentile."""

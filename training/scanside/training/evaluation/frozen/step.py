@@ -11,11 +11,11 @@ from scanside.runtime.errors import InputError, UsageError
 from scanside.runtime.options import Options
 from scanside.training.cohort.sizes import sized
 from scanside.training.cohort.table import Cohort, read_cohort
-from scanside.training.evaluation import records
 from scanside.training.evaluation.cases import measure_all
 from scanside.training.evaluation.classification import classification, sample
 from scanside.training.evaluation.frozen import centres, said
 from scanside.training.evaluation.frozen.drift import drift
+from scanside.training.evaluation.frozen.records import Frozen, FrozenBundle, FrozenModel, Joined
 from scanside.training.evaluation.frozen.results import Answer, find_results, results_of_store
 from scanside.training.evaluation.frozen.run import run_cohort
 from scanside.training.evaluation.frozen.truth import Truth, join, read_pathology
@@ -152,21 +152,21 @@ def _evaluated(
     source = asked.pathology if asked.cohort is None else asked.cohort / "cohort.csv"
     assert source is not None
     manifest = bundle.manifest
-    frozen = records.Frozen(
-        bundle=records.FrozenBundle(
+    frozen = Frozen(
+        bundle=FrozenBundle(
             name=manifest.name,
             version=manifest.version,
             sha256=bundle.sha256,
             created=manifest.created,
             synthetic=manifest.synthetic,
             models=[
-                records.FrozenModel(
+                FrozenModel(
                     name=model.name, threshold=model.classifier.threshold, band=model.classifier.indeterminate
                 )
                 for model in manifest.models
             ],
         ),
-        joined=records.Joined(
+        joined=Joined(
             results=len(answers),
             classified=sum(patient.classified for patient in cohort.patients),
             lesion_free=sum(patient.lesion_free for patient in cohort.patients),
@@ -195,7 +195,7 @@ def _evaluated(
     )
 
 
-def _warnings(frozen: records.Frozen) -> list[str]:
+def _warnings(frozen: Frozen) -> list[str]:
     found = []
     if frozen.bundle.synthetic:
         found.append(

@@ -153,6 +153,18 @@ def gpu_prediction() -> Iterator[tuple[str, str]]:
         yield f"gpu.host.{name.replace(' ', '-')}", seconds(value)
 
 
+def gpu_path() -> Iterator[tuple[str, str]]:
+    """The device path without a GPU: `gpu.device.<mirroring>`, `gpu.memory.<folds>x<heads>.stated`, `.taken`."""
+    found = read("gpu-path/device.json")
+    for name, host in found["host"].items():
+        yield f"gpu.device.{name.replace(' ', '-')}", seconds(host["cpu_s"])
+    for row in found["memory"]:
+        if (row["card_gib"], row["precision"]) == (12, "mixed"):
+            for what in ("stated", "taken"):
+                gib = f"{row[what] / 2**30:.2f}\N{NO-BREAK SPACE}GiB"
+                yield f"gpu.memory.{row['folds']}x{row['heads']}.{what}", gib
+
+
 def demonstration() -> Iterator[tuple[str, str]]:
     """The demonstration's patients, truth beside answer."""
     cases = read("demo/demo.json")["cases"]
@@ -219,7 +231,8 @@ def new_patients() -> Iterator[tuple[str, str]]:
 
 
 SOURCES: tuple[Callable[[], Iterator[tuple[str, str]]], ...] = (
-    peers, parity, install, radiomics, soak, terminal, phantom, gpu_prediction, demonstration, new_patients,
+    peers, parity, install, radiomics, soak, terminal, phantom, gpu_prediction, gpu_path, demonstration,
+    new_patients,
 )  # fmt: skip
 
 

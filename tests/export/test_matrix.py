@@ -18,9 +18,10 @@ from scanside.export.plan import to_plan
 from scanside.export.reference import Prediction, Reference
 from scanside.runtime.bundle import Bundle, open_bundle
 from scanside.runtime.choose import open_segmenter
-from scanside.runtime.golden import lowest_dice
+from scanside.runtime.golden import APPROXIMATE, lowest_dice
 from scanside.runtime.options import Options
 from scanside.runtime.volume import Volume
+from tests.support.cuda_on_host import put_in_place, unproven
 from tests.support.nnunet_files import postprocessed
 from tests.support.phantoms import volume
 from tests.support.tiny_models import (
@@ -146,6 +147,7 @@ class Case:
 class Exported:
     """A row's bundle and its cases; those of the last stage stand last."""
 
+    name: str
     bundle: Bundle
     cases: tuple[Case, ...]
 
@@ -164,7 +166,7 @@ def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         images = (_image(row, (24, 38, 33), 1), _image(row, (9, 15, 30), 2))
         cases = [_reference(folders, row.folds, image) for image in images]
     by_stage = [case for stage in zip(*cases, strict=True) for case in stage]
-    return Exported(open_bundle(root / "bundle"), tuple(by_stage))
+    return Exported(request.param, open_bundle(root / "bundle"), tuple(by_stage))
 
 
 def _image(row: Row, shape: tuple[int, int, int], seed: int) -> Volume:
@@ -210,6 +212,28 @@ def test_labels_and_logits(exported: Exported, device: str) -> None:
         with open_segmenter(exported.bundle, Options(device=device)) as segmenter:
             for case in exported.cases[-2:]:
                 assert lowest_dice(segmenter.segment(case.image).mask, case.mask) > 0.98
+
+
+ON_THE_HOST = {
+    *("thick slices, linear between", "linear data, nearest logits", "cubic logits", "regions, cubic logits"),
+}
+"""Rows whose logits are resampled otherwise than linearly: their labels come from the host's stages, with the networks
+on the device (docs/engines.md)."""
+
+
+def test_labels_of_the_path_on_a_device(exported: Exported, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Against nnunetv2, by the policy's number of voxels: from the crop to labels in the device's array code.
+
+    Not by their margins: sums are float32 here, where nnU-Net's are float16, so that margins of 0.7 were seen to fall.
+    """
+    put_in_place(monkeypatch)
+    for role, cases in itertools.groupby(exported.cases, key=lambda case: case.role):
+        with unproven(exported.bundle, "fp32", role) as segmenter:
+            for case in cases:
+                result = segmenter.segment(case.image, previous=case.previous)
+                assert result.float32_sums == (exported.name not in ON_THE_HOST)
+                wrong = result.mask != case.mask
+                assert wrong.sum() <= max(APPROXIMATE.floor, APPROXIMATE.fraction * wrong.size)
 
 
 def _relative(logits: npt.NDArray[np.float16], expected: npt.NDArray[np.float16]) -> float:

@@ -18,6 +18,13 @@ from tests.support.made_libraries import DRIVER, compiled
 from tests.support.onnxruntime_gpu import onnxruntime_gpu
 
 GONE = "cannot open shared object file: No such file or directory"
+CUDNN = (
+    "[ONNXRuntimeError] : 1 : FAIL : Non-zero status code returned while running Conv node. Name:'' Status Message: "
+    "CUDNN_FE failure 11: CUDNN_BACKEND_API_FAILED ; GPU=0 ; hostname=vm ; "
+    "file=/onnxruntime_src/onnxruntime/core/providers/cuda/nn/conv.cc ; line=484 ; "
+    "expr=s_.cudnn_fe_graph->execute(cudnn_handle, s_.variant_pack, ws.get());"
+)
+"""As ONNX Runtime words it: the end, where the reason stands, was cut off."""
 ADA = gpu.Gpu("NVIDIA GeForce RTX 4090", "8.9", 24 << 30, "580.65", "13.0")
 
 
@@ -137,6 +144,7 @@ class Answers:
         ("not available", f"error: libcurand.so.10: {GONE}", "libcurand.so.10 is missing", "nvidia-curand"),
         (f"libcudnn.so.9: {GONE}", "", "libcudnn.so.9 is missing", "nvidia-cudnn-cu13"),
         ("CUDA failure 209: no kernel image is available for execution", "", "no kernel image", "restart"),
+        (CUDNN, "", "(CUDNN_FE failure 11: CUDNN_BACKEND_API_FAILED, in s_.cudnn_fe_graph->execute)", "restart"),
     ],
 )  # fmt: skip
 def test_the_cause_is_kept_in_one_sentence(

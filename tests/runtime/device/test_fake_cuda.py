@@ -165,3 +165,18 @@ def test_a_card_of_no_use_gives_way_to_the_next_device(card: Path, image: Path, 
     subprocess.run([*map(str, command)], check=True, capture_output=True)
     [wanted] = plain.glob("*.nii.gz")
     np.testing.assert_array_equal(found, sitk.GetArrayFromImage(sitk.ReadImage(wanted)))
+
+
+def test_the_default_network_on_record() -> None:
+    """31 M parameters at 128³ with mirroring on cards of four sizes, and the host's time of an abdominal case.
+
+    `python -m tests.support.fake_cuda.results results/gpu-path` writes it. In float32 the pool's gaps take more.
+    """
+    record = json.loads((ROOT / "results/gpu-path/device.json").read_text())
+    assert {row["card_gib"] for row in record["memory"]} == {24, 12, 8, 6}
+    for row in record["memory"]:
+        assert row["on"] == "device" and row["left_when_closed"] == 0
+        assert row["taken"] <= min(8, row["card_gib"]) * 2**30
+        assert 0.9 < row["taken_by_stated"] < (1.1 if row["precision"] == "mixed" else 1.15)
+    assert {row["folds"] for row in record["memory"]} == {1, 5}
+    assert all(host["cpu_s"] <= 0.5 for host in record["host"].values())

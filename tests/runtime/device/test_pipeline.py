@@ -6,23 +6,20 @@ of `backends/cuda.py`.
 
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import pytest
 
 from scanside.export.nnunet import ExportOptions, export_nnunet
 from scanside.runtime import pipeline
-from scanside.runtime.backends import cuda, table
-from scanside.runtime.backends.lending import Allocator
+from scanside.runtime.backends import cuda
 from scanside.runtime.backends.session import Session
 from scanside.runtime.bundle import Bundle, open_bundle
 from scanside.runtime.choose import open_segmenter
 from scanside.runtime.device import case
-from scanside.runtime.device.case import Device
 from scanside.runtime.device.memory import Need, fitting
 from scanside.runtime.device.slide import Slide
 from scanside.runtime.errors import BackendError, DeviceMemoryError
@@ -30,8 +27,8 @@ from scanside.runtime.golden import APPROXIMATE, replay_all
 from scanside.runtime.opening import approximations
 from scanside.runtime.options import Options
 from scanside.runtime.report import segment_report
+from tests.support.cuda_on_host import CudaOnHost, put_in_place
 from tests.support.phantoms import volume
-from tests.support.strict_arrays import StrictArrays
 from tests.support.tiny_models import REGION_LABELS, Tiny, write_cascade, write_model
 
 MODELS = {
@@ -46,36 +43,10 @@ DEMO = Path(__file__).parents[3] / "training/scanside/training/data/pancreas-pha
 IMAGE = volume((40, 52, 46), (1.3, 0.9, 1.1), seed=4)
 
 
-class OnHost:
-    """The CUDA device with ONNX Runtime's CPU provider and host memory in the place of the GPU's."""
-
-    NAME, TITLE, FILES = cuda.NAME, cuda.TITLE, cuda.FILES
-
-    def __init__(self) -> None:
-        self.arrays = StrictArrays()
-        self.allocator = Allocator(self.arrays)
-
-    def missing(self) -> None:
-        return None
-
-    def version(self) -> str:
-        return "onnxruntime on the host"
-
-    def open_session(self, model: bytes, precision: str, threads: int | None = None) -> Session:
-        session = cuda.create(onnxruntime, model, ["CPUExecutionProvider"])
-        return cuda.BoundSession(session, self.NAME, precision, 8, self.arrays, self.allocator, memory="cpu")
-
-    def on_device(self, networks: Sequence[Session]) -> Device:
-        return cuda.lend(networks, self.arrays)
-
-
 @pytest.fixture
-def host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> OnHost:
+def host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> CudaOnHost:
     monkeypatch.setattr("platformdirs.user_cache_path", lambda name: tmp_path / name)
-    backend = OnHost()
-    monkeypatch.setattr(table, "HOST", backend, raising=False)
-    monkeypatch.setitem(table.MODULES, "cuda", f"{table.__name__}:HOST")
-    return backend
+    return put_in_place(monkeypatch)
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +74,7 @@ def allowed(mask: np.ndarray) -> float:
 @pytest.mark.parametrize("precision", ["fp32", "mixed"])
 @pytest.mark.parametrize("name", MODELS)
 def test_labels_are_those_of_the_stages(
-    bundles: dict[str, Bundle], host: OnHost, name: str, precision: str, monkeypatch: pytest.MonkeyPatch
+    bundles: dict[str, Bundle], host: CudaOnHost, name: str, precision: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with open_segmenter(bundles[name], Options(device="cpu", precision=precision)) as segmenter:
         wanted = segmenter.segment(IMAGE)
@@ -124,7 +95,7 @@ def test_labels_are_those_of_the_stages(
     assert list(found.stages) == [stage for stage in wanted.stages if stage != "label"]
 
 
-def test_a_cascade(tmp_path: Path, host: OnHost) -> None:
+def test_a_cascade(tmp_path: Path, host: CudaOnHost) -> None:
     """Every stage on the device; the first stage's labels feed the second."""
     _, folder = write_cascade(tmp_path, Tiny(mirror=(0, 1)))
     export_nnunet(folder, tmp_path / "bundle", ExportOptions(), lambda _: None)
@@ -137,7 +108,7 @@ def test_a_cascade(tmp_path: Path, host: OnHost) -> None:
     assert differing(found.mask, wanted.mask) <= allowed(wanted.mask)
 
 
-def test_the_demonstration(tmp_path: Path, host: OnHost) -> None:
+def test_the_demonstration(tmp_path: Path, host: CudaOnHost) -> None:
     """The bundle that comes with the package passes its golden case on the device."""
     copy = tmp_path / "bundle"
     shutil.copytree(DEMO, copy)
@@ -150,7 +121,7 @@ def test_the_demonstration(tmp_path: Path, host: OnHost) -> None:
     assert result.problem is None and result.device == "cuda"
 
 
-def test_what_a_report_says(bundles: dict[str, Bundle], host: OnHost) -> None:
+def test_what_a_report_says(bundles: dict[str, Bundle], host: CudaOnHost) -> None:
     bundle, options = bundles["no mirroring, turned"], Options(device="cuda", precision="fp32")
     with open_segmenter(bundle, options) as segmenter:
         assert segment_report(segmenter, [])["approximations"] == ["float32 sums on the device"]
@@ -161,7 +132,7 @@ def test_what_a_report_says(bundles: dict[str, Bundle], host: OnHost) -> None:
         assert not segmenter.segment(IMAGE).float32_sums
 
 
-def test_a_gpu_runs_mixed_where_it_passes(bundles: dict[str, Bundle], host: OnHost) -> None:
+def test_a_gpu_runs_mixed_where_it_passes(bundles: dict[str, Bundle], host: CudaOnHost) -> None:
     """Unless a precision is named; a CPU stays exact."""
     bundle = bundles["no mirroring, turned"]
     with open_segmenter(bundle, Options(device="cuda")) as segmenter:
@@ -174,17 +145,17 @@ def test_a_gpu_runs_mixed_where_it_passes(bundles: dict[str, Bundle], host: OnHo
 
 
 def test_mixed_that_does_not_pass_gives_way_to_fp32(
-    bundles: dict[str, Bundle], host: OnHost, monkeypatch: pytest.MonkeyPatch
+    bundles: dict[str, Bundle], host: CudaOnHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = OnHost.open_session
+    real = CudaOnHost.open_session
 
-    def black(self: OnHost, model: bytes, precision: str, threads: int | None = None) -> Session:
+    def black(self: CudaOnHost, model: bytes, precision: str, threads: int | None = None) -> Session:
         session = real(self, model, precision, threads)
         if precision == "mixed":
             monkeypatch.setattr(session, "between", lambda image, logits: logits.fill(0))
         return session
 
-    monkeypatch.setattr(OnHost, "open_session", black)
+    monkeypatch.setattr(CudaOnHost, "open_session", black)
     said: list[str] = []
     with open_segmenter(bundles["folds"], Options(device="cuda"), said.append) as segmenter:
         assert segmenter.device.precision == "fp32"
@@ -192,7 +163,7 @@ def test_mixed_that_does_not_pass_gives_way_to_fp32(
     assert any("Device cuda in mixed is not used" in words for words in said)
 
 
-def test_probabilities_take_the_stages(bundles: dict[str, Bundle], host: OnHost) -> None:
+def test_probabilities_take_the_stages(bundles: dict[str, Bundle], host: CudaOnHost) -> None:
     with open_segmenter(bundles["folds"], Options(device="cuda")) as segmenter:
         found = segmenter.segment(IMAGE, probabilities=True)
     assert found.probabilities is not None and not found.float32_sums and not found.remarks
@@ -200,7 +171,7 @@ def test_probabilities_take_the_stages(bundles: dict[str, Bundle], host: OnHost)
 
 @pytest.mark.parametrize("step", ["_decided", "_divide"])
 def test_a_device_that_computes_wrongly_is_rejected(
-    bundles: dict[str, Bundle], host: OnHost, step: str, monkeypatch: pytest.MonkeyPatch
+    bundles: dict[str, Bundle], host: CudaOnHost, step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Networks and logits are right here: only the golden check of the labels themselves can tell."""
     real = getattr(Slide, step)
@@ -219,7 +190,7 @@ def test_a_device_that_computes_wrongly_is_rejected(
 
 
 def test_a_constant_network_is_refused_on_the_device(
-    bundles: dict[str, Bundle], host: OnHost, monkeypatch: pytest.MonkeyPatch
+    bundles: dict[str, Bundle], host: CudaOnHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def black(self: Any, image: Any, logits: Any) -> None:
         logits[...] = 0
@@ -230,7 +201,7 @@ def test_a_constant_network_is_refused_on_the_device(
 
 
 def test_what_does_not_fit_is_done_in_parts_and_at_last_on_the_host(
-    bundles: dict[str, Bundle], host: OnHost, monkeypatch: pytest.MonkeyPatch
+    bundles: dict[str, Bundle], host: CudaOnHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By what is free: sums in slabs, smaller batches, then only the network on the device, with a remark."""
     every: list[Need] = []
@@ -259,7 +230,7 @@ def test_what_does_not_fit_is_done_in_parts_and_at_last_on_the_host(
 
 
 def test_lack_of_memory_that_nothing_foretold(
-    bundles: dict[str, Bundle], host: OnHost, monkeypatch: pytest.MonkeyPatch
+    bundles: dict[str, Bundle], host: CudaOnHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with open_segmenter(bundles["hippocampus"], Options(device="cuda")) as segmenter:
         whole = segmenter.segment(IMAGE)
@@ -281,7 +252,7 @@ def test_lack_of_memory_that_nothing_foretold(
             segmenter.segment(IMAGE)
 
 
-def test_what_crosses_the_bus(bundles: dict[str, Bundle], host: OnHost) -> None:
+def test_what_crosses_the_bus(bundles: dict[str, Bundle], host: CudaOnHost) -> None:
     """The image goes up once, labels come down: nothing of the size of logits, whatever the folds and variants."""
     with open_segmenter(bundles["folds"], Options(device="cuda")) as segmenter:
         host.arrays.up = host.arrays.down = 0

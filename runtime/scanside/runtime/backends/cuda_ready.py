@@ -8,6 +8,7 @@ from importlib.metadata import Distribution, distributions
 from typing import Any
 
 from scanside.runtime.backends import gpu, nvidia_files, ort
+from scanside.runtime.backends.ort_errors import reason
 from scanside.runtime.backends.quiet import captured
 from scanside.runtime.device import gpu_arrays
 from scanside.runtime.extras import install_command, package_command
@@ -109,7 +110,7 @@ def _in_words(text: str, cause: str, major: int) -> Problem:
     lines = [line.strip() for line in (*reversed(text.splitlines()), cause) if line.strip()]
     errors = [line for line in lines if re.search("fail|error", line, re.IGNORECASE)]
     return (
-        f"onnxruntime-gpu does not run on this GPU ({(errors or lines)[0][:300].rstrip('.')})",
+        f"onnxruntime-gpu does not run on this GPU ({reason((errors or lines)[0])})",
         "restart the machine; if that does not help: " + package_command("--force-reinstall", PACKAGE),
     )
 

@@ -13,13 +13,13 @@ def ort_error(what: str, error: Exception, lacked: bool = False) -> BackendError
     Args:
         lacked: It is known that memory lacked, whatever the message says.
     """
-    words = _reason(str(error)) or type(error).__name__
+    words = reason(str(error)) or type(error).__name__
     if lacked or any(sign in str(error).lower() for sign in _OUT_OF_MEMORY):
         return DeviceMemoryError(f"ONNX Runtime is out of device memory: it {what} ({words}).")
     return BackendError(f"ONNX Runtime {what} ({words}); see `scanside doctor`.")
 
 
-def _reason(text: str) -> str:
+def reason(text: str) -> str:
     """What CUDA, cuDNN or cuBLAS said and in which call; else the first line."""
     failure, call = re.search(r"CU\w+ (failure|error)[^;\n]*", text), re.search(r"expr=(\w[\w.>-]*)", text)
     if failure:

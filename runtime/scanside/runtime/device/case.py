@@ -85,7 +85,8 @@ def label_case(cropped: Cropped, plan: Plan, device: Device, how: How) -> Labell
         BackendError: If the device fails.
     """
     target = target_spacing(plan, cropped.spacing)
-    shape = resampled_shape(cropped.shape, cropped.spacing, target)
+    kept = plan.resampling_data.method == "none"
+    shape = cropped.shape if kept else resampled_shape(cropped.shape, cropped.spacing, target)
     on = layout(plan, shape, cropped.shape, target, cropped.spacing, how.step)
     inside = cropped.mask is not None and plan.needs_mask
     case = Case(plan, cropped.shape, shape, cropped.spacing, target, inside)

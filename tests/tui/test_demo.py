@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from scanside.tui.demo import service
-from scanside.tui.demo.service import Demo, complete
+from scanside.tui.demo.service import Demo, complete, demo_bundle
 
 
 class Child:
@@ -45,7 +44,7 @@ def test_a_patient_is_sent_when_its_images_are_complete_not_when_the_next_one_be
         return Child(making)
 
     monkeypatch.setattr(Demo, "_run", run)
-    demo = Demo(tmp_path, tmp_path / "none.bundle")
+    demo = Demo(tmp_path, demo_bundle())
     demo.start()
     try:
         assert started[0][1] == "phantom", "nothing comes before the first patient"
@@ -93,11 +92,10 @@ def test_the_masks_of_a_patient_are_written_last(tmp_path: Path) -> None:
 def test_the_terminal_does_not_wait_for_a_service_that_has_ended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service, "demo_bundle", lambda: tmp_path)
     ended = threading.Event()
     ended.set()
     monkeypatch.setattr(Demo, "_run", lambda self, *arguments: Child(ended))
-    demo = Demo(tmp_path, tmp_path)
+    demo = Demo(tmp_path, demo_bundle())
     demo.start()
     (tmp_path / "serve.log").write_text("scanside: the bundle is not there.\n")
     from scanside.runtime.appliance.config import load_config

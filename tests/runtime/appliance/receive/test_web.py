@@ -118,7 +118,7 @@ def test_each_part_is_judged_for_itself(tmp_path: Path) -> None:
         assert status == 202 and stored(document) == [good.SOPInstanceUID]
         assert refused(document) == [0x0122, 0xA900, 0xA900, 0xC000, 0xC000]
         assert len(desk.instances()) == 1 and desk.incoming() == []
-        assert len(desk.audited("instance refused")) >= 4
+        until(lambda: len(desk.audited("instance refused")) >= 4, 20, "the refusals in the audit log")
 
 
 def test_what_is_no_request_is_answered_and_leaves_nothing(tmp_path: Path) -> None:

@@ -133,10 +133,30 @@ def phantom() -> Iterator[tuple[str, str]]:
             yield f"phantom.auc.{name}", interval(model["auc"], "delong")
         for status, count in model["statuses"].items():
             yield f"phantom.status.{name}.{status.replace(' ', '-')}", str(count)
+        if model["model"] == "deployed" and model["wrong_regions"]:
+            yield f"phantom.wrong.{model['part']}", str(model["wrong_regions"]["wrong"])
+            yield f"phantom.region.{model['part']}", str(model["wrong_regions"]["patients"])
+    for added in found["classification"]["added"]:
+        low, high = added["interval"]
+        yield f"phantom.added.{added['part']}", f"{added['difference']:.2f} ({low:.2f} to {high:.2f})"
+        yield f"phantom.added.patients.{added['part']}", str(added["patients"])
+        yield f"phantom.added.lr.{added['part']}", f"{added['likelihood_ratio']:.1f}"
+        yield f"phantom.added.p.{added['part']}", f"{added['likelihood_ratio_p']:.2g}"
     for one in found["published"]:
         yield f"phantom.published.{one['quantity'].replace(' ', '-')}.{one['part']}", f"{one['published']:g}"
     yield "phantom.train", str(found["cohort"]["train"])
     yield "phantom.test", str(found["cohort"]["test"])
+
+
+def contrast() -> Iterator[tuple[str, str]]:
+    """Out-of-fold Dice by contrast, diagnosis and size, and beside shorter training: `contrast.<role>.<stratum>`."""
+    for role, found in read("phantom-254/contrast.json").items():
+        for name, stratum in {**found["by"], **found["same_patients"]}.items():
+            stem = f"contrast.{role}.{name.replace(' ', '-')}"
+            low, high = stratum["interval"]
+            yield stem, f"{stratum['mean']:.2f} ({low:.2f}–{high:.2f})"
+            yield f"{stem}.patients", str(stratum["patients"])
+            yield f"{stem}.zero", str(stratum["zero"])
 
 
 def gpu_prediction() -> Iterator[tuple[str, str]]:
@@ -231,7 +251,7 @@ def new_patients() -> Iterator[tuple[str, str]]:
 
 
 SOURCES: tuple[Callable[[], Iterator[tuple[str, str]]], ...] = (
-    peers, parity, install, radiomics, soak, terminal, phantom, gpu_prediction, gpu_path, demonstration,
+    peers, parity, install, radiomics, soak, terminal, phantom, contrast, gpu_prediction, gpu_path, demonstration,
     new_patients,
 )  # fmt: skip
 

@@ -107,7 +107,7 @@ def test_everything_right_is_found_right(
     assert all(finding.ok for finding in findings), findings
     assert {finding.what for finding in findings} == {
         "data folder", "disk", "store", "audit log", "receive.tls", "bundle", "device", "receive.port",
-        "send.commitment_port", "destination pacs",
+        "send.commitment_port", "completion", "destination pacs",
     }  # fmt: skip
     assert print_findings(findings) == 0
     assert capsys.readouterr().out.count("\nok ") == len(findings) - 1

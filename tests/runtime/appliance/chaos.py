@@ -26,6 +26,7 @@ from scanside.runtime.appliance.store.database import Database
 from scanside.runtime.appliance.store.records import Case
 from scanside.runtime.appliance.store.states import ENDED, SETTLED, State
 from scanside.runtime.errors import ScansideError
+from tests.support import peers
 from tests.support.appliance import Appliance, until
 from tests.support.flaky import FlakyProxy, Mood
 from tests.support.small_studies import small_study, small_study_uids
@@ -266,6 +267,21 @@ class Found:
 
     kinds: dict[str, str]
     names: dict[str, str]
+
+
+def held_by(pacs: peers.Orthanc) -> dict[str, Found]:
+    """What an archive holds, by study UID."""
+    found: dict[str, Found] = {}
+    for one in pacs.get("/studies?expand"):
+        made = found[one["MainDicomTags"]["StudyInstanceUID"]] = Found({}, {})
+        for name in one["Series"]:
+            series = pacs.get(f"/series/{name}")
+            for instance in series["Instances"]:
+                uid = pacs.get(f"/instances/{instance}")["MainDicomTags"]["SOPInstanceUID"]
+                made.kinds[uid] = series["MainDicomTags"]["Modality"]
+                if made.kinds[uid] == "SR":
+                    made.names[uid] = pacs.get(f"/instances/{instance}/simplified-tags")["PatientName"]
+    return found
 
 
 def check(

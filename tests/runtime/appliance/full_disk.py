@@ -25,7 +25,7 @@ from pydicom.dataset import Dataset
 from scanside.runtime.appliance.store import audit, orders, worklist
 from scanside.runtime.appliance.store.database import Database
 from scanside.runtime.appliance.store.states import ENDED, State
-from tests.runtime.appliance.chaos import check
+from tests.runtime.appliance.chaos import check, held_by
 from tests.runtime.appliance.hospital import all_cases
 from tests.runtime.study.tiny_study import write_bundle
 from tests.support import peers
@@ -254,17 +254,8 @@ def main(folder: Path, studies: int) -> None:
         scanside.wait_for_receiver()
         scenario = Scenario(scanside, studies)
         seen = scenario.play()
-        held = {
-            one["MainDicomTags"]["StudyInstanceUID"]: [
-                series["MainDicomTags"]["Modality"]
-                for name in one["Series"]
-                for series in [pacs.get(f"/series/{name}")]
-                for _ in series["Instances"]
-            ]
-            for one in pacs.get("/studies?expand")
-        }
         cases = all_cases(scanside)
-        check(scanside, cases, studies, len(study(1)), held)
+        check(scanside, cases, studies, len(study(1)), held_by(pacs), studies + 1)
         scenario._all_there()
         with Database(scanside.data / "scanside.db") as database:
             actions = Counter(entry.action for entry in audit.entries(database))

@@ -11,11 +11,11 @@ import pytest
 from tests.runtime.appliance.chaos import (
     KINDS,
     ODD_WAYS,
-    Found,
     Killer,
     Senders,
     Tally,
     check,
+    held_by,
     wait_until_done,
 )
 from tests.runtime.study.tiny_study import write_bundle
@@ -75,7 +75,7 @@ def run_chaos(
             killer.stop()
             senders.stop()
         cases = wait_until_done(scanside, studies, max(60.0, started + seconds - time.monotonic()), _say)
-        check(scanside, cases, studies, sum(1 for _ in small_study(1)), _held_by(pacs), odd_every)
+        check(scanside, cases, studies, sum(1 for _ in small_study(1)), held_by(pacs), odd_every)
     return {
         "studies": studies,
         "instances_acknowledged": tally.acknowledged,
@@ -89,20 +89,6 @@ def run_chaos(
         "duplicated": 0,
         "seconds": round(time.monotonic() - started, 1),
     }
-
-
-def _held_by(pacs: peers.Orthanc) -> dict[str, Found]:
-    found: dict[str, Found] = {}
-    for one in pacs.get("/studies?expand"):
-        made = found[one["MainDicomTags"]["StudyInstanceUID"]] = Found({}, {})
-        for name in one["Series"]:
-            series = pacs.get(f"/series/{name}")
-            for instance in series["Instances"]:
-                uid = pacs.get(f"/instances/{instance}")["MainDicomTags"]["SOPInstanceUID"]
-                made.kinds[uid] = series["MainDicomTags"]["Modality"]
-                if made.kinds[uid] == "SR":
-                    made.names[uid] = pacs.get(f"/instances/{instance}/simplified-tags")["PatientName"]
-    return found
 
 
 def _until(done: Any, deadline: float, scanside: Appliance) -> None:

@@ -61,7 +61,13 @@ IBSI = {
     "shape_MeshVolume": "RNU0",
     "shape_Elongation": "Q3CK",
     "shape_Sphericity": "QCFX",
+    "shape_Flatness": "N17B",
+    "firstorder_90Percentile": "8DWT",
+    "firstorder_Maximum": "84IY",
     "glcm_Contrast": "ACUI",
+    "glcm_Autocorrelation": "QWB0",
+    "glrlm_ShortRunHighGrayLevelEmphasis": "GD3A",
+    "glszm_LargeAreaLowGrayLevelEmphasis": "YH51",
 }
 """The reference manual's own identifiers, of features that pyradiomics computes as it says."""
 KINDS = ["seg", "seg", "sr", "sc", "key"]
@@ -97,6 +103,7 @@ def hospital(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hospital]:
         appliance(
             folder,
             bundle,
+            trust={"allow": ["pancreas-phantom", "tiny"]},
             receive={"quiet_seconds": 1},
             work={"folds": ["0"], "tries": 1},
             send={"commitment_port": commitment},

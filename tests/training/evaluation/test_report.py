@@ -18,6 +18,7 @@ from scanside.runtime.record import json_schema
 from scanside.training.cohort.table import read_cohort
 from scanside.training.evaluation import cli
 from scanside.training.evaluation.cases import measure, measure_all
+from scanside.training.evaluation.html import glance
 from scanside.training.evaluation.records import Report
 from scanside.training.evaluation.report import evaluate as measure_experiment
 from scanside.training.evaluation.report import neutral
@@ -32,6 +33,7 @@ from tests.training.evaluation.experiments import (
     write_image,
 )
 
+ROOT = Path(__file__).parents[3]
 SCHEMA = json_schema(Report)
 
 
@@ -215,6 +217,17 @@ def test_the_studys_figures_stand_beside_ours(report: dict[str, Any]) -> None:
     assert rows["AUC, PDAC against PNEN and SPN", "test"]["published"] == 0.79
     ours = rows_of(report, role="dwi", part="test", scanners="all", size="all")[0]
     assert rows["Dice DWI", "test"]["ours"] == ours["dice"] and rows["Dice DWI", "test"]["patients"] == 12
+
+
+def test_the_studys_area_stands_beside_the_features_alone() -> None:
+    """The committed run deploys age and sex too: its area once stood where the study's nine features have theirs."""
+    whole = Report.model_validate_json((ROOT / "results" / "phantom-254" / "report.json").read_bytes())
+    rows = {row["name"]: row for row in glance(whole)}
+    beside = rows["AUC, PDAC against PNEN and SPN, features alone"]
+    ours = next(row for row in whole.published if row.quantity.startswith("AUC") and row.part == "test")
+    assert beside["study"] == [0.968, 0.79] and beside["ours"][2] == (ours.ours, ours.patients)
+    deployed = rows["AUC, PDAC against PNEN and SPN, as deployed"]
+    assert deployed["study"] == [None, None] and deployed["ours"][2][0].value > ours.ours.value
 
 
 def test_the_page_is_whole_in_itself(experiment: Experiment, report: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from scanside.training.evaluation import records
 from scanside.training.evaluation.drawing import Picture
 from scanside.training.evaluation.figures_classification import honest_part
+from scanside.training.evaluation.predictions import SIGNATURE
 from scanside.training.evaluation.record_parts import Auc, Estimate
 from scanside.training.evaluation.records_segmentation import SegmentationRow
 from scanside.training.evaluation.strata import ALL, HELD_OUT, SCANNER_GROUP, SIZES
@@ -95,14 +96,30 @@ def glance(report: records.Report) -> list[dict[str, Any]]:
                     ],
                 }
             )
-    rows.append(
+    return rows + _areas(report)
+
+
+def _areas(report: records.Report) -> list[dict[str, Any]]:
+    """The study's area is that of its nine features: beside it stands ours of the features alone.
+
+    What the bundle answers takes more, such as age and sex, and has nothing beside it.
+    """
+    found = report.classification.models if report.classification else ()
+    models = {result.model for result in found}
+    main = next((result.model for result in found if result.main), None)
+    published = [dict(AUC)[part] if report.published else None for part in ("resubstitution", "test")]
+    own = main if SIGNATURE not in models else SIGNATURE
+    wanted = [(own, "features alone" if main != own else "", published)]
+    if main != own:
+        wanted.append((main, "as deployed", [None, None]))
+    return [
         {
-            "name": f"AUC, {_question(report)}",
-            "ours": [_auc(report, part) for part in PARTS] + [_held_out_auc(report)],
-            "study": [dict(AUC)[part] if report.published else None for part in ("resubstitution", "test")],
+            "name": f"AUC, {_question(report)}" + (f", {words}" if words else ""),
+            "ours": [*(_auc(report, model, part) for part in PARTS), _held_out_auc(report, model)],
+            "study": study,
         }
-    )
-    return rows
+        for model, words, study in wanted
+    ]
 
 
 def _question(report: records.Report) -> str:
@@ -166,16 +183,16 @@ def duration(seconds: float | None) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def _auc(report: records.Report, part: str) -> tuple[Estimate, int] | None:
+def _auc(report: records.Report, model: str | None, part: str) -> tuple[Estimate, int] | None:
     for result in report.classification.models if report.classification else ():
-        if result.main and result.part == part and result.auc.value is not None:
+        if result.model == model and result.part == part and result.auc.value is not None:
             return Estimate(value=result.auc.value, interval=result.auc.delong), result.auc.patients
     return None
 
 
-def _held_out_auc(report: records.Report) -> tuple[Estimate, int] | None:
+def _held_out_auc(report: records.Report, model: str | None) -> tuple[Estimate, int] | None:
     for result in report.classification.models if report.classification else ():
-        for group in result.subgroups if result.main and result.part == "test" else ():
+        for group in result.subgroups if result.model == model and result.part == "test" else ():
             if (group.property, group.value) == (
                 SCANNER_GROUP,
                 HELD_OUT,

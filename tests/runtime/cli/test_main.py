@@ -63,7 +63,7 @@ def test_an_unforeseen_error_is_one_sentence(scanside: Command, monkeypatch: pyt
     def broken() -> None:
         raise ZeroDivisionError("by nature")
 
-    monkeypatch.setattr(doctor, "examine", broken)
+    monkeypatch.setattr(doctor, "report", broken)
     done = scanside("doctor")
     assert done.code == 1 and "ZeroDivisionError" in done.err and len(done.err.strip().splitlines()) == 1
     monkeypatch.setenv("SCANSIDE_DEBUG", "1")

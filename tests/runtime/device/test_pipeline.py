@@ -113,10 +113,9 @@ def test_the_demonstration(tmp_path: Path, host: CudaOnHost) -> None:
     copy = tmp_path / "bundle"
     shutil.copytree(DEMO, copy)
     raw = json.loads((copy / "bundle.json").read_text())
-    assert raw["segmenters"]["dwi"]["device"]  # graphs of an earlier release, which nothing reads any more
-    raw["golden"] = [case for case in raw["golden"] if case["name"] == "dwi-synthetic-small"]
+    raw["golden"] = [case for case in raw["golden"] if case["name"] == "t2w-synthetic-small"]
     (copy / "bundle.json").write_text(json.dumps(raw))
-    with open_segmenter(open_bundle(copy), Options(device="cuda", role="dwi")) as segmenter:
+    with open_segmenter(open_bundle(copy), Options(device="cuda", role="t2w")) as segmenter:
         [result] = replay_all(segmenter)
     assert result.problem is None and result.device == "cuda"
 
@@ -124,7 +123,7 @@ def test_the_demonstration(tmp_path: Path, host: CudaOnHost) -> None:
 def test_what_a_report_says(bundles: dict[str, Bundle], host: CudaOnHost) -> None:
     bundle, options = bundles["no mirroring, turned"], Options(device="cuda", precision="fp32")
     with open_segmenter(bundle, options) as segmenter:
-        assert segment_report(segmenter, [])["approximations"] == ["float32 sums on the device"]
+        assert segment_report(segmenter, []).approximations == ("float32 sums on the device",)
     assert approximations(Options(), "cpu") == approximations(Options(), None) == ()
     skipping = Options(device="cuda", skip_empty_tiles=True)
     assert "float32 sums on the device" not in approximations(skipping, "cuda")
@@ -137,8 +136,8 @@ def test_a_gpu_runs_mixed_where_it_passes(bundles: dict[str, Bundle], host: Cuda
     bundle = bundles["no mirroring, turned"]
     with open_segmenter(bundle, Options(device="cuda")) as segmenter:
         report = segment_report(segmenter, [])
-    assert report["device"]["precision"] == segmenter.options.precision == "mixed"
-    assert report["approximations"] == ["precision mixed", "float32 sums on the device"]
+    assert report.device.precision == segmenter.options.precision == "mixed"
+    assert report.approximations == ("precision mixed", "float32 sums on the device")
     for named in (Options(device="cuda", precision="fp32"), Options(device="cpu")):
         with open_segmenter(bundle, named) as segmenter:
             assert segmenter.device.precision == segmenter.options.precision == "fp32"

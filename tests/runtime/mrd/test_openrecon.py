@@ -19,7 +19,7 @@ from scanside.runtime.mrd.console import Console, read_console
 from scanside.runtime.mrd.openrecon.fire import Package
 from scanside.runtime.mrd.openrecon.label import Label
 from scanside.runtime.mrd.openrecon.lint import lint
-from scanside.runtime.mrd.openrecon.package import label_of, write_package
+from scanside.runtime.mrd.openrecon.package import label_of, one_channel_roles, write_package
 from scanside.training.demo import BUNDLE
 from tests.runtime.cli.conftest import Command, scanside  # noqa: F401 - a fixture
 from tests.support.reference_mrd import openrecon_schema
@@ -52,7 +52,10 @@ def test_what_the_console_shows_is_what_the_server_reads(package: Path) -> None:
     text = (package / "fire" / "config" / "wip_070_fire_Scanside.json").read_text()
     console, strange = read_console(text)
     assert not strange and console == Console(segmenter=console.segmenter)
-    assert console.segmenter in open_bundle(BUNDLE).manifest.segmenters
+    usable = one_channel_roles(open_bundle(BUNDLE))
+    assert usable == ("t2w",) and console.segmenter is None, (
+        "there is nothing to choose: DWI takes its ADC map too"
+    )
     assert {one.id for one in LABEL.parameters} <= {*Console.model_fields, "config"}
 
 

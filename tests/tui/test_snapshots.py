@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
-from scanside.runtime.appliance.store import jobs
+from scanside.runtime.appliance.store import jobs, orders, verdicts
 from scanside.tui.app import ScansideApp
 from scanside.tui.format import Tone
 from scanside.tui.system.machine import Gauge
@@ -32,7 +32,8 @@ MACHINE = (
 def still(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Desk:
     """A desk at a moment that does not pass, on a machine that does not change."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(jobs, "clock", lambda now: NOW if now is None else now)
+    for module in (jobs, orders, verdicts):
+        monkeypatch.setattr(module, "clock", lambda now: NOW if now is None else now)
     monkeypatch.setattr("scanside.tui.feed.free_bytes", lambda folder: 8_000_000_000)
     monkeypatch.setattr(
         "scanside.tui.feed.beats", lambda config: dict.fromkeys(("receive", "work", "deliver"), 0.0)

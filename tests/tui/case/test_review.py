@@ -90,7 +90,7 @@ async def test_a_rejection_needs_a_reason_and_keeps_the_result_here(own: Config)
         (entry,) = by_person(own, case_id)
         assert entry.action == "reject" and json.loads(entry.detail)["reason"] == "motion"
         await driver.until(lambda: "“motion”" in driver.panel("history"))
-        assert "abandoned" in driver.panel("delivery") and f"rejected by {ACTOR}" in driver.panel("result")
+        assert "given up" in driver.panel("delivery") and f"rejected by {ACTOR}" in driver.panel("result")
 
 
 async def test_a_lesion_is_marked_as_false_by_name(own: Config) -> None:

@@ -135,7 +135,7 @@ async def test_window_keys_change_brightness_and_contrast_of_one_image(reviewed:
         await driver.press("z", "c")
         foot = str(driver.pane().query_one(".foot", Static).content)
         low, high = driver.case.viewer.shown["t2w"].stack.auto
-        assert f"W{(high - low) * 0.8:.4g} L{(high + low) / 2:.4g}" in foot
+        assert f"W{amount((high - low) * 0.8)} L{amount((high + low) / 2)}" in foot
 
 
 async def test_g_goes_from_lesion_to_lesion_and_the_table_follows(

@@ -13,6 +13,8 @@ from scanside.tui.commands import BY_NAME, Command, foot_words
 
 _NARROW = 100
 """Below so many columns there may be two lines."""
+_TALL = 20
+"""In fewer rows than this the list needs the second line more."""
 _META = "scanside.key"  # not @click, which is drawn as a link
 
 
@@ -52,6 +54,7 @@ class KeyLine(Static):
         if self._shown != lines:
             self._shown = lines
             drawn = [Content("  ").join(_drawn(key) for key in line) for line in lines]
+            self.set_class(len(lines) > 1, "two")  # never as high as old words would be in a smaller window
             self.update(Content("\n").join(drawn))
 
     def _keys(self, screen: Screen[Any]) -> list[tuple[int, _Key]]:
@@ -74,20 +77,21 @@ class KeyLine(Static):
         """From the most wanted on, as long as there is room; help and the end, which are wanted most, stand last.
 
         Returns:
-            Lines: two where the terminal is narrow and one does not name them all.
+            Lines: two where the terminal is narrow, high enough, and one does not name them all.
         """
         width = self.size.width or 80
+        most = 2 if width < _NARROW and self.app.size.height >= _TALL else 1
         last = [key for turn, key in keys if turn < 10]
         lines: list[list[_Key]] = [[]]
         for key in (key for turn, key in keys if turn >= 10):
-            ends = len(lines) == (2 if width < _NARROW else 1)
+            ends = len(lines) == most
             if _width([*lines[-1], key, *(last if ends else [])]) <= width:
                 lines[-1].append(key)
             elif ends:
                 break
             else:
                 lines.append([key])
-        if _width([*lines[-1], *last]) > width:
+        if _width([*lines[-1], *last]) > width and len(lines) < most:
             lines.append([])
         lines[-1] += last
         return lines

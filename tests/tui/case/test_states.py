@@ -171,9 +171,8 @@ async def test_a_missing_result_is_said(own: Config) -> None:
         words = driver.panel("result")
         assert "cannot be shown" in words and "result.json" in words and "P(PDAC)" not in words
         assert driver.picture().any() and driver.outlined() == 0
-        assert "worker: result waits for review" in driver.panel("history") and "held" in driver.panel(
-            "delivery"
-        )
+        assert "worker: result waits for review" in driver.panel("history")
+        assert "waits until accepted" in driver.panel("delivery")
 
 
 async def test_a_store_that_vanishes_leaves_what_was_seen_and_comes_back(own: Config) -> None:

@@ -7,7 +7,6 @@ who holds the key said so, at a time that is theirs to state; whether that key c
 import base64
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +17,7 @@ from pydantic import AfterValidator, Field, StringConstraints, ValidationError
 
 from scanside.runtime.errors import ExtraMissingError, InputError, OutputError, UsageError
 from scanside.runtime.extras import install_command
-from scanside.runtime.images.files import atomic_write
+from scanside.runtime.images.files import atomic_write, write_private
 from scanside.runtime.record import Record, first_fault
 
 if TYPE_CHECKING:
@@ -157,11 +156,7 @@ class SigningKey:
         lock = form.BestAvailableEncryption(password) if password else form.NoEncryption()
         data = self.private.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, lock)
         try:
-            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
+            write_private(path, data)
         except OSError as error:
             raise OutputError(f"The key {path} cannot be written ({error.strerror}).") from error
 

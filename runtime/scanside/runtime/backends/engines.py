@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from scanside.runtime.errors import BackendError
+from scanside.runtime.images.files import write_private
 
 SCHEMA = "scanside.engine/2"
 ENDINGS = (".plan", ".engine", ".trt")
@@ -268,11 +269,7 @@ def _write(cache: Path, name: str, data: bytes) -> None:
     """A file of this user alone, whole or not at all."""
     temporary = cache / f".{name}.{os.getpid()}"
     temporary.unlink(missing_ok=True)
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(descriptor)
+    write_private(temporary, data)
     temporary.replace(cache / name)
 
 

@@ -56,13 +56,35 @@ def writing_failed(path: Path, error: BaseException) -> OutputError:
     return OutputError(f"{path} cannot be written: {reason}.")
 
 
-def sync_folder(folder: Path) -> None:
-    """Make what was made, moved or removed in a folder survive a power cut."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+def sync(path: Path, flags: int = 0) -> None:
+    """Bring a file's content, or the names in a folder, to the disk, where a power cut leaves them.
+
+    Args:
+        flags: Further flags of opening it.
+    """
+    handle = os.open(path, os.O_RDONLY | flags)
     try:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make what was made, moved or removed in a folder survive a power cut."""
+    sync(folder, os.O_DIRECTORY)
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Make a file for its owner alone, and bring it to the disk; its name is the caller's to sync.
+
+    Raises:
+        OSError: If there is one already, or it cannot be written.
+    """
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def make_folder(folder: Path, mode: int = 0o700) -> None:
@@ -97,8 +119,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.touch(exist_ok=False)  # surfaces permission errors with their number; ITK would hide it
         yield temporary
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
+        sync(temporary)
         temporary.replace(path)
     except BaseException as error:
         with suppress(OSError):

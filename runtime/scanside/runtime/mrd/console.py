@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from scanside.runtime.mrd.wire import StreamError
+from scanside.runtime.record import first_fault
 
 _WORDS = {
     "true": True,
@@ -79,10 +80,7 @@ def read_console(text: str) -> tuple[Console, tuple[str, ...]]:
     try:
         console = Console.model_validate(known)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise StreamError(
-            f"The parameter '{where}' makes no sense: {first['msg']}; choose another value."
-        ) from error
+        where, why = first_fault(error)
+        raise StreamError(f"The parameter '{where}' makes no sense: {why}; choose another value.") from error
     strange = set(known) - set(Console.model_fields) - {"version", "config", "customconfig"}
     return console, tuple(sorted(strange))

@@ -10,7 +10,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 
 from scanside.runtime.errors import InputError
-from scanside.runtime.record import Document, Part, Uid, Words
+from scanside.runtime.record import Document, Part, Uid, Words, first_fault
 from scanside.runtime.report import BundleName, DeviceUse, StageTime
 from scanside.runtime.study.prior import Prior
 from scanside.runtime.study.records import Status
@@ -203,7 +203,7 @@ def read_report(folder: Path) -> StudyReport:
             f"The report {path.name} of this result cannot be read ({error.strerror}); run the study again."
         ) from error
     except ValidationError as error:
-        where = ".".join(str(part) for part in error.errors()[0]["loc"]) or "the whole"
+        where = first_fault(error)[0] or "the whole"
         raise InputError(
             f"The report {path.name} of this result is damaged (at {where}); run the study again."
         ) from error

@@ -9,7 +9,6 @@ meanwhile is no longer in the next copy of the store, which is then taken.
 """
 
 import hashlib
-import os
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -26,7 +25,7 @@ from scanside.runtime.appliance.store.database import open_existing
 from scanside.runtime.appliance.store.records import Entry
 from scanside.runtime.appliance.store.schema import VERSION
 from scanside.runtime.errors import InputError, OutputError, ScansideError
-from scanside.runtime.images.files import hash_of, sync_folder, writing_failed
+from scanside.runtime.images.files import hash_of, sync, sync_folder, write_private, writing_failed
 from scanside.runtime.manifest import RelativePath
 from scanside.runtime.record import Record, Sha256, first_fault
 
@@ -80,7 +79,7 @@ def make(data: Path, out: Path) -> Backup:
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True, mode=0o700)
         made = _fill(data, part)
-        write(part / MANIFEST, made.model_dump_json(by_alias=True, indent=1).encode() + b"\n")
+        write_private(part / MANIFEST, made.model_dump_json(by_alias=True, indent=1).encode() + b"\n")
         settle(part)
         part.rename(out)
         sync_folder(out.parent)
@@ -129,8 +128,7 @@ def _snapshot(store: Path, copy: Path) -> None:
             source.backup(target)
             target.execute("PRAGMA journal_mode = DELETE")  # one file, which may lie on a read-only disk
         copy.chmod(0o600)
-        with copy.open("rb") as written:
-            os.fsync(written.fileno())
+        sync(copy)
     except sqlite3.Error as error:
         raise InputError(f"The store {store} cannot be read ({error}); check the disk.") from error
 
@@ -155,7 +153,7 @@ def _copied(
     if wanted[name] not in (None, sha256):
         return False
     target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    write(target, content)
+    write_private(target, content)
     files[name] = Saved(sha256=sha256, bytes=len(content))
     return True
 
@@ -235,15 +233,6 @@ def _proven(store: Path) -> tuple[int, str]:
 
 def _read_only(store: Path) -> sqlite3.Connection:
     return sqlite3.connect(f"{store.resolve().as_uri()}?mode=ro&immutable=1", uri=True)
-
-
-def write(path: Path, content: bytes) -> None:
-    """Make a file for its owner alone, and bring it to the disk."""
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def settle(folder: Path) -> None:

@@ -8,7 +8,7 @@ from scanside.runtime.appliance.store import anchor, audit, backup
 from scanside.runtime.appliance.store.backup import RESULTS, SPOOL, STORE, Backup
 from scanside.runtime.appliance.store.database import Database
 from scanside.runtime.errors import InputError
-from scanside.runtime.images.files import hash_of, sync_folder, writing_failed
+from scanside.runtime.images.files import hash_of, sync_folder, write_private, writing_failed
 
 ASIDE = "before-restore"
 _MOVED = (STORE, f"{STORE}-wal", f"{STORE}-shm", SPOOL, RESULTS)
@@ -66,7 +66,7 @@ def _copy(folder: Path, part: Path, made: Backup) -> None:
     for name, saved in made.files.items():
         target = part / name
         target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        backup.write(target, (folder / name).read_bytes())
+        write_private(target, (folder / name).read_bytes())
         if hash_of(target) != saved.sha256:
             raise InputError(
                 f"{name} of the backup {folder} changed while it was copied; use another backup."

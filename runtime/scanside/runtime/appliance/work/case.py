@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 import shutil
 import time
 from collections.abc import Mapping
@@ -27,7 +26,7 @@ from scanside.runtime.appliance.work.tell import Teller
 from scanside.runtime.bundle import Bundle
 from scanside.runtime.errors import InputError
 from scanside.runtime.events import StageFinished, StageStarted
-from scanside.runtime.images.files import atomic_write, writing_failed
+from scanside.runtime.images.files import atomic_write, sync, writing_failed
 from scanside.runtime.pipeline import Clock
 from scanside.runtime.remark import reworded
 from scanside.runtime.study.compose import run_report
@@ -184,7 +183,7 @@ class CaseRun:
             temporary.write_text(json.dumps(self.words.relative_all(report.data()), indent=1) + "\n")
         try:
             for path in (*sorted(self.out.rglob("*")), self.out, self.out.parent, self.config.results):
-                _flush(path)
+                sync(path)  # the store must not know of a result that a power cut takes away
         except OSError as error:
             raise writing_failed(self.out, error) from error
 
@@ -247,12 +246,3 @@ def begin(config: Config, database: Database, job: Job) -> CaseRun:
         raise InputError(f"The store has no case {job.case_id}; it was changed by another program.")
     created, claimed = times
     return CaseRun(config, job, case, max(case.last_received, created), claimed)
-
-
-def _flush(path: Path) -> None:
-    """fsync a file or folder: the store must not know of a result that a power cut takes away."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

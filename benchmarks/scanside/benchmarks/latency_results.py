@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from scanside.benchmarks.distribution import Distribution
-from scanside.benchmarks.results import BundleId, Device, Git, Machine, Part
+from scanside.benchmarks.results import BundleId, Device, Part, Run
 from scanside.benchmarks.sensors import Sensed
 
 LATENCY = "scanside.bench-run/1"
@@ -122,19 +122,11 @@ class Selftest(Part):
     sentences: list[str]
 
 
-class RunRecord(Part):
+class RunRecord(Run):
     """What a results file of whole studies says of its conditions."""
 
-    created: str
-    """UTC, when the run began."""
-    command: list[str]
-    """The command line; absolute paths are cut to their last part."""
-    machine: Machine
     gpus: list[str]
     """NVIDIA cards with memory and driver, whether they were used or not."""
-    versions: dict[str, str]
-    git: Git | None
-    """null when the code was not run from a git checkout."""
     bundle: BundleId
     synthetic: bool
     """The bundle was trained on phantoms."""

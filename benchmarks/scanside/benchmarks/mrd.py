@@ -20,28 +20,22 @@ from pydantic import Field
 from scanside.benchmarks.conditions import noise
 from scanside.benchmarks.distribution import Distribution, percentile
 from scanside.benchmarks.progress import Progress
-from scanside.benchmarks.results import BundleId, Git, Machine
+from scanside.benchmarks.results import BundleId, Run
 from scanside.benchmarks.tables import aligned
 from scanside.runtime.bundle import Bundle
 from scanside.runtime.errors import BackendError, CaseError
 from scanside.runtime.mrd import wire
 from scanside.runtime.mrd.series import slices_of
 from scanside.runtime.mrd.wire import Image
-from scanside.runtime.record import Document
 from scanside.runtime.volume import Volume
 
 Labels = npt.NDArray[np.uint16]
 
 
-class MrdReport(Document):
+class MrdReport(Run):
     """`scanside bench mrd`."""
 
     schema_: Literal["scanside.bench-mrd/1"] = Field("scanside.bench-mrd/1", alias="schema")
-    created: str
-    command: list[str]
-    machine: Machine
-    versions: dict[str, str]
-    git: Git | None
     bundle: BundleId
     role: str
     device: str

@@ -18,7 +18,7 @@ from scanside.benchmarks.flops import convolution_flops
 from scanside.benchmarks.kinds import PeerKind
 from scanside.benchmarks.processes import busy_s
 from scanside.benchmarks.progress import Progress
-from scanside.benchmarks.results import BundleId, Git, Machine, Part
+from scanside.benchmarks.results import BundleId, Part, Run
 from scanside.benchmarks.tables import aligned
 from scanside.runtime import machine
 from scanside.runtime.backends.table import backend, open_session
@@ -61,15 +61,10 @@ class NetworkRate(Part):
     """Of that peak, at this number of threads."""
 
 
-class PeakReport(Part):
+class PeakReport(Run):
     """`scanside bench peak`."""
 
     schema_: Literal["scanside.bench-peak/1"] = Field(alias="schema")
-    created: str
-    command: list[str]
-    machine: Machine
-    versions: dict[str, str]
-    git: Git | None
     bundle: BundleId
     role: str
     tile: list[int]

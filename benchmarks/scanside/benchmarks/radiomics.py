@@ -17,7 +17,7 @@ from scanside.benchmarks.distribution import Distribution
 from scanside.benchmarks.peers_results import Ratio
 from scanside.benchmarks.processes import busy_s
 from scanside.benchmarks.progress import Progress
-from scanside.benchmarks.results import BundleId, Git, Machine, Part
+from scanside.benchmarks.results import BundleId, Part, Run
 from scanside.benchmarks.studies import BenchStudy
 from scanside.benchmarks.tables import aligned
 from scanside.runtime.bundle import open_bundle
@@ -56,15 +56,10 @@ class StudyRadiomics(Part):
     """pyradiomics / scanside, pair by pair."""
 
 
-class RadiomicsReport(Part):
+class RadiomicsReport(Run):
     """`scanside bench radiomics`."""
 
     schema_: Literal["scanside.bench-radiomics/1"] = Field(alias="schema")
-    created: str
-    command: list[str]
-    machine: Machine
-    versions: dict[str, str]
-    git: Git | None
     bundle: BundleId
     asked: int
     """Features of the signature, which scanside computes."""

@@ -25,7 +25,7 @@ from pydantic import Field
 
 from scanside.benchmarks.appliance_inputs import write_slices
 from scanside.benchmarks.distribution import Distribution
-from scanside.benchmarks.results import Git, Machine, Part
+from scanside.benchmarks.results import Part, Run
 from scanside.benchmarks.tables import aligned
 from scanside.runtime.appliance.config import Config
 from scanside.runtime.appliance.receive.main import PORT_FILE
@@ -62,15 +62,10 @@ class Floor(Part):
     """A transaction of SQLite in WAL mode with `synchronous = FULL`."""
 
 
-class ReceiversReport(Part):
+class ReceiversReport(Run):
     """`scanside bench receivers`."""
 
     schema_: Literal["scanside.bench-receivers/1"] = Field(alias="schema")
-    created: str
-    command: list[str]
-    machine: Machine
-    versions: dict[str, str]
-    git: Git | None
     remarks: list[str]
     instances: int
     """Of a round."""

@@ -50,8 +50,8 @@ class BundleId(Part):
     sha256: str
 
 
-class Record(Part):
-    """What every results file says."""
+class Run(Part):
+    """What every results file says of the run that made it."""
 
     created: str
     """UTC, when the run began."""
@@ -61,6 +61,11 @@ class Record(Part):
     versions: dict[str, str]
     git: Git | None
     """null when the code was not run from a git checkout."""
+
+
+class Record(Run):
+    """What a results file of a bundle beside nnunetv2 says."""
+
     remarks: list[str]
     """What a reader must know, such as a busy machine."""
     bundle: BundleId

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from scanside.benchmarks.distribution import Distribution
-from scanside.benchmarks.results import Device, Git, Machine, Part
+from scanside.benchmarks.results import Device, Part, Run
 
 SCALE = "scanside.bench-scale/1"
 Axis = Literal["voxels", "classes", "tiles", "studies"]
@@ -49,18 +49,11 @@ class Growth(Part):
     """Of the peak above what the process has before it begins."""
 
 
-class ScaleReport(Part):
+class ScaleReport(Run):
     """`scanside bench scale`."""
 
     schema_: Literal["scanside.bench-scale/1"] = Field(alias="schema")
-    created: str
-    """UTC, when the run began."""
-    command: list[str]
-    """The command line; absolute paths are cut to their last part."""
-    machine: Machine
     gpus: list[str]
-    versions: dict[str, str]
-    git: Git | None
     network: str
     """What the made network is: its masks mean nothing."""
     device: Device

@@ -13,6 +13,7 @@ from scanside.runtime.appliance.config.values import (
     Seconds,
     Tls,
     is_loopback,
+    require_tls,
 )
 from scanside.runtime.record import Record
 
@@ -53,10 +54,7 @@ class WebReceive(Record):
     def _safe(self) -> Self:
         if is_loopback(self.host):
             return self
-        if self.tls is None and not self.plaintext:
-            raise ValueError(
-                f"host {self.host} is reachable from the network: give [receive.web.tls], or say plaintext = true"
-            )
+        require_tls(self.host, self.tls, self.plaintext, "receive.web.tls")
         if self.tls is None and self.token is None:
             raise ValueError(f"host {self.host} is reachable from the network: give a token")
         return self
@@ -103,10 +101,7 @@ class Receive(Record):
     def _safe(self) -> Self:
         if is_loopback(self.host):
             return self
-        if self.tls is None and not self.plaintext:
-            raise ValueError(
-                f"host {self.host} is reachable from the network: give [receive.tls], or say plaintext = true"
-            )
+        require_tls(self.host, self.tls, self.plaintext, "receive.tls")
         if not self.callers:
             raise ValueError(f"host {self.host} is reachable from the network: list the callers")
         return self

@@ -78,3 +78,18 @@ class Tls(Record):
     certificate: FilePath
     key: FilePath
     authority: FilePath
+
+
+def require_tls(host: str, tls: Tls | None, plaintext: bool, table: str) -> None:
+    """See that a listener that others can reach is encrypted, unless its owner said otherwise.
+
+    Args:
+        table: Where its TLS is configured.
+
+    Raises:
+        ValueError: If it is not.
+    """
+    if tls is None and not plaintext:
+        raise ValueError(
+            f"host {host} is reachable from the network: give [{table}], or say plaintext = true"
+        )

@@ -10,11 +10,10 @@ from pydantic import Field
 from scanside.runtime import machine
 from scanside.runtime.backends import gpu
 from scanside.runtime.backends.quiet import captured
-from scanside.runtime.backends.table import DEVICES, ON_TRIAL, backend
+from scanside.runtime.backends.table import DEVICES, ON_TRIAL, FilePrecision, backend
 from scanside.runtime.backends.trt_build import LIBRARIES
 from scanside.runtime.extras import EXTRAS, install_command, missing_modules, package_command
 from scanside.runtime.record import Document, Part
-from scanside.runtime.report import Precision
 
 _MODULES = {"cpu": "onnxruntime", "cuda": "onnxruntime", **LIBRARIES}
 """Device → the Python module that it needs, where that is not its own name."""
@@ -33,7 +32,7 @@ class Finding(Part):
     """The version when available, else what is missing."""
     fix: str | None
     """The command that mends it."""
-    precisions: tuple[Precision, ...] = ()
+    precisions: tuple[FilePrecision, ...] = ()
     note: str | None = None
     """What to know before relying on it."""
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from scanside.runtime import machine
+from scanside.runtime.backends.table import FilePrecision
 from scanside.runtime.bundle import Bundle
 from scanside.runtime.errors import ExitCode
 from scanside.runtime.opening import approximations
@@ -18,7 +19,6 @@ from scanside.runtime.record import Document, Milliseconds, Part, Sha256
 from scanside.runtime.run import CaseResult
 
 RESEARCH = "Research use only. Not for diagnosis."
-Precision = Literal["fp32", "mixed", "bf16", "int8"]
 Sizes = Mapping[str, Annotated[float, Field(ge=0)]]
 """Label or region → its size."""
 
@@ -38,7 +38,7 @@ class DeviceUse(Part):
     obtained: str | None
     """Null when nothing was computed."""
     why: str
-    precision: Precision
+    precision: FilePrecision
 
 
 class StageTime(Part):

@@ -8,7 +8,7 @@ import contextlib
 import importlib
 import sys
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Literal, Protocol, cast
+from typing import TYPE_CHECKING, Literal, Protocol, cast, get_args
 
 from scanside.runtime.backends.network_bytes import refuse_foreign
 from scanside.runtime.errors import BackendError, UsageError
@@ -27,7 +27,7 @@ DEVICES = tuple(MODULES)
 ON_TRIAL = frozenset({"tensorrt", "tensorrt-rtx", "cuda"})
 """Devices that must pass the golden cases before their first use on a machine even when they are asked for by name."""
 FilePrecision = Literal["fp32", "mixed", "bf16", "int8"]
-PRECISIONS = ("fp32", "mixed", "bf16", "int8")
+PRECISIONS: tuple[FilePrecision, ...] = get_args(FilePrecision)
 
 
 class Backend(Protocol):

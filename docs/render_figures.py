@@ -114,10 +114,10 @@ def terminal() -> Iterator[tuple[str, str]]:
     yield "tui.idle", f"{100 * found['idle_cpu_part']:.1f} %"
 
 
-def interval(found: dict[str, Any], key: str = "interval") -> str:
+def interval(found: dict[str, Any], key: str = "interval", of: str = "value") -> str:
     """`0.44 (0.38–0.50)`."""
     low, high = found[key]
-    return f"{found['value']:.2f} ({low:.2f}–{high:.2f})"
+    return f"{found[of]:.2f} ({low:.2f}–{high:.2f})"
 
 
 def phantom() -> Iterator[tuple[str, str]]:
@@ -153,8 +153,7 @@ def contrast() -> Iterator[tuple[str, str]]:
     for role, found in read("phantom-254/contrast.json").items():
         for name, stratum in {**found["by"], **found["same_patients"]}.items():
             stem = f"contrast.{role}.{name.replace(' ', '-')}"
-            low, high = stratum["interval"]
-            yield stem, f"{stratum['mean']:.2f} ({low:.2f}–{high:.2f})"
+            yield stem, interval(stratum, of="mean")
             yield f"{stem}.patients", str(stratum["patients"])
             yield f"{stem}.zero", str(stratum["zero"])
 

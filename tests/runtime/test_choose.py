@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from scanside.runtime import choose
+from scanside.runtime.arrays import Float32
 from scanside.runtime.backends import ort
-from scanside.runtime.backends.session import Closing, Float, Session
+from scanside.runtime.backends.session import Closing, Session
 from scanside.runtime.backends.trt import RTX
 from scanside.runtime.bundle import open_bundle
 from scanside.runtime.device import gpu_arrays
@@ -48,11 +49,11 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 class Engine(Closing):
     """ONNX Runtime behind the name of another device, with something done to what it gives."""
 
-    def __init__(self, session: Session, harm: Callable[[Float], Float], engine: str) -> None:
+    def __init__(self, session: Session, harm: Callable[[Float32], Float32], engine: str) -> None:
         self.session, self.harm = session, harm
         self.spec = replace(session.spec, device=DEVICE, engine=engine)
 
-    def run(self, tiles: Float) -> Float:
+    def run(self, tiles: Float32) -> Float32:
         return self.harm(self.session.run(tiles))
 
     def between(self, image: OnDevice, logits: OnDevice) -> None:
@@ -69,7 +70,7 @@ class Made:
     """A registered engine: which one is kept, which one opens, and how often the golden cases ran."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.harm: Callable[[Float], Float] = lambda output: output
+        self.harm: Callable[[Float32], Float32] = lambda output: output
         self.kept: str | None = None
         self.opens, self.replays = RIGHT, 0
         monkeypatch.setattr(RTX, "missing", lambda: None, raising=False)
@@ -94,13 +95,13 @@ def made(monkeypatch: pytest.MonkeyPatch) -> Made:
     return Made(monkeypatch)
 
 
-def black(output: Float) -> Float:
+def black(output: Float32) -> Float32:
     still = np.zeros_like(output)
     still[:, 0] = 5
     return still
 
 
-HARMS: dict[str, tuple[Callable[[Float], Float], str]] = {
+HARMS: dict[str, tuple[Callable[[Float32], Float32], str]] = {
     "black": (black, "constant"),
     "nan": (lambda output: output * np.float32(np.nan), "not finite"),
     "inf": (lambda output: np.where(output > 0, np.float32(np.inf), output), "not finite"),
@@ -112,7 +113,7 @@ every_harm = pytest.mark.parametrize(("harm", "words"), HARMS.values(), ids=list
 
 @every_harm
 def test_an_engine_asked_for_by_name_is_tried_and_rejected(
-    harm: Callable[[Float], Float], words: str, bundle: Path, made: Made
+    harm: Callable[[Float32], Float32], words: str, bundle: Path, made: Made
 ) -> None:
     made.harm = harm
     with pytest.raises(BackendError) as caught:
@@ -125,7 +126,7 @@ def test_an_engine_asked_for_by_name_is_tried_and_rejected(
 @every_harm
 @pytest.mark.parametrize("asked", ["auto", DEVICE])
 def test_or_the_next_backend_is_used_and_every_result_says_so(
-    asked: str, harm: Callable[[Float], Float], words: str, bundle: Path, made: Made
+    asked: str, harm: Callable[[Float32], Float32], words: str, bundle: Path, made: Made
 ) -> None:
     made.harm = harm
     said: list[str] = []

@@ -16,7 +16,8 @@ from scanside.export.model_folder import ModelFolder, read_model_folder
 from scanside.export.network import build_network, load_weights
 from scanside.export.plan import to_plan
 from scanside.runtime import opening, pipeline
-from scanside.runtime.backends.session import Closing, Float, Session, SessionSpec
+from scanside.runtime.arrays import Float32
+from scanside.runtime.backends.session import Closing, Session, SessionSpec
 from scanside.runtime.bundle import Bundle
 from scanside.runtime.manifest import SCHEMA, FileEntry, Manifest, Network, Segmenter
 from scanside.runtime.options import Options
@@ -30,10 +31,10 @@ class TorchSession(Closing):
         self._network = network
         self.spec = SessionSpec((plan.input_channels, *plan.patch_size), plan.labels.heads, "cpu", "fp32")
 
-    def run(self, tiles: Float) -> Float:
+    def run(self, tiles: Float32) -> Float32:
         self.check(tiles)
         with torch.inference_mode():
-            output: Float = self._network(torch.from_numpy(tiles)).numpy()
+            output: Float32 = self._network(torch.from_numpy(tiles)).numpy()
         return output
 
 

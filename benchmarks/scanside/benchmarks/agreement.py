@@ -6,14 +6,16 @@ import numpy as np
 import numpy.typing as npt
 
 from scanside.benchmarks.results import Margins
+from scanside.runtime.arrays import LabelMask
 from scanside.runtime.golden import EXACT
 
-Mask = npt.NDArray[np.unsignedinteger]
 BOUND = EXACT.margin
 """Logit margin up to which a differing voxel counts as a rounding tie: the parity gate's own bound."""
 
 
-def dice(mask: Mask, reference: Mask, names: Mapping[str, int | tuple[int, ...]]) -> dict[str, float | None]:
+def dice(
+    mask: LabelMask, reference: LabelMask, names: Mapping[str, int | tuple[int, ...]]
+) -> dict[str, float | None]:
     """Dice of each foreground label or region; None where it is in neither mask."""
     scores: dict[str, float | None] = {}
     for name, value in names.items():
@@ -27,7 +29,7 @@ def dice(mask: Mask, reference: Mask, names: Mapping[str, int | tuple[int, ...]]
 
 
 def margins(
-    mask: Mask, reference: Mask, margin: npt.NDArray[np.float16], bound: float = BOUND
+    mask: LabelMask, reference: LabelMask, margin: npt.NDArray[np.float16], bound: float = BOUND
 ) -> Margins | None:
     """The reference's margins where the masks differ; None when they do not.
 

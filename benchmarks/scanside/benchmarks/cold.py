@@ -10,7 +10,8 @@ import numpy as np
 
 from scanside.benchmarks.kinds import PeerKind
 from scanside.benchmarks.processes import Finished, run_measured
-from scanside.benchmarks.warm import Mask, Setup
+from scanside.benchmarks.warm import Setup
+from scanside.runtime.arrays import LabelMask
 from scanside.runtime.errors import CaseError, ExtraMissingError
 from scanside.runtime.extras import install_command
 from scanside.runtime.images.read import read_image
@@ -31,7 +32,7 @@ class ColdRun:
     """
 
     took: Finished
-    masks: dict[str, Mask]
+    masks: dict[str, LabelMask]
 
 
 class ColdPeers:

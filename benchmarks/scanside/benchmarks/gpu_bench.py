@@ -25,7 +25,8 @@ from scanside.benchmarks.gpu_results import GPU, Card, Ceiling, Golden, GpuRepor
 from scanside.benchmarks.kinds import NNUNET, REFERENCE, PeerKind, parse_kinds
 from scanside.benchmarks.source import Source, find_source
 from scanside.benchmarks.staging import StagedCase, stage
-from scanside.benchmarks.warm import Mask, Setup, open_peer
+from scanside.benchmarks.warm import Setup, open_peer
+from scanside.runtime.arrays import Float32, LabelMask
 from scanside.runtime.backends import gpu
 from scanside.runtime.backends.table import DEVICES, ON_TRIAL, backend
 from scanside.runtime.golden import replay_all
@@ -162,7 +163,7 @@ def _networks(
     source: Source,
     kinds: Sequence[PeerKind],
     device: TorchDevice,
-    tile: gpu_networks.Float,
+    tile: Float32,
     gflop: float,
     found: list[Ceiling],
     this: Round,
@@ -226,7 +227,7 @@ def _whole(
     kind: PeerKind,
     setup: Setup,
     case: StagedCase,
-    reference: Mask,
+    reference: LabelMask,
     source: Source,
     repeats: int,
     device: TorchDevice,

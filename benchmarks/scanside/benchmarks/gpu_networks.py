@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from scanside.benchmarks.distribution import Distribution
 from scanside.benchmarks.gpu_card import TorchDevice, flops_fraction
 from scanside.benchmarks.gpu_results import Ceiling, NetworkTime
 from scanside.benchmarks.kinds import PeerKind
 from scanside.benchmarks.source import CHECKPOINT, Source
+from scanside.runtime.arrays import Float32
 from scanside.runtime.backends.lending import Lending
 from scanside.runtime.backends.session import Session
 from scanside.runtime.backends.table import backend, open_session
@@ -21,7 +21,6 @@ from scanside.runtime.errors import BackendError
 
 ON_THE_DEVICE = "on the device"
 """Of a backend's time between arrays of the device, as the product runs it; its other rows take tiles of the host."""
-Float = npt.NDArray[np.float32]
 Attempt = Callable[[str], contextlib.AbstractContextManager[None]]
 """Given a name, a context in which a failure is noted and does not end the round."""
 _MOST = 8
@@ -52,8 +51,8 @@ VARIANTS = (
 def torch_networks(
     source: Source,
     device: TorchDevice,
-    tile: Float,
-    exact: Float,
+    tile: Float32,
+    exact: Float32,
     gflop: float,
     found: list[Ceiling],
     attempt: Attempt,
@@ -103,8 +102,8 @@ def own_networks(
     source: Source,
     kinds: Sequence[PeerKind],
     device: TorchDevice,
-    tile: Float,
-    exact: Float,
+    tile: Float32,
+    exact: Float32,
     gflop: float,
     found: list[Ceiling],
     attempt: Attempt,
@@ -131,7 +130,9 @@ def own_networks(
         device.release()
 
 
-def _on_the_device(session: Session, tiles: Float, device: TorchDevice) -> tuple[list[float], Float] | None:
+def _on_the_device(
+    session: Session, tiles: Float32, device: TorchDevice
+) -> tuple[list[float], Float32] | None:
     """ms of each run between arrays of the device and the first tile's logits; None for a backend that lends none."""
     inner = getattr(session, "_session", None)
     if not isinstance(inner, Lending):
@@ -144,7 +145,7 @@ def _on_the_device(session: Session, tiles: Float, device: TorchDevice) -> tuple
         return times, arrays.download(logits)[:1]
 
 
-def float32_logits(source: Source, tile: Float) -> Float:
+def float32_logits(source: Source, tile: Float32) -> Float32:
     """What ONNX Runtime's CPU provider gives in float32: what every difference is taken from."""
     file = source.bundle.manifest.segmenters[source.role].networks[0].files["fp32"]
     with open_session("cpu", source.bundle.read(file), "fp32") as session:
@@ -155,8 +156,8 @@ def _row(
     engine: str,
     batch: int,
     times: Sequence[float],
-    output: Float,
-    exact: Float,
+    output: Float32,
+    exact: Float32,
     gflop: float,
     precision: str,
     found: list[Ceiling],

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from scanside.benchmarks.agreement import BOUND, Mask, dice, margins
+from scanside.benchmarks.agreement import BOUND, dice, margins
 from scanside.benchmarks.kinds import NNUNET, PeerKind
 from scanside.benchmarks.peers_results import Agreement
 from scanside.benchmarks.source import Source
 from scanside.benchmarks.staging import StagedCase
+from scanside.runtime.arrays import LabelMask
 from scanside.runtime.golden import GoldenCase, compare, policy
 from scanside.runtime.volume import Volume
 
@@ -28,7 +29,7 @@ class Judge:
         self._margin = cache(self._predicted)
 
     def compare(
-        self, case: StagedCase, volume: Volume, masks: Mapping[PeerKind, Sequence[Mask]]
+        self, case: StagedCase, volume: Volume, masks: Mapping[PeerKind, Sequence[LabelMask]]
     ) -> dict[str, Agreement]:
         """Peer → agreement with nnunetv2; of several masks the two that differ most. Empty without nnunetv2's.
 
@@ -48,7 +49,7 @@ class Judge:
         return found
 
     def _agreement(
-        self, case: StagedCase, volume: Volume, kind: PeerKind, mask: Mask, reference: Mask
+        self, case: StagedCase, volume: Volume, kind: PeerKind, mask: LabelMask, reference: LabelMask
     ) -> Agreement:
         differing = int((mask != reference).sum())
         explained = problem = None

@@ -19,7 +19,8 @@ import numpy.typing as npt
 import SimpleITK as sitk
 from scipy import ndimage
 
-Float = npt.NDArray[np.float32]
+from scanside.runtime.arrays import Float32
+
 _ANISOTROPIC = 3
 """Ratio of spacings above which nnU-Net does not interpolate along the coarse axis."""
 
@@ -45,13 +46,13 @@ class Loop:
         ]
         self._weights = _gaussian(self._plan["patch_size"])
 
-    def network(self, fold: int, tile: Float) -> Float:
+    def network(self, fold: int, tile: Float32) -> Float32:
         """(1, C, z, y, x) → (1, K, z, y, x) by one fold's network."""
         session = self._sessions[fold]
-        result: Float = session.run(None, {session.get_inputs()[0].name: tile})[0]
+        result: Float32 = session.run(None, {session.get_inputs()[0].name: tile})[0]
         return result
 
-    def segment(self, image: Float, spacing: Sequence[float]) -> npt.NDArray[np.uint8]:
+    def segment(self, image: Float32, spacing: Sequence[float]) -> npt.NDArray[np.uint8]:
         """Labels (Z, Y, X) of an image (C, Z, Y, X) with its spacing (z, y, x) in mm."""
         forward, backward = self._plan["transpose_forward"], self._plan["transpose_backward"]
         image = image.transpose(0, *(1 + axis for axis in forward))
@@ -67,20 +68,20 @@ class Loop:
         mask[box] = scores.argmax(axis=0)
         return mask.transpose(backward)
 
-    def _normal(self, channel: Float, number: int) -> Float:
+    def _normal(self, channel: Float32, number: int) -> Float32:
         how = self._plan["channels"][number]["normalization"]
         if how["scheme"] != "ZScoreNormalization":
             raise SystemExit(f"The naive loop does not know {how['scheme']}; leave onnx-loop out.")
         inside = channel != 0 if how["use_mask"] else np.ones_like(channel, bool)
         return np.where(inside, (channel - channel[inside].mean()) / max(channel[inside].std(), 1e-8), 0)
 
-    def _scores(self, image: Float) -> Float:
+    def _scores(self, image: Float32) -> Float32:
         """Mean logits of all folds over overlapping tiles, (K, z, y, x)."""
         patch = self._plan["patch_size"]
         short = [max(0, size - n) for n, size in zip(image.shape[1:], patch, strict=True)]
         before = [n // 2 for n in short]
         padded = np.pad(image, [(0, 0), *((b, n - b) for b, n in zip(before, short, strict=True))])
-        sums: Float | None = None
+        sums: Float32 | None = None
         weights = np.zeros(padded.shape[1:], np.float32)
         for corner in itertools.product(*map(_starts, padded.shape[1:], patch)):
             window = tuple(slice(start, start + size) for start, size in zip(corner, patch, strict=True))
@@ -94,7 +95,7 @@ class Loop:
         sums /= weights
         return sums[:, *(slice(b, b + n) for b, n in zip(before, image.shape[1:], strict=True))]
 
-    def _tile(self, tile: Float) -> Float:
+    def _tile(self, tile: Float32) -> Float32:
         """Mean over folds and mirror variants."""
         axes = [2 + axis for axis in self._axes]
         flips = [c for n in range(len(axes) + 1) for c in itertools.combinations(axes, n)]
@@ -103,14 +104,14 @@ class Loop:
             for fold in range(len(self._sessions))
             for flip in flips
         ]
-        mean: Float = sum(found[1:], start=found[0]) / len(found)
+        mean: Float32 = sum(found[1:], start=found[0]) / len(found)
         return mean
 
 
-def _gaussian(patch: Sequence[int]) -> Float:
+def _gaussian(patch: Sequence[int]) -> Float32:
     peak = np.zeros(patch, np.float32)
     peak[tuple(n // 2 for n in patch)] = 1
-    weights: Float = ndimage.gaussian_filter(peak, [n / 8 for n in patch], mode="constant")
+    weights: Float32 = ndimage.gaussian_filter(peak, [n / 8 for n in patch], mode="constant")
     weights /= weights.max()
     return np.maximum(weights, weights[weights > 0].min())
 
@@ -129,7 +130,7 @@ def _coarse(spacing: Sequence[float], other: Sequence[float]) -> int | None:
     return None
 
 
-def _resize(images: Float, shape: Sequence[int], order: int, coarse: int | None) -> Float:
+def _resize(images: Float32, shape: Sequence[int], order: int, coarse: int | None) -> Float32:
     """(C, z, y, x) to another grid over the same box; slices apart where `coarse` names their axis."""
     if images.shape[1:] == tuple(shape):
         return images
@@ -142,13 +143,13 @@ def _resize(images: Float, shape: Sequence[int], order: int, coarse: int | None)
     return np.moveaxis(made[:, nearest], 1, 1 + coarse)
 
 
-def _zoom(image: Float, shape: Sequence[int], order: int) -> Float:
+def _zoom(image: Float32, shape: Sequence[int], order: int) -> Float32:
     factors = [new / old for new, old in zip(shape, image.shape, strict=True)]
-    result: Float = ndimage.zoom(image, factors, order=order, mode="nearest", grid_mode=True)
+    result: Float32 = ndimage.zoom(image, factors, order=order, mode="nearest", grid_mode=True)
     return result.clip(image.min(), image.max())  # as skimage.transform.resize does
 
 
-def read(files: Sequence[Path]) -> tuple[Float, Any]:
+def read(files: Sequence[Path]) -> tuple[Float32, Any]:
     """(C, Z, Y, X) of one file a channel, and the first as SimpleITK has it."""
     images = [sitk.ReadImage(str(file)) for file in files]
     return np.stack([sitk.GetArrayFromImage(image).astype(np.float32) for image in images]), images[0]

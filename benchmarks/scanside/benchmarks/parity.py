@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from scanside.benchmarks.agreement import BOUND, Mask, dice, margins
+from scanside.benchmarks.agreement import BOUND, dice, margins
 from scanside.benchmarks.environment import environment
 from scanside.benchmarks.progress import Progress
 from scanside.benchmarks.reference import FromFolder
@@ -25,6 +25,7 @@ from scanside.benchmarks.results import (
     write,
 )
 from scanside.benchmarks.source import Source, find_source
+from scanside.runtime.arrays import LabelMask
 from scanside.runtime.backends.table import DEVICES, backend
 from scanside.runtime.errors import BackendError, GeometryError, InputError, OutputError, UsageError
 from scanside.runtime.images.cases import CaseInput, find_cases
@@ -201,7 +202,7 @@ def _compare(
     )
 
 
-def _manual(folder: Path, case: CaseInput, source: Source, volume: Volume) -> Mask:
+def _manual(folder: Path, case: CaseInput, source: Source, volume: Volume) -> LabelMask:
     file = _label_file(folder, case, source)
     image = read_image(file)
     difference = volume.geometry.difference(image.geometry)

@@ -31,9 +31,10 @@ from scanside.benchmarks.progress import Progress
 from scanside.benchmarks.results import Device
 from scanside.benchmarks.source import Source, find_source
 from scanside.benchmarks.staging import StagedCase, all_together, stage
-from scanside.benchmarks.warm import Mask, Setup
+from scanside.benchmarks.warm import Setup
 from scanside.benchmarks.worker import Worker
 from scanside.runtime import machine
+from scanside.runtime.arrays import LabelMask
 from scanside.runtime.errors import BackendError, CaseError
 from scanside.runtime.images.load import load_case
 from scanside.runtime.images.orient import reorient
@@ -103,11 +104,11 @@ class _Taken:
     """
 
     runs: dict[tuple[Mode, str | None, str], list[Any]] = field(default_factory=lambda: defaultdict(list))
-    masks: dict[tuple[Mode, str, str], list[Mask]] = field(default_factory=lambda: defaultdict(list))
+    masks: dict[tuple[Mode, str, str], list[LabelMask]] = field(default_factory=lambda: defaultdict(list))
     ended: list[Ended] = field(default_factory=list)
     opening: dict[str, dict[str, float]] = field(default_factory=dict)
 
-    def keep(self, mode: Mode, case: str, peer: str, mask: Mask) -> None:
+    def keep(self, mode: Mode, case: str, peer: str, mask: LabelMask) -> None:
         """Keep a mask unless it is known."""
         known = self.masks[mode, case, peer]
         if not any((mask == other).all() for other in known):

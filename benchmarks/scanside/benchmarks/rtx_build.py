@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 
 from scanside.benchmarks import models
@@ -25,6 +24,7 @@ from scanside.export.precisions import EXPORTED
 from scanside.export.ranges import audit
 from scanside.export.simulated import simulated
 from scanside.runtime import machine
+from scanside.runtime.arrays import Float32
 from scanside.runtime.backends import gpu, trt_build
 from scanside.runtime.backends.table import FilePrecision
 from scanside.runtime.bundle import open_bundle
@@ -36,10 +36,9 @@ LARGE_PATCH = (28, 256, 256)
 CUBE = (128, 128, 128)
 SMALL_PATCH = (28, 64, 64)
 """One sixteenth: for the numerics of the same weights where the large patch would take minutes."""
-Float = npt.NDArray[np.float32]
 
 
-def large(patch: tuple[int, ...] = LARGE_PATCH) -> tuple[str, onnx.ModelProto, Float]:
+def large(patch: tuple[int, ...] = LARGE_PATCH) -> tuple[str, onnx.ModelProto, Float32]:
     """nnU-Net's default six stages, 31 M parameters, and a tile of noise; untrained.
 
     PyTorch exports it at `SMALL_PATCH` whatever the patch: a convolutional graph differs in nothing but its shapes.
@@ -62,7 +61,7 @@ def at_patch(model: onnx.ModelProto, patch: tuple[int, ...]) -> onnx.ModelProto:
     return other
 
 
-def of_bundle(path: Path) -> Iterator[tuple[str, onnx.ModelProto, Float]]:
+def of_bundle(path: Path) -> Iterator[tuple[str, onnx.ModelProto, Float32]]:
     """The networks of a bundle, and a tile of noise for each."""
     bundle = open_bundle(path)
     for role, segmenter in bundle.manifest.segmenters.items():
@@ -75,13 +74,13 @@ def of_bundle(path: Path) -> Iterator[tuple[str, onnx.ModelProto, Float]]:
 
 
 def graphs(
-    model: onnx.ModelProto, tile: Float, precisions: Sequence[FilePrecision] = EXPORTED
+    model: onnx.ModelProto, tile: Float32, precisions: Sequence[FilePrecision] = EXPORTED
 ) -> dict[FilePrecision, onnx.ModelProto]:
     """The network in every precision that a bundle may hold, range audit and scales of int8 taken from the tile."""
     return in_precisions(model, precisions, [tile], audit(model, [tile]).kept)
 
 
-def numerics(fp32: onnx.ModelProto, graph: onnx.ModelProto, tile: Float) -> dict[str, float]:
+def numerics(fp32: onnx.ModelProto, graph: onnx.ModelProto, tile: Float32) -> dict[str, float]:
     """Relative RMS difference of the logits, and the part of voxels whose label differs.
 
     Roundings to float16 and bfloat16 are simulated; those to int8 are in the graph and ONNX Runtime's own.
@@ -93,14 +92,14 @@ def numerics(fp32: onnx.ModelProto, graph: onnx.ModelProto, tile: Float) -> dict
     }
 
 
-def _run(model: onnx.ModelProto, tile: Float) -> Float:
+def _run(model: onnx.ModelProto, tile: Float32) -> Float32:
     import onnxruntime as ort
 
     options = ort.SessionOptions()
     options.log_severity_level = 3
     options.enable_cpu_mem_arena = False
     session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    result: Float = session.run(None, {INPUT: tile})[0]
+    result: Float32 = session.run(None, {INPUT: tile})[0]
     return result
 
 
@@ -118,7 +117,7 @@ def build(network: bytes, capability: str) -> dict[str, Any]:
 
 
 def measure(
-    networks: Iterator[tuple[str, onnx.ModelProto, Float]], say: Callable[[str], None]
+    networks: Iterator[tuple[str, onnx.ModelProto, Float32]], say: Callable[[str], None]
 ) -> list[dict[str, Any]]:
     """One row a network, patch and precision. The network of `large` is compared at `SMALL_PATCH` and built, with the
     same weights, at `LARGE_PATCH` and `CUBE` as well."""
@@ -149,7 +148,7 @@ def _row(name: str, patch: tuple[int, ...], precision: str, graph: onnx.ModelPro
 def main(out: Path, bundle: Path) -> None:
     """Write `out`.json and `out`.md."""
 
-    def networks() -> Iterator[tuple[str, onnx.ModelProto, Float]]:
+    def networks() -> Iterator[tuple[str, onnx.ModelProto, Float32]]:
         yield from of_bundle(bundle)
         yield large(SMALL_PATCH)
 

@@ -17,12 +17,9 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 from unittest import mock
 
-import numpy as np
-import numpy.typing as npt
-
 from scanside.benchmarks.kinds import PeerKind
+from scanside.runtime.arrays import LabelMask
 
-Mask = npt.NDArray[np.unsignedinteger]
 Result = TypeVar("Result")
 
 
@@ -54,7 +51,7 @@ class Stopwatch:
 class Segmented:
     """What a peer makes of one image; `stages_ms` only where it tells."""
 
-    mask: Mask
+    mask: LabelMask
     stages_ms: dict[str, float] = field(default_factory=dict)
 
 

@@ -19,7 +19,8 @@ import numpy as np
 from scanside.benchmarks.child import Child, answering
 from scanside.benchmarks.kinds import PeerKind
 from scanside.benchmarks.processes import MIB, busy_s, high_water_mark, reset_high_water_mark
-from scanside.benchmarks.warm import Mask, Setup, open_peer
+from scanside.benchmarks.warm import Setup, open_peer
+from scanside.runtime.arrays import LabelMask
 
 MEMORY_METHOD = (
     "VmHWM of the peer's own process, reset before each case: the peak of that case, "
@@ -45,7 +46,7 @@ class WarmRun:
     other_cpu_s: float
     peak_mib: float
     stages_ms: dict[str, float]
-    mask: Mask
+    mask: LabelMask
 
     @property
     def outside_s(self) -> float:

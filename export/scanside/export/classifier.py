@@ -7,8 +7,8 @@ one, too). skl2onnx converts other things without a word and wrongly: isotonic c
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from scanside.runtime.arrays import Float64
 from scanside.runtime.errors import BundleError
 
 INPUT, PROBABILITIES = "features", "probabilities"
@@ -16,8 +16,6 @@ TOLERANCE = 1e-6
 """Largest |Δp| between scikit-learn and ONNX Runtime; what is exported so reaches about 1e-16."""
 OPSET, ML_OPSET, IR_VERSION = 18, 3, 9
 """What ONNX Runtime 1.20 and everything since runs."""
-
-Floats = npt.NDArray[np.float64]
 
 
 def to_onnx(pipeline: Any, n: int) -> bytes:
@@ -59,7 +57,7 @@ def to_onnx(pipeline: Any, n: int) -> bytes:
     return bytes(model.SerializeToString())
 
 
-def probabilities(model: bytes, rows: Floats) -> Floats:
+def probabilities(model: bytes, rows: Float64) -> Float64:
     """What ONNX Runtime says: (N, 2) float64.
 
     Raises:
@@ -85,7 +83,7 @@ def probabilities(model: bytes, rows: Floats) -> Floats:
     return found
 
 
-def require_parity(model: bytes, pipeline: Any, rows: Floats) -> float:
+def require_parity(model: bytes, pipeline: Any, rows: Float64) -> float:
     """See that ONNX Runtime and scikit-learn agree, on the rows and on extreme ones made of them.
 
     Args:
@@ -108,7 +106,7 @@ def require_parity(model: bytes, pipeline: Any, rows: Floats) -> float:
     return difference
 
 
-def extreme_rows(rows: Floats) -> Floats:
+def extreme_rows(rows: Float64) -> Float64:
     """Rows far outside of the cohort: each feature alone 1000 spreads away, all zero, and everything scaled."""
     middle, spread = np.median(rows, axis=0), rows.std(axis=0)
     alone = np.concatenate(

@@ -7,8 +7,8 @@ Only the z-score over the body, which pyradiomics does not know, is shared with 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
+from scanside.runtime.arrays import Uint8
 from scanside.runtime.errors import InputError
 from scanside.runtime.images.write import to_itk
 from scanside.runtime.radiomics.body import scaling
@@ -17,11 +17,9 @@ from scanside.runtime.radiomics.engine import pyradiomics
 from scanside.runtime.radiomics.filters import settings_of
 from scanside.runtime.volume import Volume
 
-Mask = npt.NDArray[np.uint8]
-
 
 def reference_features(
-    images: Mapping[str, Volume], masks: Mapping[str, Mask], config: RadiomicsConfig, names: Sequence[str]
+    images: Mapping[str, Volume], masks: Mapping[str, Uint8], config: RadiomicsConfig, names: Sequence[str]
 ) -> dict[str, float]:
     """Features by `RadiomicsFeatureExtractor`.
 
@@ -44,7 +42,7 @@ def reference_features(
     return {name: values[name] for name in names}
 
 
-def _extract(volume: Volume, mask: Mask, recipe: SequenceConfig) -> dict[str, float]:
+def _extract(volume: Volume, mask: Uint8, recipe: SequenceConfig) -> dict[str, float]:
     scale = scaling(volume, recipe.normalise)
     if scale is None:
         raise InputError("An image of a golden study has one grey value; give another study.")

@@ -13,13 +13,12 @@ from scipy import ndimage
 
 from scanside.export.radiomics_reference import reference_features
 from scanside.export.study_parts import StudyParts
+from scanside.runtime.arrays import Uint8
 from scanside.runtime.errors import InputError
 from scanside.runtime.golden_study import StudyCase
 from scanside.runtime.manifest import Covariate
 from scanside.runtime.radiomics.config import RadiomicsConfig, load_config
 from scanside.runtime.volume import Geometry, Volume, stack
-
-Mask = npt.NDArray[np.uint8]
 
 FIRST_GRID = Geometry((12, 84, 96), (6.0, 1.4, 1.3), (-60.0, -55.0, 20.0))
 OTHER_GRID = Geometry((11, 52, 58), (6.5, 2.3, 2.2), (-62.0, -57.0, 18.0))
@@ -42,7 +41,7 @@ def golden_studies(parts: StudyParts, given: Sequence[Path]) -> list[StudyCase]:
 def _case(
     name: str,
     images: Mapping[str, Volume],
-    masks: Mapping[str, Mask],
+    masks: Mapping[str, Uint8],
     config: RadiomicsConfig,
     parts: StudyParts,
 ) -> StudyCase:
@@ -65,7 +64,7 @@ def _made_up_covariate(covariate: Covariate) -> float:
     return (covariate.low + covariate.high) / 2 if covariate.values is None else 1.0
 
 
-def _made_up(config: RadiomicsConfig) -> tuple[dict[str, Volume], dict[str, Mask]]:
+def _made_up(config: RadiomicsConfig) -> tuple[dict[str, Volume], dict[str, Uint8]]:
     """A body of smooth structures with a lesion; not anatomy: it tests that two programs compute the same."""
     seed = int.from_bytes(hashlib.sha256(config.model_dump_json().encode()).digest()[:4], "little")
     random = np.random.default_rng(seed)
@@ -95,7 +94,7 @@ def _distance(grid: Geometry, part: float) -> npt.NDArray[np.float64]:
     return np.sqrt(z**2 + y**2 + x**2)
 
 
-def _segmented(path: Path, parts: StudyParts) -> tuple[dict[str, Volume], dict[str, Mask]]:
+def _segmented(path: Path, parts: StudyParts) -> tuple[dict[str, Volume], dict[str, Uint8]]:
     """A given study, with the masks of this experiment's own segmenters."""
     from scanside.runtime.choose import open_segmenter
     from scanside.runtime.stages.lesions import one_lesion
@@ -121,7 +120,7 @@ def _segmented(path: Path, parts: StudyParts) -> tuple[dict[str, Volume], dict[s
             raise InputError(f"The {role} segmenter finds no lesion in {path}; give another golden study.")
     near = None if parts.agreement is None else parts.agreement.near_mm
     regions = choose_regions(lesions, grids, np.inf if near is None else near)
-    masks: dict[str, Mask] = {
+    masks: dict[str, Uint8] = {
         role: one_lesion(lesions[role], number) for role, number in regions.measured.items()
     }
     return {name: found[name].volume for name in sorted(measured)}, masks

@@ -9,15 +9,14 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 
+from scanside.runtime.arrays import Float64
 from scanside.runtime.bundle import Bundle
 from scanside.runtime.errors import BackendError, BundleError
 from scanside.runtime.extras import install_command
 from scanside.runtime.manifest import Classifier, Knots, StudyModel, Typical
 from scanside.runtime.remark import Remark
 
-Floats = npt.NDArray[np.float64]
 Verdict = Literal["ok", "indeterminate", "unsuitable input"]
 
 
@@ -142,21 +141,21 @@ class ClassifierSession:
             )
 
 
-def relative_distances(typical: Typical, rows: Floats) -> Floats:
+def relative_distances(typical: Typical, rows: Float64) -> Float64:
     """Distance of patients (n, p) from the training cohort over the limit, (n,); NaN where an input is absent."""
     away = on_scale(typical.knots, rows) - np.array(typical.centre)
     squared = np.einsum("ij,jk,ik->i", away, np.array(typical.precision), away)
     return np.asarray(np.sqrt(np.maximum(squared, 0.0)) / typical.limit)
 
 
-def on_scale(knots: Sequence[Knots] | None, rows: Floats) -> Floats:
+def on_scale(knots: Sequence[Knots] | None, rows: Float64) -> Float64:
     """Inputs (n, p) on the scale of their knots; as they are without any."""
     if knots is None:
         return rows
     return np.stack([_bent(one, column) for one, column in zip(knots, rows.T, strict=True)], axis=1)
 
 
-def _bent(knots: Knots, column: Floats) -> Floats:
+def _bent(knots: Knots, column: Float64) -> Float64:
     """Linear between the knots and, as between the two outermost ones, beyond them."""
     values, scores = np.array(knots.values), np.array(knots.scores)
     below = scores[0] + (column - values[0]) * (scores[1] - scores[0]) / (values[1] - values[0])

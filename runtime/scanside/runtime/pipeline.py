@@ -16,6 +16,7 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
+from scanside.runtime.arrays import LabelMask
 from scanside.runtime.bundle import Bundle
 from scanside.runtime.device.case import Device, How, label_case, suits
 from scanside.runtime.errors import BackendError, InputError, UsageError
@@ -35,7 +36,6 @@ from scanside.runtime.stages.resample import resample_image, resampled_shape, ta
 from scanside.runtime.stages.slide import average_folds, finish_average, slide, tiling
 from scanside.runtime.volume import Volume
 
-Mask = npt.NDArray[np.unsignedinteger]
 Probabilities = npt.NDArray[np.float32]
 
 
@@ -54,7 +54,7 @@ class Segmentation:
         areas_mm2: Area of each label or region of a picture, mm²; None for a volume.
     """
 
-    mask: Mask
+    mask: LabelMask
     volumes_ml: dict[str, float] | None
     stages: dict[str, float]
     probabilities: Probabilities | None = None
@@ -125,7 +125,7 @@ class Segmenter:
         listener: Listener = ignore,
         probabilities: bool = False,
         logits: bool = False,
-        previous: Mask | None = None,
+        previous: LabelMask | None = None,
     ) -> Segmentation:
         """Segment one image.
 
@@ -135,7 +135,7 @@ class Segmenter:
             listener: Receives the events of this case.
             probabilities: Also compute full-resolution probabilities (memory: all classes at full resolution).
             logits: Also keep the logits on the network's grid: what the parity gate compares.
-            previous: Mask of a cascade's previous stage on the grid of the image; only the last stage runs then.
+            previous: LabelMask of a cascade's previous stage on the grid of the image; only the last stage runs then.
 
         Raises:
             InputError: If the image does not fit the plan.
@@ -177,7 +177,7 @@ class Segmenter:
             sizes if flat else None,
         )
 
-    def _oriented(self, volume: Volume, previous: Mask | None) -> tuple[Volume, Mask | None]:
+    def _oriented(self, volume: Volume, previous: LabelMask | None) -> tuple[Volume, LabelMask | None]:
         """The image, and the previous stage's mask where one is given, in the plan's canonical orientation."""
         if previous is not None and self.plan.previous_stage is None:
             raise UsageError(f"Segmenter '{self.role}' is no second stage of a cascade and takes no mask.")
@@ -192,7 +192,7 @@ class Segmenter:
         self,
         stage: Stage,
         volume: Volume,
-        previous: Mask | None,
+        previous: LabelMask | None,
         clock: "Clock",
         prefix: str,
         probabilities: bool,
@@ -312,7 +312,7 @@ class Segmenter:
 
 @dataclass(frozen=True, eq=False)
 class _Staged:
-    mask: Mask
+    mask: LabelMask
     probabilities: Probabilities | None
     logits: npt.NDArray[np.float16] | None
 
@@ -340,7 +340,7 @@ class Clock:
         self.listener(StageProgress(self.case, name, done, total))
 
 
-def _sizes(mask: Mask, plan: Plan, unit: float) -> dict[str, float]:
+def _sizes(mask: LabelMask, plan: Plan, unit: float) -> dict[str, float]:
     """Voxels of each label or region, times `unit`."""
     counts = {value: int(np.count_nonzero(mask == value)) for value in plan.labels.foreground}
     sizes = {}

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from scanside.runtime.arrays import Float32
 from scanside.runtime.backends.guard import Guarded
-from scanside.runtime.backends.session import Closing, Float, SessionSpec
+from scanside.runtime.backends.session import Closing, SessionSpec
 from scanside.runtime.errors import BackendError, DeviceMemoryError, ExitCode
 from tests.support.sentences import assert_one_sentence
 
@@ -20,7 +21,7 @@ class Small(Closing):
         self.sizes: list[int] = []
         self.closed = False
 
-    def run(self, tiles: Float) -> Float:
+    def run(self, tiles: Float32) -> Float32:
         self.check(tiles)
         self.sizes.append(len(tiles))
         if len(tiles) > self.room:
@@ -32,7 +33,7 @@ class Small(Closing):
         self.closed = True
 
 
-def tiles(count: int) -> Float:
+def tiles(count: int) -> Float32:
     return np.random.default_rng(0).normal(size=(count, *SHAPE)).astype(np.float32)
 
 

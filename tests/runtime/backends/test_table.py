@@ -5,8 +5,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from scanside.runtime.arrays import Float32
 from scanside.runtime.backends import openvino, ort, table
-from scanside.runtime.backends.session import Closing, Float, Session, SessionSpec
+from scanside.runtime.backends.session import Closing, Session, SessionSpec
 from scanside.runtime.errors import BackendError, UsageError
 from tests.support.sentences import assert_one_sentence
 from tests.support.session_contract import model
@@ -19,7 +20,7 @@ class Other(Closing):
         self.spec = SessionSpec((1, 4, 4, 4), 2, device, precision)
         self.closed = False
 
-    def run(self, tiles: Float) -> Float:
+    def run(self, tiles: Float32) -> Float32:
         return np.zeros((1, 2, 4, 4, 4), np.float32)
 
     def close(self) -> None:

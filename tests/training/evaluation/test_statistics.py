@@ -10,16 +10,17 @@ from scipy import stats
 from sklearn import metrics
 from sklearn.linear_model import LogisticRegression
 
+from scanside.runtime.arrays import Float64
 from scanside.training.evaluation import bootstrap, roc
 from scanside.training.evaluation.calibration import calibrate
 from scanside.training.evaluation.decision import decision_curve
-from scanside.training.evaluation.delong import Bools, Floats, area, difference
+from scanside.training.evaluation.delong import Bools, area, difference
 from scanside.training.evaluation.power import detection_power, smallest_leak, standard_error
 
 REPEATS = 400
 
 
-def sample(seed: int, patients: int = 89, rounding: int = 2) -> tuple[Bools, Floats, Floats]:
+def sample(seed: int, patients: int = 89, rounding: int = 2) -> tuple[Bools, Float64, Float64]:
     """Truth and two correlated probabilities with ties."""
     generator = np.random.default_rng(seed)
     truth = generator.random(patients) < 0.57
@@ -31,7 +32,7 @@ def sample(seed: int, patients: int = 89, rounding: int = 2) -> tuple[Bools, Flo
     return truth, np.round(scores[0], rounding), np.round(scores[1], rounding)
 
 
-def brute_covariance(truth: Bools, *scores: Floats) -> Floats:
+def brute_covariance(truth: Bools, *scores: Float64) -> Float64:
     """DeLong's covariance by its definition: every pair, every patient."""
 
     def kernel(x: float, y: float) -> float:

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from scanside.runtime.arrays import Uint8
 from scanside.runtime.volume import Geometry, Volume
 from scanside.training.signature.perturb import (
-    Mask,
     adapt_volume,
     names,
     noise_level,
@@ -19,13 +19,13 @@ from scanside.training.signature.perturb import (
 SPACING = (6.0, 1.0, 1.25)
 
 
-def _ball(shape: tuple[int, int, int] = (7, 48, 40), radius: float = 13.0) -> Mask:
+def _ball(shape: tuple[int, int, int] = (7, 48, 40), radius: float = 13.0) -> Uint8:
     axes = [(np.arange(n) - (n - 1) / 2) * mm for n, mm in zip(shape, SPACING, strict=True)]
     squared = axes[0][:, None, None] ** 2 + axes[1][:, None] ** 2 + axes[2] ** 2
     return (squared <= radius**2).astype(np.uint8)
 
 
-def _dice(a: Mask, b: Mask) -> float:
+def _dice(a: Uint8, b: Uint8) -> float:
     return float(2 * np.logical_and(a, b).sum() / (a.sum() + b.sum()))
 
 
@@ -113,7 +113,7 @@ def test_names_go_round() -> None:
     assert names(0) == ()
 
 
-def _study(noise: float = 5.0) -> tuple[dict[str, Volume], dict[str, Mask]]:
+def _study(noise: float = 5.0) -> tuple[dict[str, Volume], dict[str, Uint8]]:
     random = np.random.default_rng(0)
     masks = {"t2w": _ball(), "dwi": _ball((7, 30, 30), 10.0)}
     images = {}

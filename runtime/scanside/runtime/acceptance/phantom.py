@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from scanside.runtime.arrays import Float64
 from scanside.runtime.volume import Geometry, Volume
 
 BRIGHT, BODY, THRESHOLD = 1000.0, 200.0, 550.0
@@ -19,7 +20,6 @@ VOLUME_TOLERANCE, PLACE_TOLERANCE_MM = 0.02, 0.5
 B_VALUES = {"b0": 50.0, "dwi": 800.0}
 
 Triple = tuple[float, float, float]
-Array = npt.NDArray[np.float64]
 
 
 def _turned(x: float, y: float, z: float) -> tuple[float, ...]:
@@ -64,7 +64,7 @@ class Body:
         full = 8.0 if self.shape == "box" else 4.0 / 3.0 * np.pi
         return float(full * np.prod(self.half)) / 1000.0
 
-    def holds(self, points: Array) -> npt.NDArray[np.bool_]:
+    def holds(self, points: Float64) -> npt.NDArray[np.bool_]:
         """Whether points (..., 3), mm, lie inside."""
         scaled = (points - np.array(self.centre)) / np.array(self.half)
         if self.shape == "box":
@@ -80,7 +80,7 @@ BODIES = (
 """The largest first, as lesions are numbered. They are parallel to the patient's axes, and oblique in every image."""
 
 
-def points(grid: Geometry) -> Array:
+def points(grid: Geometry) -> Float64:
     """(Z, Y, X, 3): x, y, z of every voxel's centre, mm."""
     z, y, x = np.indices(grid.shape, dtype=np.float64)
     steps = np.stack([x, y, z], axis=-1) * np.array(grid.spacing[::-1])

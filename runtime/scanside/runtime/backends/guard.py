@@ -4,7 +4,8 @@ from typing import Any, cast
 
 import numpy as np
 
-from scanside.runtime.backends.session import Closing, Float, LentSession, Session
+from scanside.runtime.arrays import Float32
+from scanside.runtime.backends.session import Closing, LentSession, Session
 from scanside.runtime.errors import BackendError, DeviceMemoryError
 
 
@@ -20,7 +21,7 @@ class Guarded(Closing):
         self._part = max(1, session.spec.batch)
         self._looked = False
 
-    def run(self, tiles: Float) -> Float:
+    def run(self, tiles: Float32) -> Float32:
         """See `Session.run`.
 
         Raises:
@@ -54,7 +55,7 @@ class Guarded(Closing):
         """Free the network."""
         self._session.close()
 
-    def _in_parts(self, tiles: Float) -> Float:
+    def _in_parts(self, tiles: Float32) -> Float32:
         if len(tiles) <= self._part:
             return self._session.run(tiles)
         parts = []

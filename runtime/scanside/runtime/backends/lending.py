@@ -4,7 +4,8 @@ import ctypes
 from collections.abc import Sequence
 from typing import cast
 
-from scanside.runtime.backends.session import Closing, Float, LentSession, Session
+from scanside.runtime.arrays import Float32
+from scanside.runtime.backends.session import Closing, LentSession, Session
 from scanside.runtime.device.arrays import Array, Arrays
 from scanside.runtime.device.case import Device
 
@@ -18,7 +19,7 @@ class Lending(Closing):
         """See `session.LentSession`."""
         raise NotImplementedError
 
-    def run(self, tiles: Float) -> Float:
+    def run(self, tiles: Float32) -> Float32:
         """See `Session.run`."""
         self.check(tiles)
         with self.arrays.work():

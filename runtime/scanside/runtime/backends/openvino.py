@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from scanside.runtime.arrays import Float32
 from scanside.runtime.backends import winograd
 from scanside.runtime.backends.openvino_quiet import load_openvino
-from scanside.runtime.backends.session import Closing, Float, Session, SessionSpec
+from scanside.runtime.backends.session import Closing, Session, SessionSpec
 from scanside.runtime.backends.table import FilePrecision
 from scanside.runtime.errors import BackendError, ProviderMismatchError
 from scanside.runtime.extras import install_command
@@ -102,7 +103,7 @@ class OpenVinoSession(Closing):
         shape = list(compiled.inputs[0].shape)
         self.spec = SessionSpec(tuple(shape[1:]), int(compiled.outputs[0].shape[1]), NAME, precision)
 
-    def run(self, tiles: Float) -> Float:
+    def run(self, tiles: Float32) -> Float32:
         """See `Session.run`."""
         if self._request is None:
             raise BackendError("The session is closed; open the bundle again.")

@@ -5,7 +5,8 @@ from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
-from scanside.runtime.backends.session import Closing, Float, Session, SessionSpec
+from scanside.runtime.arrays import Float32
+from scanside.runtime.backends.session import Closing, Session, SessionSpec
 from scanside.runtime.backends.table import FilePrecision
 from scanside.runtime.errors import BackendError, ProviderMismatchError
 from scanside.runtime.extras import install_command
@@ -75,13 +76,13 @@ class OrtSession(Closing):
         self._input, self._output = source.name, target.name
         self.spec = SessionSpec(tuple(source.shape[1:]), int(target.shape[1]), NAME, precision)
 
-    def run(self, tiles: Float) -> Float:
+    def run(self, tiles: Float32) -> Float32:
         """See `Session.run`."""
         if self._session is None:
             raise BackendError("The session is closed; open the bundle again.")
         self.check(tiles)
         try:
-            result: Float = self._session.run([self._output], {self._input: tiles})[0]
+            result: Float32 = self._session.run([self._output], {self._input: tiles})[0]
         except Exception as error:
             raise BackendError(
                 f"ONNX Runtime failed while running the network ({_first_line(error)})."

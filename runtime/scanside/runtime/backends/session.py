@@ -5,11 +5,9 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 import numpy as np
-import numpy.typing as npt
 
+from scanside.runtime.arrays import Float32
 from scanside.runtime.errors import BackendError
-
-Float = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -40,7 +38,7 @@ class Session(Protocol):
 
     spec: SessionSpec
 
-    def run(self, tiles: Float) -> Float:
+    def run(self, tiles: Float32) -> Float32:
         """Run the network.
 
         Args:
@@ -86,7 +84,7 @@ class Closing:
     def close(self) -> None:
         """Free the network."""
 
-    def check(self, tiles: Float) -> None:
+    def check(self, tiles: Float32) -> None:
         """Refuse tiles that are not (N, C, *patch) float32 of the network's shape."""
         if tiles.dtype != np.float32 or tiles.shape[1:] != self.spec.input_shape:
             raise BackendError(

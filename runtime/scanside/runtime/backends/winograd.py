@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[np.float32]
+from scanside.runtime.arrays import Float32
 
 # Lavin and Gray, section 4.1 and its generalisation to F(4, 3): points 0, 1, -1, 2, -2 and infinity.
 OUTPUTS, POINTS = 4, 6
@@ -62,8 +62,8 @@ class Axis:
         tiles: Groups of four outputs.
     """
 
-    inputs: Array
-    outputs: Array
+    inputs: Float32
+    outputs: Float32
     tiles: int
 
     @property
@@ -156,7 +156,7 @@ def _eligible(node: Any) -> bool:
     )
 
 
-def _transformed(image: Any, weights: Array, shape: tuple[int, int, int], twice: bool) -> Any:
+def _transformed(image: Any, weights: Float32, shape: tuple[int, int, int], twice: bool) -> Any:
     """The node that computes the convolution of `image` (1, C, D, H, W) by transforms along depth, and height."""
     from openvino import opset13 as op
 
@@ -184,8 +184,8 @@ def _transformed(image: Any, weights: Array, shape: tuple[int, int, int], twice:
 
 
 def _filters(
-    weights: Array, transform: npt.NDArray[np.float64], kernel: tuple[int, int, int]
-) -> Iterator[Array]:
+    weights: Float32, transform: npt.NDArray[np.float64], kernel: tuple[int, int, int]
+) -> Iterator[Float32]:
     """(O, C, 3, 3, 3) → (O, C, *kernel) for each point of the transform of the first one or two axes of the kernel.
 
     In float64 until the end, six points at a time to save memory.
@@ -198,7 +198,7 @@ def _filters(
         yield from some.reshape(-1, co, ci, *kernel)
 
 
-def _convolved(values: Any, filters: Array) -> Any:
+def _convolved(values: Any, filters: Float32) -> Any:
     """(1, D, H, W, C) with filters (O, C, 1, 3 or 1, 3) → (1, O, D, H, W), padded with zeros."""
     from openvino import opset13 as op
 
@@ -207,7 +207,7 @@ def _convolved(values: Any, filters: Array) -> Any:
     return op.convolution(_channels_first(values), constant, [1, 1, 1], pads, pads, [1, 1, 1])
 
 
-def _product(matrix: Array, values: Any, shape: tuple[int, ...]) -> Any:
+def _product(matrix: Float32, values: Any, shape: tuple[int, ...]) -> Any:
     """The matrix times `values`, brought to `shape`, whose last axis but one is transformed."""
     from openvino import opset13 as op
 

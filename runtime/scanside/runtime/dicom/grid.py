@@ -7,14 +7,12 @@ are not trusted (vendors fill them differently), but for a single slice, which h
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
+from scanside.runtime.arrays import Float64
 from scanside.runtime.dicom.duplicates import capital, refuse_duplicates
 from scanside.runtime.dicom.frames import Frame
 from scanside.runtime.errors import GeometryError
 from scanside.runtime.volume import Geometry
-
-Array = npt.NDArray[np.float64]
 
 COSINE_TOLERANCE = 1e-4
 """How far direction cosines may differ between slices: 0.04 mm over a 400 mm field."""
@@ -76,7 +74,7 @@ def _same(values: list[object], frames: list[Frame], path: Path | str, what: str
             )
 
 
-def _alike(frames: list[Frame], path: Path | str, keyword: str, count: int, tolerance: float) -> Array:
+def _alike(frames: list[Frame], path: Path | str, keyword: str, count: int, tolerance: float) -> Float64:
     values = np.array([frame.numbers(keyword, count) for frame in frames])
     off = np.flatnonzero(np.abs(values - values[0]).max(axis=1) > tolerance)
     if off.size:
@@ -84,13 +82,13 @@ def _alike(frames: list[Frame], path: Path | str, keyword: str, count: int, tole
             f"In {path} {keyword} differs between {frames[0].name} and {frames[off[0]].name}; "
             "pass slices of one orientation and resolution."
         )
-    first: Array = values[0]
+    first: Float64 = values[0]
     if keyword == "PixelSpacing" and first.min() <= 0:
         raise GeometryError(f"In {path} PixelSpacing is not positive; export the original images again.")
     return first
 
 
-def _axes(cosines: Array, path: Path | str) -> Array:
+def _axes(cosines: Float64, path: Path | str) -> Float64:
     """(3, 3): columns are the x (along a row), y (down a column) and z (row × column) direction."""
     row, column = cosines[:3], cosines[3:]
     lengths = float(np.linalg.norm(row)), float(np.linalg.norm(column))
@@ -104,7 +102,7 @@ def _axes(cosines: Array, path: Path | str) -> Array:
     return np.stack([row, column, normal / np.linalg.norm(normal)], axis=1)
 
 
-def _step(ordered: list[Frame], positions: Array, normal: Array, path: Path | str) -> float:
+def _step(ordered: list[Frame], positions: Float64, normal: Float64, path: Path | str) -> float:
     """Distance between slices, mm; refuses gaps, doubles and uneven steps."""
     if len(ordered) == 1:
         for keyword in ("SpacingBetweenSlices", "SliceThickness"):
@@ -124,7 +122,7 @@ def _step(ordered: list[Frame], positions: Array, normal: Array, path: Path | st
     return float((heights[-1] - heights[0]) / len(steps))
 
 
-def _uneven(ordered: list[Frame], steps: Array, path: Path | str) -> GeometryError:
+def _uneven(ordered: list[Frame], steps: Float64, path: Path | str) -> GeometryError:
     smallest = float(steps.min())
     multiples = np.rint(steps / smallest)
     if np.abs(steps - multiples * smallest).max() <= max(STEP_TOLERANCE_MM, 0.05 * smallest):
@@ -141,7 +139,7 @@ def _uneven(ordered: list[Frame], steps: Array, path: Path | str) -> GeometryErr
     )
 
 
-def _refuse_shear(positions: Array, normal: Array, pixel: float, path: Path | str) -> None:
+def _refuse_shear(positions: Float64, normal: Float64, pixel: float, path: Path | str) -> None:
     along = positions - positions[0]
     beside = along - np.outer(along @ normal, normal)
     drift = float(np.linalg.norm(beside, axis=1).max())

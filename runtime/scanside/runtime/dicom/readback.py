@@ -6,13 +6,13 @@ Nothing is believed of how the file was made: every frame is placed by its own p
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pydicom
 from pydicom.dataset import Dataset
 
+from scanside.runtime.arrays import Float64, LabelMask
 from scanside.runtime.dicom.frames import Frame
 from scanside.runtime.dicom.header import Instance, quiet
 from scanside.runtime.errors import GeometryError, OutputError
@@ -24,9 +24,6 @@ PLACE_TOLERANCE_MM = 0.01
 COSINE_TOLERANCE = 1e-4
 VOLUME_TOLERANCE = 1e-4
 """Relative. Headers store spacing in at most 16 characters."""
-
-Array = npt.NDArray[np.float64]
-Mask = npt.NDArray[np.unsignedinteger[Any]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,13 +37,13 @@ class _Grid:
         step: Between slices, mm.
     """
 
-    slices: Array
-    axes: Array
+    slices: Float64
+    axes: Float64
     pixel: tuple[float, float]
     step: float
 
 
-def check_seg(path: Path, mask: Mask, geometry: Geometry, slices: Array | None = None) -> None:
+def check_seg(path: Path, mask: LabelMask, geometry: Geometry, slices: Float64 | None = None) -> None:
     """Read a Segmentation again and see that it is the mask, voxel by voxel, where the patient is.
 
     Args:
@@ -79,7 +76,7 @@ def check_seg(path: Path, mask: Mask, geometry: Geometry, slices: Array | None =
 
 def _read(
     written: Dataset, path: Path, shape: tuple[int, ...], grid: _Grid
-) -> tuple[Mask, dict[int, Array], dict[int, float]]:
+) -> tuple[LabelMask, dict[int, Float64], dict[int, float]]:
     """Segment numbers on the grid; (N, 3) voxel centres in mm, and volume in mm³, by segment number."""
     pixels = written.pixel_array.reshape(-1, int(written.Rows), int(written.Columns))
     labelmap = str(written.SegmentationType) == "LABELMAP"
@@ -88,7 +85,7 @@ def _read(
     if len(groups) != len(pixels):
         raise _differs(path, f"it describes {len(groups)} frames and holds {len(pixels)}")
     found = np.zeros(shape, np.uint16)
-    places: dict[int, list[Array]] = {}
+    places: dict[int, list[Float64]] = {}
     volumes: dict[int, float] = {}
     for index, (group, picture) in enumerate(zip(groups, pixels, strict=True)):
         frame = Frame(Instance(path, written), index, (group, *shared))
@@ -111,7 +108,7 @@ def _segment(group: Dataset, shared: tuple[Dataset, ...]) -> int:
 
 def _place(
     frame: Frame, inside: npt.NDArray[np.bool_], path: Path, shape: tuple[int, ...], grid: _Grid
-) -> tuple[tuple[npt.NDArray[np.intp], ...], Array, float]:
+) -> tuple[tuple[npt.NDArray[np.intp], ...], Float64, float]:
     """Where a frame's voxels are: indices on the grid, (N, 3) centres in mm, and the volume of one in mm³."""
     try:
         position = np.array(frame.numbers("ImagePositionPatient", 3))
@@ -149,7 +146,7 @@ def _compare(
     number: int,
     meant: npt.NDArray[np.bool_],
     found: npt.NDArray[np.bool_],
-    places: Array | None,
+    places: Float64 | None,
     volumes: dict[int, float],
     grid: _Grid,
 ) -> None:
@@ -184,5 +181,5 @@ def _differs(path: Path, what: str) -> OutputError:
     )
 
 
-def _shown(cosines: Array) -> str:
+def _shown(cosines: Float64) -> str:
     return "(" + ", ".join(f"{value:.4g}" for value in cosines) + ")"

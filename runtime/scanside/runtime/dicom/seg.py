@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 import highdicom
 import numpy as np
-import numpy.typing as npt
 
+from scanside.runtime.arrays import LabelMask
 from scanside.runtime.dicom.codes import Code
 from scanside.runtime.dicom.header import quiet
 from scanside.runtime.dicom.segments import (
@@ -27,7 +27,6 @@ from scanside.runtime.errors import OutputError
 from scanside.runtime.images.files import atomic_write
 
 Encoding = Literal["BINARY", "LABELMAP"]
-Mask = npt.NDArray[np.unsignedinteger[Any]]
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ class SegOptions:
 
 
 def write_seg(
-    mask: Mask,
+    mask: LabelMask,
     labels: Mapping[str, int],
     series: DicomSeries,
     path: Path,
@@ -106,7 +105,7 @@ def ordered_labels(labels: Mapping[str, int]) -> list[str]:
     return sorted(labels, key=lambda label: labels[label])
 
 
-def numbered_segments(mask: Mask, labels: Mapping[str, int]) -> Mask:
+def numbered_segments(mask: LabelMask, labels: Mapping[str, int]) -> LabelMask:
     """Label values → segment numbers, (Z, Y, X).
 
     Raises:
@@ -122,13 +121,13 @@ def numbered_segments(mask: Mask, labels: Mapping[str, int]) -> Mask:
         raise OutputError(f"The mask holds values without a label ({unnamed}); check the bundle's labels.")
     table = np.zeros(max(values) + 1, np.uint8 if len(values) < 256 else np.uint16)
     table[values] = np.arange(1, len(values) + 1)
-    numbered: Mask = np.zeros(mask.shape, table.dtype)
+    numbered: LabelMask = np.zeros(mask.shape, table.dtype)
     numbered[inside] = table[found]
     return numbered
 
 
 def _segmentation(
-    numbered: Mask, labels: list[str], series: DicomSeries, stamp: Stamp, options: SegOptions
+    numbered: LabelMask, labels: list[str], series: DicomSeries, stamp: Stamp, options: SegOptions
 ) -> Any:
     content = hashlib.sha256(numbered.tobytes()).hexdigest()
     seeds = (content,) if options.encoding == "BINARY" else (content, options.encoding)

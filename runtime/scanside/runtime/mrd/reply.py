@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from scanside.runtime.arrays import LabelMask
 from scanside.runtime.dicom.codes import segment_color
 from scanside.runtime.mrd.header import with_fields
 from scanside.runtime.mrd.meta import Meta, read_meta, write_meta
 from scanside.runtime.mrd.outline import Polygon, outlines
 from scanside.runtime.mrd.series import Stack
 from scanside.runtime.mrd.wire import Image, make_image
-from scanside.runtime.pipeline import Mask
 from scanside.runtime.plan import Labels
 
 NOTICE = "RESEARCH USE ONLY"
@@ -46,7 +46,7 @@ class Labelled:
         bundle: sha256 of the bundle, hex.
     """
 
-    mask: Mask
+    mask: LabelMask
     volumes_ml: Mapping[str, float]
     parts: Mapping[str, tuple[int, ...]]
     bundle: str

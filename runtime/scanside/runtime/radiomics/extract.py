@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from scanside.runtime.arrays import Uint8
 from scanside.runtime.errors import InputError
 from scanside.runtime.radiomics.body import scaling
 from scanside.runtime.radiomics.config import Minimum, RadiomicsConfig, SequenceConfig
@@ -15,8 +16,6 @@ from scanside.runtime.radiomics.filters import Settings, filtered, settings_of
 from scanside.runtime.radiomics.names import ORIGINAL, TEXTURE, Class, Name, choose
 from scanside.runtime.radiomics.region import Region, region
 from scanside.runtime.volume import Volume
-
-Mask = npt.NDArray[np.uint8]
 
 _NEED_DEPTH = frozenset({"Flatness", "LeastAxisLength"})
 """Shape features that a single slice makes 0, whatever the lesion."""
@@ -45,7 +44,7 @@ class FeatureValue:
 
 def extract(
     images: Mapping[str, Volume],
-    masks: Mapping[str, Mask],
+    masks: Mapping[str, Uint8],
     config: RadiomicsConfig,
     features: Sequence[str] | None = None,
 ) -> dict[str, FeatureValue]:
@@ -86,7 +85,7 @@ def extract(
 
 
 def _sequence(
-    image: Volume, mask: Mask, config: SequenceConfig, names: list[Name]
+    image: Volume, mask: Uint8, config: SequenceConfig, names: list[Name]
 ) -> dict[Name, FeatureValue]:
     scale = scaling(image, config.normalise)
     if scale is None:

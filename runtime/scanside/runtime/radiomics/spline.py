@@ -7,15 +7,15 @@ places costs nothing. The values are ITK's to 1e-10 where ITK cuts a sum off at 
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 from scipy import ndimage
 
-Floats = npt.NDArray[np.float64]
+from scanside.runtime.arrays import Float64
+
 _BORDER = 1e-6
 """Voxels: so near to the image's far border rounding decides whether ITK has a value there."""
 
 
-def spline(values: Floats, positions: Sequence[Floats]) -> Floats | None:
+def spline(values: Float64, positions: Sequence[Float64]) -> Float64 | None:
     """Values of the cubic spline through an image, mirrored at its borders; 0 outside of them, as ITK has it.
 
     Args:
@@ -36,12 +36,12 @@ def spline(values: Floats, positions: Sequence[Floats]) -> Floats | None:
     return np.ascontiguousarray(values)
 
 
-def _along(axis: int, values: Floats, where: Floats) -> Floats:
+def _along(axis: int, values: Float64, where: Float64) -> Float64:
     """Source: Unser, IEEE Signal Process. Mag. 16(6), 22 (1999)."""
     size = values.shape[axis]
     shape = [-1 if other == axis else 1 for other in range(3)]
     coefficients = ndimage.spline_filter1d(values, 3, axis, mode="mirror")
-    total: Floats = np.zeros(())
+    total: Float64 = np.zeros(())
     for offset in (-1, 0, 1, 2):
         index = np.floor(where).astype(np.intp) + offset
         far = np.abs(where - index)

@@ -8,9 +8,9 @@ interpolated voxel has the same label and need not be interpolated at all.
 import numpy as np
 import numpy.typing as npt
 
+from scanside.runtime.arrays import Float32
 from scanside.runtime.plan import Labels
 
-Float = npt.NDArray[np.float32]
 Codes = npt.NDArray[np.uint16]
 
 UNSURE = np.uint16(65535)
@@ -19,7 +19,7 @@ REGION_THRESHOLD = np.float32(2.0**-24)
 _REGION_CERTAIN = np.float32(2.0**-22)
 
 
-def decide(logits: Float, labels: Labels) -> Codes:
+def decide(logits: Float32, labels: Labels) -> Codes:
     """Label value of each voxel.
 
     Args:
@@ -39,7 +39,7 @@ def decide(logits: Float, labels: Labels) -> Codes:
     return mask
 
 
-def decide_probabilities(probabilities: Float, labels: Labels) -> Codes:
+def decide_probabilities(probabilities: Float32, labels: Labels) -> Codes:
     """Label value of each voxel from softmax or sigmoid probabilities (used when these are saved)."""
     if labels.regions_class_order is None:
         return probabilities.argmax(axis=0).astype(np.uint16)
@@ -49,7 +49,7 @@ def decide_probabilities(probabilities: Float, labels: Labels) -> Codes:
     return mask
 
 
-def probabilities_of(logits: Float, labels: Labels) -> Float:
+def probabilities_of(logits: Float32, labels: Labels) -> Float32:
     """Softmax over axis 0, or sigmoid for regions, float32. Overwrites `logits`."""
     if labels.has_regions:
         np.negative(logits, out=logits)
@@ -63,7 +63,7 @@ def probabilities_of(logits: Float, labels: Labels) -> Float:
     return logits
 
 
-def margin(logits: Float, labels: Labels) -> Float:
+def margin(logits: Float32, labels: Labels) -> Float32:
     """How far each voxel is from another label: top-1 minus top-2 logit, or the smallest |logit| of a region."""
     if labels.has_regions:
         return np.abs(logits).min(axis=0)
@@ -74,7 +74,7 @@ def margin(logits: Float, labels: Labels) -> Float:
     return best - second
 
 
-def certain(logits: Float, labels: Labels, noise: float) -> Codes:
+def certain(logits: Float32, labels: Labels, noise: float) -> Codes:
     """A code per voxel such that a cell whose corners share one code other than UNSURE has that code's label.
 
     Args:

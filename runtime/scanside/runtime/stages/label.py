@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from scanside.runtime.arrays import Float32
 from scanside.runtime.plan import Plan
 from scanside.runtime.stages import linear
 from scanside.runtime.stages.decide import (
@@ -35,7 +36,6 @@ from scanside.runtime.stages.resample import (
 )
 
 Logits = npt.NDArray[np.float16]
-Float = npt.NDArray[np.float32]
 _CHUNK = 262_144
 """Boundary voxels interpolated at a time: bounds the work space to a few tens of MB."""
 _LINEAR_NOISE = 1e-5
@@ -76,7 +76,7 @@ def label(logits: Logits, shape: Shape, current: Spacing, new: Spacing, plan: Pl
 
 def label_with_probabilities(
     logits: Logits, shape: Shape, current: Spacing, new: Spacing, plan: Plan
-) -> tuple[Codes, Float]:
+) -> tuple[Codes, Float32]:
     """Labels and (K, *shape) float32 probabilities. Memory is that of all classes at full resolution."""
     how = plan.resampling_probabilities
     axis = separate_axis(current, new, how.force_separate_z)
@@ -95,7 +95,7 @@ def label_with_probabilities(
     return decide_probabilities(probabilities, plan.labels), probabilities
 
 
-def _slabs(logits: Logits) -> Iterator[Float]:
+def _slabs(logits: Logits) -> Iterator[Float32]:
     """The logits as float32, some rows of the first spatial axis at a time."""
     rows = max(1, 4_000_000 // max(1, logits[:, 0].size))
     for start in range(0, logits.shape[1], rows):
@@ -163,7 +163,7 @@ def _rounding_noise(logits: Logits, method: str) -> float:
 
 def _interpolate(
     logits: Logits, voxels: tuple[npt.NDArray[np.intp], ...], axes: list[Axis], method: str
-) -> Float:
+) -> Float32:
     """Logits at target voxels: (K, n) float32, holding float16 values unless the method is `torch`.
 
     The order of multiplications and additions is scipy's (`NI_ZoomShift`): corners in C order, each value
@@ -203,7 +203,7 @@ def _label_by_channel(logits: Logits, shape: Shape, current: Spacing, new: Spaci
     return mask
 
 
-def _resampled_channel(channel: Logits, shape: Shape, current: Spacing, new: Spacing, plan: Plan) -> Float:
+def _resampled_channel(channel: Logits, shape: Shape, current: Spacing, new: Spacing, plan: Plan) -> Float32:
     """One class at full resolution, rounded to float16 as nnU-Net stores it, as float32."""
     wide = decode_half(channel)[None].astype(np.float64)
     resampled = resample_image(wide, shape, current, new, plan.resampling_probabilities)[0]

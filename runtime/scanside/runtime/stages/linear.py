@@ -6,11 +6,12 @@ Agrees with `torch.nn.functional.interpolate` (align_corners=False, no antialias
 import numpy as np
 import numpy.typing as npt
 
-Float = npt.NDArray[np.float32]
+from scanside.runtime.arrays import Float32
+
 Index = npt.NDArray[np.intp]
 
 
-def taps(size_in: int, size_out: int) -> tuple[Index, Index, Float]:
+def taps(size_in: int, size_out: int) -> tuple[Index, Index, Float32]:
     """Lower index, upper index and weight of the upper one for each target index.
 
     Source: PyTorch `area_pixel_compute_source_index`, float32, negative coordinates set to 0.
@@ -28,13 +29,13 @@ def nearest_exact_index(size_in: int, size_out: int) -> Index:
     return np.minimum(np.floor(position).astype(np.intp), size_in - 1)
 
 
-def _source(size_in: int, size_out: int) -> Float:
+def _source(size_in: int, size_out: int) -> Float32:
     """Source coordinates in float32. PyTorch's kernels multiply and add with one rounding (FMA)."""
     scale = np.float64(np.float32(size_in) / np.float32(size_out))
     return ((np.arange(size_out) + 0.5) * scale - 0.5).astype(np.float32)
 
 
-def resample_linear(data: Float, shape: tuple[int, int, int], apart: int | None) -> Float:
+def resample_linear(data: Float32, shape: tuple[int, int, int], apart: int | None) -> Float32:
     """(C, z, y, x) float32 to `shape`: linear along every axis but `apart`, which is nearest-exact."""
     for axis in (2, 1, 0):
         if axis == apart or data.shape[axis + 1] == shape[axis]:

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from scanside.runtime.arrays import Mask
 from scanside.runtime.errors import InputError
 from scanside.runtime.plan import Normalization, Plan
 from scanside.runtime.stages.crop import Cropped
 
 Image = npt.NDArray[np.float32]
-Mask = npt.NDArray[np.bool_] | None
 EPSILON = 1e-8
 
 
@@ -27,7 +27,7 @@ def normalise(cropped: Cropped, plan: Plan) -> Image:
     return cropped.data
 
 
-def _zscore(image: Image, mask: Mask, scheme: Normalization) -> None:
+def _zscore(image: Image, mask: Mask | None, scheme: Normalization) -> None:
     if mask is None:
         mean, deviation = _finite(image.mean()), _finite(image.std())
         image -= mean
@@ -48,23 +48,23 @@ def _finite(value: np.floating[Any]) -> Any:
     return value
 
 
-def _ct(image: Image, mask: Mask, scheme: Normalization) -> None:
+def _ct(image: Image, mask: Mask | None, scheme: Normalization) -> None:
     assert scheme.mean is not None and scheme.std is not None
     np.clip(image, scheme.percentile_00_5, scheme.percentile_99_5, out=image)
     image -= scheme.mean
     image /= max(scheme.std, EPSILON)
 
 
-def _none(image: Image, mask: Mask, scheme: Normalization) -> None:
+def _none(image: Image, mask: Mask | None, scheme: Normalization) -> None:
     return
 
 
-def _rescale(image: Image, mask: Mask, scheme: Normalization) -> None:
+def _rescale(image: Image, mask: Mask | None, scheme: Normalization) -> None:
     image -= image.min()
     image /= np.clip(_finite(image.max()), a_min=EPSILON, a_max=None)
 
 
-def _rgb(image: Image, mask: Mask, scheme: Normalization) -> None:
+def _rgb(image: Image, mask: Mask | None, scheme: Normalization) -> None:
     refuse_other_colours(float(image.min()), float(image.max()))
     image /= 255.0
 
@@ -78,7 +78,7 @@ def refuse_other_colours(low: float, high: float) -> None:
         )
 
 
-_SCHEMES: dict[str, Callable[[Image, Mask, Normalization], None]] = {
+_SCHEMES: dict[str, Callable[[Image, Mask | None, Normalization], None]] = {
     "ZScoreNormalization": _zscore,
     "CTNormalization": _ct,
     "NoNormalization": _none,

@@ -13,13 +13,13 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
+from scanside.runtime.arrays import Float32
 from scanside.runtime.errors import CaseError
 from scanside.runtime.plan import Labels, Plan
 from scanside.runtime.stages.body import Body
 from scanside.runtime.stages.half import HALF_MAX, encode_half, exceeds_half, round_to_half
 
-Float = npt.NDArray[np.float32]
-Network = Callable[[Float], Float]
+Network = Callable[[Float32], Float32]
 """(1, C, *patch) float32 → (1, K, *patch) float32, a fresh array."""
 Progress = Callable[[int, int], None]
 GAUSSIAN_PEAK = 10.0
@@ -84,7 +84,7 @@ def tiling(shape: tuple[int, ...], patch_size: tuple[int, ...], step: float) -> 
 
 
 @lru_cache(maxsize=4)
-def gaussian_weights(patch_size: tuple[int, ...]) -> Float:
+def gaussian_weights(patch_size: tuple[int, ...]) -> Float32:
     """Gaussian importance map of a tile, float32 holding float16 values, peak 10.
 
     nnU-Net casts with torch, which rounds float64 → float32 → float16; numpy would round once.
@@ -101,7 +101,7 @@ def gaussian_weights(patch_size: tuple[int, ...]) -> Float:
 
 
 def slide(
-    data: Float,
+    data: Float32,
     network: Network,
     plan: Plan,
     step: float,
@@ -144,7 +144,7 @@ def slide(
     return logits
 
 
-def average_folds(total: Float | None, logits: npt.NDArray[np.float16]) -> Float:
+def average_folds(total: Float32 | None, logits: npt.NDArray[np.float16]) -> Float32:
     """Running sum over folds with nnU-Net's float16 rounding after each addition; start with None."""
     addend = logits.astype(np.float32)
     if total is None:
@@ -154,7 +154,7 @@ def average_folds(total: Float | None, logits: npt.NDArray[np.float16]) -> Float
     return total
 
 
-def finish_average(total: Float, folds: int) -> npt.NDArray[np.float16]:
+def finish_average(total: Float32, folds: int) -> npt.NDArray[np.float16]:
     """The float16 mean of `folds` summed with `average_folds`."""
     if folds > 1:
         total /= folds
@@ -167,7 +167,7 @@ class _Rows:
     their weights and written out, so full-size float accumulators never exist."""
 
     def __init__(
-        self, labels: Labels, tiles: Tiling, weights: Float, logits: npt.NDArray[np.float16]
+        self, labels: Labels, tiles: Tiling, weights: Float32, logits: npt.NDArray[np.float16]
     ) -> None:
         self._sums = np.zeros((labels.heads + 1, tiles.patch[0], *tiles.padded[1:]), dtype=np.float32)
         self._tiles, self._weights, self._logits = tiles, weights, logits
@@ -182,7 +182,7 @@ class _Rows:
             self._background[0] = CERTAIN
         self._safe = HALF_MAX / (GAUSSIAN_PEAK * overlap)
 
-    def add(self, prediction: Float, y: int, x: int) -> None:
+    def add(self, prediction: Float32, y: int, x: int) -> None:
         """Add one tile's (K, *patch) prediction, which is overwritten, and its weights."""
         peak = max(float(prediction.max()), -float(prediction.min()))
         if math.isnan(peak):
@@ -220,7 +220,7 @@ class _Rows:
         self._sums[:, max(0, depth - count) :] = 0
         self._first = z
 
-    def _write(self, padded_row: int, sums: Float) -> None:
+    def _write(self, padded_row: int, sums: Float32) -> None:
         below, (_, depth, height, width) = self._tiles.pad_below, self._logits.shape
         row = padded_row - below[0]
         if not 0 <= row < depth:
@@ -233,7 +233,7 @@ class _Rows:
         self._logits[:, row] = encode_half(mean)
 
 
-def _round(values: Float, what: str) -> None:
+def _round(values: Float32, what: str) -> None:
     if exceeds_half(values):
         raise CaseError(
             f"The mean logits over {what} exceed float16, where nnU-Net stops as well; check the model."
@@ -247,7 +247,7 @@ def _tile_starts(size: int, tile: int, step: float) -> tuple[int, ...]:
     return tuple(int(np.round(actual * index)) for index in range(count))
 
 
-def cut(data: Float, tiles: Tiling, start: tuple[int, int, int]) -> Float:
+def cut(data: Float32, tiles: Tiling, start: tuple[int, int, int]) -> Float32:
     """One (1, C, *patch) tile, zero where it reaches over the image's edge."""
     tile = np.zeros((1, data.shape[0], *tiles.patch), dtype=np.float32)
     source, target = within(tiles, start, data.shape[1:])
@@ -267,7 +267,7 @@ def within(
     return tuple(source), tuple(target)
 
 
-def _predict(network: Network, tile: Float, mirror_axes: tuple[int, ...]) -> Float:
+def _predict(network: Network, tile: Float32, mirror_axes: tuple[int, ...]) -> Float32:
     """Mean over the mirror variants, in nnU-Net's order, of one tile: (K, *patch)."""
     total = network(tile)
     axes = [axis + 2 for axis in mirror_axes]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from scanside.runtime.arrays import LabelMask
 from scanside.runtime.bundle import Bundle
 from scanside.runtime.errors import InputError, OutputError
 from scanside.runtime.images.orient import reoriented, restore_orientation
@@ -35,8 +36,6 @@ REPORT, CAPTURE, KEY_IMAGES = "report_sr.dcm", "capture_sc.dcm", "key_images.dcm
 REPORT_33, REJECTION = "report_comprehensive_sr.dcm", "rejection.dcm"
 MOST_LESIONS = 10
 """Lesions of a segmenter that have a segment and a group each; smaller ones share a segment."""
-
-Mask = npt.NDArray[np.unsignedinteger[Any]]
 
 
 ObjectKind = Literal["seg", "sr", "sc", "key", "reject"]
@@ -165,7 +164,9 @@ def picture_title(found: RoleResult, bundle: Bundle) -> str:
     return title + f"lesion {main.volume_ml:.2f} ml, {main.longest_diameter_mm:.0f} mm"
 
 
-def lesion_segments(mask: Mask, lesion: int, names: Mapping[int, str]) -> tuple[Mask, dict[str, int]]:
+def lesion_segments(
+    mask: LabelMask, lesion: int, names: Mapping[int, str]
+) -> tuple[LabelMask, dict[str, int]]:
     """A segmenter's mask with a value a lesion: `Lesion 1` is the largest.
 
     Args:
@@ -201,7 +202,7 @@ def lesion_segments(mask: Mask, lesion: int, names: Mapping[int, str]) -> tuple[
 
 def _numbered(
     found: RoleResult, image: SequenceImage, lesion: int, names: Mapping[int, str]
-) -> tuple[Mask, dict[str, int]]:
+) -> tuple[LabelMask, dict[str, int]]:
     """`lesion_segments` in the orientation of the computation: of two lesions of one size the same one is the first."""
     if image.computed_as is None:
         return lesion_segments(found.mask, lesion, names)

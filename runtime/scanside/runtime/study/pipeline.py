@@ -12,6 +12,7 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
+from scanside.runtime.arrays import LabelMask
 from scanside.runtime.backends.engines import announcing
 from scanside.runtime.bundle import Bundle
 from scanside.runtime.choose import choose_device
@@ -37,7 +38,7 @@ from scanside.runtime.study.judge import (
     without_model,
 )
 from scanside.runtime.study.orientation import as_received, as_trained, on_received_grid
-from scanside.runtime.study.records import SEQUENCES, Mask, RoleResult, StudyInput, StudyResult
+from scanside.runtime.study.records import SEQUENCES, RoleResult, StudyInput, StudyResult
 from scanside.runtime.volume import Geometry, stack
 
 
@@ -52,7 +53,7 @@ class Segmented:
     """
 
     role: str
-    mask: Mask
+    mask: LabelMask
     lesion: npt.NDArray[np.uint8]
     geometry: Geometry
     labels: Mapping[str, float]

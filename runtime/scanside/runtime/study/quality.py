@@ -3,13 +3,12 @@
 import numpy as np
 import numpy.typing as npt
 
+from scanside.runtime.arrays import Mask
 from scanside.runtime.errors import InputError
 from scanside.runtime.radiomics.body import block_means, block_sizes, body_mask
 from scanside.runtime.remark import Remark
 from scanside.runtime.study.records import SequenceImage
 from scanside.runtime.volume import Volume
-
-Mask = npt.NDArray[np.bool_]
 
 LOW_SNR = 3.0
 """Below this results are warned of."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import numpy.typing as npt
 
+from scanside.runtime.arrays import LabelMask
 from scanside.runtime.classify import Classification
 from scanside.runtime.errors import ExitCode
 from scanside.runtime.pipeline import Obtained
@@ -26,8 +27,6 @@ SEQUENCES = ("t2w", "dwi", "b0", "adc")
 
 Status = Literal["ok", "indeterminate", "no lesion segmented", "unsuitable input"]
 """What an operator can act on. `no lesion segmented` is not `negative`."""
-
-Mask = npt.NDArray[np.unsignedinteger]
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +106,7 @@ class RoleResult:
     """
 
     role: str
-    mask: Mask
+    mask: LabelMask
     main: npt.NDArray[np.uint8]
     lesions: tuple[Lesion, ...]
     labels: Mapping[str, float]

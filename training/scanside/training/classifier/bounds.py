@@ -11,9 +11,10 @@ from scipy import stats
 from scipy.special import logit
 from sklearn.covariance import LedoitWolf
 
+from scanside.runtime.arrays import Float64
 from scanside.runtime.classify import on_scale, relative_distances
 from scanside.runtime.manifest import Band, Knots, Typical
-from scanside.training.classifier.sigmoid import Floats, Sigmoid, fit_sigmoid
+from scanside.training.classifier.sigmoid import Sigmoid, fit_sigmoid
 
 Labels = npt.NDArray[np.int_]
 GRID = np.linspace(0.0, 1.0, 41)
@@ -56,7 +57,7 @@ class Coverage:
     undecided: float
 
 
-def youden(y: Labels, probability: Floats) -> float:
+def youden(y: Labels, probability: Float64) -> float:
     """The threshold with the largest sensitivity + specificity, halfway between two probabilities that occur.
 
     Args:
@@ -72,7 +73,7 @@ def youden(y: Labels, probability: Floats) -> float:
     return float(np.clip(best[np.argmin(np.abs(best - 0.5))], 0.01, 0.99))
 
 
-def conformal(y: Labels, probability: Floats, coverage: float) -> Conformal:
+def conformal(y: Labels, probability: Float64, coverage: float) -> Conformal:
     """Split conformal prediction within each class (Vovk's Mondrian form), nonconformity 1 - p of the class.
 
     Args:
@@ -92,7 +93,9 @@ def conformal(y: Labels, probability: Floats, coverage: float) -> Conformal:
     )
 
 
-def measured_coverage(y: Labels, probability: Floats, folds: npt.NDArray[np.int_], target: float) -> Coverage:
+def measured_coverage(
+    y: Labels, probability: Float64, folds: npt.NDArray[np.int_], target: float
+) -> Coverage:
     """Coverage of each fold's patients by the bands of the other folds.
 
     Args:
@@ -114,7 +117,7 @@ def measured_coverage(y: Labels, probability: Floats, folds: npt.NDArray[np.int_
     )
 
 
-def calibration_band(y: Labels, scores: Floats, sigmoid: Sigmoid, seed: int) -> Band:
+def calibration_band(y: Labels, scores: Float64, sigmoid: Sigmoid, seed: int) -> Band:
     """90 % interval of the calibration: the sigmoid refitted on bootstrap samples of patients.
 
     Args:
@@ -144,7 +147,7 @@ def calibration_band(y: Labels, scores: Floats, sigmoid: Sigmoid, seed: int) -> 
     )
 
 
-def typical(rows: Floats) -> Typical:
+def typical(rows: Float64) -> Typical:
     """What the training cohort looks like.
 
     Each input is brought to the scale of a normal distribution first: on its own scale a few extreme patients would set
@@ -162,7 +165,7 @@ def typical(rows: Floats) -> Typical:
     return _shape(rows, float(np.clip(np.sqrt(hotelling), least, most)))
 
 
-def _shape(rows: Floats, limit: float) -> Typical:
+def _shape(rows: Float64, limit: float) -> Typical:
     knots = tuple(_knots(column) for column in rows.T)
     scaled = on_scale(knots, rows)
     centre = scaled.mean(axis=0)
@@ -176,7 +179,7 @@ def _shape(rows: Floats, limit: float) -> Typical:
     )
 
 
-def _knots(column: Floats) -> Knots:
+def _knots(column: Float64) -> Knots:
     """Quantiles and normal scores; equal quantiles share the mean of their scores, as the two values of a sex do."""
     values, where = np.unique(np.quantile(column, LEVELS), return_inverse=True)
     if len(values) == 1:  # a constant input: a unit away is a unit of distance
@@ -185,5 +188,5 @@ def _knots(column: Floats) -> Knots:
     return Knots(values=tuple(map(float, values)), scores=tuple(map(float, scores)))
 
 
-def _distance(rows: Floats, other: Floats) -> float:
+def _distance(rows: Float64, other: Float64) -> float:
     return float(relative_distances(_shape(rows, 1.0), other[None])[0])

@@ -14,7 +14,8 @@ from scipy.special import logit
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 
-from scanside.training.classifier.sigmoid import Floats, Sigmoid, fit_sigmoid
+from scanside.runtime.arrays import Float64
+from scanside.training.classifier.sigmoid import Sigmoid, fit_sigmoid
 from scanside.training.signature.cases import BESIDE, Cases
 from scanside.training.signature.nested import CHOSEN, Labels, Outcome, Scheme, tune
 from scanside.training.signature.pipeline import Candidate, Model, build
@@ -44,16 +45,16 @@ class Deployed:
     candidate: Candidate
     sigmoid: Sigmoid
     recalibration: Sigmoid
-    rows: Floats
+    rows: Float64
     dropped: int
 
-    def matrix(self, cases: Cases) -> Floats:
+    def matrix(self, cases: Cases) -> Float64:
         """(n, p) raw inputs of patients, NaN where absent."""
         beside = [BESIDE.index(name) for name in self.model.beside]
         features = cases["values"][:, list(self.indices)]
         return np.concatenate([features, cases["beside"][:, beside]], axis=1)
 
-    def probability(self, cases: Cases) -> Floats:
+    def probability(self, cases: Cases) -> Float64:
         """(n,) calibrated probabilities of the positive class; NaN where an input is absent."""
         rows = self.matrix(cases)
         whole = np.isfinite(rows).all(axis=1)
@@ -63,7 +64,7 @@ class Deployed:
         return found
 
 
-def out_of_fold(outcome: Outcome, family: str) -> tuple[npt.NDArray[np.bool_], Floats]:
+def out_of_fold(outcome: Outcome, family: str) -> tuple[npt.NDArray[np.bool_], Float64]:
     """Which patients have a probability in every repeat, and its logits (repeats, known).
 
     Each fold's probability is calibrated inside that fold, so that they are comparable between folds, as scores of
@@ -74,7 +75,7 @@ def out_of_fold(outcome: Outcome, family: str) -> tuple[npt.NDArray[np.bool_], F
     return known, logits(probabilities[:, known])
 
 
-def logits(probabilities: Floats) -> Floats:
+def logits(probabilities: Float64) -> Float64:
     """log(p / (1 - p)), finite; NaN stays NaN."""
     return np.asarray(logit(np.clip(probabilities, SMALLEST, 1 - SMALLEST)))
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from scanside.runtime.arrays import Float64
 from scanside.runtime.classify import relative_distances
 from scanside.runtime.images.files import atomic_write
 from scanside.runtime.manifest import Classifier
-from scanside.training.classifier.sigmoid import Floats
 from scanside.training.signature.store import Measured
 
 OK, INDETERMINATE = "ok", "indeterminate"
@@ -60,9 +60,9 @@ class Voice:
 
     name: str
     roles: tuple[str, ...] | None
-    probability: Floats
+    probability: Float64
     classifier: Classifier | None = None
-    rows: Floats | None = None
+    rows: Float64 | None = None
     known: npt.NDArray[np.bool_] | None = None
 
 

@@ -12,7 +12,8 @@ import numpy.typing as npt
 from scipy import optimize
 from scipy.special import expit
 
-Floats = npt.NDArray[np.float64]
+from scanside.runtime.arrays import Float64
+
 FLATTEST = 1e-3
 """Least slope per standard deviation of the scores: scores that tell nothing give everyone nearly the same
 probability, but never one that falls as the score rises."""
@@ -25,7 +26,7 @@ class Sigmoid:
     slope: float
     intercept: float
 
-    def __call__(self, scores: Floats) -> Floats:
+    def __call__(self, scores: Float64) -> Float64:
         """Probabilities of scores of any shape; NaN stays NaN."""
         return np.asarray(expit(self.slope * scores + self.intercept), dtype=np.float64)
 
@@ -34,7 +35,7 @@ class Sigmoid:
         return Sigmoid(self.slope * first.slope, self.slope * first.intercept + self.intercept)
 
 
-def fit_sigmoid(scores: Floats, y: npt.NDArray[np.int_], weights: Floats | None = None) -> Sigmoid:
+def fit_sigmoid(scores: Float64, y: npt.NDArray[np.int_], weights: Float64 | None = None) -> Sigmoid:
     """Fit slope and intercept by weighted maximum likelihood.
 
     Args:
@@ -48,7 +49,7 @@ def fit_sigmoid(scores: Floats, y: npt.NDArray[np.int_], weights: Floats | None 
     centre, spread = float(np.average(scores, weights=weights)), float(np.std(scores)) or 1.0
     z = (scores - centre) / spread
 
-    def loss(parameters: Floats) -> tuple[float, Floats]:
+    def loss(parameters: Float64) -> tuple[float, Float64]:
         eta = parameters[0] * z + parameters[1]
         value = float(weights @ (np.logaddexp(0, eta) - targets * eta))
         slope = weights * (expit(eta) - targets)

@@ -7,9 +7,10 @@ import numpy as np
 from scipy import stats
 from sklearn.linear_model import LogisticRegression
 
+from scanside.runtime.arrays import Float64
 from scanside.training.cohort.table import Cohort
 from scanside.training.evaluation import records
-from scanside.training.evaluation.delong import Bools, Floats, difference
+from scanside.training.evaluation.delong import Bools, difference
 from scanside.training.evaluation.predictions import Prediction
 
 COMBINED, CLINICAL, RADIOMICS = "combined", "clinical", "radiomics"
@@ -49,7 +50,7 @@ def added_value(
     )
 
 
-def likelihood_ratio(truth: Bools, known: Floats, more: Floats) -> float | None:
+def likelihood_ratio(truth: Bools, known: Float64, more: Float64) -> float | None:
     """Twice the gain in log-likelihood by the logit of `more` beside that of `known`, chi-squared with one degree.
 
     Returns:
@@ -60,7 +61,7 @@ def likelihood_ratio(truth: Bools, known: Floats, more: Floats) -> float | None:
     return None if both is None or alone is None else max(0.0, 2 * (both - alone))
 
 
-def _log_likelihood(truth: Bools, x: Floats) -> float | None:
+def _log_likelihood(truth: Bools, x: Float64) -> float | None:
     fitted = LogisticRegression(C=1e8, tol=1e-10, max_iter=10_000).fit(x, truth)
     p = np.clip(fitted.predict_proba(x)[:, 1], 1e-15, 1 - 1e-15)
     found = float(np.where(truth, np.log(p), np.log1p(-p)).sum())

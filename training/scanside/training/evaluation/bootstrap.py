@@ -10,7 +10,8 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+from scanside.runtime.arrays import Float64
+
 Interval = tuple[float, float]
 
 LEVEL = 0.95
@@ -25,7 +26,7 @@ def stream(seed: int, *name: str) -> np.random.Generator:
 
 def counts(
     size: int, repeats: int, generator: np.random.Generator, strata: npt.NDArray[np.bool_] | None = None
-) -> Floats:
+) -> Float64:
     """How often each patient is drawn.
 
     Args:
@@ -44,7 +45,7 @@ def counts(
     return drawn
 
 
-def percentiles(samples: Floats, level: float = LEVEL) -> Interval | None:
+def percentiles(samples: Float64, level: float = LEVEL) -> Interval | None:
     """The percentile interval of a statistic's resamples; None where too many of them are undefined."""
     finite = samples[np.isfinite(samples)]
     if len(finite) < (1 - _FEW) * len(samples) or len(finite) == 0:
@@ -53,7 +54,7 @@ def percentiles(samples: Floats, level: float = LEVEL) -> Interval | None:
     return float(low), float(high)
 
 
-def mean_interval(values: Floats, repeats: int, generator: np.random.Generator) -> Interval | None:
+def mean_interval(values: Float64, repeats: int, generator: np.random.Generator) -> Interval | None:
     """Interval of a mean over patients; None for fewer than two."""
     if len(values) < 2:
         return None
@@ -61,7 +62,7 @@ def mean_interval(values: Floats, repeats: int, generator: np.random.Generator) 
 
 
 def ratio_interval(
-    numerator: Floats, denominator: Floats, repeats: int, generator: np.random.Generator
+    numerator: Float64, denominator: Float64, repeats: int, generator: np.random.Generator
 ) -> Interval | None:
     """Interval of a ratio of sums over patients, such as lesions found / lesions; None for fewer than two."""
     if len(numerator) < 2:
@@ -72,7 +73,7 @@ def ratio_interval(
 
 
 def statistic_interval(
-    statistic: Callable[[Floats], Floats],
+    statistic: Callable[[Float64], Float64],
     size: int,
     repeats: int,
     generator: np.random.Generator,

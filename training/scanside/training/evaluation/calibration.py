@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from scanside.runtime.arrays import Float64
 from scanside.training.evaluation.bootstrap import Interval, counts, percentiles
-from scanside.training.evaluation.delong import Bools, Floats
+from scanside.training.evaluation.delong import Bools
 from scanside.training.evaluation.roc import wilson
 
 GROUPS = 5
@@ -57,7 +58,9 @@ class Calibration:
     groups: tuple[Group, ...]
 
 
-def calibrate(truth: Bools, probability: Floats, repeats: int, generator: np.random.Generator) -> Calibration:
+def calibrate(
+    truth: Bools, probability: Float64, repeats: int, generator: np.random.Generator
+) -> Calibration:
     """Measure calibration.
 
     Args:
@@ -84,7 +87,7 @@ def calibrate(truth: Bools, probability: Floats, repeats: int, generator: np.ran
     )
 
 
-def _measure(truth: Bools, probability: Floats, weights: Floats) -> dict[str, Floats]:
+def _measure(truth: Bools, probability: Float64, weights: Float64) -> dict[str, Float64]:
     """Every measure for each row of weights (b, n)."""
     x = np.log(np.clip(probability, _CLIP, 1 - _CLIP) / np.clip(1 - probability, _CLIP, 1 - _CLIP))
     intercept, slope = _regress(truth, x, weights, free_slope=True)
@@ -98,7 +101,7 @@ def _measure(truth: Bools, probability: Floats, weights: Floats) -> dict[str, Fl
     }
 
 
-def _regress(truth: Bools, x: Floats, weights: Floats, *, free_slope: bool) -> tuple[Floats, Floats]:
+def _regress(truth: Bools, x: Float64, weights: Float64, *, free_slope: bool) -> tuple[Float64, Float64]:
     """Weighted logistic regression of truth on x by Newton's method, all rows of weights at once.
 
     Returns:
@@ -125,7 +128,7 @@ def _regress(truth: Bools, x: Floats, weights: Floats, *, free_slope: bool) -> t
     return np.where(bad, math.nan, a), np.where(bad, math.nan, b)
 
 
-def _ece(truth: Bools, probability: Floats, weights: Floats) -> Floats:
+def _ece(truth: Bools, probability: Float64, weights: Float64) -> Float64:
     """Expected calibration error; groups are those of the whole sample, so that resamples differ by patients alone."""
     total = np.zeros(len(weights))
     for group in _members(probability):
@@ -134,7 +137,7 @@ def _ece(truth: Bools, probability: Floats, weights: Floats) -> Floats:
     return total / weights.sum(axis=1)
 
 
-def _groups(truth: Bools, probability: Floats) -> list[Group]:
+def _groups(truth: Bools, probability: Float64) -> list[Group]:
     return [
         Group(
             patients=len(members),
@@ -146,7 +149,7 @@ def _groups(truth: Bools, probability: Floats) -> list[Group]:
     ]
 
 
-def _members(probability: Floats) -> list[np.ndarray]:
+def _members(probability: Float64) -> list[np.ndarray]:
     """Indices of each group: patients by rising probability, in groups of (nearly) equal size."""
     order = np.argsort(probability, kind="stable")
     return [part for part in np.array_split(order, min(GROUPS, len(order))) if len(part)]

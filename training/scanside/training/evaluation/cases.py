@@ -9,6 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
+from scanside.runtime.arrays import Mask
 from scanside.runtime.errors import GeometryError
 from scanside.runtime.images.files import atomic_write
 from scanside.runtime.images.read import read_image
@@ -16,7 +17,7 @@ from scanside.runtime.volume import Geometry
 from scanside.training.cohort.table import ROLES, Cohort, Patient
 from scanside.training.evaluation.distances import Spacing, distances
 from scanside.training.evaluation.lesion_hits import lesion_hits
-from scanside.training.evaluation.overlap import Mask, overlap
+from scanside.training.evaluation.overlap import overlap
 from scanside.training.experiment import LESION, PARTS
 
 SPLIT_OF = {"resubstitution": "train", "cross-validated": "train", "test": "test"}

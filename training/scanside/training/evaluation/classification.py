@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from scanside.runtime.arrays import Float64
 from scanside.training.cohort.table import Cohort
 from scanside.training.evaluation import records
 from scanside.training.evaluation.added import added_value
@@ -13,7 +14,7 @@ from scanside.training.evaluation.bootstrap import stream
 from scanside.training.evaluation.calibration import calibrate
 from scanside.training.evaluation.cases import SPLIT_OF
 from scanside.training.evaluation.decision import decision_curve
-from scanside.training.evaluation.delong import Bools, Floats, area, difference
+from scanside.training.evaluation.delong import Bools, area, difference
 from scanside.training.evaluation.predictions import ClassifierFacts, Prediction
 from scanside.training.evaluation.procedure import ablation, canaries, left_out
 from scanside.training.evaluation.record_parts import Auc, Curve, Estimate
@@ -45,7 +46,7 @@ class Sample:
 
     patients: tuple[str, ...]
     truth: Bools
-    score: Floats
+    score: Float64
 
     def among(self, keep: Bools) -> "Sample":
         """Some of the patients."""
@@ -281,9 +282,9 @@ def _calibration(scored: Sample, repeats: int, seed: int, model: str, part: str)
 class Bounds:
     """Threshold and band of the model that answered, for each patient: (n,) each."""
 
-    threshold: Floats
-    low: Floats
-    high: Floats
+    threshold: Float64
+    low: Float64
+    high: Float64
 
     @property
     def single(self) -> tuple[float, tuple[float, float]] | None:
@@ -378,5 +379,5 @@ def _subgroups(
     return found
 
 
-def _points(x: Floats, y: Floats) -> list[tuple[float, float]]:
+def _points(x: Float64, y: Float64) -> list[tuple[float, float]]:
     return [(float(a), float(b)) for a, b in zip(x, y, strict=True)]

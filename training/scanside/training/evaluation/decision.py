@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from scanside.runtime.arrays import Float64
 from scanside.training.evaluation.bootstrap import LEVEL, counts
-from scanside.training.evaluation.delong import Bools, Floats
+from scanside.training.evaluation.delong import Bools
 
 THRESHOLDS = np.round(np.arange(0.01, 0.991, 0.01), 2)
 """Threshold probabilities: at 0.2 a false positive weighs a quarter of a true one."""
@@ -22,19 +23,19 @@ class DecisionCurve:
         treat_all: (k,) when everyone is; treating no-one is 0 everywhere.
     """
 
-    threshold: Floats
-    model: Floats
-    low: Floats
-    high: Floats
-    treat_all: Floats
+    threshold: Float64
+    model: Float64
+    low: Float64
+    high: Float64
+    treat_all: Float64
 
 
 def decision_curve(
     truth: Bools,
-    probability: Floats,
+    probability: Float64,
     repeats: int,
     generator: np.random.Generator,
-    thresholds: Floats = THRESHOLDS,
+    thresholds: Float64 = THRESHOLDS,
 ) -> DecisionCurve:
     """Net benefit of a model: TP/n − FP/n · t/(1−t).
 

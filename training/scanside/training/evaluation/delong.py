@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from scanside.runtime.arrays import Float64
 from scanside.training.evaluation.bootstrap import LEVEL
 
-Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
 
@@ -52,7 +52,7 @@ class Difference:
     p: float
 
 
-def area(truth: Bools, score: Floats) -> Area:
+def area(truth: Bools, score: Float64) -> Area:
     """Area under the ROC curve with DeLong's variance.
 
     Args:
@@ -66,7 +66,7 @@ def area(truth: Bools, score: Floats) -> Area:
     return Area(float(positive.mean()), _covariance([positive], [negative])[0, 0])
 
 
-def difference(truth: Bools, first: Floats, second: Floats) -> Difference:
+def difference(truth: Bools, first: Float64, second: Float64) -> Difference:
     """Compare the areas of two scores of the same patients (paired).
 
     Args:
@@ -91,7 +91,7 @@ def difference(truth: Bools, first: Floats, second: Floats) -> Difference:
     return Difference(value, (value - half, value + half), z, math.erfc(abs(z) / math.sqrt(2)))
 
 
-def _components(truth: Bools, score: Floats) -> tuple[Floats, Floats]:
+def _components(truth: Bools, score: Float64) -> tuple[Float64, Float64]:
     """How each positive ranks among the negatives, and the reverse: V10 (m,) and V01 (n,) of DeLong."""
     from scipy.stats import rankdata
 
@@ -106,7 +106,7 @@ def _components(truth: Bools, score: Floats) -> tuple[Floats, Floats]:
     )
 
 
-def _covariance(positive: list[Floats], negative: list[Floats]) -> Floats:
+def _covariance(positive: list[Float64], negative: list[Float64]) -> Float64:
     m, n = len(positive[0]), len(negative[0])
     if m < 2 or n < 2:
         return np.full((len(positive), len(positive)), np.nan)

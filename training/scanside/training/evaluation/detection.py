@@ -9,9 +9,9 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from scanside.runtime.arrays import Float64
 from scanside.training.cohort.table import ROLES
 from scanside.training.evaluation.bootstrap import (
-    Floats,
     counts,
     mean_interval,
     percentiles,
@@ -58,7 +58,9 @@ def lesion_free(cases: Sequence[Case], repeats: int, seed: int) -> list[LesionFr
     return rows
 
 
-def froc(volumes: Floats, hits: Floats, weights: Floats, lesions: Floats) -> tuple[Floats, Floats, Floats]:
+def froc(
+    volumes: Float64, hits: Float64, weights: Float64, lesions: Float64
+) -> tuple[Float64, Float64, Float64]:
     """The curve for each row of weights, from the largest candidate to the smallest; equal volumes are one step.
 
     Args:
@@ -76,7 +78,7 @@ def froc(volumes: Floats, hits: Floats, weights: Floats, lesions: Floats) -> tup
         return false, true / lesions, true / np.maximum(true + false, 1e-300)
 
 
-def average_precision(sensitivity: Floats, precision: Floats) -> Floats:
+def average_precision(sensitivity: Float64, precision: Float64) -> Float64:
     """Mean precision weighted by the gain in sensitivity; lesions that no candidate hits gain nothing. (r,)"""
     return np.asarray((np.diff(sensitivity, prepend=0.0, axis=1) * precision).sum(axis=1))
 
@@ -91,14 +93,14 @@ def _of(cases: Sequence[Case], role: str, part: str, repeats: int, seed: int) ->
     owner = np.array([index for _, _, index in found], dtype=np.intp)
     lesions = np.array([case.lesions for case in cases], dtype=np.float64)
 
-    def curve(drawn: Floats) -> tuple[Floats, Floats, Floats]:
+    def curve(drawn: Float64) -> tuple[Float64, Float64, Float64]:
         return froc(volumes, hits, drawn[:, owner], drawn @ lesions[:, None])
 
-    def precision_of(drawn: Floats) -> Floats:
+    def precision_of(drawn: Float64) -> Float64:
         _, sensitivity, precision = curve(drawn)
         return average_precision(sensitivity, precision)
 
-    def at(rate: float, drawn: Floats) -> Floats:
+    def at(rate: float, drawn: Float64) -> Float64:
         """The largest sensitivity at no more than `rate` false positives a scan; 0 where the first step exceeds it."""
         false, sensitivity, _ = curve(drawn)
         allowed = false <= rate * drawn.sum(axis=1, keepdims=True) + 1e-9
@@ -133,7 +135,7 @@ def _of(cases: Sequence[Case], role: str, part: str, repeats: int, seed: int) ->
     )
 
 
-def volume_rmse(errors: Floats, repeats: int, generator: np.random.Generator) -> Estimate:
+def volume_rmse(errors: Float64, repeats: int, generator: np.random.Generator) -> Estimate:
     """Root mean square of volume errors, as PANTHER has it, with its interval."""
     squares = errors**2
     interval = None

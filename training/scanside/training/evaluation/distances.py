@@ -15,12 +15,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-import numpy.typing as npt
 
-from scanside.training.evaluation.overlap import Mask
+from scanside.runtime.arrays import Float64, Mask
 
 Spacing = tuple[float, float, float]
-Floats = npt.NDArray[np.float64]
 
 TOLERANCES_MM = (1.0, 2.0, 5.0)
 """Tolerances of surface Dice."""
@@ -80,7 +78,7 @@ def diagonal_mm(shape: tuple[int, ...], spacing: Spacing) -> float:
     return float(np.linalg.norm(np.array(shape) * np.array(spacing)))
 
 
-def surface(mask: Mask, spacing: Spacing) -> tuple[Floats, Floats]:
+def surface(mask: Mask, spacing: Spacing) -> tuple[Float64, Float64]:
     """The elements of a mask's surface.
 
     Returns:
@@ -102,7 +100,7 @@ def surface(mask: Mask, spacing: Spacing) -> tuple[Floats, Floats]:
 
 
 def _summary(
-    surfaces: tuple[tuple[Floats, Floats], tuple[Floats, Floats]], tolerances: tuple[float, ...]
+    surfaces: tuple[tuple[Float64, Float64], tuple[Float64, Float64]], tolerances: tuple[float, ...]
 ) -> Distances:
     from scipy.spatial import cKDTree
 
@@ -123,7 +121,7 @@ def _summary(
     )
 
 
-def _percentile(values: Floats, weights: Floats) -> float:
+def _percentile(values: Float64, weights: Float64) -> float:
     """Smallest value at or below which `PERCENTILE` of the weight lies."""
     order = np.argsort(values)
     below = np.cumsum(weights[order]) / weights.sum()
@@ -185,7 +183,7 @@ def _loops(code: int) -> list[list[tuple[int, int]]]:
 
 
 @lru_cache(maxsize=64)
-def _areas(spacing: Spacing) -> Floats:
+def _areas(spacing: Spacing) -> Float64:
     """Area of the surface in a box, mm², for each of the 256 neighbour codes."""
     corners = np.array(_CORNERS, dtype=np.float64) * np.array(spacing)
     areas = np.zeros(256)

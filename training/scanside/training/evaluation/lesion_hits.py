@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from scanside.training.evaluation.overlap import Mask
+from scanside.runtime.arrays import Mask
 
 MINIMUM_IOU = 0.1
 """An automatic lesion hits a reference lesion from this intersection over union (PANORAMA, picai_eval)."""

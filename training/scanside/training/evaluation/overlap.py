@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-Mask = npt.NDArray[np.bool_]
+from scanside.runtime.arrays import Mask
+
 """(Z, Y, X) bool: True where the lesion is."""
 
 

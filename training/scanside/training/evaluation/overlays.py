@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from scanside.runtime.arrays import Float64, Mask
 from scanside.runtime.errors import GeometryError
 from scanside.runtime.images.cases import CaseInput
 from scanside.runtime.images.load import load_case
@@ -14,8 +15,6 @@ from scanside.runtime.study.names import amount
 from scanside.runtime.volume import Geometry
 from scanside.training.cohort.table import UNKNOWN, Cohort
 from scanside.training.evaluation.cases import Case, Masks, read_mask
-from scanside.training.evaluation.delong import Floats
-from scanside.training.evaluation.overlap import Mask
 from scanside.training.evaluation.study import ROLE_TITLES
 from scanside.training.evaluation.style import INK, figure
 
@@ -40,7 +39,7 @@ class Slice:
         height_mm: Patient position of its middle, towards the head.
     """
 
-    image: Floats
+    image: Float64
     reference: Mask
     automatic: Mask
     spacing: tuple[float, float]

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from scanside.runtime.arrays import Float64
 from scanside.training.evaluation.bootstrap import LEVEL, Interval, counts, percentiles
-from scanside.training.evaluation.delong import Bools, Floats
+from scanside.training.evaluation.delong import Bools
 
 
 @dataclass(frozen=True)
@@ -19,9 +20,9 @@ class Curve:
         threshold: Scores from this on count as positive; the first of a ROC is inf.
     """
 
-    x: Floats
-    y: Floats
-    threshold: Floats
+    x: Float64
+    y: Float64
+    threshold: Float64
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Confusion:
     true_negative: int
 
 
-def roc_curve(truth: Bools, score: Floats) -> Curve:
+def roc_curve(truth: Bools, score: Float64) -> Curve:
     """The empirical ROC curve, ties in one step.
 
     Args:
@@ -49,20 +50,20 @@ def roc_curve(truth: Bools, score: Floats) -> Curve:
     )
 
 
-def precision_recall_curve(truth: Bools, score: Floats) -> Curve:
+def precision_recall_curve(truth: Bools, score: Float64) -> Curve:
     """The empirical precision-recall curve; not interpolated, because that would be optimistic."""
     threshold, positive, negative = _cumulated(truth, score)
     return Curve(positive / positive[-1], positive / (positive + negative), threshold)
 
 
-def average_precision(truth: Bools, score: Floats) -> float:
+def average_precision(truth: Bools, score: Float64) -> float:
     """Mean precision, weighted by the gain in recall at each threshold (scikit-learn's definition)."""
     curve = precision_recall_curve(truth, score)
     return float(np.sum(np.diff(curve.x, prepend=0.0) * curve.y))
 
 
 def bootstrap_auc(
-    truth: Bools, score: Floats, repeats: int, generator: np.random.Generator
+    truth: Bools, score: Float64, repeats: int, generator: np.random.Generator
 ) -> Interval | None:
     """Percentile interval of the area, patients drawn within each class; None with fewer than two of a class."""
     positive, negative = score[truth], score[~truth]
@@ -75,7 +76,7 @@ def bootstrap_auc(
 
 
 def bootstrap_average_precision(
-    truth: Bools, score: Floats, repeats: int, generator: np.random.Generator
+    truth: Bools, score: Float64, repeats: int, generator: np.random.Generator
 ) -> Interval | None:
     """Percentile interval of the average precision, patients drawn within each class."""
     if truth.sum() < 2 or (~truth).sum() < 2:
@@ -90,8 +91,8 @@ def bootstrap_average_precision(
 
 
 def roc_band(
-    truth: Bools, score: Floats, rates: Floats, repeats: int, generator: np.random.Generator
-) -> tuple[Floats, Floats] | None:
+    truth: Bools, score: Float64, rates: Float64, repeats: int, generator: np.random.Generator
+) -> tuple[Float64, Float64] | None:
     """95 % band of sensitivity at given false-positive rates, by resampling within each class.
 
     Args:
@@ -140,7 +141,7 @@ def wilson(successes: int, trials: int) -> Interval | None:
     return max(centre - half, 0.0), min(centre + half, 1.0)
 
 
-def _cumulated(truth: Bools, score: Floats) -> tuple[Floats, Floats, Floats]:
+def _cumulated(truth: Bools, score: Float64) -> tuple[Float64, Float64, Float64]:
     """Distinct scores, falling, with the positives and negatives at or above each."""
     if not truth.any() or truth.all():
         raise ValueError("a curve needs patients of both classes")
@@ -150,7 +151,7 @@ def _cumulated(truth: Bools, score: Floats) -> tuple[Floats, Floats, Floats]:
     return score[order][ends], positive, ends + 1.0 - positive
 
 
-def _rates(drawn: Floats, reached: Floats, group: Bools) -> Floats:
+def _rates(drawn: Float64, reached: Float64, group: Bools) -> Float64:
     """Part of a class that reaches each threshold, (repeats, thresholds + 1), beginning with 0."""
     part = drawn[:, group] @ reached[:, group].T / group.sum()
     return np.concatenate([np.zeros((len(part), 1)), part], axis=1)

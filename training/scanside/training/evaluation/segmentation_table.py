@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
+from scanside.runtime.arrays import Float64
 from scanside.training.cohort.table import ROLES, Cohort
-from scanside.training.evaluation.bootstrap import Floats, mean_interval, ratio_interval, stream
+from scanside.training.evaluation.bootstrap import mean_interval, ratio_interval, stream
 from scanside.training.evaluation.cases import Absent, Case, without_reference
 from scanside.training.evaluation.detection import detection, lesion_free, volume_rmse
 from scanside.training.evaluation.record_parts import Estimate
@@ -54,7 +55,7 @@ def bland_altman(cases: Sequence[Case], role: str, part: str) -> BlandAltman:
     )
 
 
-def relative_differences(cases: Sequence[Case]) -> Floats:
+def relative_differences(cases: Sequence[Case]) -> Float64:
     """(automatic − reference) / mean of both, for each case; 0 where both are empty."""
     reference = np.array([case.reference_ml for case in cases])
     automatic = np.array([case.automatic_ml for case in cases])
@@ -79,11 +80,11 @@ def _strata(cases: Sequence[Case], cohort: Cohort) -> Iterable[tuple[str, str, s
 
 
 def _row(cases: Sequence[Case], key: tuple[str, str, str, str], repeats: int, seed: int) -> SegmentationRow:
-    def values(of: Callable[[Case], float], among: Sequence[Case] = cases) -> Floats:
+    def values(of: Callable[[Case], float], among: Sequence[Case] = cases) -> Float64:
         found = np.array([of(case) for case in among], dtype=np.float64)
         return found[np.isfinite(found)]
 
-    def mean(name: str, numbers: Floats) -> Estimate:
+    def mean(name: str, numbers: Float64) -> Estimate:
         if not len(numbers):
             return Estimate(value=None, interval=None)
         return Estimate.of(float(numbers.mean()), mean_interval(numbers, repeats, stream(seed, *key, name)))

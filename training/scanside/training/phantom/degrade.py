@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
+from scanside.runtime.arrays import Float32
 from scanside.runtime.volume import Geometry
 from scanside.training.phantom.motion import axes_of
-from scanside.training.phantom.shapes import Array
 
 
-def bias_field(rng: np.random.Generator, geometry: Geometry, strength: float) -> Array:
+def bias_field(rng: np.random.Generator, geometry: Geometry, strength: float) -> Float32:
     """(Z, Y, X) smooth factor around 1: a random quadratic over a 360 × 260 × 200 mm body, exponentiated.
 
     Args:
@@ -29,17 +29,19 @@ def bias_field(rng: np.random.Generator, geometry: Geometry, strength: float) ->
     return np.exp(np.float32(strength) * (wave + np.float32(0.8) * surface)).astype(np.float32)
 
 
-def point_spread(image: Array, blur: float) -> Array:
+def point_spread(image: Float32, blur: float) -> Float32:
     """Blur along the phase-encoding axis (y) of (..., Z, Y, X); `blur` in voxels."""
     return ndimage.gaussian_filter1d(image, blur, axis=-2, mode="nearest") if blur > 0 else image
 
 
-def ghost(image: Array, level: float) -> Array:
+def ghost(image: Float32, level: float) -> Float32:
     """Add the N/2 ghost of EPI: the image once more, half a field of view along y."""
     return image + np.float32(level) * np.roll(image, image.shape[-2] // 2, axis=-2)
 
 
-def breathing_ghosts(image: Array, weight: Array, travel_px: float, distance_px: int, phase: float) -> Array:
+def breathing_ghosts(
+    image: Float32, weight: Float32, travel_px: float, distance_px: int, phase: float
+) -> Float32:
     """Magnitude of an image whose lines were acquired while it moved along y by `travel_px` · cos(ωt + phase).
 
     First order of exp(−ik·a·cos ωt): a/2 · ∂image/∂y appears at both sides, at + and − the distance, with phases of
@@ -58,7 +60,7 @@ def breathing_ghosts(image: Array, weight: Array, travel_px: float, distance_px:
     return np.hypot(in_phase, np.float32(np.sin(phase)) * (before - after)).astype(np.float32)
 
 
-def rician(rng: np.random.Generator, image: Array, sigma: float) -> Array:
+def rician(rng: np.random.Generator, image: Float32, sigma: float) -> Float32:
     """Magnitude of a complex image with Gaussian noise of standard deviation `sigma` in both parts."""
     noise: Any = rng.standard_normal((2, *image.shape), dtype=np.float32)
     return np.hypot(image + np.float32(sigma) * noise[0], np.float32(sigma) * noise[1]).astype(np.float32)

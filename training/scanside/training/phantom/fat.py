@@ -9,10 +9,11 @@ EPI it also lies in the wrong place, by its chemical shift.
 import numpy as np
 from scipy import ndimage
 
+from scanside.runtime.arrays import Float32
 from scanside.runtime.volume import Geometry
 from scanside.training.phantom.motion import FieldMap, axes_of
 from scanside.training.phantom.scanners import DiffusionProtocol
-from scanside.training.phantom.shapes import Array, Noise
+from scanside.training.phantom.shapes import Noise
 
 CHEMICAL_SHIFT = 3.5e-6
 """Fat against water: 447 Hz at 3 T."""
@@ -31,7 +32,7 @@ _UNEVEN = 0.8
 _COARSE_MM = 9.0
 
 
-def fat_left(field: FieldMap, unevenness: Noise, geometry: Geometry, level: float) -> Array:
+def fat_left(field: FieldMap, unevenness: Noise, geometry: Geometry, level: float) -> Float32:
     """(Z, Y, X) what suppression leaves of fat's main resonances, 0 to 1.
 
     1/(1 + (band/∣Δf∣)⁴) of it lies outside the band; of the rest `level` is left on average, log-normally.
@@ -58,7 +59,7 @@ def fat_left(field: FieldMap, unevenness: Noise, geometry: Geometry, level: floa
     )
 
 
-def shifted_fat(image: Array, protocol: DiffusionProtocol, geometry: Geometry, field_t: float) -> Array:
+def shifted_fat(image: Float32, protocol: DiffusionProtocol, geometry: Geometry, field_t: float) -> Float32:
     """Fat as EPI shows it: displaced along y by its chemical shift; what leaves one side comes in at the other.
 
     Args:

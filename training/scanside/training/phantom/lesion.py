@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtri
 
-from scanside.training.phantom.shapes import Array, Box, Noise
+from scanside.runtime.arrays import Float32
+from scanside.training.phantom.shapes import Box, Noise
 
 DIAGNOSES = ("PDAC", "PNEN", "SPN")
 SHARES = (0.57, 0.20, 0.23)
@@ -143,12 +144,12 @@ def draw_parameters(rng: np.random.Generator, diagnosis: str) -> LesionParameter
 class Matter:
     """What a lesion is made of at points: arrays of one shape, units of `tissues.Tissue`; D* is 40e-3 mm²/s."""
 
-    t1: Array
-    t2: Array
-    d: Array
-    f: Array
-    cyst: Array
-    clot: Array
+    t1: Float32
+    t2: Float32
+    d: Float32
+    f: Float32
+    cyst: Float32
+    clot: Float32
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,13 +187,13 @@ class Lesion:
         (_, _, lowest), (_, _, highest) = self.box
         return self if lowest < high and highest > low else None
 
-    def distance(self, x: Array, y: Array, z: Array) -> Array:
+    def distance(self, x: Float32, y: Float32, z: Float32) -> Float32:
         """See `Shape`."""
         return np.float32(self.radius) * _level(
             self._scaled(x, y, z), self.axes, self.parameters.irregularity, self.surface
         )
 
-    def matter(self, x: Array, y: Array, z: Array, distance: Array) -> Matter:
+    def matter(self, x: Float32, y: Float32, z: Float32, distance: Float32) -> Matter:
         """What is at points; `distance` as `distance(x, y, z)` returned it."""
         own, (u, v, w) = self.parameters, self._scaled(x, y, z)
         grain = np.float32(own.texture) * self.surface.at(x, y, z, own.grain_mm)
@@ -207,7 +208,7 @@ class Lesion:
         clot = _patches(self.surface.at(w + np.float32(7.3), u, v, 0.6), own.clot) * deep * (1 - cyst)
         return Matter(t1, t2, np.float32(own.d) * np.exp(diffusion), np.full_like(t2, own.f), cyst, clot)
 
-    def _scaled(self, x: Array, y: Array, z: Array) -> tuple[Array, Array, Array]:
+    def _scaled(self, x: Float32, y: Float32, z: Float32) -> tuple[Float32, Float32, Float32]:
         shifted = [value - np.float32(c) for value, c in zip((x, y, z), self.centre, strict=True)]
         rows = (self.turn / self.radius).astype(np.float32)
         u, v, w = (row[0] * shifted[0] + row[1] * shifted[1] + row[2] * shifted[2] for row in rows)
@@ -233,8 +234,11 @@ def make_lesion(
 
 
 def _level(
-    scaled: tuple[Array, Array, Array], axes: tuple[float, float, float], irregularity: float, surface: Noise
-) -> Array:
+    scaled: tuple[Float32, Float32, Float32],
+    axes: tuple[float, float, float],
+    irregularity: float,
+    surface: Noise,
+) -> Float32:
     """Signed distance in units of the radius."""
     u, v, w = scaled
     k = np.sqrt(
@@ -258,7 +262,7 @@ def _diameter(axes: tuple[float, float, float], irregularity: float, surface: No
     return float(np.sqrt(((ends[:, None] - ends[None]) ** 2).sum(-1).max()))
 
 
-def _patches(noise: Array, share: float) -> Array:
+def _patches(noise: Float32, share: float) -> Float32:
     """Soft 0..1 patches that cover `share` of a Gaussian field's volume."""
     if share <= 0.01:
         return np.zeros_like(noise)

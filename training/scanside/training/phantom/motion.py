@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from scanside.runtime.arrays import Float32
 from scanside.runtime.volume import Geometry
 from scanside.training.phantom.anatomy import Anatomy
 from scanside.training.phantom.scanners import DiffusionProtocol
-from scanside.training.phantom.shapes import Array
 
 Doubles = npt.NDArray[np.float64]
 
@@ -53,7 +53,7 @@ def draw_breath(rng: np.random.Generator, slices: int, jitter_mm: float) -> Brea
     return Breath(state + slicewise)
 
 
-def held_weight(y: Array) -> Array:
+def held_weight(y: Float32) -> Float32:
     """How much organs at y follow the breath: fully in front, not at all at the spine."""
     return 1 / (1 + np.exp((y - np.float32(55)) * np.float32(1 / 14)))
 
@@ -78,7 +78,7 @@ class FieldMap:
     centre: tuple[float, float, float]
     offset: float = 0.0
 
-    def hertz(self, x: Array, y: Array, z: Array) -> Array:
+    def hertz(self, x: Float32, y: Float32, z: Float32) -> Float32:
         """Off-resonance at points, Hz. Proportional to the field strength."""
         total = np.zeros(np.broadcast_shapes(x.shape, y.shape, z.shape), dtype=np.float32)
         for gx, gy, gz, radius in self.gas.astype(np.float32):
@@ -117,8 +117,8 @@ class Distortion:
         folded: (Z, Y, X) bool: where several points would have landed, and the shift was flattened.
     """
 
-    source_y: Array
-    jacobian: Array
+    source_y: Float32
+    jacobian: Float32
     folded: npt.NDArray[np.bool_]
 
 
@@ -148,7 +148,7 @@ def distort(field: FieldMap, protocol: DiffusionProtocol, geometry: Geometry) ->
     return Distortion(fine, np.clip(jacobian, 0.2, 1 / _FLATTEST).astype(np.float32), flattened > 0)
 
 
-def _unfolded(landing: Array, y: Array) -> Array:
+def _unfolded(landing: Float32, y: Float32) -> Float32:
     """The same places along y (axis 1) where they rise by `_FLATTEST` per mm at least; elsewhere, the nearest that do.
 
     It is the mean of the largest landing before a point and the smallest after it, above a line of that slope.
@@ -160,7 +160,7 @@ def _unfolded(landing: Array, y: Array) -> Array:
     return np.asarray(np.float32(0.5) * (before + after) + line)
 
 
-def axes_of(geometry: Geometry) -> tuple[Array, Array, Array]:
+def axes_of(geometry: Geometry) -> tuple[Float32, Float32, Float32]:
     """x, y and z of the voxel centres of an axial grid (identity direction), mm."""
     (nz, ny, nx), (sz, sy, sx), (ox, oy, oz) = geometry.shape, geometry.spacing, geometry.origin
     axes = (ox + sx * np.arange(nx), oy + sy * np.arange(ny), oz + sz * np.arange(nz))

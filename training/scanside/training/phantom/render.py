@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from scanside.runtime.arrays import Float32
 from scanside.runtime.volume import Geometry
 from scanside.training.phantom.anatomy import Anatomy
 from scanside.training.phantom.lesion import Lesion, Matter
 from scanside.training.phantom.motion import Breath, Distortion, axes_of, held_weight
-from scanside.training.phantom.shapes import Array, Box
+from scanside.training.phantom.shapes import Box
 
 THIN = 3
 """Thin slices that make up a slice."""
@@ -38,7 +39,7 @@ LABELS = (
 _LABEL_OF = {name: number for number, name in enumerate(LABELS) if name}
 _OTHER = _LABEL_OF["other"]
 
-LesionSignal = Callable[[Matter], Array]
+LesionSignal = Callable[[Matter], Float32]
 """Matter at N points → (C, ...) signals."""
 
 
@@ -52,8 +53,8 @@ class Rendered:
         labels: (Z, Y, X) uint8, index in `LABELS` where all thin slices agree.
     """
 
-    signal: Array
-    lesion: Array
+    signal: Float32
+    lesion: Float32
     labels: npt.NDArray[np.uint8]
 
 
@@ -78,10 +79,10 @@ class View:
 class _Slab:
     """One slice's thin slices: the body points they show; with and without the large-scale deformation."""
 
-    x: Array
-    y: Array
-    rigid: tuple[Array, Array, Array]
-    warped: tuple[Array, Array, Array]
+    x: Float32
+    y: Float32
+    rigid: tuple[Float32, Float32, Float32]
+    warped: tuple[Float32, Float32, Float32]
 
     def window(self, box: Box, warped: bool) -> tuple[slice, slice] | None:
         """Rows and columns that may lie in a box, or None."""
@@ -93,7 +94,7 @@ class _Slab:
 
 
 def render(
-    anatomy: Anatomy, view: View, signals: Mapping[str, Array], lesion_signal: LesionSignal
+    anatomy: Anatomy, view: View, signals: Mapping[str, Float32], lesion_signal: LesionSignal
 ) -> Rendered:
     """Paint the anatomy on a grid.
 
@@ -136,7 +137,7 @@ def _slab(anatomy: Anatomy, view: View, k: int) -> _Slab:
     )
 
 
-def _warp(anatomy: Anatomy, x: Array, y: Array, z: Array) -> tuple[Array, Array, Array]:
+def _warp(anatomy: Anatomy, x: Float32, y: Float32, z: Float32) -> tuple[Float32, Float32, Float32]:
     """The large-scale deformation at (Y, X) points, mm: computed at every eighth row and column, linear between."""
     kept, spread = zip(*(_eighth(n) for n in x.shape), strict=True)
     few_x, few_y, few_z = (np.ascontiguousarray(axis[np.ix_(*kept)]) for axis in (x, y, z))
@@ -146,7 +147,7 @@ def _warp(anatomy: Anatomy, x: Array, y: Array, z: Array) -> tuple[Array, Array,
 
 
 @cache
-def _eighth(count: int) -> tuple[npt.NDArray[np.intp], Array]:
+def _eighth(count: int) -> tuple[npt.NDArray[np.intp], Float32]:
     """Every eighth of `count` places with the last, and the (count, kept) weights of linear interpolation."""
     kept = np.unique(np.append(np.arange(0, count, 8), count - 1))
     rows = np.eye(len(kept), dtype=np.float32)
@@ -154,14 +155,14 @@ def _eighth(count: int) -> tuple[npt.NDArray[np.intp], Array]:
     return kept, weights.astype(np.float32)
 
 
-def _span(axis: Array, below: npt.NDArray[np.bool_], above: npt.NDArray[np.bool_]) -> slice | None:
+def _span(axis: Float32, below: npt.NDArray[np.bool_], above: npt.NDArray[np.bool_]) -> slice | None:
     inside = np.flatnonzero(below & above)
     return slice(int(inside[0]), int(inside[-1]) + 1) if inside.size else None
 
 
 def _paint_parts(
-    anatomy: Anatomy, slab: _Slab, signals: Mapping[str, Array], channels: int, pixel: float
-) -> tuple[Array, npt.NDArray[np.uint8]]:
+    anatomy: Anatomy, slab: _Slab, signals: Mapping[str, Float32], channels: int, pixel: float
+) -> tuple[Float32, npt.NDArray[np.uint8]]:
     """(C, THIN, Y, X) signals and (THIN, Y, X) labels of all parts, without the lesion."""
     shape = (THIN, len(slab.y), len(slab.x))
     canvas, marks = np.zeros((channels, *shape), dtype=np.float32), np.zeros(shape, dtype=np.uint8)
@@ -186,11 +187,11 @@ def _paint_parts(
 def _paint_lesion(
     lesion: Lesion,
     slab: _Slab,
-    canvas: Array,
+    canvas: Float32,
     marks: npt.NDArray[np.uint8],
     signal: LesionSignal,
     pixel: float,
-) -> Array:
+) -> Float32:
     """Paint the lesion; returns (THIN, Y, X) how much of each voxel it covers."""
     covered = np.zeros(marks.shape, dtype=np.float32)
     x, y, z = slab.rigid
@@ -211,7 +212,7 @@ def _paint_lesion(
     return covered
 
 
-def _over(canvas: Array, window: tuple[slice, slice], cover: Array, values: Any) -> None:
+def _over(canvas: Float32, window: tuple[slice, slice], cover: Float32, values: Any) -> None:
     for channel, value in zip(canvas, values, strict=True):
         below = channel[(slice(None), *window)]
         below += cover * (value - below)

@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-Array = npt.NDArray[np.float32]
+from scanside.runtime.arrays import Float32
+
 Points = npt.NDArray[np.float64]
 Box = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
 """Lowest and highest (x, y, z)."""
@@ -29,7 +30,7 @@ class Shape(Protocol):
         """The part that matters between two heights z, or None."""
         ...
 
-    def distance(self, x: Array, y: Array, z: Array) -> Array:
+    def distance(self, x: Float32, y: Float32, z: Float32) -> Float32:
         """Signed distance, mm."""
         ...
 
@@ -57,7 +58,7 @@ class Ellipsoid:
             self if self.centre[2] - self.radii[2] < high and self.centre[2] + self.radii[2] > low else None
         )
 
-    def distance(self, x: Array, y: Array, z: Array) -> Array:
+    def distance(self, x: Float32, y: Float32, z: Float32) -> Float32:
         """See `Shape`; first order in the distance (Quilez, 'ellipsoid SDF')."""
         squares: Any = 0.0
         steep: Any = 0.0
@@ -95,7 +96,7 @@ class Trunk:
         """See `Shape`."""
         return self
 
-    def distance(self, x: Array, y: Array, z: Array) -> Array:
+    def distance(self, x: Float32, y: Float32, z: Float32) -> Float32:
         """See `Shape`."""
         u = ((x - np.float32(self.centre[0])) * np.float32(1 / self.radii[0])) ** 2
         v = ((y - np.float32(self.centre[1])) * np.float32(1 / self.radii[1])) ** 2
@@ -134,7 +135,7 @@ class Tube:
         run = slice(touched[0], touched[-1] + 2)
         return replace(self, nodes=self.nodes[run], radii=self.radii[run])
 
-    def distance(self, x: Array, y: Array, z: Array) -> Array:
+    def distance(self, x: Float32, y: Float32, z: Float32) -> Float32:
         """See `Shape`: the union of round cones. Farther than `_FAR` mm outside it may be infinite.
 
         Each cone is computed in the rows and columns near it, since a long tube crosses a slice in few places.
@@ -166,7 +167,7 @@ _FAR = 12.0
 """mm; bumps on a tube are much lower."""
 
 
-def _windows(x: Array, y: Array, low: Points, high: Points) -> list[tuple[Any, ...] | None]:
+def _windows(x: Float32, y: Float32, low: Points, high: Points) -> list[tuple[Any, ...] | None]:
     """An index of the points that may lie in each of N boxes, or None where there are none.
 
     Args:
@@ -215,7 +216,7 @@ class Above:
         part = self.shape.clip(low, high)
         return None if part is None else replace(self, shape=part)
 
-    def distance(self, x: Array, y: Array, z: Array) -> Array:
+    def distance(self, x: Float32, y: Float32, z: Float32) -> Float32:
         """See `Shape`."""
         return np.maximum(self.shape.distance(x, y, z), y - np.float32(self.level))
 
@@ -228,7 +229,7 @@ class Noise:
         lattice: (N, N, N) float32.
     """
 
-    lattice: Array
+    lattice: Float32
 
     @classmethod
     def draw(cls, rng: np.random.Generator, size: int = 40) -> Self:
@@ -238,7 +239,7 @@ class Noise:
         smooth -= smooth.mean()
         return cls((smooth / smooth.std()).astype(np.float32))
 
-    def at(self, x: Array, y: Array, z: Array, feature: float) -> Array:
+    def at(self, x: Float32, y: Float32, z: Float32, feature: float) -> Float32:
         """Values at points; `feature` is the size of a bump, in the units of the coordinates."""
         scale = np.float32(3.0 / feature)
         points = np.stack(np.broadcast_arrays(z * scale, y * scale, x * scale))
@@ -273,7 +274,7 @@ class Rough:
         part = self.shape.clip(low - reach, high + reach)
         return None if part is None else replace(self, shape=part)
 
-    def distance(self, x: Array, y: Array, z: Array) -> Array:
+    def distance(self, x: Float32, y: Float32, z: Float32) -> Float32:
         """See `Shape`."""
         bumps = self.noise.at(x, y, z, self.feature)
         return self.shape.distance(x, y, z) + np.float32(self.height) * bumps
@@ -307,7 +308,7 @@ class Lobed:
         part = self.shape.clip(low - reach, high + reach)
         return None if part is None else replace(self, shape=part)
 
-    def distance(self, x: Array, y: Array, z: Array) -> Array:
+    def distance(self, x: Float32, y: Float32, z: Float32) -> Float32:
         """See `Shape`: ∣noise∣ has a mean of 0.8, so that the volume stays about the same."""
         lobes = np.float32(0.8) - np.minimum(np.abs(self.noise.at(x, y, z, self.feature)), np.float32(2.5))
         return self.shape.distance(x, y, z) + np.float32(self.depth) * lobes

@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from scanside.runtime.arrays import Float32
+
 Real = float | npt.NDArray[np.floating[Any]]
-Array = npt.NDArray[np.float32]
 
 
 def spin_echo(t1: Real, t2: Real, density: Real, te: float, tr: float) -> Any:
@@ -22,7 +23,7 @@ def ivim(d: Real, f: Real, d_star: Real, b: float) -> Any:
     return (1 - f) * np.exp(-b * 1e-3 * np.asarray(d)) + f * np.exp(-b * 1e-3 * np.asarray(d_star))
 
 
-def adc(low: Array, high: Array, b_low: float, b_high: float, floor: float) -> Array:
+def adc(low: Float32, high: Float32, b_low: float, b_high: float, floor: float) -> Float32:
     """Two-point ADC, 1e-6 mm²/s, from magnitude images on one grid; 0 where the low-b signal is below `floor`.
 
     Clipped to 0..4000, as scanners do.

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from scanside.runtime.arrays import Float32
 from scanside.runtime.volume import Geometry, Volume
 from scanside.training.phantom.anatomy import Anatomy, make_anatomy
 from scanside.training.phantom.cohort import PhantomPatient, draw_patient, stream
@@ -16,7 +17,7 @@ from scanside.training.phantom.lesion import Matter
 from scanside.training.phantom.motion import FieldMap, axes_of, distort, draw_breath, draw_field, held_weight
 from scanside.training.phantom.render import Rendered, View, render
 from scanside.training.phantom.scanners import DiffusionProtocol, Scanner, SpinEchoProtocol, with_pixels
-from scanside.training.phantom.shapes import Array, Noise
+from scanside.training.phantom.shapes import Noise
 from scanside.training.phantom.signal import adc, ivim, spin_echo
 from scanside.training.phantom.tissues import Tissue, draw_tissues, obstructed
 
@@ -96,7 +97,7 @@ def make_study(
     return PhantomStudy(patient, where, images, masks, truth)
 
 
-def _outline(fraction: Array) -> npt.NDArray[np.uint8]:
+def _outline(fraction: Float32) -> npt.NDArray[np.uint8]:
     """What a reader outlines: voxels that are lesion by half, or, of a lesion that fills none by half, the fullest.
 
     Args:
@@ -125,7 +126,7 @@ def _t2w(
         name: (unit * _t2_signals(tissue, protocol)).astype(np.float32) for name, tissue in tissues.items()
     }
 
-    def lesion_signal(matter: Matter) -> Array:
+    def lesion_signal(matter: Matter) -> Float32:
         mixed = _blend(
             matter, tissues, lambda t1, t2, pd, d, f, ds: spin_echo(t1, t2, pd, protocol.te, protocol.tr)
         )
@@ -144,8 +145,8 @@ def _t2w(
 
 
 def _breathe(
-    rng: np.random.Generator, image: Array, protocol: SpinEchoProtocol, geometry: Geometry
-) -> tuple[Array, float]:
+    rng: np.random.Generator, image: Float32, protocol: SpinEchoProtocol, geometry: Geometry
+) -> tuple[Float32, float]:
     """Respiratory ghosts, and how far away they lie, mm. What gating leaves moves 0.2 to 1.0 mm (assumed)."""
     period, travel, phase = rng.uniform(3000, 5500), rng.uniform(0.2, 1.0), rng.uniform(0, 2 * np.pi)
     pixel, y = geometry.spacing[1], axes_of(geometry)[1]
@@ -172,8 +173,8 @@ def _dwi(
         name: (unit * _dwi_signals(tissue, protocol)).astype(np.float32) for name, tissue in tissues.items()
     }
 
-    def lesion_signal(matter: Matter) -> Array:
-        def of(b: float) -> Array:
+    def lesion_signal(matter: Matter) -> Float32:
+        def of(b: float) -> Float32:
             return _blend(
                 matter, tissues,
                 lambda t1, t2, pd, d, f, ds: spin_echo(t1, t2, pd, protocol.te, protocol.tr) * ivim(d, f, ds, b),
@@ -214,12 +215,12 @@ def _dwi_signals(tissue: Tissue, protocol: DiffusionProtocol) -> npt.NDArray[np.
     return np.array([*water, tissue.fat * echo])
 
 
-def _of_fat(fat: Tissue, protocol: DiffusionProtocol) -> Array:
+def _of_fat(fat: Tissue, protocol: DiffusionProtocol) -> Float32:
     """(2,) what diffusion leaves of fat at both b-values."""
     return np.array([ivim(fat.d, 0.0, 0.0, b) for b in protocol.b_actual], dtype=np.float32)
 
 
-def _blend(matter: Matter, tissues: Mapping[str, Tissue], equation: Any) -> Array:
+def _blend(matter: Matter, tissues: Mapping[str, Tissue], equation: Any) -> Float32:
     """Signals of solid tumour, cyst and clot, mixed by their shares."""
     cyst, clot = tissues["cyst"], tissues["blood_clot"]
     solid = equation(matter.t1, matter.t2, 0.9, matter.d, matter.f, 40.0)
@@ -245,7 +246,7 @@ def _grid(
     return Geometry(shape, protocol.spacing, tuple(np.round(first[::-1], 3).tolist()))
 
 
-def _volume(image: Array, geometry: Geometry) -> Volume:
+def _volume(image: Float32, geometry: Geometry) -> Volume:
     return Volume(np.rint(np.clip(image, 0, 32767)).astype(np.float32)[None], geometry)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import rankdata
 
-from scanside.training.signature.cases import Floats
+from scanside.runtime.arrays import Float64
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Auc:
         }
 
 
-def auc(y: npt.NDArray[np.int_], score: Floats) -> float:
+def auc(y: npt.NDArray[np.int_], score: Float64) -> float:
     """Probability that a positive scores higher than a negative, draws counting half; NaN without both classes."""
     positives = int(y.sum())
     negatives = len(y) - positives
@@ -47,7 +47,7 @@ def auc(y: npt.NDArray[np.int_], score: Floats) -> float:
     return float((ranks[y == 1].sum() - positives * (positives + 1) / 2) / (positives * negatives))
 
 
-def repeated_auc(y: npt.NDArray[np.int_], scores: Floats, seed: int, draws: int = 1000) -> Auc:
+def repeated_auc(y: npt.NDArray[np.int_], scores: Float64, seed: int, draws: int = 1000) -> Auc:
     """AUC of the predictions of a repeated cross-validation.
 
     Args:
@@ -71,7 +71,7 @@ def repeated_auc(y: npt.NDArray[np.int_], scores: Floats, seed: int, draws: int 
     return Auc(float(np.mean(per_repeat)), float(low), float(high), per_repeat, int(known.sum()))
 
 
-def _kernel(positive: Floats, negative: Floats) -> Floats:
+def _kernel(positive: Float64, negative: Float64) -> Float64:
     """1 where the positive scores higher, ½ for a draw; its mean is the AUC."""
-    difference: Floats = positive[:, None] - negative[None]
+    difference: Float64 = positive[:, None] - negative[None]
     return (np.sign(difference) + 1) / 2

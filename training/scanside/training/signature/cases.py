@@ -9,7 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+from scanside.runtime.arrays import Float64
+
 Cases = npt.NDArray[np.void]
 """(n,) rows with the fields `values` (p), `measured` (k, p), `beside` (b), `batch`. NaN is an absent value."""
 
@@ -18,7 +19,7 @@ BESIDE = ("age", "sex", "log_volume", "adc_mean")
 
 
 def make_cases(
-    values: Floats, measured: Floats, beside: Floats | None = None, batch: Sequence[str] | None = None
+    values: Float64, measured: Float64, beside: Float64 | None = None, batch: Sequence[str] | None = None
 ) -> Cases:
     """Rows of patients.
 
@@ -51,7 +52,7 @@ def keep(cases: Cases, support: npt.NDArray[np.intp]) -> Cases:
     return kept
 
 
-def replace_values(cases: Cases, values: Floats) -> Cases:
+def replace_values(cases: Cases, values: Float64) -> Cases:
     """The same patients with other values of the features, (n, p)."""
     copy = cases.copy()
     copy["values"] = values

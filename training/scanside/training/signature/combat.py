@@ -10,8 +10,9 @@ from typing import Any, Self
 import numpy as np
 from sklearn.base import BaseEstimator
 
+from scanside.runtime.arrays import Float64
 from scanside.runtime.errors import ScansideWarning
-from scanside.training.signature.cases import Cases, Floats, replace_values
+from scanside.training.signature.cases import Cases, replace_values
 
 
 class ComBat(BaseEstimator):  # type: ignore[misc] # sklearn is not typed
@@ -30,7 +31,7 @@ class ComBat(BaseEstimator):  # type: ignore[misc] # sklearn is not typed
         names, counts = np.unique(batches, return_counts=True)
         known = [str(name) for name, count in zip(names, counts, strict=True) if count >= self.least]
         seen = np.isin(batches, known)
-        self.effects_: dict[str, tuple[Floats, Floats]] = {}
+        self.effects_: dict[str, tuple[Float64, Float64]] = {}
         self.mean_, self.spread_ = _pooled(values, batches, known, seen)
         if len(known) > 1:
             for name in known:
@@ -59,7 +60,7 @@ class ComBat(BaseEstimator):  # type: ignore[misc] # sklearn is not typed
         return self.fit(cases, y).transform(cases)
 
 
-def _pooled(values: Floats, batches: Any, known: list[str], seen: Any) -> tuple[Floats, Floats]:
+def _pooled(values: Float64, batches: Any, known: list[str], seen: Any) -> tuple[Float64, Float64]:
     """Grand mean and within-batch deviation of each feature, (p,)."""
     if not known:
         return np.zeros(values.shape[1]), np.ones(values.shape[1])
@@ -67,11 +68,11 @@ def _pooled(values: Floats, batches: Any, known: list[str], seen: Any) -> tuple[
     means = np.array([np.nanmean(values[batches == name], axis=0) for name in known])
     residual = values[seen] - means[[known.index(str(name)) for name in batches[seen]]]
     spread = np.sqrt(np.nanmean(residual**2, axis=0))
-    mean: Floats = np.average(means, axis=0, weights=weights)
+    mean: Float64 = np.average(means, axis=0, weights=weights)
     return mean, np.where(spread > 0, spread, 1.0)
 
 
-def _effect(standard: Floats, tolerance: float = 1e-6) -> tuple[Floats, Floats]:
+def _effect(standard: Float64, tolerance: float = 1e-6) -> tuple[Float64, Float64]:
     """Shrunk shift and scale of one batch from its standardised values (n, p): the paper's equations for γ* and δ*."""
     count = np.isfinite(standard).sum(axis=0)
     shift, variance = np.nanmean(standard, axis=0), np.nanvar(standard, axis=0, ddof=1)

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from scanside.runtime.arrays import Uint8
 from scanside.runtime.errors import InputError, ScansideError
 from scanside.runtime.images.cases import CaseInput
 from scanside.runtime.images.load import load_case
@@ -29,7 +30,7 @@ from scanside.runtime.volume import Volume
 from scanside.training.cohort.table import Cohort, Patient
 from scanside.training.evaluation.lesion_hits import elsewhere
 from scanside.training.experiment import Experiment, write_json
-from scanside.training.signature.perturb import Mask, names, perturb
+from scanside.training.signature.perturb import names, perturb
 from scanside.training.signature.store import (
     CROSS_VALIDATED,
     NONE,
@@ -259,7 +260,7 @@ def _done(job: Job) -> bool:
 
 def _masks(
     paths: dict[str, Path], images: dict[str, Volume], roles: dict[str, str], near_mm: float
-) -> tuple[dict[str, Mask], Regions]:
+) -> tuple[dict[str, Uint8], Regions]:
     """The lesion of each role's mask that a new study would be measured in, chosen as there.
 
     Raises:
@@ -279,20 +280,20 @@ def _masks(
     return {role: one_lesion(mask, regions.measured.get(role, 1)) for role, mask in found.items()}, regions
 
 
-def _elsewhere(measured: Mask, reader: Mask | None) -> bool:
+def _elsewhere(measured: Uint8, reader: Uint8 | None) -> bool:
     """Whether what is measured is not the lesion that the reader outlined; False where nobody can tell."""
     return reader is not None and elsewhere(measured > 0, reader > 0)
 
 
 def _values(
-    images: dict[str, Volume], masks: dict[str, Mask], config: RadiomicsConfig
+    images: dict[str, Volume], masks: dict[str, Uint8], config: RadiomicsConfig
 ) -> dict[str, tuple[float | None, str | None]]:
     found = extract(images, masks, config)
     return {name: (feature.value, feature.reason) for name, feature in found.items()}
 
 
 def _simple(
-    images: dict[str, Volume], masks: dict[str, Mask], roles: dict[str, str]
+    images: dict[str, Volume], masks: dict[str, Uint8], roles: dict[str, str]
 ) -> dict[str, float | None]:
     """What a reader measures with a ruler: mean volume over the roles' main lesions, and mean ADC."""
     grids = {role: images[sequence].geometry for sequence, role in roles.items()}

@@ -6,8 +6,9 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, clone
 
+from scanside.runtime.arrays import Float64
 from scanside.runtime.errors import InputError
-from scanside.training.signature.cases import Cases, Floats, keep
+from scanside.training.signature.cases import Cases, keep
 from scanside.training.signature.icc import Form, icc
 from scanside.training.signature.mrmr import Indices, lasso, mrmr, relevance, standard_ranks
 
@@ -114,7 +115,7 @@ class Distinct(Filter):
 
     def choose(self, cases: Cases, y: Labels) -> Indices:
         """See `Filter`."""
-        values: Floats = cases["values"]
+        values: Float64 = cases["values"]
         ranks = standard_ranks(values)
         alike = np.abs(ranks.T @ ranks) >= self.limit
         free, kept = np.ones(len(alike), dtype=bool), []
@@ -167,12 +168,12 @@ class Columns(BaseEstimator):  # type: ignore[misc] # sklearn is not typed
         self.width_ = len(self.beside) + (cases["values"].shape[1] if self.radiomics else 0)
         return self
 
-    def transform(self, cases: Cases) -> Floats:
+    def transform(self, cases: Cases) -> Float64:
         """(n, columns), NaN where absent."""
         parts = [cases["values"]] if self.radiomics else []
         return np.concatenate([*parts, cases["beside"][:, list(self.beside)]], axis=1)
 
-    def fit_transform(self, cases: Cases, y: Any = None) -> Floats:
+    def fit_transform(self, cases: Cases, y: Any = None) -> Float64:
         """Both."""
         return self.fit(cases, y).transform(cases)
 
@@ -187,7 +188,7 @@ class WholeRows(BaseEstimator):  # type: ignore[misc] # sklearn is not typed
     def __init__(self, estimator: Any = None) -> None:
         self.estimator = estimator
 
-    def fit(self, x: Floats, y: Labels) -> Self:
+    def fit(self, x: Float64, y: Labels) -> Self:
         """Fit on the whole rows of x (n, p).
 
         Raises:
@@ -204,7 +205,7 @@ class WholeRows(BaseEstimator):  # type: ignore[misc] # sklearn is not typed
         self.classes_ = self.fitted_.classes_
         return self
 
-    def decision_function(self, x: Floats) -> Floats:
+    def decision_function(self, x: Float64) -> Float64:
         """Scores (n,), NaN for rows with an absent value."""
         whole = np.isfinite(x).all(axis=1)
         scores = np.full(len(x), np.nan)

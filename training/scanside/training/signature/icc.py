@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from scanside.training.signature.cases import Floats
+from scanside.runtime.arrays import Float64
 
 Form = Literal["1", "A"]
 
@@ -27,13 +27,13 @@ class Icc:
         patients: How many patients have every repetition of the feature.
     """
 
-    value: Floats
-    low: Floats
-    high: Floats
-    patients: Floats
+    value: Float64
+    low: Float64
+    high: Float64
+    patients: Float64
 
 
-def icc(measured: Floats, form: Form = "1", level: float = 0.95) -> Icc:
+def icc(measured: Float64, form: Form = "1", level: float = 0.95) -> Icc:
     """Intraclass correlation of single measurements.
 
     Args:
@@ -64,22 +64,22 @@ def icc(measured: Floats, form: Form = "1", level: float = 0.95) -> Icc:
 
 
 def _one_way(
-    between: Floats, within: Floats, count: Floats, repeats: int, level: float
-) -> tuple[Floats, Floats, Floats]:
+    between: Float64, within: Float64, count: Float64, repeats: int, level: float
+) -> tuple[Float64, Float64, Float64]:
     tail = (1 + level) / 2
     ratio = between / within  # inf where repetitions agree exactly
     rows, rest = count - 1, count * (repeats - 1)
     low, high = ratio / stats.f.ppf(tail, rows, rest), ratio * stats.f.ppf(tail, rest, rows)
 
-    def correlation(f: Floats) -> Floats:
+    def correlation(f: Float64) -> Float64:
         return np.where(np.isinf(f), 1.0, (f - 1) / (f + repeats - 1))
 
     return correlation(ratio), correlation(low), correlation(high)
 
 
 def _two_way(
-    rows: Floats, raters: Floats, error: Floats, count: Floats, repeats: int, level: float
-) -> tuple[Floats, Floats, Floats]:
+    rows: Float64, raters: Float64, error: Float64, count: Float64, repeats: int, level: float
+) -> tuple[Float64, Float64, Float64]:
     n, k, tail = count, repeats, (1 + level) / 2
     value = (rows - error) / (rows + (k - 1) * error + k * (raters - error) / n)
     exact = value >= 1

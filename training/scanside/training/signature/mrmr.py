@@ -8,18 +8,18 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from scanside.training.signature.cases import Floats
+from scanside.runtime.arrays import Float64
 
 Indices = npt.NDArray[np.intp]
 
 
-def standard_ranks(values: Floats) -> Floats:
+def standard_ranks(values: Float64) -> Float64:
     """Ranks of each column (n, p), mean 0 and length 1, so that rᵀr is Spearman's ρ; 0 for absent values.
 
     An absent value thus weighs nothing in a correlation; no value is put in its place.
     """
     absent = np.isnan(values)
-    ranks: Floats = np.array(
+    ranks: Float64 = np.array(
         stats.rankdata(values, axis=0, nan_policy="omit") if absent.any() else stats.rankdata(values, axis=0),
         dtype=np.float64,
     )
@@ -28,7 +28,7 @@ def standard_ranks(values: Floats) -> Floats:
     return np.divide(ranks, length, out=np.zeros_like(ranks), where=length > 0)
 
 
-def relevance(values: Floats, y: npt.NDArray[np.int_]) -> Floats:
+def relevance(values: Float64, y: npt.NDArray[np.int_]) -> Float64:
     """F statistic of each feature's ranks between the two classes, (p,)."""
     ranks = standard_ranks(values)
     present = np.isfinite(values)
@@ -38,11 +38,11 @@ def relevance(values: Floats, y: npt.NDArray[np.int_]) -> Floats:
     length = np.linalg.norm(labels, axis=0)
     r = np.divide((ranks * labels).sum(axis=0), length, out=np.zeros(values.shape[1]), where=length > 0)
     explained = np.minimum(r**2, 1 - 1e-12)
-    statistic: Floats = explained / (1 - explained) * np.maximum(count - 2, 0)
+    statistic: Float64 = explained / (1 - explained) * np.maximum(count - 2, 0)
     return statistic
 
 
-def mrmr(values: Floats, y: npt.NDArray[np.int_], number: int) -> Indices:
+def mrmr(values: Float64, y: npt.NDArray[np.int_], number: int) -> Indices:
     """The `number` best features in the order they were chosen.
 
     A mean correlation counts as at least what independent features show by chance, √(2 / π(n - 1)); else a feature of
@@ -64,7 +64,7 @@ def mrmr(values: Floats, y: npt.NDArray[np.int_], number: int) -> Indices:
     return np.array(chosen, dtype=np.intp)
 
 
-def lasso(values: Floats, y: npt.NDArray[np.int_], number: int) -> Indices:
+def lasso(values: Float64, y: npt.NDArray[np.int_], number: int) -> Indices:
     """The first `number` features on the LASSO path, strongest first; patients with an absent value are left out."""
     from sklearn.linear_model import lars_path
 

@@ -14,10 +14,11 @@ import numpy.typing as npt
 from sklearn.base import clone
 from sklearn.model_selection import StratifiedKFold
 
+from scanside.runtime.arrays import Float64
 from scanside.runtime.errors import InputError
 from scanside.training.classifier.sigmoid import Sigmoid, fit_sigmoid
 from scanside.training.signature.auc import auc
-from scanside.training.signature.cases import Cases, Floats
+from scanside.training.signature.cases import Cases
 from scanside.training.signature.pipeline import Candidate, Model, build, chosen, path
 
 Labels = npt.NDArray[np.int_]
@@ -60,8 +61,8 @@ class Fit:
     repeat: int
     fold: int
     test: Indices
-    scores: dict[str, Floats]
-    probabilities: dict[str, Floats]
+    scores: dict[str, Float64]
+    probabilities: dict[str, Float64]
     best: dict[str, Candidate]
     features: tuple[int, ...]
     path: list[dict[str, Any]]
@@ -77,15 +78,15 @@ class Outcome:
         fold_of: (repeats, n).
     """
 
-    scores: dict[str, Floats]
-    probabilities: dict[str, Floats]
+    scores: dict[str, Float64]
+    probabilities: dict[str, Float64]
     fold_of: npt.NDArray[np.int_]
     fits: tuple[Fit, ...] = field(repr=False)
 
     def among(self, answered: npt.NDArray[np.bool_]) -> "Outcome":
         """Without the scores of patients whom a deployed model would not answer, (n,)."""
 
-        def kept(rows: dict[str, Floats]) -> dict[str, Floats]:
+        def kept(rows: dict[str, Float64]) -> dict[str, Float64]:
             return {name: np.where(answered, row, np.nan) for name, row in rows.items()}
 
         return replace(self, scores=kept(self.scores), probabilities=kept(self.probabilities))

@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from scanside.runtime.arrays import Uint8
 from scanside.runtime.volume import Geometry, Triple, Volume
 
-Mask = npt.NDArray[np.uint8]
 KINDS = ("smaller", "larger", "contour", "moved")
 VOLUME_CHANGE = (0.10, 0.20)
 """Part of the volume that `smaller` and `larger` take away or add."""
@@ -35,7 +35,7 @@ class Perturbed:
     """
 
     images: dict[str, Volume]
-    masks: dict[str, Mask]
+    masks: dict[str, Uint8]
 
 
 def names(count: int) -> tuple[str, ...]:
@@ -46,7 +46,7 @@ def names(count: int) -> tuple[str, ...]:
 def perturb(
     name: str,
     images: Mapping[str, Volume],
-    masks: Mapping[str, Mask],
+    masks: Mapping[str, Uint8],
     roles: Mapping[str, str],
     patient: str,
     seed: int,
@@ -73,7 +73,7 @@ def perturb(
     return Perturbed(dict(images), changed)
 
 
-def adapt_volume(mask: Mask, spacing: Triple, part: float, random: np.random.Generator) -> Mask:
+def adapt_volume(mask: Uint8, spacing: Triple, part: float, random: np.random.Generator) -> Uint8:
     """Erode or dilate so that the volume changes by `part`, to the voxel; at least one voxel stays.
 
     Voxels are taken away or added by their distance (mm) from the surface; a tie is broken at random.
@@ -90,7 +90,7 @@ def adapt_volume(mask: Mask, spacing: Triple, part: float, random: np.random.Gen
     return _put(mask, box, changed)
 
 
-def random_contour(mask: Mask, spacing: Triple, random: np.random.Generator) -> Mask:
+def random_contour(mask: Uint8, spacing: Triple, random: np.random.Generator) -> Uint8:
     """Move the surface in and out by a smooth random field; a lesion that would vanish stays as it is."""
     if not mask.any():
         return mask.copy()
@@ -125,7 +125,7 @@ def noise_level(data: npt.NDArray[np.float32]) -> float:
 
 def _moved(
     images: Mapping[str, Volume],
-    masks: Mapping[str, Mask],
+    masks: Mapping[str, Uint8],
     roles: Mapping[str, str],
     grids: Mapping[str, Geometry],
     random: np.random.Generator,
@@ -151,7 +151,7 @@ def _moved(
 
 
 def _affine(
-    mask: Mask, spacing: Triple, angle: float, shift: npt.NDArray[np.float64]
+    mask: Uint8, spacing: Triple, angle: float, shift: npt.NDArray[np.float64]
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Output → input voxel: a rotation about the lesion within slices, in mm, and a shift in voxels."""
     centre = np.argwhere(mask).mean(axis=0) if mask.any() else (np.array(mask.shape) - 1) / 2
@@ -161,13 +161,13 @@ def _affine(
     return matrix, centre - matrix @ centre + np.array([0.0, *shift])
 
 
-def _around(mask: Mask, spacing: Triple) -> tuple[slice, ...]:
+def _around(mask: Uint8, spacing: Triple) -> tuple[slice, ...]:
     found = ndimage.find_objects((mask > 0).astype(np.uint8))[0]
     margin = [int(np.ceil(MARGIN_MM / mm)) for mm in spacing]
     return tuple(slice(max(0, part.start - m), part.stop + m) for part, m in zip(found, margin, strict=True))
 
 
-def _put(mask: Mask, box: tuple[slice, ...], part: Mask) -> Mask:
+def _put(mask: Uint8, box: tuple[slice, ...], part: Uint8) -> Uint8:
     whole = np.zeros_like(mask)
     whole[box] = part
     return whole

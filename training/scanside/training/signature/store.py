@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from scanside.runtime.arrays import Float64
 from scanside.runtime.errors import InputError
 from scanside.runtime.images.files import atomic_write
-from scanside.training.signature.cases import BESIDE, Cases, Floats, make_cases
+from scanside.training.signature.cases import BESIDE, Cases, make_cases
 
 NONE = "none"
 """Name of the measurement without perturbation."""
@@ -73,7 +74,7 @@ class Measurements:
 
     features: tuple[str, ...]
     patients: tuple[Measured, ...]
-    values: dict[tuple[str, str, str], Floats]
+    values: dict[tuple[str, str, str], Float64]
 
     def of(self, part: str) -> tuple[Measured, ...]:
         """The patients of `cross-validated` or `test`."""

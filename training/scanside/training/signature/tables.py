@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from scanside.runtime.arrays import Float64
 from scanside.runtime.errors import InputError
-from scanside.training.signature.cases import Floats
 from scanside.training.signature.sheets import read_rows
 from scanside.training.signature.store import CROSS_VALIDATED, NONE, Measured, Measurements
 
@@ -68,7 +68,7 @@ def _labels(path: Path) -> tuple[dict[str, bool], str]:
     return known, head[1]
 
 
-def _features(path: Path, known: dict[str, bool]) -> tuple[tuple[str, ...], dict[str, Floats]]:
+def _features(path: Path, known: dict[str, bool]) -> tuple[tuple[str, ...], dict[str, Float64]]:
     """Names of the features and patient → values (p,), for patients with a label, in the table's order."""
     rows = read_rows(path)
     across, down = set(rows[0]) & set(known), {row[0] for row in rows} & set(known)

@@ -5,7 +5,7 @@ import pytest
 
 from scanside.runtime import doctor
 from scanside.runtime.backends import cuda, gpu, trt, trt_build
-from scanside.runtime.backends.table import DEVICES, ON_TRIAL
+from scanside.runtime.backends.table import DEVICES, backend
 from scanside.runtime.cli.main import run
 from scanside.runtime.record import json_schema
 
@@ -25,11 +25,11 @@ def test_every_device_is_listed_and_untried_ones_say_so() -> None:
     findings = {finding.name: finding for finding in doctor.examine() if finding.kind == "backend"}
     assert list(findings) == list(DEVICES)
     for name, finding in findings.items():
-        assert (finding.note == doctor.UNPROVEN) == (name in ON_TRIAL)
+        assert (finding.note == doctor.UNPROVEN) == (backend(name).ON_TRIAL)
 
 
 @pytest.mark.skipif(gpu.missing() is None, reason="there is a GPU here")
-@pytest.mark.parametrize("name", sorted(ON_TRIAL))
+@pytest.mark.parametrize("name", [name for name in DEVICES if backend(name).ON_TRIAL])
 def test_without_a_driver_the_driver_is_named(name: str) -> None:
     finding = found(name)
     assert not finding.available and finding.fix is not None

@@ -28,7 +28,7 @@ from scanside.benchmarks.staging import StagedCase, stage
 from scanside.benchmarks.warm import Setup, open_peer
 from scanside.runtime.arrays import Float32, LabelMask
 from scanside.runtime.backends import gpu
-from scanside.runtime.backends.table import DEVICES, ON_TRIAL, backend
+from scanside.runtime.backends.table import DEVICES, backend
 from scanside.runtime.golden import replay_all
 from scanside.runtime.options import Options
 from scanside.runtime.pipeline import Obtained, Segmenter
@@ -129,7 +129,7 @@ def file_name(card: str, bundle: str, mirroring: bool = True) -> str:
 def _here(dry: bool) -> tuple[str, ...]:
     if dry:
         return ("cpu:fp32",)
-    here = [name for name in DEVICES if name in ON_TRIAL and backend(name).missing() is None]
+    here = [name for name in DEVICES if backend(name).on_device and backend(name).missing() is None]
     return tuple(f"{name}:{precision}" for name in here for precision in ("mixed", "fp32")) or ("cpu:fp32",)
 
 

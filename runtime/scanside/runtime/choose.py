@@ -13,7 +13,7 @@ from pathlib import Path
 
 from scanside.runtime import machine
 from scanside.runtime.backends.engines import announcing
-from scanside.runtime.backends.table import DEVICES, ON_TRIAL, Backend, backend
+from scanside.runtime.backends.table import DEVICES, Backend, backend
 from scanside.runtime.bundle import Bundle
 from scanside.runtime.errors import BackendError, CaseError
 from scanside.runtime.golden import replay_all
@@ -47,14 +47,14 @@ def choose_device(
 ) -> Obtained:
     """The device that the options ask for: of `auto`, the first that passes the golden cases of all `roles`.
 
-    A device asked for by name has to pass them too where its kernels are compiled for this very machine (`ON_TRIAL`),
-    or where `on_rejection` says what is to happen otherwise.
+    A device asked for by name has to pass them too where its kernels are compiled for this very machine (`ON_TRIAL`
+    of its backend), or where `on_rejection` says what is to happen otherwise.
 
     Raises:
         BackendError: If the device asked for is not available or is rejected, or none passes.
     """
     asked = options.device
-    if asked != "auto" and asked not in ON_TRIAL and options.on_rejection is None:
+    if asked != "auto" and not backend(asked).ON_TRIAL and options.on_rejection is None:
         return Obtained(asked, asked, "asked for", _precisions(bundle, options, asked)[0])
     following = asked == "auto" or options.on_rejection == "next"
     policy = options.on_rejection or ("next" if asked == "auto" else "fail")
@@ -92,7 +92,9 @@ def _precisions(bundle: Bundle, options: Options, device: str) -> tuple[str, ...
     segmenters = bundle.manifest.segmenters.values()
     held = all("mixed" in network.files for segmenter in segmenters for network in segmenter.networks)
     return (
-        ("mixed", "fp32") if held and device in ON_TRIAL and "mixed" in backend(device).FILES else ("fp32",)
+        ("mixed", "fp32")
+        if held and backend(device).ON_TRIAL and "mixed" in backend(device).FILES
+        else ("fp32",)
     )
 
 
@@ -167,7 +169,7 @@ def _replay(bundle: Bundle, options: Options, module: Backend) -> tuple[str | No
         with Segmenter(bundle, replace(exact, role=role), trial) as segmenter:
             engines |= segmenter.engines
             results = replay_all(segmenter)
-        if module.NAME in ON_TRIAL and not results:
+        if module.ON_TRIAL and not results:
             return f"the bundle has no golden case of '{role}' to prove it with", engines
         for result in results:
             if result.problem:
@@ -177,14 +179,13 @@ def _replay(bundle: Bundle, options: Options, module: Backend) -> tuple[str | No
 
 def _kept_engines(bundle: Bundle, options: Options, module: Backend) -> frozenset[str] | None:
     """The engines that opening the bundle would take from this machine's cache; None where it would build one."""
-    kept: Callable[[str, str], str | None] | None = getattr(module, "kept", None)
-    if kept is None:
+    if module.kept is None:
         return frozenset()
     found: set[str] = set()
     for role in bundle.manifest.chain(bundle.role(options.role)):
         for network in bundle.manifest.segmenters[role].networks:
             path = network.files.get(module.FILES[options.precision])
-            engine = kept(bundle.manifest.files[path].sha256, options.precision) if path else None
+            engine = module.kept(bundle.manifest.files[path].sha256, options.precision) if path else None
             if engine is None:
                 return None
             found.add(engine)

@@ -10,7 +10,7 @@ from pydantic import Field
 from scanside.runtime import machine
 from scanside.runtime.backends import gpu
 from scanside.runtime.backends.quiet import captured
-from scanside.runtime.backends.table import DEVICES, ON_TRIAL, FilePrecision, backend
+from scanside.runtime.backends.table import DEVICES, FilePrecision, backend
 from scanside.runtime.backends.trt_build import LIBRARIES
 from scanside.runtime.extras import EXTRAS, install_command, missing_modules, package_command
 from scanside.runtime.record import Document, Part
@@ -94,7 +94,7 @@ def examine() -> list[Finding]:
 
 def _backend(name: str) -> Finding:
     module = backend(name)
-    note = UNPROVEN if name in ON_TRIAL else None
+    note = UNPROVEN if module.ON_TRIAL else None
 
     def unusable(reason: str, fix: str | None) -> Finding:
         return Finding(

@@ -50,9 +50,8 @@ def open_stage(bundle: Bundle, role: str, options: Options, device: str) -> Stag
                 )
             sessions.append(open_session(device, bundle.read(path), options.precision, options.threads))
             _check_network(sessions[-1], segmenter.plan, role)
-        around = None
-        if sums_are_float32(options, device):
-            around = backend(device).on_device(sessions)  # type: ignore[attr-defined]
+        lend = backend(device).on_device
+        around = lend(sessions) if lend and sums_are_float32(options, device) else None
     except BaseException:
         for session in sessions:
             session.close()
@@ -83,7 +82,7 @@ def _check_network(session: Session, plan: Plan, role: str) -> None:
 
 def sums_are_float32(options: Options, device: str) -> bool:
     """Whether labels are computed on this device in runs that ask for labels alone."""
-    return hasattr(backend(device), "on_device") and not options.skip_empty_tiles
+    return backend(device).on_device is not None and not options.skip_empty_tiles
 
 
 def approximations(options: Options, device: str | None) -> tuple[str, ...]:

@@ -36,11 +36,17 @@ def test_every_device_has_the_names_of_a_backend() -> None:
         module = table.backend(device)
         assert device == module.NAME and module.TITLE
         assert module.FILES["fp32"] == "fp32" and set(module.FILES) <= set(table.PRECISIONS)
+        assert (
+            (module.on_device is not None)
+            == (device in ("tensorrt", "tensorrt-rtx", "cuda"))
+            == module.ON_TRIAL
+        )
+        assert (module.kept is not None) == (device in ("tensorrt", "tensorrt-rtx"))
         absent = module.missing()
         if absent is None:
             assert any(digit.isdigit() for digit in module.version())
         else:
-            assert device in table.ON_TRIAL and all(absent)
+            assert module.ON_TRIAL and all(absent)
 
 
 def test_an_unknown_device() -> None:

@@ -19,6 +19,8 @@ from scanside.runtime.errors import BackendError, ProviderMismatchError
 NAME = "cuda"
 TITLE = "ONNX Runtime, NVIDIA GPU"
 FILES: dict[str, FilePrecision] = {"fp32": "fp32", "mixed": "mixed"}
+ON_TRIAL = True
+kept = None
 PROVIDER = "CUDAExecutionProvider"
 SETTINGS = {
     "device_id": "0",

@@ -17,6 +17,9 @@ from scanside.runtime.extras import install_command
 NAME = "openvino"
 TITLE = "OpenVINO, CPU"
 FILES: dict[str, FilePrecision] = {"fp32": "fp32", "bf16": "fp32", "int8": "int8"}
+ON_TRIAL = False
+on_device = None
+kept = None
 _HINTS = {"fp32": "f32", "bf16": "bf16"}
 
 

@@ -14,6 +14,9 @@ from scanside.runtime.extras import install_command
 NAME = "cpu"
 TITLE = "ONNX Runtime, CPU"
 FILES: dict[str, FilePrecision] = {"fp32": "fp32", "mixed": "mixed"}
+ON_TRIAL = False
+on_device = None
+kept = None
 PROVIDER = "CPUExecutionProvider"
 
 

@@ -7,7 +7,7 @@ nobody has measured them yet, and none is used before it has passed the golden c
 import contextlib
 import importlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, Protocol, cast, get_args
 
 from scanside.runtime.backends.network_bytes import refuse_foreign
@@ -15,6 +15,7 @@ from scanside.runtime.errors import BackendError, UsageError
 
 if TYPE_CHECKING:  # numpy would come along, which the terminal and the queue do without
     from scanside.runtime.backends.session import Session
+    from scanside.runtime.device.case import Device
 
 MODULES = {  # a module, or `module:name` where one holds several
     "tensorrt": "scanside.runtime.backends.trt:FULL",
@@ -24,8 +25,6 @@ MODULES = {  # a module, or `module:name` where one holds several
     "cpu": "scanside.runtime.backends.ort",
 }
 DEVICES = tuple(MODULES)
-ON_TRIAL = frozenset({"tensorrt", "tensorrt-rtx", "cuda"})
-"""Devices that must pass the golden cases before their first use on a machine even when they are asked for by name."""
 FilePrecision = Literal["fp32", "mixed", "bf16", "int8"]
 PRECISIONS: tuple[FilePrecision, ...] = get_args(FilePrecision)
 
@@ -35,11 +34,20 @@ class Backend(Protocol):
 
     Attributes:
         FILES: Each precision it can run → the precision of the bundle's file that it runs it from.
+        ON_TRIAL: Whether it must pass the golden cases before its first use on a machine even when it is asked for by
+            name.
+        on_device: Makes the device's memory with a segmenter's networks in it, where a whole case is computed; None
+            for a device that works in the host's memory.
+        kept: sha256 of the engine that this machine keeps for a network, given as its file's sha256 and a precision, or
+            None where it would be built; None in its place for a device that builds none.
     """
 
     NAME: str
     TITLE: str
     FILES: Mapping[str, FilePrecision]
+    ON_TRIAL: bool
+    on_device: "Callable[[Sequence[Session]], Device] | None"
+    kept: Callable[[str, str], str | None] | None
 
     def missing(self) -> tuple[str, str] | None:
         """Why it cannot be used here and how to mend it, or None."""

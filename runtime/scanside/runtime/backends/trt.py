@@ -30,6 +30,7 @@ class TensorRt:
     TITLE: str
     install: Callable[[], str]
     FILES: Mapping[str, FilePrecision]
+    ON_TRIAL = True
 
     def missing(self) -> tuple[str, str] | None:
         """What is missing and how to get it: driver, GPU and packages all at once, then what a trial says."""

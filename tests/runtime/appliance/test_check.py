@@ -15,6 +15,7 @@ from scanside.runtime.appliance.check import Finding, check, print_findings, run
 from scanside.runtime.appliance.config import (
     Config,
     DicomDestination,
+    Fetch,
     Receive,
     Rule,
     Send,
@@ -33,7 +34,7 @@ from scanside.runtime.appliance.watch.health import examine
 from scanside.runtime.trust import Trust
 from tests.runtime.appliance.deliver.scripted import peer
 from tests.runtime.study.tiny_study import TinyBundle, write_bundle
-from tests.support.peers import free_port
+from tests.support.peers import Orthanc, free_port
 from tests.support.sentences import assert_one_sentence
 from tests.support.tls_files import TlsFiles, make_tls
 
@@ -314,3 +315,26 @@ def test_a_token_of_the_web_receiver_is_looked_at(config: Config, tmp_path: Path
     assert not found().ok and "chmod" in found().sentence
     token.chmod(0o600)
     assert found().ok
+
+
+def test_an_archive_that_cannot_be_fetched_from_is_found(config: Config, tmp_path: Path) -> None:
+    def archived(receive: Receive | None = None, **archive: object) -> Config:
+        fetch = Fetch.model_validate({"archives": [{"name": "archive", **archive}]})
+        return with_(config, fetch=fetch, receive=receive or config.receive)
+
+    def at(port: int) -> dict[str, object]:
+        return {"ae_title": "PACS", "host": "127.0.0.1", "port": port}
+
+    with Orthanc(tmp_path / "a", dicom_web=True, modalities={"SCANSIDE": ("127.0.0.1", 1)}) as orthanc:
+        for right in (at(orthanc.port), {"kind": "dicomweb", "url": orthanc.dicom_web}):
+            (found,) = [one for one in check(archived(**right)) if one.what == "archive archive"]
+            assert found.ok, found
+        wrong = {"kind": "dicomweb", "url": f"{orthanc.url}/nothing"}
+        assert "HTTP 404" in fault(archived(**wrong)).sentence
+    with Orthanc(tmp_path / "b") as orthanc:
+        assert "check that it knows SCANSIDE" in fault(archived(**at(orthanc.port))).sentence
+    with peer() as one:
+        assert "does not take C-FIND and C-MOVE" in fault(archived(**at(one.port))).sentence
+    assert "connection refused" in fault(archived(**at(free_port()))).sentence
+    off = {**at(1), "host": "192.0.2.1", "plaintext": True}
+    assert "receive.host to an address" in fault(archived(**off)).sentence

@@ -29,7 +29,7 @@ EXAMPLE = Path(beside.__file__).with_name("example.toml")
 MINIMAL = '[service]\ndata = "data"\nbundle = "b"\nresearch_use_only = true\n'
 NOT_DEFAULTS = {
     "receive.complete_series", "work.folds", "work.on_rejection", "work.threads",
-    "destinations.1.authority", "destinations.1.token",
+    "destinations.1.authority", "destinations.1.token", "fetch.archives.1.authority", "fetch.archives.1.token",
     "send.ae_title", "service.anchor", "trust.keys.0.name", "trust.keys.0.key", "trust.keys.0.signs",
     "watch.commissioned",
 }  # fmt: skip

@@ -86,6 +86,10 @@ _EVENTS: Mapping[str, str] = {
     Action.QUARANTINE: "failed as often as allowed",
     Action.REOPEN: "rejection taken back",
     "job opened": "waits for its turn",
+    "fetch begun": "looking in archives for what is missing",
+    "fetch ended": "archives were asked",
+    "fetch try failed": "fetching failed, is tried again",
+    "fetch failed": "fetching failed",
 }
 _SENDING_WORDS: Mapping[Sending, str] = {Sending.ABANDONED: "given up", Sending.WAITING: "waits"}
 
@@ -113,6 +117,8 @@ def state_words(case: Case, *, working: bool = True) -> Words:
     words = _STATES[case.state]
     if case.state is State.RUNNING and not working:
         return STALLED
+    if case.state is State.RECEIVING and case.stage:
+        return Words(words.symbol, case.stage, words.tone)
     if case.state is State.QUEUED and case.failure is not None:
         return Words("↻", f"try {case.attempts + 1} after {case.failure}", Tone.WARN)
     return words

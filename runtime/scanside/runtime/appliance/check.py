@@ -12,7 +12,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from scanside.runtime.appliance.config import Config, DicomDestination, Tls, WebReceive, is_loopback
+from scanside.runtime.appliance.config import (
+    Archive,
+    Config,
+    DicomArchive,
+    DicomDestination,
+    Tls,
+    WebReceive,
+    is_loopback,
+)
 from scanside.runtime.errors import ExitCode, ScansideError
 
 SOON_DAYS = 30.0
@@ -35,7 +43,7 @@ class Finding:
 
 
 def check(config: Config) -> tuple[Finding, ...]:
-    """Examine data folder, store, audit log, TLS files, bundle, device, ports and destinations.
+    """Examine data folder, store, audit log, TLS files, bundle, device, ports, destinations and archives.
 
     To be run as the user of the service: what only that user may read cannot be judged by another one.
     """
@@ -49,6 +57,7 @@ def check(config: Config) -> tuple[Finding, ...]:
     found += _ports(config)
     found += [_callback(config, destination) for destination in config.unanswerable]
     found += [_destination(config, number) for number in range(len(config.destinations))]
+    found += [_archive(config, archive) for archive in config.fetch.archives]
     return tuple(found)
 
 
@@ -142,9 +151,9 @@ def _tls(config: Config) -> Iterator[Finding]:
         yield from _web(config.receive.web)
     if config.send.tls is not None:
         yield _certificate("send.tls", config.send.tls, as_server=True)
-    for destination in config.dicom_peers:
-        if destination.tls is not None:
-            yield _certificate(f"tls of {destination.name}", destination.tls, as_server=False)
+    for peer in (*config.dicom_peers, *config.fetch.dicom_archives):
+        if peer.tls is not None:
+            yield _certificate(f"tls of {peer.name}", peer.tls, as_server=False)
 
 
 def _web(web: WebReceive) -> Iterator[Finding]:
@@ -341,3 +350,11 @@ def _destination(config: Config, number: int) -> Finding:
     problem = echo(destination, config, seconds) or refused_classes(destination, config, seconds)
     taken = "It answers, and refuses nothing that it is to be sent."
     return Finding(f"destination {destination.name}", problem is None, problem or taken)
+
+
+def _archive(config: Config, archive: Archive) -> Finding:
+    from scanside.runtime.appliance.fetch.sources import source_of
+
+    problem = source_of(archive, config).fault(min(config.send.timeout_seconds, 10.0))
+    known = " and knows our receiver" if isinstance(archive, DicomArchive) else ""
+    return Finding(f"archive {archive.name}", problem is None, problem or f"It answers{known}.")

@@ -9,7 +9,9 @@ from pydicom.uid import UID
 
 from scanside.runtime.appliance.config import (
     Config,
+    DicomArchive,
     DicomDestination,
+    Fetch,
     Kind,
     Receive,
     Send,
@@ -20,6 +22,7 @@ from scanside.runtime.appliance.config import (
 from scanside.runtime.appliance.deliver.association import EXPLICIT, IMPLICIT
 from scanside.runtime.appliance.deliver.classes import COMMITMENT, NAMES, SENT
 from scanside.runtime.appliance.deliver.reasons import took
+from scanside.runtime.appliance.fetch.dicom import FIND_KEYS, SCU_ROLES
 from scanside.runtime.appliance.receive import incoming
 from scanside.runtime.appliance.receive.classes import (
     COMPANIONS,
@@ -45,6 +48,7 @@ STATUSES: tuple[tuple[int, str], ...] = (
         incoming.OUT_OF_RESOURCES,
         "disk or store is full, or the instance or its study is larger than configured",
     ),
+    (incoming.NOT_ASKED_FOR, "an archive sent what it was not asked for"),
     (incoming.DOES_NOT_MATCH, "the data set is not the instance that was announced"),
     (incoming.NOT_UNDERSTOOD, "the data set cannot be parsed, or lacks a UID"),
 )
@@ -63,7 +67,7 @@ program works with; do not edit it. **Research use only.** What the objects cont
 
 def conformance_statement() -> str:
     """The whole statement, in Markdown."""
-    blocks = (_TITLE, *_overview(), *_receiver(), *_sender(), *_commitment(), *_web(), *_rest())
+    blocks = (_TITLE, *_overview(), *_receiver(), *_sender(), *_commitment(), *_web(), *_fetch(), *_rest())
     return "\n".join(blocks)
 
 
@@ -74,8 +78,14 @@ def _overview() -> Iterator[str]:
         ("Storage", "yes: results", "yes: studies"),
         ("Storage Commitment Push Model", "yes", "no"),
         ("Modality Performed Procedure Step", "no", "yes"),
-        ("Query/Retrieve, Modality Worklist, Print, Media", "no", "no"),
+        ("Query/Retrieve", "yes: series that a study lacks, on request", "no"),
+        ("Modality Worklist, Print, Media", "no", "no"),
         ("STOW-RS (PS3.18 10.5)", "yes, as user agent: results", "yes, as origin server: studies"),
+        (
+            "QIDO-RS, WADO-RS (PS3.18 10.6, 10.4)",
+            "yes, as user agent: series that a study lacks, on request",
+            "no",
+        ),
     ]
     yield _table(("network service", "as user (SCU)", "as provider (SCP)"), rows)
     yield (
@@ -194,8 +204,32 @@ def _web() -> Iterator[str]:
     yield _table(("further failure reason", "meaning"), [(f"{code:04X}", words) for code, words in FAILURES])
 
 
+def _fetch() -> Iterator[str]:
+    fetch = Fetch(archives=(DicomArchive(name="x", ae_title="X", host="127.0.0.1", port=104),))
+    yield "## 6 Fetching (Query/Retrieve SCU, DICOMweb user agent)\n"
+    yield (
+        "Off unless `[fetch]` names an archive. When a study is complete, and a sequence that the bundle needs is not "
+        "among its series, its archives are asked in their order for MR series of this study that are not here, or not "
+        f"all. A study waits for it {fetch.seconds:g} s at most (`seconds`), with {fetch.tries} tries (`tries`).\n"
+    )
+    rows = [(_named(uid), role) for uid, role in SCU_ROLES]
+    yield _table(("SOP class", "use as SCU"), rows)
+    yield (
+        f"Offered transfer syntaxes: {_named(EXPLICIT)}, {_named(IMPLICIT)}. Keys of C-FIND: "
+        f"{', '.join(FIND_KEYS)}. No relational queries, no extended negotiation; C-GET is not used for this. "
+        "The destination of C-MOVE is `receive.ae_title`. An archive that brings what was asked for associates as "
+        "`receive.callers` do, by its title and, where its `host` is an IP address, from there. "
+        "Of it, and of every C-STORE that names us as move originator, only images are taken that were asked for, of "
+        f"the same Patient ID as the study here; others are refused with {incoming.NOT_ASKED_FOR:04X}.\n"
+    )
+    yield (
+        "DICOMweb: GET of `/studies/{study}/series` (application/dicom+json) and of `/studies/{study}/series/{series}` "
+        '(`multipart/related; type="application/dicom"; transfer-syntax=*`), kept as parts of a STOW-RS request are.\n'
+    )
+
+
 def _rest() -> Iterator[str]:
-    yield "## 6 Security\n"
+    yield "## 7 Security\n"
     yield _list(
         (
             "Secure transport: BCP 195 (PS3.15 B.12) by mutual TLS 1.2 or 1.3, forward secrecy and "
@@ -207,13 +241,13 @@ def _rest() -> Iterator[str]:
             "(`scanside deidentify`).",
         )
     )
-    yield "\n## 7 Character sets\n"
+    yield "\n## 8 Character sets\n"
     yield (
         "Received data sets keep theirs, whatever it is. Results have their source's Specific Character "
         "Set; where a label "
         "does not fit into it, ISO_IR 192.\n"
     )
-    yield "## 8 IHE AI Results (AIR)\n"
+    yield "## 9 IHE AI Results (AIR)\n"
     yield _table(
         ("what", "here"),
         [
@@ -230,8 +264,14 @@ def _rest() -> Iterator[str]:
             ("AI Workflow for Imaging (UPS)", "no"),
         ],
     )
-    yield "## 9 Configuration\n"
-    sections: dict[str, type[Record]] = {"service": Service, "receive": Receive, "send": Send, "watch": Watch}
+    yield "## 10 Configuration\n"
+    sections: dict[str, type[Record]] = {
+        "service": Service,
+        "receive": Receive,
+        "fetch": Fetch,
+        "send": Send,
+        "watch": Watch,
+    }
     keys = [f"`[{name}]` {', '.join(model.model_fields)}" for name, model in sections.items()]
     others = ", ".join(f"`[{name}]`" for name in Config.model_fields if name not in sections)
     yield _list(keys)

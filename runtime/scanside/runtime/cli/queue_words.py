@@ -27,6 +27,8 @@ def state_of(case: Case, now: float) -> str:
     if case.state is State.RUNNING and case.stage:
         words += f": {case.stage}"
         words += f" {case.done} of {case.total}" if case.total else ""
+    elif case.state is State.RECEIVING and case.stage:
+        words += f": {case.stage}"
     elif case.state is State.QUEUED and case.not_before > now:
         words += f", again in {case.not_before - now:.0f} s"
     elif case.state is State.SENDING:
@@ -71,7 +73,9 @@ def line_of(case: Case, *, names: bool, stages: bool) -> str:
     state = str(case.state)
     if case.state is State.SENDING:
         state += _arrived(case)
-    elif case.state is State.RUNNING and stages and case.stage:
+    elif (case.state is State.RECEIVING and case.stage) or (
+        case.state is State.RUNNING and stages and case.stage
+    ):
         state += f": {case.stage}"
     parts = [f"{case.case_id}{who} {state}", result_of(case), note_of(case)]
     return plain("; ".join(part for part in parts if part))

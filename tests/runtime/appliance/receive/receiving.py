@@ -81,24 +81,25 @@ class Desk:
         return sorted((self.data / "spool" / "incoming").iterdir())
 
 
-def configuration(data: Path, **receive: Any) -> Config:
+def configuration(data: Path, tables: dict[str, Any] | None = None, **receive: Any) -> Config:
     data.mkdir(mode=0o700, parents=True, exist_ok=True)
     return Config.model_validate(
         {
             "service": {"data": data, "bundle": data / "bundle", "research_use_only": True},
             "receive": {"port": 0, "quiet_seconds": 0, "reserve_gb": 0.0, **receive},
+            **(tables or {}),
         }
     )
 
 
 @contextmanager
-def receiver(data: Path, **receive: Any) -> Iterator[Desk]:
-    """In a thread of this process."""
+def receiver(data: Path, tables: dict[str, Any] | None = None, **receive: Any) -> Iterator[Desk]:
+    """In a thread of this process; `tables` are further ones of its configuration."""
     stop, failed = threading.Event(), []
 
     def work() -> None:
         try:
-            run(configuration(data, **receive), stop)
+            run(configuration(data, tables, **receive), stop)
         except BaseException as error:
             failed.append(error)
 

@@ -166,6 +166,8 @@ def _no_result(data: CaseData, width: int) -> list[Content]:
         State.QUARANTINED: "It failed as often as is allowed; t tries again.",
         State.CANCELLED: "It was cancelled; t queues it again.",
     }.get(case.state, "This job has no result.")
+    if case.state is State.RECEIVING and case.stage:
+        words = "It is complete, and what it lacks is being fetched from an archive."
     found = [toned("No result yet" if case.state in _COMING else "No result", Tone.PLAIN, bold=True)]
     found += _wrapped(words, width)
     if case.failure is not None:

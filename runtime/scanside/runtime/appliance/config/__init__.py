@@ -4,6 +4,8 @@ A commented example lies beside this package (`example.toml`); docs/appliance.md
 """
 
 from scanside.runtime.appliance.config.document import Config, Retention, Service, Watch, Work, load_config
+from scanside.runtime.appliance.config.fetch import Archive, DicomArchive, Fetch, WebArchive
+from scanside.runtime.appliance.config.peers import DicomPeer, WebPeer
 from scanside.runtime.appliance.config.receive import Caller, Mrd, Receive, WebReceive
 from scanside.runtime.appliance.config.send import (
     Destination,
@@ -18,10 +20,14 @@ from scanside.runtime.appliance.config.send import (
 from scanside.runtime.appliance.config.values import Tls, is_loopback
 
 __all__ = [
+    "Archive",
     "Caller",
     "Config",
     "Destination",
+    "DicomArchive",
     "DicomDestination",
+    "DicomPeer",
+    "Fetch",
     "FolderDestination",
     "Kind",
     "Mrd",
@@ -33,7 +39,9 @@ __all__ = [
     "Service",
     "Tls",
     "Watch",
+    "WebArchive",
     "WebDestination",
+    "WebPeer",
     "WebReceive",
     "Work",
     "is_loopback",

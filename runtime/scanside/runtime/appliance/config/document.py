@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 
 from scanside.runtime.appliance.accept import Accept
+from scanside.runtime.appliance.config.fetch import Fetch
 from scanside.runtime.appliance.config.receive import Mrd, Receive
 from scanside.runtime.appliance.config.send import AnyDestination, DicomDestination, Send
 from scanside.runtime.appliance.config.values import FilePath, Host, Port, Seconds, Tls, is_loopback
@@ -124,6 +125,7 @@ class Config(Record):
     trust: Trust = Trust()
     receive: Receive = Receive()
     mrd: Mrd = Mrd()
+    fetch: Fetch = Fetch()
     accept: Accept = Accept()
     work: Work = Work()
     send: Send = Send()

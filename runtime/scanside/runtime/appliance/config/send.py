@@ -1,19 +1,11 @@
 """`[send]` and `[[destinations]]`: who gets which objects, and how."""
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import Discriminator, Field, Tag
 
-from scanside.runtime.appliance.config.values import (
-    AETitle,
-    FilePath,
-    Host,
-    Name,
-    Port,
-    Seconds,
-    Tls,
-    is_loopback,
-)
+from scanside.runtime.appliance.config.peers import DicomPeer, WebPeer
+from scanside.runtime.appliance.config.values import AETitle, FilePath, Host, Name, Port, Seconds, Tls
 from scanside.runtime.record import Record
 
 Kind = Literal["seg", "sr", "sc", "key", "reject"]
@@ -75,7 +67,7 @@ class AnyPeer(Record):
         return False
 
 
-class DicomDestination(AnyPeer):
+class DicomDestination(DicomPeer, AnyPeer):
     """A peer that takes C-STORE.
 
     Attributes:
@@ -87,20 +79,10 @@ class DicomDestination(AnyPeer):
     """
 
     kind: Literal["dicom"] = "dicom"
-    ae_title: AETitle
-    host: Host
-    port: Annotated[int, Field(ge=1, le=65535)]
-    plaintext: bool = False
-    tls: Tls | None = None
     commitment: bool = True
     commitment_seconds: Seconds = 600
     labelmap: bool = False
     comprehensive_sr: bool = False
-
-    @property
-    def where(self) -> str:
-        """Its place, for a person: host, port and AE title."""
-        return f"{self.host}:{self.port} {self.ae_title}"
 
     @property
     def commits(self) -> bool:
@@ -117,44 +99,11 @@ class DicomDestination(AnyPeer):
         """As configured."""
         return self.comprehensive_sr
 
-    @model_validator(mode="after")
-    def _safe(self) -> Self:
-        if self.tls is None and not self.plaintext and not is_loopback(self.host):
-            raise ValueError(
-                f"{self.name}: {self.host} is not this machine: give its tls, or say plaintext = true"
-            )
-        return self
 
-
-class WebDestination(AnyPeer):
-    """A DICOMweb server that takes STOW-RS (PS3.18 10.5).
-
-    Attributes:
-        url: Of the service, such as `https://pacs/dicom-web`.
-        authority: PEM file with the certificate authority to trust; None for the system's.
-        token: File that holds a bearer token.
-    """
+class WebDestination(WebPeer, AnyPeer):
+    """A DICOMweb server that takes STOW-RS (PS3.18 10.5)."""
 
     kind: Literal["stow"] = "stow"
-    url: str
-    plaintext: bool = False
-    authority: FilePath | None = None
-    token: FilePath | None = None
-
-    @property
-    def where(self) -> str:
-        """Its place, for a person."""
-        return self.url
-
-    @model_validator(mode="after")
-    def _safe(self) -> Self:
-        scheme, _, rest = self.url.partition("://")
-        host = rest.split("/", 1)[0].rsplit(":", 1)[0].strip("[]")
-        if scheme not in ("http", "https") or not host:
-            raise ValueError(f"{self.name}: url must begin with https:// or http://")
-        if scheme == "http" and not self.plaintext and not is_loopback(host):
-            raise ValueError(f"{self.name}: {host} is not this machine: use https, or say plaintext = true")
-        return self
 
 
 class FolderDestination(AnyPeer):

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from scanside.runtime.appliance.config import Config, DicomDestination
+from scanside.runtime.appliance.config import Config, DicomPeer
 from scanside.runtime.appliance.deliver.reach import (
     DeliveryError,
     cut_after,
@@ -56,10 +56,14 @@ class Association:
         return any(str(context.abstract_syntax) == sop_class for context in self._open.accepted_contexts)
 
     @contextmanager
-    def within(self, extra: float = 0.0) -> Iterator[Any]:
-        """pynetdicom's association for one operation, which may take the configured seconds and `extra`."""
-        self._open.dimse_timeout = self._seconds + extra
-        with cut_after(self._connection, 2 * self._seconds + extra):
+    def within(self, extra: float = 0.0, whole: float | None = None) -> Iterator[Any]:
+        """pynetdicom's association for one operation, which may take the configured seconds and `extra`.
+
+        Args:
+            whole: Seconds for all of it, for an operation whose peer has other things to do before it answers.
+        """
+        self._open.dimse_timeout = self._seconds + extra if whole is None else whole
+        with cut_after(self._connection, 2 * self._seconds + extra if whole is None else whole):
             yield self._open
 
 
@@ -70,7 +74,7 @@ def our_title(config: Config) -> str:
 
 @contextmanager
 def associate(
-    destination: DicomDestination,
+    destination: DicomPeer,
     config: Config,
     contexts: Sequence[Context],
     *,
@@ -146,14 +150,14 @@ def associate(
                 made.abort()
 
 
-def _context(destination: DicomDestination) -> Any:
+def _context(destination: DicomPeer) -> Any:
     from scanside.runtime.appliance.tls import client_context
 
     return client_context(destination.tls) if destination.tls else None
 
 
 @contextmanager
-def _words(destination: DicomDestination) -> Iterator[None]:
+def _words(destination: DicomPeer) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, RuntimeError) as error:  # such as a host name that does not resolve
@@ -163,7 +167,7 @@ def _words(destination: DicomDestination) -> Iterator[None]:
 
 
 def _refusal(
-    destination: DicomDestination, made: Any, tls: Any, connected: bool, late: bool, wait: float
+    destination: DicomPeer, made: Any, tls: Any, connected: bool, late: bool, wait: float
 ) -> AssociationError:
     name = destination.name
     where = f"{name} cannot be reached at {destination.host}:{destination.port}"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from scanside.runtime.appliance.config import Config, WebDestination
+from scanside.runtime.appliance.config import Config, WebDestination, WebPeer
 from scanside.runtime.appliance.deliver.association import AssociationError
 from scanside.runtime.appliance.deliver.objects import DamagedError, read_object
 from scanside.runtime.appliance.deliver.reach import SLOWEST, DeliveryError, cut_after
@@ -142,7 +142,7 @@ def _send(
 
 
 def ask_web(
-    destination: WebDestination,
+    destination: WebPeer,
     method: str,
     path: str,
     seconds: float,
@@ -162,10 +162,37 @@ def ask_web(
         AssociationError: If there is no answer.
         UsageError: If the authority or the token cannot be read.
     """
+    most = (_MOST_ANSWER if method == "POST" else 0) if most is None else most
+    with open_web(destination, method, path, seconds, body=body, headers=headers) as response:
+        said = (response.getheader("Content-Type", ""), response.getheader("Date", ""))
+        return Answer(response.status, response.read(most) if most else b"", *said)
+
+
+@contextmanager
+def open_web(
+    destination: WebPeer,
+    method: str,
+    path: str,
+    seconds: float,
+    *,
+    body: Sequence[bytes] = (),
+    headers: dict[str, str] | None = None,
+    within: float | None = None,
+) -> Iterator[http.client.HTTPResponse]:
+    """One request whose answer is read as it comes.
+
+    Args:
+        path: Below the service's url.
+        seconds: For each read and write.
+        within: Seconds for all of it; default, twice those that the request may take.
+
+    Raises:
+        AssociationError: If there is no answer, or it breaks while the caller reads it.
+        UsageError: If the authority or the token cannot be read.
+    """
     path = f"{urlsplit(destination.url).path.rstrip('/')}/{path}"
     sent = {"Accept": "application/dicom+json", **(headers or {}), **_authorization(destination)}
     size = sum(map(len, body))
-    most = (_MOST_ANSWER if method == "POST" else 0) if most is None else most
     if body:
         sent["Content-Length"] = str(size)
     extra = size / SLOWEST
@@ -173,12 +200,10 @@ def ask_web(
         connection = _connection(destination, seconds)
         try:
             connection.connect()
-            with cut_after(connection.sock, 2 * (seconds + extra)):
+            with cut_after(connection.sock, 2 * (seconds + extra) if within is None else within):
                 connection.request(method, path, body=_pieces(body) if body else None, headers=sent)
                 connection.sock.settimeout(seconds + extra)
-                response = connection.getresponse()
-                said = (response.getheader("Content-Type", ""), response.getheader("Date", ""))
-                return Answer(response.status, response.read(most) if most else b"", *said)
+                yield connection.getresponse()
         finally:
             connection.close()
 
@@ -196,7 +221,7 @@ def http_words(status: int) -> str:
     return f"HTTP {status}: {_SAID.get(status, 'check it there')}"
 
 
-def _connection(destination: WebDestination, seconds: float) -> http.client.HTTPConnection:
+def _connection(destination: WebPeer, seconds: float) -> http.client.HTTPConnection:
     parts = urlsplit(destination.url)
     host = parts.hostname or ""
     if parts.scheme == "http":
@@ -211,7 +236,7 @@ def _connection(destination: WebDestination, seconds: float) -> http.client.HTTP
     return http.client.HTTPSConnection(host, parts.port, timeout=seconds, context=context)
 
 
-def _authorization(destination: WebDestination) -> dict[str, str]:
+def _authorization(destination: WebPeer) -> dict[str, str]:
     if destination.token is None:
         return {}
     try:
@@ -224,7 +249,7 @@ def _authorization(destination: WebDestination) -> dict[str, str]:
 
 
 @contextmanager
-def _words(destination: WebDestination, seconds: float) -> Iterator[None]:
+def _words(destination: WebPeer, seconds: float) -> Iterator[None]:
     name = destination.name
     try:
         yield

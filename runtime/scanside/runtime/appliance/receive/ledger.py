@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from scanside.runtime.appliance.receive.limits import Sparing
-from scanside.runtime.appliance.store import audit, intake, retention, steps, worklist
+from scanside.runtime.appliance.store import audit, fetches, intake, retention, steps, worklist
 from scanside.runtime.appliance.store.database import Database
+from scanside.runtime.appliance.store.fetches import Due
 from scanside.runtime.appliance.store.intake import RECEIVER, Added, pseudonym
 from scanside.runtime.appliance.store.records import Case, Instance, Patient
 from scanside.runtime.appliance.store.steps import Noted, Step
 from scanside.runtime.errors import InputError, OutputError
+from scanside.runtime.remark import Remark
 
 T = TypeVar("T")
 
@@ -119,13 +121,48 @@ class Ledger:
         """See `intake.close_association`."""
         self._do(lambda: intake.close_association(self._database, name))
 
-    def complete(self, quiet_seconds: float, series: int | None, step_seconds: float) -> list[str]:
+    def complete(
+        self,
+        quiet_seconds: float,
+        series: int | None,
+        step_seconds: float,
+        fetch_seconds: float | None = None,
+    ) -> list[str]:
         """See `intake.complete_studies`."""
         return self._do(
             lambda: intake.complete_studies(
-                self._database, quiet_seconds=quiet_seconds, series=series, step_seconds=step_seconds
+                self._database,
+                quiet_seconds=quiet_seconds,
+                series=series,
+                step_seconds=step_seconds,
+                fetch_seconds=fetch_seconds,
             )
         )
+
+    def due_fetch(self) -> Due | None:
+        """See `fetches.due`."""
+        return self._do(lambda: fetches.due(self._database))
+
+    def end_fetch(self, one: Due, detail: dict[str, object], remark: Remark | None = None) -> None:
+        """See `fetches.end`."""
+        self._do(lambda: fetches.end(self._database, one, detail, remark))
+
+    def expect(self, one: Due, series_uid: str, images: int) -> None:
+        """See `fetches.expect`."""
+        self._do(lambda: fetches.expect(self._database, one.job, series_uid, images))
+
+    def incomplete(self, one: Due) -> int:
+        """Number of images of series of which a fetch brought a part alone."""
+
+        def count() -> int:
+            here = worklist.instances_of(self._database, one.study_uid)
+            return len(here) - len(fetches.without_incomplete(self._database, one.job, here))
+
+        return self._do(count)
+
+    def fetch_again(self, one: Due, why: str, wait: float) -> None:
+        """See `fetches.try_again`."""
+        self._do(lambda: fetches.try_again(self._database, one, why, wait))
 
     def paths(self) -> set[str]:
         """Of every instance, below the spool."""

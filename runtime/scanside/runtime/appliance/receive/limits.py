@@ -5,11 +5,11 @@ import os
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from scanside.runtime.appliance.config import Receive
+from scanside.runtime.appliance.config import DicomArchive, Receive
 from scanside.runtime.errors import UsageError
 
 _REMEMBERED = 1000
@@ -37,8 +37,11 @@ TOO_MANY = Rejection((2, 3, 2), "too many associations at once")
 class Callers:
     """Who may associate."""
 
-    def __init__(self, config: Receive) -> None:
+    def __init__(self, config: Receive, archives: Sequence[DicomArchive] = ()) -> None:
         """Read the list.
+
+        Args:
+            archives: May call, too, to bring what we ask for.
 
         Raises:
             UsageError: If an address is none.
@@ -55,6 +58,14 @@ class Callers:
             ]
         except ValueError as error:
             raise UsageError(f"receive.callers: {error}; give IP addresses.") from error
+        self._listed = {title for title, _, _ in self._known}
+        if self._known:  # otherwise anybody may call
+            self._known += [(one.ae_title, _normal(one.host), 0) for one in archives]
+        self._archives = {one.ae_title for one in archives}
+
+    def only_answers(self, calling: str) -> bool:
+        """Whether who calls may bring what we asked for, and nothing else: an archive that is no sender."""
+        return calling.strip() in self._archives and bool(self._known) and calling.strip() not in self._listed
 
     def reaches(self, address: str) -> bool:
         """Whether anybody may call from there; otherwise not even a TLS handshake is worth while."""

@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from scanside.runtime.appliance.config import Config, Receive, is_loopback
+from scanside.runtime.appliance.deliver.association import our_title
 from scanside.runtime.appliance.receive.incoming import Conditions
 from scanside.runtime.appliance.receive.ledger import Ledger
 from scanside.runtime.appliance.receive.limits import Room
@@ -52,7 +53,9 @@ def run(config: Config, stop: threading.Event) -> None:
     announcement.unlink(missing_ok=True)
     ledger = Ledger(config.database)
     try:
-        receiver = Receiver(conditions, ledger, Quarantine(config.quarantine), receive)
+        archives = config.fetch.dicom_archives
+        mover = our_title(config) if archives else None
+        receiver = Receiver(conditions, ledger, Quarantine(config.quarantine), receive, archives, mover)
         steps = Steps(ledger)
         handlers = [
             (evt.EVT_C_STORE, receiver.store),
@@ -61,14 +64,14 @@ def run(config: Config, stop: threading.Event) -> None:
             (evt.EVT_N_SET, steps.change),
         ]
         try:
-            server = Server(receive, conditions, handlers, _turned_away(ledger), tls)
+            server = Server(receive, conditions, handlers, _turned_away(ledger), tls, archives)
         except OSError as error:
             raise UsageError(
                 f"{receive.host}:{receive.port} cannot be listened on ({error.strerror}); "
                 "correct receive.host or receive.port, or stop what uses it."
             ) from error
         web = _open_web(receive, conditions, receiver)
-        with _mrd(config, receiver, ledger, conditions):
+        with _mrd(config, receiver, ledger, conditions), _fetching(config, receiver, ledger, conditions):
             _Service(config, conditions, ledger, receiver, server, web).serve(announcement, stop)
     finally:
         ledger.close()
@@ -87,6 +90,23 @@ def _mrd(config: Config, receiver: Receiver, ledger: Ledger, conditions: Conditi
             yield
         finally:
             listening.shutdown()
+
+
+@contextmanager
+def _fetching(config: Config, receiver: Receiver, ledger: Ledger, conditions: Conditions) -> Iterator[None]:
+    """Look for what complete studies lack meanwhile, where an archive is configured."""
+    if not config.fetch.archives:
+        yield
+        return
+    from scanside.runtime.appliance.fetch.fetcher import Fetcher
+
+    stop = threading.Event()
+    fetcher = Fetcher(config, receiver, ledger, conditions)
+    threading.Thread(target=fetcher.run, args=(stop,), daemon=True, name="fetch").start()
+    try:
+        yield
+    finally:
+        stop.set()  # one that waits for an archive may be ended at any instant
 
 
 def _open_web(receive: Receive, conditions: Conditions, receiver: Receiver) -> WebServer | None:
@@ -197,9 +217,12 @@ class _Service:
     def _complete(self) -> None:
         if time.monotonic() < self._held_until or self._conditions.room.refuses():
             return
-        receive = self._config.receive
+        receive, fetch = self._config.receive, self._config.fetch
         for case_id in self._ledger.complete(
-            receive.quiet_seconds, receive.complete_series, receive.step_seconds
+            receive.quiet_seconds,
+            receive.complete_series,
+            receive.step_seconds,
+            fetch.seconds if fetch.archives else None,
         ):
             log.info("case %s: complete", case_id, extra={"case": case_id})
 
@@ -207,6 +230,7 @@ class _Service:
         self._to_close += self._server.ended()
         if self._web is not None:
             self._to_close += self._web.ended()
+        self._to_close += self._receiver.all_over()
         while self._to_close:
             self._ledger.close_association(self._to_close[0])
             self._receiver.ended(self._to_close.pop(0))

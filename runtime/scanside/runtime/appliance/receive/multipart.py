@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from email.message import Message
 from typing import Protocol
 
 PIECE = 1 << 16
@@ -10,6 +11,8 @@ _LONGEST_HEAD = 1 << 14
 """Bytes of a part's header fields."""
 _LONGEST_LINE = 1 << 10
 """Bytes of a line that says how long a chunk is, or of a trailer."""
+_LONGEST_BOUNDARY = 200
+"""RFC 2046 allows 70 characters; Orthanc has 73."""
 _MOST_TRAILERS = 64
 _SLOWEST = 4096
 """Bytes per second that a sender has to bring, beside the time that it may be silent."""
@@ -28,6 +31,18 @@ class Source(Protocol):
 
     def readline(self, size: int = -1, /) -> bytes:
         """Up to the end of a line."""
+        ...
+
+
+class Readable(Protocol):
+    """A body, however its end is known."""
+
+    def read(self) -> bytes:
+        """The next bytes; none at the end.
+
+        Raises:
+            BodyError: If the body ends too early, or does not come in time.
+        """
         ...
 
 
@@ -106,7 +121,17 @@ class Part:
     pieces: Iterator[bytes]
 
 
-def parts(body: Body, boundary: str) -> Iterator[Part]:
+def boundary_of(content_type: str) -> str | None:
+    """That of a multipart/related of DICOM files; None where a Content-Type says that it is something else."""
+    message = Message()
+    message["Content-Type"] = content_type
+    kind = str(message.get_param("type") or "application/dicom").lower()
+    boundary = message.get_boundary()
+    fits = message.get_content_type() == "multipart/related" and kind == "application/dicom"
+    return boundary if fits and boundary and len(boundary) <= _LONGEST_BOUNDARY else None
+
+
+def parts(body: Readable, boundary: str) -> Iterator[Part]:
     """The parts of a multipart body (RFC 2046 5.1.1). What a caller leaves of one is passed over.
 
     Raises:
@@ -123,7 +148,7 @@ def parts(body: Body, boundary: str) -> Iterator[Part]:
 
 
 class _Reader:
-    def __init__(self, body: Body, delimiter: bytes) -> None:
+    def __init__(self, body: Readable, delimiter: bytes) -> None:
         self._body, self._delimiter = body, delimiter
         self._buffer = bytearray(b"\r\n")  # a body may begin with its delimiter
 

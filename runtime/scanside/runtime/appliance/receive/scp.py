@@ -4,12 +4,13 @@ import logging
 import threading
 import traceback
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from scanside.runtime.appliance.config import Receive
+from scanside.runtime.appliance.config import DicomArchive, Receive
 from scanside.runtime.appliance.receive.identity import Identity, UnreadableError, identify
 from scanside.runtime.appliance.receive.incoming import (
     DISK_IS_FULL,
@@ -27,6 +28,7 @@ from scanside.runtime.appliance.receive.ledger import Ledger
 from scanside.runtime.appliance.receive.likeness import Likeness, likeness
 from scanside.runtime.appliance.receive.limits import Callers
 from scanside.runtime.appliance.receive.quarantine import Quarantine
+from scanside.runtime.appliance.receive.wanted import Wanted
 from scanside.runtime.appliance.store.intake import Added
 from scanside.runtime.appliance.store.records import Instance
 from scanside.runtime.errors import OutputError, ScansideError
@@ -49,29 +51,41 @@ class Sender:
         association: Its name.
         calling: AE title.
         priority: That its studies have at least.
+        answers: It brings what we have asked an archive for; anything else is refused.
     """
 
     association: str
     calling: str
     priority: int = 0
+    answers: bool = False
 
 
 class Receiver:
     """Answers requests. Nothing is raised to pynetdicom, and nothing is acknowledged that a power cut could undo."""
 
     def __init__(
-        self, conditions: Conditions, ledger: Ledger, quarantine: Quarantine, receive: Receive
+        self,
+        conditions: Conditions,
+        ledger: Ledger,
+        quarantine: Quarantine,
+        receive: Receive,
+        archives: Sequence[DicomArchive] = (),
+        mover: str | None = None,
     ) -> None:
         """Serve associations.
 
         Args:
-            most_instances: That a study may have.
+            archives: May bring what `wanted` names.
+            mover: AE title under which we ask them; None where we do not.
         """
         self._conditions, self._ledger, self._quarantine = conditions, ledger, quarantine
         self._most_instances, self._changed = receive.max_study_instances, receive.changed
-        self._callers = Callers(receive)
+        self._callers = Callers(receive, archives)
+        self._mover = mover
+        self.wanted = Wanted()
         self._lock = threading.Lock()
         self._received: dict[str, Counter[str]] = {}
+        self._over: list[str] = []
 
     def echo(self, event: Any) -> int:
         """C-ECHO."""
@@ -82,7 +96,9 @@ class Receiver:
         calling = str(event.assoc.requestor.ae_title).strip()
         urgent = URGENT if event.request.Priority == _HIGH else 0
         priority = self._callers.priority(calling, event.assoc.requestor.address) + urgent
-        sender = Sender(event.assoc.dimse.name, calling, priority)
+        originator = str(event.request.MoveOriginatorApplicationEntityTitle or "").strip()
+        answers = bool(originator and originator == self._mover) or self._callers.only_answers(calling)
+        sender = Sender(event.assoc.dimse.name, calling, priority, answers)
         refusal = self.take(event.request.DataSet, sender)
         return SUCCESS if refusal is None else _status(refusal)
 
@@ -126,6 +142,8 @@ class Receiver:
         if other or (identity.sop_class, identity.sop_uid) != (announced.sop_class, announced.sop_uid):
             refusal = Refusal(DOES_NOT_MATCH, "the data set is not the instance that was announced")
             return self.refuse(refusal, sender, case_id)
+        if sender.answers and (unasked := self.wanted.refuses(identity)) is not None:
+            return self.refuse(unasked, sender, case_id)
         try:
             refused = self._register(incoming, identity, case_id, sender)
         except OutputError:  # it says so of a full disk, too
@@ -133,6 +151,8 @@ class Receiver:
             refused = DISK_IS_FULL if full else Refusal(OUT_OF_RESOURCES, "the store cannot be written")
         except OSError as error:
             refused = refusal_of(error)
+        if refused is None and sender.answers:
+            self.wanted.came(identity)
         return None if refused is None else self.refuse(refused, sender, case_id)
 
     def _register(
@@ -223,6 +243,17 @@ class Receiver:
     def _count(self, association: str, case_id: str) -> None:
         with self._lock:
             self._received.setdefault(association, Counter())[case_id] += 1
+
+    def over(self, sender: str) -> None:
+        """A sender has ended that is no association."""
+        with self._lock:
+            self._over.append(sender)
+
+    def all_over(self) -> list[str]:
+        """Names of such senders since the last call."""
+        with self._lock:
+            names, self._over = self._over, []
+        return names
 
     def ended(self, sender: str) -> None:
         """Say what an association brought."""

@@ -6,7 +6,7 @@ import os
 import ssl
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from queue import Empty
 from typing import Any
@@ -16,7 +16,7 @@ from pynetdicom.acse import ACSE
 from pynetdicom.pdu_primitives import A_ASSOCIATE, A_P_ABORT
 from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 
-from scanside.runtime.appliance.config import Receive
+from scanside.runtime.appliance.config import DicomArchive, Receive
 from scanside.runtime.appliance.receive.classes import contexts
 from scanside.runtime.appliance.receive.dimse import BoundedSocket, EnduringMachine, StreamingDimse
 from scanside.runtime.appliance.receive.incoming import IMPLEMENTATION_CLASS, Conditions
@@ -49,19 +49,21 @@ class Server(ThreadedAssociationServer):  # type: ignore[misc]
         handlers: list[tuple[Any, Callable[..., Any]]],
         turned_away: Turned,
         tls: ssl.SSLContext | None,
+        archives: Sequence[DicomArchive] = (),
     ) -> None:
         """Bind and listen; nothing is accepted before `serve_forever`.
 
         Args:
             handlers: Of pynetdicom's intervention events.
             tls: Every connection has to be TLS then.
+            archives: May associate as `config.callers` may.
 
         Raises:
             OSError: If the port is taken, or the address is none of this machine.
             UsageError: If a caller's address is none.
         """
         self.config, self.conditions, self._turned_away = config, conditions, turned_away
-        self._callers, self._tls = Callers(config), tls
+        self._callers, self._tls = Callers(config, archives), tls
         self._lock = threading.Lock()
         self._connections = 0
         self._associations: dict[Any, str] = {}

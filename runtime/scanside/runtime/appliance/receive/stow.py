@@ -14,7 +14,7 @@ from scanside.runtime.appliance.receive.incoming import (
     Incoming,
     Refusal,
 )
-from scanside.runtime.appliance.receive.multipart import Body, Part, parts
+from scanside.runtime.appliance.receive.multipart import Part, Readable, parts
 from scanside.runtime.appliance.receive.scp import Receiver, Sender
 
 CLASS_UNSUPPORTED, SYNTAX_UNSUPPORTED = 0x0122, 0xC122
@@ -38,7 +38,12 @@ class Told:
 
 
 def store_all(
-    body: Body, boundary: str, conditions: Conditions, receiver: Receiver, sender: Sender, study: str | None
+    body: Readable,
+    boundary: str,
+    conditions: Conditions,
+    receiver: Receiver,
+    sender: Sender,
+    study: str | None,
 ) -> Iterator[Told]:
     """Keep the parts of a request one after the other. Each that is told of as kept is on disk and in the store.
 

@@ -11,13 +11,12 @@ import ssl
 import threading
 import time
 from contextlib import suppress
-from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from scanside.runtime.appliance.config import Receive, WebReceive
 from scanside.runtime.appliance.receive.incoming import Conditions
-from scanside.runtime.appliance.receive.multipart import Body, BodyError
+from scanside.runtime.appliance.receive.multipart import Body, BodyError, boundary_of
 from scanside.runtime.appliance.receive.scp import Receiver, Sender
 from scanside.runtime.appliance.receive.stow import Told, answer_of, store_all
 from scanside.runtime.appliance.tls import server_context
@@ -26,8 +25,6 @@ from scanside.runtime.errors import UsageError
 PATH = re.compile(r"(?:/[A-Za-z0-9_.-]+)?/studies(?:/(?P<study>[0-9.]{1,64}))?/?")
 _UNASSOCIATED = 16
 """Connections beyond those that may send at once."""
-_LONGEST_BOUNDARY = 200
-"""RFC 2046 allows 70 characters; Orthanc has 73."""
 _JSON = "application/dicom+json"
 
 log = logging.getLogger("scanside.receive")
@@ -178,12 +175,7 @@ class _Handler(BaseHTTPRequestHandler):
         return scheme.lower() == "bearer" and hmac.compare_digest(shown.strip().encode(), token.encode())
 
     def _boundary(self) -> str | None:
-        message = Message()
-        message["Content-Type"] = self.headers.get("Content-Type", "")
-        kind = str(message.get_param("type") or "application/dicom").lower()
-        boundary = message.get_boundary()
-        fits = message.get_content_type() == "multipart/related" and kind == "application/dicom"
-        return boundary if fits and boundary and len(boundary) <= _LONGEST_BOUNDARY else None
+        return boundary_of(self.headers.get("Content-Type", ""))
 
     def _length(self) -> int | None:
         """Bytes of the body; None for chunks, -1 where nothing is said."""

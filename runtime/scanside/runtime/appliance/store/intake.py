@@ -6,8 +6,10 @@ import hmac
 import sqlite3
 from enum import Enum
 
+from scanside.runtime.appliance.store import fetches
 from scanside.runtime.appliance.store.audit import append
 from scanside.runtime.appliance.store.database import Database, clock, next_tick
+from scanside.runtime.appliance.store.fetches import Fetching
 from scanside.runtime.appliance.store.jobs import move
 from scanside.runtime.appliance.store.records import Instance, Patient
 from scanside.runtime.appliance.store.states import TRANSITIONS, Action, State
@@ -211,6 +213,8 @@ _READY = f"""
                 WHERE steps.study_uid = jobs.study_uid AND steps.state = '{Step.COMPLETED}'
                 AND NOT EXISTS (SELECT 1 FROM instances WHERE instances.sop_uid = image.value)))
     )
+    AND NOT EXISTS (SELECT 1 FROM fetches WHERE fetches.job = jobs.job
+        AND fetches.state = '{Fetching.WAITING}' AND fetches.begun > :fetching)
     ORDER BY jobs.job
 """
 
@@ -221,6 +225,7 @@ def complete_studies(
     quiet_seconds: float,
     series: int | None,
     step_seconds: float = 0.0,
+    fetch_seconds: float | None = None,
     now: float | None = None,
 ) -> list[str]:
     """Queue every study that is complete: its associations have closed, and one of three things is so.
@@ -231,12 +236,15 @@ def complete_studies(
 
     Args:
         step_seconds: After so long without a sign of life, a step in progress holds its study no longer.
+        fetch_seconds: A complete study is queued after what it lacks was looked for, and waits so long for that at
+            most; None where nothing is looked for.
 
     Returns:
         Case ids.
     """
     at = clock(now)
     values = {
+        "fetching": at - (fetch_seconds or 0.0),
         "quiet": at - quiet_seconds,
         "held": at - step_seconds,
         "enough": series if series is not None else 1 << 62,
@@ -244,9 +252,14 @@ def complete_studies(
     if not database.rows(_READY, values):
         return []
     with database.transaction() as write:
-        found = write.execute(_READY, values).fetchall()
+        found = [
+            row
+            for row in write.execute(_READY, values).fetchall()
+            if fetch_seconds is None or not fetches.begin(write, int(row["job"]), row["case_id"], at)
+        ]
         for row in found:
-            move(write, int(row["job"]), Action.COMPLETE, RECEIVER, at)
+            fetches.give_up(write, int(row["job"]), row["case_id"], at)
+            move(write, int(row["job"]), Action.COMPLETE, RECEIVER, at, stage=None)
             write.execute(
                 "UPDATE steps SET used = 1 WHERE study_uid = ? AND state = ?",
                 (row["study_uid"], Step.COMPLETED),

@@ -1,6 +1,6 @@
 """The tables. A newer program raises `VERSION` and adds a step to `MIGRATIONS`; an older one refuses a newer file."""
 
-VERSION = 5
+VERSION = 6
 
 _FIRST = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -169,5 +169,18 @@ CREATE TABLE measures (                          -- volumes, features and probab
 CREATE INDEX jobs_by_finished ON jobs (finished);
 """
 
-MIGRATIONS = (_FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH)
+_SIXTH = """
+CREATE TABLE fetches (                           -- of complete studies: what they lack is looked for in archives
+    job        INTEGER PRIMARY KEY REFERENCES jobs,
+    state      TEXT NOT NULL,                    -- waiting, ended
+    begun      REAL NOT NULL,
+    tries      INTEGER NOT NULL DEFAULT 0,
+    not_before REAL NOT NULL DEFAULT 0,
+    expected   TEXT NOT NULL DEFAULT '{}',       -- JSON: series that was not here → images that have to come of it
+    code       TEXT,                             -- of the remark, where it failed
+    reason     TEXT                              -- the remark, without patient data
+);
+"""
+
+MIGRATIONS = (_FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH, _SIXTH)
 """The n-th one makes version n of what was there before."""

@@ -14,7 +14,7 @@ from scanside.runtime.appliance.config import Config
 from scanside.runtime.appliance.deliver.classes import report_class
 from scanside.runtime.appliance.deliver.labelmap import labelmap_takers
 from scanside.runtime.appliance.deliver.rules import sends_to
-from scanside.runtime.appliance.store import priors, worklist
+from scanside.runtime.appliance.store import fetches, priors, worklist
 from scanside.runtime.appliance.store.database import Database
 from scanside.runtime.appliance.store.occasions import occasion
 from scanside.runtime.appliance.store.records import Case, Job, Made, Measured, Outcome, Warned
@@ -76,7 +76,8 @@ class CaseRun:
             ScansideError: If it fails.
         """
         clock = Clock(self.job.case_id, tell)
-        instances = worklist.instances_of(database, self.job.study_uid)
+        received = worklist.instances_of(database, self.job.study_uid)
+        instances = fetches.without_incomplete(database, self.job.job, received)
         bundle = engine.bundle(Path(self.job.bundle) if self.job.bundle else self.config.service.bundle)
         recipe = read_recipe(bundle)
         with ExitStack() as held:
@@ -87,6 +88,8 @@ class CaseRun:
             result = (
                 refused(unwanted) if unwanted else self._result(bundle, recipe, study, engine, tell, clock)
             )
+            if (said := fetches.remark_of(database, self.job.job)) is not None:
+                result = replace(result, warnings=(*result.warnings, said))
             measured = self._measured(database, result, bundle)
             prior = priors.prior_of(database, self.job.study_uid, measured) if measured else None
             inputs = inputs_digest(instances, bundle.sha256, self.job, self.config, prior)

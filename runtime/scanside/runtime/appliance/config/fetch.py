@@ -1,0 +1,67 @@
+"""`[fetch]`: where images are asked for that a complete study lacks. Off without an archive."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Field, Tag, model_validator
+
+from scanside.runtime.appliance.config.peers import DicomPeer, WebPeer
+from scanside.runtime.appliance.config.values import Seconds
+from scanside.runtime.record import Record
+
+
+class DicomArchive(DicomPeer):
+    """An archive that answers C-FIND, and sends to our receiver when it is told to (C-MOVE)."""
+
+    kind: Literal["dicom"] = "dicom"
+
+
+class WebArchive(WebPeer):
+    """A DICOMweb server that is searched (QIDO-RS) and read from (WADO-RS)."""
+
+    kind: Literal["dicomweb"] = "dicomweb"
+
+
+Archive = DicomArchive | WebArchive
+
+
+def _kind(archive: Any) -> Any:
+    if isinstance(archive, dict):
+        return archive.get("kind", "dicom")
+    return getattr(archive, "kind", None)
+
+
+AnyArchive = Annotated[
+    Annotated[DicomArchive, Tag("dicom")] | Annotated[WebArchive, Tag("dicomweb")],
+    Discriminator(_kind, custom_error_type="kind", custom_error_message="kind must be 'dicom' or 'dicomweb'"),
+]
+
+
+class Fetch(Record):
+    """Series of a study that were never sent here.
+
+    Attributes:
+        archives: Asked in this order, until nothing is missing.
+        seconds: A complete study waits so long at most, whatever an archive does; then it is computed as it is.
+        tries: Of an archive that fails, within that time.
+        retry_seconds: Before the second try; doubled for each further one.
+        most_instances: Of the series that are fetched for one study; with more, none is.
+    """
+
+    archives: tuple[AnyArchive, ...] = ()
+    seconds: Seconds = 300
+    tries: Annotated[int, Field(ge=1, le=100)] = 3
+    retry_seconds: Annotated[float, Field(ge=0)] = 10
+    most_instances: Annotated[int, Field(ge=1)] = 2000
+
+    @model_validator(mode="after")
+    def _named_once(self) -> "Fetch":
+        names = [archive.name for archive in self.archives]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"two archives are called {twice[0]}")
+        return self
+
+    @property
+    def dicom_archives(self) -> tuple[DicomArchive, ...]:
+        """Those that send to our receiver."""
+        return tuple(one for one in self.archives if isinstance(one, DicomArchive))

@@ -1,0 +1,150 @@
+"""An archive with Query/Retrieve (PS3.4 annex C): C-FIND, and C-MOVE to our own receiver."""
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from scanside.runtime.appliance.config import Config, DicomArchive, is_loopback
+from scanside.runtime.appliance.deliver.association import Context, associate
+from scanside.runtime.appliance.deliver.classes import VERIFICATION
+from scanside.runtime.appliance.deliver.reasons import status_words
+from scanside.runtime.appliance.fetch.archive import FetchError, Listed
+from scanside.runtime.errors import ScansideError
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+STUDY_FIND, STUDY_MOVE = "1.2.840.10008.5.1.4.1.2.2.1", "1.2.840.10008.5.1.4.1.2.2.2"
+"""Study Root Query/Retrieve Information Model."""
+SCU_ROLES: tuple[tuple[str, str], ...] = (
+    (VERIFICATION, "by `serve --check`"),
+    (STUDY_FIND, "the series of a study, at the level SERIES"),
+    (STUDY_MOVE, "one series, to our own receiver"),
+)
+FIND_KEYS = ("StudyInstanceUID", "SeriesInstanceUID", "Modality", "NumberOfSeriesRelatedInstances")
+DESTINATION_UNKNOWN = 0xA801
+_PENDING = (0xFF00, 0xFF01)
+_MOST_LISTED = 10_000
+
+
+class DicomSource:
+    """C-FIND and C-MOVE."""
+
+    def __init__(self, archive: DicomArchive, config: Config) -> None:
+        self._archive, self._config = archive, config
+
+    def series(self, study_uid: str) -> Sequence[Listed]:
+        """C-FIND at the level of series."""
+        query = _query(study_uid, "")
+        for keyword in FIND_KEYS[2:]:
+            setattr(query, keyword, "")
+        found: list[Listed] = []
+        with (
+            associate(self._archive, self._config, [Context(STUDY_FIND)]) as association,
+            association.within() as open_,
+        ):
+            for answer in self._followed(open_.send_c_find(query, STUDY_FIND), "C-FIND"):
+                if answer is not None and len(found) < _MOST_LISTED:
+                    found.append(_listed(answer))
+        return [one for one in found if one.series_uid]
+
+    def bring(self, study_uid: str, series_uid: str, seconds: float) -> None:
+        """C-MOVE of one series to `receive.ae_title`."""
+        title = self._config.receive.ae_title
+        with (
+            associate(self._archive, self._config, [Context(STUDY_MOVE)]) as association,
+            association.within(whole=seconds) as open_,
+        ):
+            for _ in self._followed(
+                open_.send_c_move(_query(study_uid, series_uid), title, STUDY_MOVE), "C-MOVE"
+            ):
+                pass
+
+    def _followed(
+        self, answers: "Iterator[tuple[Any, Dataset | None]]", what: str
+    ) -> "Iterator[Dataset | None]":
+        """Read the answers to the end.
+
+        Raises:
+            FetchError: If the last one is no success.
+        """
+        status, begun = None, time.monotonic()
+        for answer, found in answers:
+            status = getattr(answer, "Status", None)
+            if status in _PENDING:
+                yield found
+        if status is None:
+            raise FetchError(
+                f"{self._archive.name} ended the association, or did not answer {what} within "
+                f"{time.monotonic() - begun:.0f} s; check that it knows {self._config.receive.ae_title} there."
+            )
+        if status == DESTINATION_UNKNOWN:
+            raise FetchError(
+                f"{self._archive.name} does not know {self._config.receive.ae_title} as a destination of C-MOVE; enter "
+                "our title, address and port there."
+            )
+        if status != 0:
+            raise FetchError(
+                f"{self._archive.name} answers {what} with {status_words(int(status))}; check it there."
+            )
+
+    def fault(self, seconds: float) -> str | None:
+        """C-ECHO, the negotiation of C-FIND and C-MOVE, and a C-MOVE of a study that does not exist."""
+        if is_loopback(self._config.receive.host) and not is_loopback(self._archive.host):
+            return (
+                f"{self._archive.name} cannot send to our receiver, which listens on {self._config.receive.host}; set "
+                "receive.host to an address of this machine."
+            )
+        wanted = {STUDY_FIND: "C-FIND", STUDY_MOVE: "C-MOVE"}
+        contexts = [Context(VERIFICATION), *(Context(uid) for uid in wanted)]
+        try:
+            with associate(self._archive, self._config, contexts, seconds=seconds) as association:
+                refused = [words for uid, words in wanted.items() if not association.accepts(uid)]
+                if refused:
+                    return (
+                        f"{self._archive.name} does not take {' and '.join(refused)} from us; allow it there."
+                    )
+                with association.within() as open_:
+                    if getattr(open_.send_c_echo(), "Status", None) != 0:
+                        return (
+                            f"{self._archive.name} takes associations and does not answer C-ECHO; check it."
+                        )
+                with association.within() as open_:
+                    self._knows_us(open_)
+        except ScansideError as error:
+            return str(error)
+        return None
+
+    def _knows_us(self, open_: Any) -> None:
+        """Only the destination can be wrong with a study that nobody has.
+
+        Raises:
+            FetchError: If the archive does not know us as a destination, or does not answer.
+        """
+        from pydicom.uid import generate_uid
+
+        title = self._config.receive.ae_title
+        answers = list(open_.send_c_move(_query(generate_uid(), generate_uid()), title, STUDY_MOVE))
+        status = getattr(answers[-1][0], "Status", None) if answers else None
+        if status in (None, DESTINATION_UNKNOWN):
+            for _ in self._followed(iter(answers), "C-MOVE"):
+                pass
+
+
+def _query(study_uid: str, series_uid: str) -> "Dataset":
+    from pydicom.dataset import Dataset
+
+    query = Dataset()
+    query.QueryRetrieveLevel = "SERIES"
+    query.StudyInstanceUID, query.SeriesInstanceUID = study_uid, series_uid
+    return query
+
+
+def _listed(answer: "Dataset") -> Listed:
+    try:
+        number = int(answer.get("NumberOfSeriesRelatedInstances"))
+    except (TypeError, ValueError):
+        number = None
+    return Listed(
+        str(answer.get("SeriesInstanceUID") or "").strip(), str(answer.get("Modality") or "").strip(), number
+    )

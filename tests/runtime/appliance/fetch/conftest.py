@@ -1,0 +1,1 @@
+from tests.runtime.study.conftest import bundle, dicom_study  # noqa: F401 - fixtures

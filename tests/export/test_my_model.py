@@ -43,7 +43,7 @@ def masks(folder: Path) -> set[str]:
 def test_every_command_of_the_page_works_in_order(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(place)
     shown = commands()
-    assert len(shown) == 11 and any("--resume" in line for line in shown)
+    assert len(shown) == 12 and any("--resume" in line for line in shown)
     for line in shown:
         if line.endswith("-o masks --resume"):  # as if it had been interrupted
             (place / "masks" / "case1.nii.gz").unlink()

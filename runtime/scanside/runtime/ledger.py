@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from scanside.runtime.errors import OutputError, UsageError
 from scanside.runtime.images.files import hash_of, writing_failed
+from scanside.runtime.labels import Roi
 from scanside.runtime.options import Options
 from scanside.runtime.outputs import Task
 
@@ -35,16 +36,34 @@ class Recipe:
     step_size: float
     skip_empty_tiles: bool
     folds: tuple[str, ...] | None
+    roi: tuple[str, ...] | None = None
+    label_names: bool = False
 
     def document(self) -> dict[str, Any]:
         """As a line holds it."""
-        return {**asdict(self), "folds": None if self.folds is None else list(self.folds)}
+        lists = {"folds": self.folds, "roi": self.roi}
+        return {
+            **asdict(self),
+            **{key: None if value is None else list(value) for key, value in lists.items()},
+        }
 
 
-def recipe(role: str, options: Options) -> Recipe:
-    """The recipe of a run of this segmenter."""
+def recipe(role: str, options: Options, roi: Roi | None = None, *, label_names: bool = False) -> Recipe:
+    """The recipe of a run of this segmenter.
+
+    Args:
+        roi: The labels that masks keep.
+        label_names: Whether headers name labels: it changes the bytes of a mask, though no label.
+    """
     return Recipe(
-        role, options.precision, options.mirroring, options.step_size, options.skip_empty_tiles, options.folds
+        role,
+        options.precision,
+        options.mirroring,
+        options.step_size,
+        options.skip_empty_tiles,
+        options.folds,
+        None if roi is None else roi.names,
+        label_names,
     )
 
 
@@ -105,6 +124,7 @@ class Ledger:
             return "changed"
         whole = len(there) == len(task.files) and all(path.name in hashes for path in task.files)
         same = all(line[key] == value for key, value in self._facts.items())
+        same = same and not (task.measured and line.get("statistics") is None)
         return "done" if whole and same and self._same_inputs(line, task) else "to do"
 
     def line(self, name: str) -> Mapping[str, Any]:

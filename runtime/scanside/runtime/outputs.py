@@ -15,27 +15,44 @@ from scanside.runtime.images.ensemble import model_files, properties
 from scanside.runtime.images.files import atomic_write, ending_of
 from scanside.runtime.images.load import LoadedCase
 from scanside.runtime.images.write import write_mask
+from scanside.runtime.labels import Roi, flat_labels, itksnap_table, slicer_fields, slicer_table
 from scanside.runtime.pipeline import Segmentation, Segmenter
-from scanside.runtime.plan import Labels, Plan
+from scanside.runtime.plan import Plan
 from scanside.runtime.volume import Geometry, picture
 
 DICOM_SEG = ".dcm"
+SLICER_SEG = ".seg.nrrd"
+"""3D Slicer's own: an NRRD file whose header names the segments."""
+TABLES = {"labels.txt": itksnap_table, "labels.ctbl": slicer_table}
+"""Names of labels beside masks whose format has no place for them: of ITK-SNAP, of 3D Slicer."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """A case and the file its mask goes to."""
+    """A case, the file its mask goes to, and what is wanted beside it.
+
+    Attributes:
+        roi: The labels that are kept; None for all.
+        preview: Where a picture goes.
+        named: Write names of labels into the mask's header, where the format has a place for them.
+        measured: Measure sizes and intensities.
+    """
 
     case: CaseInput
     mask: Path
     probabilities: Path | None = None
+    roi: Roi | None = None
+    preview: Path | None = None
+    named: bool = False
+    measured: bool = False
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """Every file that the case gets: the mask, and what `nnUNetv2_ensemble` needs of its probabilities."""
-        if self.probabilities is None:
-            return (self.mask,)
-        return (self.mask, self.probabilities, self.probabilities.with_suffix(".pkl"))
+        """Every file that the case gets: the mask, what `nnUNetv2_ensemble` needs of its probabilities, the picture."""
+        files = [self.mask]
+        if self.probabilities is not None:
+            files += [self.probabilities, self.probabilities.with_suffix(".pkl")]
+        return (*files, self.preview) if self.preview is not None else tuple(files)
 
 
 def check_outputs(task: Task, case: LoadedCase) -> None:
@@ -48,6 +65,10 @@ def check_outputs(task: Task, case: LoadedCase) -> None:
         if case.source is None:
             raise OutputError(f"{task.mask} cannot be a DICOM SEG: the input of {case.name} is not DICOM.")
         return
+    if _is_slicer_seg(task.mask) and case.volume.geometry.dimension == 2:
+        raise OutputError(
+            f"{task.mask} cannot be written: 3D Slicer's {SLICER_SEG} has three axes; choose .nrrd."
+        )
     small = _one_voxel(case.volume.geometry)
     with TemporaryDirectory(prefix="scanside-") as folder:
         trial = Path(folder) / f"mask{_ending(task)}"
@@ -76,7 +97,7 @@ def write_outputs(segmenter: Segmenter, task: Task, case: LoadedCase, result: Se
         if task.mask.suffix == DICOM_SEG:
             _write_seg(segmenter, task, case, result)
         else:
-            write_mask(result.mask, case.volume.geometry, task.mask)
+            write_mask(result.mask, case.volume.geometry, task.mask, _header(segmenter.plan, task, case))
         written.append(task.mask)
         if task.probabilities is not None and result.probabilities is not None:
             buffer = io.BytesIO()
@@ -84,6 +105,9 @@ def write_outputs(segmenter: Segmenter, task: Task, case: LoadedCase, result: Se
             _write(task.probabilities, buffer.getbuffer())
             written.append(task.probabilities)
             _write(task.probabilities.with_suffix(".pkl"), properties(case.volume.geometry))
+            written.append(task.probabilities.with_suffix(".pkl"))
+        if task.preview is not None:
+            _write_preview(segmenter, task, case, result)
     except BaseException:
         for path in written:
             with suppress(OSError):
@@ -91,21 +115,53 @@ def write_outputs(segmenter: Segmenter, task: Task, case: LoadedCase, result: Se
         raise
 
 
-def write_model_files(plan: Plan, name: str, tasks: Sequence[Task]) -> None:
-    """`dataset.json` and `plans.json` beside probabilities, once a folder; equal ones are left as they are.
+def _is_slicer_seg(mask: Path) -> bool:
+    return mask.name.lower().endswith(SLICER_SEG)
+
+
+def _header(plan: Plan, task: Task, case: LoadedCase) -> dict[str, str]:
+    """What an NRRD header says beside the grid."""
+    if not (_is_slicer_seg(task.mask) or (task.named and _ending(task) == ".nrrd")):
+        return {}
+    return slicer_fields(flat_labels(plan.labels, task.roi), case.volume.geometry)
+
+
+def _write_preview(segmenter: Segmenter, task: Task, case: LoadedCase, result: Segmentation) -> None:
+    from scanside.runtime.study.overlay import draw_labels, write_overlay
+
+    manifest = segmenter.bundle.manifest
+    title = f"{case.name}: {manifest.name} {manifest.version}"
+    named = flat_labels(segmenter.plan.labels, task.roi)
+    assert task.preview is not None
+    write_overlay(
+        draw_labels(case.volume, result.mask, named, title, synthetic=manifest.synthetic), task.preview
+    )
+
+
+def write_folder_files(plan: Plan, name: str, tasks: Sequence[Task]) -> None:
+    """What stands once in each folder of masks: `dataset.json` and `plans.json` beside probabilities, label names.
+
+    Equal files are left as they are.
 
     Raises:
         OutputError: If other files of these names are there, or they cannot be written.
     """
-    for folder, ending in {(task.mask.parent, _ending(task)) for task in tasks if task.probabilities}:
-        for file, content in model_files(plan, name, ending).items():
-            path = folder / file
-            if not path.exists():
-                _write(path, content)
-            elif path.read_bytes() != content:
-                raise OutputError(
-                    f"{path} belongs to another model; write these probabilities to a folder of their own."
-                )
+    wanted: dict[Path, bytes] = {}
+    for task in tasks:
+        folder = task.mask.parent
+        if task.probabilities is not None:
+            files = model_files(plan, name, _ending(task))
+            wanted |= {folder / file: content for file, content in files.items()}
+        if task.named and _ending(task) not in (DICOM_SEG, ".nrrd"):
+            named = flat_labels(plan.labels, task.roi)
+            wanted |= {folder / file: write(named).encode() for file, write in TABLES.items()}
+    for path, content in wanted.items():
+        if not path.exists():
+            _write(path, content)
+        elif path.read_bytes() != content:
+            raise OutputError(
+                f"{path} belongs to another model or run; write these masks to a folder of their own."
+            )
 
 
 def _ending(task: Task) -> str:
@@ -124,20 +180,10 @@ def _write_seg(segmenter: Segmenter, task: Task, case: LoadedCase, result: Segme
     manifest = segmenter.bundle.manifest
     write_seg(
         result.mask,
-        flat_labels(segmenter.plan.labels),
+        flat_labels(segmenter.plan.labels, task.roi),
         case.source,
         task.mask,
         algorithm_name=manifest.name,
         algorithm_version=manifest.version,
         bundle_sha256=segmenter.bundle.sha256,
     )
-
-
-def flat_labels(labels: Labels) -> dict[str, int]:
-    """A name for every value of the mask; one that occurs in regions only gets their names."""
-    flat = {name: value for name, value in labels.names.items() if isinstance(value, int) and value != 0}
-    for value in labels.foreground:
-        if value not in flat.values():
-            regions = (n for n, v in labels.names.items() if isinstance(v, tuple) and value in v)
-            flat[" ∩ ".join(regions)] = value
-    return flat

@@ -13,10 +13,12 @@ from scanside.runtime import machine
 from scanside.runtime.backends.table import FilePrecision
 from scanside.runtime.bundle import Bundle
 from scanside.runtime.errors import ExitCode
+from scanside.runtime.labels import Roi
 from scanside.runtime.opening import approximations
 from scanside.runtime.pipeline import Segmenter
 from scanside.runtime.record import Document, Milliseconds, Part, Sha256
 from scanside.runtime.run import CaseResult
+from scanside.runtime.statistics import LabelStatistics
 
 RESEARCH = "Research use only. Not for diagnosis."
 Sizes = Mapping[str, Annotated[float, Field(ge=0)]]
@@ -66,6 +68,8 @@ class CaseReport(Part):
     """Label or region to area in mm² of a 2-D picture, which has no thickness; null for a volume."""
     remarks: tuple[str, ...]
     """What to know of an approximation."""
+    statistics: tuple[LabelStatistics, ...] | None = None
+    """Where `--statistics` asked for them."""
 
 
 class SegmentReport(Document):
@@ -83,6 +87,8 @@ class SegmentReport(Document):
     device: DeviceUse
     approximations: tuple[str, ...]
     """Empty for the exact recipe."""
+    roi: tuple[str, ...] | None = None
+    """The labels that the masks keep (`--roi`); null for all."""
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     stages: tuple[StageTime, ...] | None
@@ -95,7 +101,9 @@ class SegmentReport(Document):
     versions: Mapping[str, str]
 
 
-def segment_report(segmenter: Segmenter, results: Sequence[CaseResult]) -> SegmentReport:
+def segment_report(
+    segmenter: Segmenter, results: Sequence[CaseResult], roi: Roi | None = None
+) -> SegmentReport:
     """The document of a run."""
     single = results[0] if len(results) == 1 else None
     failed = [result for result in results if result.status != "ok"]
@@ -113,6 +121,7 @@ def segment_report(segmenter: Segmenter, results: Sequence[CaseResult]) -> Segme
             precision=segmenter.device.precision,
         ),
         approximations=tuple(approximations(segmenter.options, segmenter.device.obtained)),
+        roi=None if roi is None else roi.names,
         inputs=tuple(str(path) for result in results for path in result.inputs),
         outputs=tuple(str(path) for result in results for path in result.outputs),
         stages=stage_times(single.stages) if single else None,
@@ -135,6 +144,7 @@ def case_report(result: CaseResult) -> CaseReport:
         labels=result.labels,
         areas_mm2=result.areas_mm2,
         remarks=tuple(map(str, result.remarks)),
+        statistics=result.statistics,
     )
 
 
@@ -172,4 +182,10 @@ def result_of(line: Mapping[str, Any]) -> CaseResult:
         exit_code=ExitCode.OK,
         remarks=(*line["remarks"], f"Computed before, on {line['finished']}; taken over by --resume."),
         areas_mm2=line["areas_mm2"],
+        statistics=_statistics_of(line),
     )
+
+
+def _statistics_of(line: Mapping[str, Any]) -> tuple[LabelStatistics, ...] | None:
+    rows = line.get("statistics")
+    return None if rows is None else tuple(map(LabelStatistics.model_validate, rows))

@@ -19,8 +19,10 @@ from scanside.runtime.events import CaseFailed, CaseFinished, Listener, StageFin
 from scanside.runtime.images.files import hash_of
 from scanside.runtime.images.load import LoadedCase, load_case
 from scanside.runtime.images.orient import USUAL, unlike_training
+from scanside.runtime.labels import keep_roi
 from scanside.runtime.outputs import Task, check_outputs, write_outputs
 from scanside.runtime.pipeline import Segmentation, Segmenter
+from scanside.runtime.statistics import LabelStatistics, measure_labels
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class CaseResult:
         areas_mm2: Label or region → mm² of a picture, else None.
         remarks: What a person should know of the result: tiles that were left out.
         hashes: sha256 of the inputs, as they were read, and of the outputs, where asked for.
+        statistics: Sizes and intensities of the labels, where asked for.
     """
 
     name: str
@@ -48,6 +51,7 @@ class CaseResult:
     remarks: tuple[str, ...] = ()
     areas_mm2: dict[str, float] | None = None
     hashes: dict[Path, str] | None = None
+    statistics: tuple[LabelStatistics, ...] | None = None
 
 
 def run_cases(
@@ -149,6 +153,7 @@ def _write(
     listener: Listener,
 ) -> CaseResult:
     start, case, hashes = perf_counter(), loaded.case, loaded.hashes
+    result = result if task.roi is None else keep_roi(result, task.roi)
     try:
         write_outputs(segmenter, task, case, result)
         if hashes is not None:
@@ -171,7 +176,17 @@ def _write(
         remarks,
         result.areas_mm2,
         hashes,
+        _statistics(segmenter, task, case, result),
     )
+
+
+def _statistics(
+    segmenter: Segmenter, task: Task, case: LoadedCase, result: Segmentation
+) -> tuple[LabelStatistics, ...] | None:
+    if not task.measured:
+        return None
+    channels = [channel.name for channel in segmenter.plan.channels]
+    return measure_labels(case.volume, result.mask, segmenter.plan.labels, channels, task.roi)
 
 
 def _trained(segmenter: Segmenter, case: LoadedCase) -> tuple[str, ...]:

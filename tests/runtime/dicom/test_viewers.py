@@ -15,7 +15,7 @@ import pydicom
 import pytest
 
 from scanside.runtime.bundle import open_bundle
-from scanside.runtime.dicom.codes import segment_color
+from scanside.runtime.labels import segment_color
 from scanside.runtime.options import Options
 from scanside.runtime.study.objects import ObjectOptions, write_objects
 from scanside.runtime.study.pipeline import StudyRunner

@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image as Picture
 from PIL import ImageDraw
 
-from scanside.runtime.dicom.codes import segment_color
+from scanside.runtime.labels import segment_color
 from scanside.runtime.mrd.header import with_fields
 from scanside.runtime.mrd.meta import read_meta, write_meta
 from scanside.runtime.mrd.outline import outlines

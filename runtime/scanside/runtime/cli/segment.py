@@ -25,18 +25,26 @@ from scanside.runtime.cli.arguments import (
 )
 from scanside.runtime.cli.main import require_extra
 from scanside.runtime.cli.progress import ProgressBars
-from scanside.runtime.errors import ExitCode, InputError, UsageError
-from scanside.runtime.images.cases import CaseInput, find_cases
-from scanside.runtime.images.files import ENDINGS, ending_of
+from scanside.runtime.cli.segment_tasks import (
+    Wanted,
+    check_statistics_file,
+    find_tasks,
+    is_file,
+    write_statistics,
+)
+from scanside.runtime.errors import ExitCode, UsageError
+from scanside.runtime.images.files import ending_of
+from scanside.runtime.labels import Roi
 from scanside.runtime.ledger import Ledger, parse_part, recipe
 from scanside.runtime.opening import approximations
 from scanside.runtime.options import Options
-from scanside.runtime.outputs import DICOM_SEG, Task, write_model_files
+from scanside.runtime.outputs import Task, write_folder_files
 from scanside.runtime.remark import Remark
 from scanside.runtime.report import RESEARCH, case_line, segment_report
 from scanside.runtime.resume import Work, divide
 from scanside.runtime.run import CaseResult, exit_code, run_cases
 
+Told = Literal["json", "lines", "paths"]
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
@@ -72,13 +80,36 @@ def segment(
         typer.Option(
             "--format",
             metavar="ENDING",
-            help="Ending of the masks: .nii.gz, .nrrd, .mha, .dcm …; default: the input's, .dcm (DICOM SEG) for DICOM.",
+            help="Ending of the masks: .nii.gz, .seg.nrrd (3D Slicer) …; default: the input's, .dcm (SEG) for DICOM.",
         ),
     ] = None,
     save_probabilities: Annotated[
         bool,
         typer.Option(
             "--save-probabilities", help="Also write probabilities, as nnUNetv2_ensemble takes them."
+        ),
+    ] = False,
+    roi: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="LABEL",
+            help="Keep this label alone, by name or value; the rest becomes background. Repeatable.",
+        ),
+    ] = None,
+    statistics: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Write sizes and intensities of each case's labels: .csv or .json."
+        ),
+    ] = None,
+    preview: Annotated[
+        bool, typer.Option("--preview", help="Also draw a few slices with outlines: <case>_preview.png.")
+    ] = False,
+    label_names: Annotated[
+        bool,
+        typer.Option(
+            "--label-names",
+            help="Name labels for viewers: in NRRD headers (3D Slicer), else in labels.txt (ITK-SNAP) and labels.ctbl.",
         ),
     ] = False,
     part: Annotated[
@@ -116,12 +147,14 @@ def segment(
       scanside segment pancreas.bundle dicom_series_folder -o mask.dcm --json
 
       scanside segment pancreas.bundle imagesTs -o masks --resume --part 3/8
+
+      scanside segment pancreas.bundle imagesTs -o masks --roi liver --roi spleen --statistics sizes.csv --preview
     """
     if as_json and json_lines:
         raise UsageError("--json and --json-lines both write to stdout; choose one.")
     if ray is not None:
         require_extra("ray")
-        if as_json or _is_file(out):
+        if as_json or is_file(out):
             raise UsageError(
                 "--ray writes a folder of masks and lines, not one file or report; see `scanside merge`."
             )
@@ -136,14 +169,19 @@ def segment(
         threads=threads,
         on_rejection=rejection(on_rejection),
     )
+    wanted = Wanted(
+        ending, save_probabilities, None if roi is None else tuple(roi), preview, label_names, statistics
+    )
+    check_statistics_file(statistics, replace=overwrite or resume)
     opened = open_bundle(bundle)
     chosen = parse_part(part)
-    tasks = _tasks(opened, options, inputs, out, ending, save_probabilities)
+    tasks, kept = find_tasks(opened, options, inputs, out, wanted)
     if chosen is not None:
         tasks = [task for task in tasks if chosen.holds(task.case.name)]
     ledger = None
-    if not _is_file(out):
-        ledger = Ledger(out, opened.sha256, recipe(opened.role(options.role), options), chosen)
+    made_by = recipe(opened.role(options.role), options, kept, label_names=label_names)
+    if not is_file(out):
+        ledger = Ledger(out, opened.sha256, made_by, chosen)
     elif resume or chosen:
         raise UsageError(
             f"--resume and --part are for a folder of masks, but {out} is one file; give a folder with -o."
@@ -159,8 +197,13 @@ def segment(
     if ray is not None and ledger is not None:
         from scanside.runtime.cli.segment_ray import segment_on_ray
 
-        return segment_on_ray(ray, opened, options, work, ledger, _tell, json_lines)
-    return _run(opened, options, work, ledger, "json" if as_json else "lines" if json_lines else "paths")
+        results = segment_on_ray(ray, opened, options, work, ledger, _tell, json_lines)
+    else:
+        told: Told = "json" if as_json else "lines" if json_lines else "paths"
+        results = _run(opened, options, work, ledger, told, kept)
+    if statistics is not None:
+        write_statistics(statistics, opened.sha256, results)
+    return exit_code(results)
 
 
 def _run(
@@ -168,15 +211,16 @@ def _run(
     options: Options,
     work: Work,
     ledger: Ledger | None,
-    told: Literal["json", "lines", "paths"],
-) -> int:
+    told: Told,
+    roi: Roi | None,
+) -> list[CaseResult]:
     """Compute, tell on stderr as each case ends, and print paths, lines or the report on stdout."""
     tasks = work.to_do
     with imported_ahead("scipy.ndimage", *_reading(tasks)):
         opened = open_segmenter(bundle, options, lambda words: print(f"{words} …", file=sys.stderr))
     with opened as segmenter:
         device = segmenter.device.obtained
-        write_model_files(segmenter.plan, bundle.manifest.name, tasks)
+        write_folder_files(segmenter.plan, bundle.manifest.name, tasks)
         if ledger is not None:
             ledger.plan(tasks)
         results = list(work.done)
@@ -190,54 +234,17 @@ def _run(
         print(_summary(device, approximations(segmenter.options, device)), file=sys.stderr)
         results.sort(key=lambda result: work.order[result.name])
         if told == "json":
-            print(segment_report(segmenter, results).text(), end="")
+            print(segment_report(segmenter, results, roi).text(), end="")
         elif told == "paths":
             for path in (path for result in results for path in result.outputs):
                 print(path)
-    return exit_code(results)
+    return results
 
 
 def _reading(tasks: Sequence[Task]) -> set[str]:
     """The modules that read the images and write the masks."""
     files = [path for task in tasks for path in (*task.case.channels, task.mask)]
     return {"SimpleITK" if ending_of(path) else "scanside.runtime.dicom.read" for path in files}
-
-
-def _tasks(
-    bundle: Bundle, options: Options, inputs: list[Path], out: Path, ending: str | None, probabilities: bool
-) -> list[Task]:
-    plan = bundle.manifest.segmenters[bundle.role(options.role)].plan
-    cases = find_cases(inputs, len(plan.channels), bundle.manifest.file_ending)
-    if not cases:
-        raise InputError("There is no case in the input.")
-    if ending is not None and ending not in (*ENDINGS, DICOM_SEG):
-        raise UsageError(f"There is no format '{ending}'; choose one of {', '.join((*ENDINGS, DICOM_SEG))}.")
-    named = ending_of(out) or (DICOM_SEG if out.suffix == DICOM_SEG else None)
-    if named and len(cases) > 1:
-        raise UsageError(f"{out} is one file, but there are {len(cases)} cases; give a folder with -o.")
-    if named and ending not in (None, named):
-        raise UsageError(f"{out} does not end in the --format '{ending}'; leave one of them out.")
-    if not named and out.exists() and not out.is_dir():
-        raise UsageError(f"{out} is a file without an image ending; give a folder or an image file with -o.")
-    tasks = []
-    for case in cases:
-        mask = out if named else out / f"{case.name}{ending or _native_ending(case)}"
-        npz = (
-            mask.with_name(f"{mask.name.removesuffix(ending_of(mask) or DICOM_SEG)}.npz")
-            if probabilities
-            else None
-        )
-        tasks.append(Task(case, mask, npz))
-    return tasks
-
-
-def _native_ending(case: CaseInput) -> str:
-    first = case.channels[0]
-    return (ending_of(first) if not first.is_dir() else None) or DICOM_SEG
-
-
-def _is_file(out: Path) -> bool:
-    return ending_of(out) is not None or out.suffix == DICOM_SEG
 
 
 def _tell(result: CaseResult, bars: ProgressBars) -> None:

@@ -12,10 +12,10 @@ from scanside.runtime.cluster import run_on_ray
 from scanside.runtime.events import CaseFailed, CaseFinished
 from scanside.runtime.ledger import Ledger
 from scanside.runtime.options import Options
-from scanside.runtime.outputs import Task, write_model_files
+from scanside.runtime.outputs import Task, write_folder_files
 from scanside.runtime.report import RESEARCH, case_line
 from scanside.runtime.resume import Work
-from scanside.runtime.run import CaseResult, exit_code
+from scanside.runtime.run import CaseResult
 
 
 def segment_on_ray(
@@ -26,11 +26,11 @@ def segment_on_ray(
     ledger: Ledger,
     tell: Callable[[CaseResult, ProgressBars], None],
     json_lines: bool,
-) -> int:
+) -> list[CaseResult]:
     """Run, tell as each case ends, keep the ledger here: the nodes write masks alone."""
     tasks = [_absolute(task) for task in work.to_do]
     plan = bundle.manifest.segmenters[bundle.role(options.role)].plan
-    write_model_files(plan, bundle.manifest.name, tasks)
+    write_folder_files(plan, bundle.manifest.name, tasks)
     ledger.plan(tasks)
     results, nodes = list(work.done), set()
     with ProgressBars(len(tasks)) as bars:
@@ -47,15 +47,19 @@ def segment_on_ray(
         for path in (path for result in results for path in result.outputs):
             print(path)
     print(f"{len(results)} case(s) on {len(nodes)} machine(s). {RESEARCH}", file=sys.stderr)
-    return exit_code(results)
+    return sorted(results, key=lambda result: work.order[result.name])
 
 
 def _absolute(task: Task) -> Task:
     """Paths as the other nodes find them."""
 
-    def whole(path: Path) -> Path:
-        return path.absolute()
+    def whole(path: Path | None) -> Path | None:
+        return None if path is None else path.absolute()
 
-    channels = tuple(whole(path) for path in task.case.channels)
-    probabilities = None if task.probabilities is None else whole(task.probabilities)
-    return Task(replace(task.case, channels=channels), whole(task.mask), probabilities)
+    return replace(
+        task,
+        case=replace(task.case, channels=tuple(path.absolute() for path in task.case.channels)),
+        mask=task.mask.absolute(),
+        probabilities=whole(task.probabilities),
+        preview=whole(task.preview),
+    )

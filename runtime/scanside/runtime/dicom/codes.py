@@ -15,12 +15,6 @@ Code = tuple[str, str, str]
 SCHEME = "99SCANSIDE"
 """Designator of Scanside's private coding scheme (PS3.16 8.2: private ones begin with 99)."""
 
-_COLORS = (
-    (230, 25, 75), (255, 225, 25), (0, 130, 200), (60, 180, 75), (245, 130, 48), (145, 30, 180), (70, 240, 240),
-    (240, 50, 230), (210, 245, 60), (250, 190, 190),
-)  # fmt: skip
-"""Told apart on grey, the most different first (S. Trubetskoy's list of 20 distinct colours)."""
-
 
 @dataclass(frozen=True)
 class SegmentCodes:
@@ -92,8 +86,3 @@ def own_code(value: str, meaning: str) -> Code:
     if len(value) > 16:
         value = f"{value[:9]}-{hashlib.sha256(value.encode()).hexdigest()[:6]}"
     return (value, SCHEME, meaning[:64])
-
-
-def segment_color(number: int) -> tuple[int, int, int]:
-    """The colour of a segment, RGB: `Lesion 1` is red, and no two of ten are alike."""
-    return _COLORS[(number - 1) % len(_COLORS)]

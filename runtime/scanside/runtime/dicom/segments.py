@@ -9,11 +9,12 @@ from highdicom.sr import CodedConcept
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 
-from scanside.runtime.dicom.codes import ABNORMAL, Code, anatomic_region, segment_codes, segment_color
+from scanside.runtime.dicom.codes import ABNORMAL, Code, anatomic_region, segment_codes
 from scanside.runtime.dicom.header import attribute
 from scanside.runtime.dicom.series import DicomSeries
 from scanside.runtime.dicom.stamp import Algorithm, short_text, source_header
 from scanside.runtime.errors import OutputError
+from scanside.runtime.labels import segment_color
 
 _NEEDED = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "FrameOfReferenceUID")
 

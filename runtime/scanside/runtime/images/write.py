@@ -1,5 +1,6 @@
 """A mask → an image file on the grid of its source."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,19 @@ _GEOMETRY_TOLERANCE = 1e-3
 """mm and unit: NIfTI keeps float32 and a quaternion, GIPL no direction at all."""
 
 
-def write_mask(mask: npt.NDArray[np.unsignedinteger[Any]], geometry: Geometry, path: Path) -> None:
+def write_mask(
+    mask: npt.NDArray[np.unsignedinteger[Any]],
+    geometry: Geometry,
+    path: Path,
+    fields: Mapping[str, str] | None = None,
+) -> None:
     """Write a label mask, compressed, as uint8 (or uint16 when a label is 255 or above).
 
     Args:
         mask: (Z, Y, X) uint8 or uint16.
         geometry: Grid of the image that was segmented; 2-D geometry gives a 2-D file.
         path: File to write; its ending chooses the format. Replaced in one step, never left half-written.
+        fields: Further fields of the header, for NRRD.
 
     Raises:
         OutputError: If the file cannot be written, or the format cannot hold the geometry.
@@ -37,6 +44,8 @@ def write_mask(mask: npt.NDArray[np.unsignedinteger[Any]], geometry: Geometry, p
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
     dtype = np.uint8 if mask.max() < 255 else np.uint16
     image = to_itk(mask.astype(dtype, copy=False), geometry)
+    for key, value in (fields or {}).items():
+        image.SetMetaData(key, value)
     with atomic_write(path) as temporary:
         sitk.WriteImage(image, str(temporary), True)
         _verify(image, temporary, path)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scanside.runtime.arrays import LabelMask
-from scanside.runtime.dicom.codes import segment_color
+from scanside.runtime.labels import segment_color
 from scanside.runtime.mrd.header import with_fields
 from scanside.runtime.mrd.meta import Meta, read_meta, write_meta
 from scanside.runtime.mrd.outline import Polygon, outlines

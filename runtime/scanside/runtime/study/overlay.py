@@ -2,18 +2,20 @@
 
 import struct
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 
+from scanside.runtime.arrays import LabelMask, Mask, Uint8
 from scanside.runtime.images.files import atomic_write
-from scanside.runtime.images.orient import reorient
+from scanside.runtime.images.orient import reoriented
+from scanside.runtime.labels import segment_color
 from scanside.runtime.study.names import amount
-from scanside.runtime.volume import Volume
+from scanside.runtime.volume import Geometry, Volume
 
 BANNER = "RESEARCH USE ONLY"
 SYNTHETIC = "SYNTHETIC PHANTOM"
@@ -21,6 +23,8 @@ SYNTHETIC = "SYNTHETIC PHANTOM"
 PANEL = 240
 """Pixels of a slice's longer side."""
 MOST_SLICES = 12
+FEW_SLICES = 8
+"""Of a picture of labels: enough to see whether a mask is where it should be."""
 VIEW_MM = 180.0
 """What is shown around the lesion, at least; the whole image where it is smaller."""
 _BAR, _GAP, _COLUMNS = 26, 4, 4
@@ -29,7 +33,7 @@ _COMPRESSION = 2
 """zlib: three times faster than its default of 6, and on these pictures a tenth larger."""
 _BLACK, _WHITE, _RED, _YELLOW = (0, 0, 0), (235, 235, 235), (190, 30, 30), (255, 210, 0)
 
-Gray = npt.NDArray[np.uint8]
+Colours = Mapping[int, tuple[int, int, int]]
 Box = tuple[slice, slice]
 
 
@@ -63,7 +67,7 @@ def png(picture: Image.Image) -> bytes:
     )
 
 
-def draw_overlay(volume: Volume, mask: npt.NDArray[np.uint8], title: str, synthetic: bool) -> Image.Image:
+def draw_overlay(volume: Volume, mask: Uint8, title: str, synthetic: bool) -> Image.Image:
     """A panel a slice, through the lesion and one beyond each end, top left the lowest.
 
     Without a lesion evenly spaced slices of the whole image are shown, and the title should say so.
@@ -74,21 +78,51 @@ def draw_overlay(volume: Volume, mask: npt.NDArray[np.uint8], title: str, synthe
         title: Line above the slices.
         synthetic: Burn `SYNTHETIC PHANTOM` in as well.
     """
-    upright, _ = reorient(
-        volume, "LPS"
-    )  # x to the patient's left, y to posterior: as a radiologist looks at it
-    as_image = Volume(mask[None].astype(np.float32), volume.geometry)
-    lesion = reorient(as_image, "LPS")[0].data[0] > 0
-    slices = _slices(lesion)
-    box = _view(lesion, upright)
-    low, high = (float(value) for value in np.percentile(upright.data[0][slices], _WINDOW))
+    panels = _panels(volume, (mask > 0).astype(np.uint8), {1: _YELLOW})
+    return _montage(panels, title, f"{BANNER} - {SYNTHETIC}" if synthetic else BANNER)
+
+
+def draw_labels(
+    volume: Volume, mask: LabelMask, named: Mapping[str, int], title: str, *, synthetic: bool = False
+) -> Image.Image:
+    """A few slices of an image with the outline of each label in its colour, and what the colours are.
+
+    Args:
+        volume: The image, (C, Z, Y, X); its first channel is shown.
+        mask: (Z, Y, X) on its grid.
+        named: Label → value.
+        title: Line above the slices.
+        synthetic: Burn `SYNTHETIC PHANTOM` in as well.
+    """
+    first = Volume(volume.data[:1], volume.geometry)
+    panels = _panels(first, mask, {value: segment_color(value) for value in named.values()}, FEW_SLICES)
+    there = {name: value for name, value in named.items() if (mask == value).any()}
+    shown = title if there else f"{title}: nothing was segmented"
+    return _montage(panels, shown, f"{BANNER} - {SYNTHETIC}" if synthetic else BANNER, there)
+
+
+def _panels(volume: Volume, mask: LabelMask, colours: Colours, most: int = MOST_SLICES) -> list[Image.Image]:
+    """A panel for each slice that is shown: a patient in radiological view, a picture as it is stored."""
+    geometry, data, labels = volume.geometry, volume.data, mask
+    flat = geometry.dimension == 2
+    if not flat:  # x to the patient's left, y to posterior: as a radiologist looks at it
+        data, geometry = reoriented(volume.data, volume.geometry, "LPS")
+        labels, _ = reoriented(mask, volume.geometry, "LPS")
+    slices = _slices(labels > 0, most)
+    box = _view(labels > 0, geometry)
+    low, high = (float(value) for value in np.percentile(data[0][slices], _WINDOW))
     window = f"W {amount(high - low)} L {amount((low + high) / 2)}"
     panels = []
     for z in slices:
-        gray = np.clip((upright.data[0][z][box] - low) / max(high - low, 1e-6), 0, 1)
-        said = _Said(f"slice {z + 1}/{len(lesion)}", _height(upright, z), window)
-        panels.append(_panel((gray * 255).astype(np.uint8), lesion[z][box], upright.geometry.spacing, said))
-    return _montage(panels, title, f"{BANNER} - {SYNTHETIC}" if synthetic else BANNER)
+        gray = np.clip((data[0][z][box] - low) / max(high - low, 1e-6), 0, 1)
+        said = (
+            _Said("", "", window)
+            if flat
+            else _Said(f"slice {z + 1}/{len(labels)}", _height(geometry, z), window)
+        )
+        gray8 = (gray * 255).astype(np.uint8)
+        panels.append(_panel(gray8, labels[z][box], geometry.spacing, said, colours, sides=not flat))
+    return panels
 
 
 @dataclass(frozen=True)
@@ -100,29 +134,28 @@ class _Said:
     window: str
 
 
-def _height(upright: Volume, z: int) -> str:
+def _height(geometry: Geometry, z: int) -> str:
     """Patient position of a slice's middle, mm: S towards the head, I towards the feet."""
-    geometry = upright.geometry
     index = np.array([(geometry.shape[2] - 1) / 2, (geometry.shape[1] - 1) / 2, z])
     steps = index * np.array(geometry.spacing[::-1])
     height = float((np.array(geometry.origin) + geometry.direction_matrix @ steps)[2])
     return f"{'S' if height >= 0 else 'I'}{abs(height):.1f} mm"
 
 
-def _slices(lesion: npt.NDArray[np.bool_]) -> list[int]:
-    """Slices to show, ascending: through the lesion and one beyond each end, thinned out to `MOST_SLICES`."""
+def _slices(lesion: Mask, most: int = MOST_SLICES) -> list[int]:
+    """Slices to show, ascending: through the lesion and one beyond each end, thinned out to `most`."""
     through = np.flatnonzero(lesion.any(axis=(1, 2)))
     first, last = (through[0] - 1, through[-1] + 1) if through.size else (0, len(lesion) - 1)
     first, last = max(int(first), 0), min(int(last), len(lesion) - 1)
-    count = min(last - first + 1, MOST_SLICES)
+    count = min(last - first + 1, most)
     return sorted({round(float(z)) for z in np.linspace(first, last, count)})
 
 
-def _view(lesion: npt.NDArray[np.bool_], volume: Volume) -> Box:
+def _view(lesion: Mask, geometry: Geometry) -> Box:
     """The rows and columns to show: `VIEW_MM` around the lesion, more if it is larger; all without a lesion."""
     sides = []
     for axis in (1, 2):
-        size, pixel = lesion.shape[axis], volume.geometry.spacing[axis]
+        size, pixel = lesion.shape[axis], geometry.spacing[axis]
         hit = np.flatnonzero(lesion.any(axis=tuple(a for a in range(3) if a != axis)))
         if not hit.size:
             sides.append(slice(0, size))
@@ -134,26 +167,37 @@ def _view(lesion: npt.NDArray[np.bool_], volume: Volume) -> Box:
 
 
 def _panel(
-    gray: Gray, lesion: npt.NDArray[np.bool_], spacing: tuple[float, float, float], said: _Said
+    gray: Uint8,
+    labels: LabelMask,
+    spacing: tuple[float, float, float],
+    said: _Said,
+    colours: Colours,
+    *,
+    sides: bool,
 ) -> Image.Image:
-    """One slice at the right aspect, with its outline, sides, number, place, window and ruler."""
+    """One slice at the right aspect, with its outlines, sides, number, place, window and ruler."""
     tall, wide = gray.shape[0] * spacing[1], gray.shape[1] * spacing[2]
     scale = PANEL / max(tall, wide)
     size = (max(1, round(wide * scale)), max(1, round(tall * scale)))
     shown = np.array(Image.fromarray(gray).resize(size, Image.Resampling.BILINEAR).convert("RGB"))
-    drawn = np.array(Image.fromarray(lesion.astype(np.uint8)).resize(size, Image.Resampling.NEAREST)) > 0
-    shown[ndimage.binary_dilation(drawn) & ~drawn] = _YELLOW
+    for value in (value for value in colours if (labels == value).any()):
+        one = Image.fromarray((labels == value).astype(np.uint8))
+        drawn = np.array(one.resize(size, Image.Resampling.NEAREST)) > 0
+        shown[ndimage.binary_dilation(drawn) & ~drawn] = colours[value]
     panel = Image.new("RGB", (PANEL, PANEL), _BLACK)
     left, top = (PANEL - size[0]) // 2, (PANEL - size[1]) // 2
     panel.paste(Image.fromarray(shown), (left, top))
-    pen, font = ImageDraw.Draw(panel), _font(12)
-    pen.text((4, PANEL // 2), "R", fill=_WHITE, font=font, anchor="lm")
-    pen.text((PANEL - 4, PANEL // 2), "L", fill=_WHITE, font=font, anchor="rm")
-    pen.text((PANEL // 2, 3), "A", fill=_WHITE, font=font, anchor="ma")
-    pen.text((PANEL // 2, PANEL - 3), "P", fill=_WHITE, font=font, anchor="md")
-    pen.text((4, 3), said.slice, fill=_WHITE, font=font, anchor="la")
-    pen.text((4, 18), said.height, fill=_WHITE, font=font, anchor="la")
-    pen.text((4, PANEL - 3), said.window, fill=_WHITE, font=font, anchor="ld")
+    pen = ImageDraw.Draw(panel)
+    middle, far = PANEL // 2, PANEL - 4
+    letters = [
+        (4, middle, "R", "lm"),
+        (far, middle, "L", "rm"),
+        (middle, 3, "A", "ma"),
+        (middle, far + 1, "P", "md"),
+    ]
+    said_at = [(4, 3, said.slice, "la"), (4, 18, said.height, "la"), (4, far + 1, said.window, "ld")]
+    for x, y, words, anchor in (*(letters if sides else ()), *said_at):
+        _say(pen, (x, y), words, anchor)
     _ruler(pen, scale)
     return panel
 
@@ -172,23 +216,51 @@ def _ruler(pen: ImageDraw.ImageDraw, scale: float) -> None:
     for x in (left, right):
         pen.line([(x, y - 3), (x, y + 3)], fill=_WHITE)
     pen.line([(left, y), (right, y)], fill=_WHITE)
-    pen.text(((left + right) // 2, y - 4), f"{length} mm", fill=_WHITE, font=_font(11), anchor="md")
+    _say(pen, ((left + right) // 2, y - 4), f"{length} mm", "md", 11)
 
 
-def _montage(panels: list[Image.Image], title: str, banner: str) -> Image.Image:
+def _say(pen: ImageDraw.ImageDraw, at: tuple[int, int], words: str, anchor: str, size: int = 12) -> None:
+    """Words with a dark edge, so that they can be read on bright tissue, too."""
+    pen.text(at, words, fill=_WHITE, font=_font(size), anchor=anchor, stroke_width=1, stroke_fill=_BLACK)
+
+
+def _montage(
+    panels: list[Image.Image], title: str, banner: str, legend: Mapping[str, int] | None = None
+) -> Image.Image:
+    """Panels in rows below a title, then what the colours are, then the banner."""
     columns = min(len(panels), _COLUMNS)
     rows = -(-len(panels) // columns)
     width = max(columns * (PANEL + _GAP) + _GAP, 2 * (PANEL + _GAP) + _GAP)
-    picture = Image.new("RGB", (width, rows * (PANEL + _GAP) + 2 * _BAR), _BLACK)
+    lines = _legend_lines(legend or {}, width)
+    picture = Image.new("RGB", (width, rows * (PANEL + _GAP) + (2 + len(lines)) * _BAR), _BLACK)
     pen = ImageDraw.Draw(picture)
     pen.text((_GAP + 2, _BAR // 2), title, fill=_WHITE, font=_font(13), anchor="lm")
     for number, panel in enumerate(panels):
         row, column = divmod(number, columns)
         picture.paste(panel, (_GAP + column * (PANEL + _GAP), _BAR + row * (PANEL + _GAP)))
     bottom = picture.height - _BAR
+    for number, line in enumerate(lines):
+        y = bottom - (len(lines) - number) * _BAR + _BAR // 2
+        for x, name, value in line:
+            pen.rectangle((x, y - 5, x + 10, y + 5), fill=segment_color(value))
+            pen.text((x + 16, y), name, fill=_WHITE, font=_font(12), anchor="lm")
     pen.rectangle((0, bottom, width, picture.height), fill=_RED)
     pen.text((width // 2, bottom + _BAR // 2), banner, fill=_WHITE, font=_font(14), anchor="mm")
     return picture
+
+
+def _legend_lines(legend: Mapping[str, int], width: int) -> list[list[tuple[int, str, int]]]:
+    """Where each name stands: lines of (x, name, value), as many as the width needs."""
+    lines: list[list[tuple[int, str, int]]] = []
+    x = width
+    for name, value in legend.items():
+        needed = round(_font(12).getlength(name)) + 32
+        if x + needed > width:
+            lines.append([])
+            x = _GAP + 2
+        lines[-1].append((x, name, value))
+        x += needed
+    return lines
 
 
 def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:

@@ -57,9 +57,9 @@ class ConsideredSeries(Part):
 class WrittenObject(Part):
     """A DICOM object among the outputs (docs/dicom-objects.md)."""
 
-    kind: Literal["seg", "sr", "sc", "key", "reject"]
+    kind: Literal["seg", "sr", "sc", "key", "reject", "gsps"]
     """Segmentation, structured report, secondary capture, key object selection, note that rejects what an older result
-    had sent."""
+    had sent, outlines as a presentation state."""
     path: str
     sop_class_uid: Uid
     sop_instance_uid: Uid

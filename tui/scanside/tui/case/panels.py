@@ -56,6 +56,7 @@ OBJECTS = {
     "sc": "pictures",
     "key": "key images",
     "reject": "rejection",
+    "gsps": "outlines",
 }
 
 

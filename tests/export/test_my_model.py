@@ -21,13 +21,17 @@ TEMPLATES = DOCS / "templates"
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with `MODEL` and `imagesTs`."""
+    """A folder with `MODEL`, `imagesTs` and `labelsTs`."""
     root = tmp_path_factory.mktemp("owner")
     (root / "MODEL").symlink_to(write_model(root / "results", Tiny()), target_is_directory=True)
     (root / "imagesTs").mkdir()
+    (root / "labelsTs").mkdir()
     for index in range(3):
         image = sitk.GetImageFromArray(phantoms.smooth((14, 26, 24), index) * 100)
         sitk.WriteImage(image, str(root / "imagesTs" / f"case{index}_0000.nii.gz"))
+        sitk.WriteImage(
+            sitk.Cast(image > 100, sitk.sitkUInt8), str(root / "labelsTs" / f"case{index}.nii.gz")
+        )
     return root
 
 
@@ -43,7 +47,7 @@ def masks(folder: Path) -> set[str]:
 def test_every_command_of_the_page_works_in_order(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(place)
     shown = commands()
-    assert len(shown) == 12 and any("--resume" in line for line in shown)
+    assert len(shown) == 13 and any("--resume" in line for line in shown)
     for line in shown:
         if line.endswith("-o masks --resume"):  # as if it had been interrupted
             (place / "masks" / "case1.nii.gz").unlink()
@@ -51,6 +55,7 @@ def test_every_command_of_the_page_works_in_order(place: Path, monkeypatch: pyte
     everything = {f"case{index}.nii.gz" for index in range(3)}
     assert masks(place / "masks") == masks(place / "shared") == masks(place / "probabilities") == everything
     assert (place / "volumes.csv").read_text().count("\n") == 4
+    assert (place / "scores.csv").read_text().count("\n") == 1 + 3 * 2
 
 
 def in_path(tmp_path: Path) -> dict[str, str]:

@@ -22,7 +22,7 @@ from scanside.runtime.device.case import Device, How, label_case, suits
 from scanside.runtime.errors import BackendError, InputError, UsageError
 from scanside.runtime.events import Listener, StageFinished, StageProgress, StageStarted, ignore
 from scanside.runtime.images.orient import reorient, restore_orientation
-from scanside.runtime.opening import FLOAT32_SUMS, Stage, open_stage
+from scanside.runtime.opening import Stage, open_stage
 from scanside.runtime.options import Options
 from scanside.runtime.plan import Plan
 from scanside.runtime.stages.body import Body, find_body
@@ -50,7 +50,7 @@ class Segmentation:
         stages: Stage name → milliseconds, in order.
         logits: (K, z, y, x) float16 on the network's grid of the last stage, where asked for.
         remarks: What a person should know of an approximation: how many tiles were left out.
-        float32_sums: The last stage's labels were computed on the device, whose sums of tiles are float32.
+        on_device: The last stage's labels were computed on the device.
         areas_mm2: Area of each label or region of a picture, mm²; None for a volume.
     """
 
@@ -60,7 +60,7 @@ class Segmentation:
     probabilities: Probabilities | None = None
     logits: npt.NDArray[np.float16] | None = None
     remarks: tuple[str, ...] = ()
-    float32_sums: bool = False
+    on_device: bool = False
     areas_mm2: dict[str, float] | None = None
 
 
@@ -242,7 +242,7 @@ class Segmenter:
             return None
         slabs = f", sums in slabs of {found.need.depth} rows" if found.need.depth < found.rows else ""
         clock.remarks.append(
-            f"Labels of {stage.role} were computed on the device: {FLOAT32_SUMS}, nnU-Net's are float16; at most "
+            f"Labels of {stage.role} were computed on the device: at most "
             f"{found.need.total / 2**30:.2f} GiB of its memory beside the networks, {found.need.batch} tile(s) or "
             f"mirror variant(s) at a time{slabs}."
         )

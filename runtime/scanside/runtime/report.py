@@ -14,7 +14,6 @@ from scanside.runtime.backends.table import FilePrecision
 from scanside.runtime.bundle import Bundle
 from scanside.runtime.errors import ExitCode
 from scanside.runtime.labels import Roi
-from scanside.runtime.opening import approximations
 from scanside.runtime.pipeline import Segmenter
 from scanside.runtime.record import Document, Milliseconds, Part, Sha256
 from scanside.runtime.run import CaseResult
@@ -120,7 +119,7 @@ def segment_report(
             why=segmenter.device.why,
             precision=segmenter.device.precision,
         ),
-        approximations=tuple(approximations(segmenter.options, segmenter.device.obtained)),
+        approximations=segmenter.options.approximations,
         roi=None if roi is None else roi.names,
         inputs=tuple(str(path) for result in results for path in result.inputs),
         outputs=tuple(str(path) for result in results for path in result.outputs),

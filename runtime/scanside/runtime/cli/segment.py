@@ -36,7 +36,6 @@ from scanside.runtime.errors import ExitCode, UsageError
 from scanside.runtime.images.files import ending_of
 from scanside.runtime.labels import Roi
 from scanside.runtime.ledger import Ledger, parse_part, recipe
-from scanside.runtime.opening import approximations
 from scanside.runtime.options import Options
 from scanside.runtime.outputs import Task, write_folder_files
 from scanside.runtime.remark import Remark
@@ -231,7 +230,7 @@ def _run(
                 line = ledger.add(case_line(result), device) if ledger is not None else case_line(result)
                 if told == "lines":
                     print(json.dumps(line), flush=True)
-        print(_summary(device, approximations(segmenter.options, device)), file=sys.stderr)
+        print(_summary(device, segmenter.options.approximations), file=sys.stderr)
         results.sort(key=lambda result: work.order[result.name])
         if told == "json":
             print(segment_report(segmenter, results, roi).text(), end="")

@@ -141,7 +141,7 @@ class Ledger:
 
         Args:
             case: As in the report, inputs and outputs with their hashes.
-            node: The machine that computed it; default this one.
+            node: The machine, or the engine's address, that computed it; default this machine.
         """
         line = {
             "schema": SCHEMA,

@@ -34,7 +34,7 @@ from scanside.runtime.stages.postprocess import postprocess
 from scanside.runtime.stages.previous import one_hot
 from scanside.runtime.stages.resample import resample_image, resampled_shape, target_spacing
 from scanside.runtime.stages.slide import average_folds, finish_average, slide, tiling
-from scanside.runtime.volume import Volume
+from scanside.runtime.volume import Geometry, Volume
 
 Probabilities = npt.NDArray[np.float32]
 
@@ -70,6 +70,7 @@ class Obtained:
 
     Attributes:
         engines: sha256 of the compiled engines that passed the golden cases; None while they are being tried.
+        engine: The server's model that computes in place of this machine (ADR 35), whose device is `obtained`.
     """
 
     asked: str
@@ -77,6 +78,12 @@ class Obtained:
     why: str
     precision: str
     engines: frozenset[str] | None = None
+    engine: str | None = None
+
+    @property
+    def words(self) -> str:
+        """The device obtained, for people."""
+        return self.obtained if self.engine is None else f"{self.obtained} of {self.engine}"
 
 
 class Segmenter:
@@ -141,12 +148,7 @@ class Segmenter:
             InputError: If the image does not fit the plan.
             CaseError: If the network's outputs are not usable.
         """
-        wanted = len(self.plan.channels)
-        if volume.channels != wanted:
-            names = ", ".join(channel.name for channel in self.plan.channels)
-            raise InputError(
-                f"The model takes {wanted} channel(s) ({names}), the image has {volume.channels}."
-            )
+        check_channels(self.plan, volume)
         clock = Clock(case, listener)
         original = volume.geometry
         volume, mask = self._oriented(volume, previous)
@@ -163,18 +165,16 @@ class Segmenter:
                 mask = restore_orientation(mask, volume.geometry, original)
                 if result is not None:
                     result = np.stack([restore_orientation(p, volume.geometry, original) for p in result])
-        flat = original.dimension == 2
-        unit = original.pixel_area_mm2 if flat else original.voxel_volume_ml
-        sizes = _sizes(mask, self.plan, unit)
+        volumes, areas = measured(mask, self.plan, original)
         return Segmentation(
             mask,
-            None if flat else sizes,
+            volumes,
             clock.ms,
             result,
             staged.logits if logits else None,
             tuple(clock.remarks),
             staged.logits is None,
-            sizes if flat else None,
+            areas,
         )
 
     def _oriented(self, volume: Volume, previous: LabelMask | None) -> tuple[Volume, LabelMask | None]:
@@ -338,6 +338,27 @@ class Clock:
     def progress(self, name: str, done: int, total: int) -> None:
         """Announce a part of a stage."""
         self.listener(StageProgress(self.case, name, done, total))
+
+
+def check_channels(plan: Plan, volume: Volume) -> None:
+    """See that an image has the channels that the model takes.
+
+    Raises:
+        InputError: If it has not.
+    """
+    wanted = len(plan.channels)
+    if volume.channels != wanted:
+        names = ", ".join(channel.name for channel in plan.channels)
+        raise InputError(f"The model takes {wanted} channel(s) ({names}), the image has {volume.channels}.")
+
+
+def measured(
+    mask: LabelMask, plan: Plan, geometry: Geometry
+) -> tuple[dict[str, float] | None, dict[str, float] | None]:
+    """Volumes of a mask's labels in ml, or areas in mm² of a picture's; the other is None."""
+    if geometry.dimension == 2:
+        return None, _sizes(mask, plan, geometry.pixel_area_mm2)
+    return _sizes(mask, plan, geometry.voxel_volume_ml), None
 
 
 def _sizes(mask: LabelMask, plan: Plan, unit: float) -> dict[str, float]:

@@ -40,6 +40,8 @@ class DeviceUse(Part):
     """Null when nothing was computed."""
     why: str
     precision: FilePrecision
+    engine: str | None = None
+    """The server's model that computed it on its own device; null for a device of this machine."""
 
 
 class StageTime(Part):
@@ -118,6 +120,7 @@ def segment_report(
             obtained=segmenter.device.obtained,
             why=segmenter.device.why,
             precision=segmenter.device.precision,
+            engine=segmenter.device.engine,
         ),
         approximations=segmenter.options.approximations,
         roi=None if roi is None else roi.names,

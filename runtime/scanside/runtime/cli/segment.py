@@ -13,6 +13,9 @@ from scanside.runtime.bundle import Bundle, open_bundle
 from scanside.runtime.choose import open_segmenter
 from scanside.runtime.cli.arguments import (
     Device,
+    EngineAuthority,
+    EngineSeconds,
+    EngineUrl,
     Folds,
     NoMirroring,
     OnRejection,
@@ -20,6 +23,7 @@ from scanside.runtime.cli.arguments import (
     SkipEmptyTiles,
     StepSize,
     Threads,
+    chosen_engine,
     names,
     rejection,
 )
@@ -64,6 +68,9 @@ def segment(
         ),
     ],
     device: Device = "auto",
+    engine: EngineUrl = None,
+    engine_authority: EngineAuthority = None,
+    engine_seconds: EngineSeconds = None,
     precision: Precision = "auto",
     on_rejection: OnRejection = None,
     no_mirroring: NoMirroring = False,
@@ -148,6 +155,8 @@ def segment(
       scanside segment pancreas.bundle imagesTs -o masks --resume --part 3/8
 
       scanside segment pancreas.bundle imagesTs -o masks --roi liver --roi spleen --statistics sizes.csv --preview
+
+      scanside segment pancreas.bundle imagesTs -o masks --engine triton://server:8000/pancreas
     """
     if as_json and json_lines:
         raise UsageError("--json and --json-lines both write to stdout; choose one.")
@@ -167,7 +176,12 @@ def segment(
         role=role,
         threads=threads,
         on_rejection=rejection(on_rejection),
+        engine=chosen_engine(engine, engine_authority, engine_seconds),
     )
+    if options.engine is not None and (ray is not None or save_probabilities):
+        raise UsageError(
+            "An engine computes labels alone, without Ray; leave out --ray and --save-probabilities."
+        )
     wanted = Wanted(
         ending, save_probabilities, None if roi is None else tuple(roi), preview, label_names, statistics
     )
@@ -218,7 +232,7 @@ def _run(
     with imported_ahead("scipy.ndimage", *_reading(tasks)):
         opened = open_segmenter(bundle, options, lambda words: print(f"{words} …", file=sys.stderr))
     with opened as segmenter:
-        device = segmenter.device.obtained
+        device, engine = segmenter.device.obtained, segmenter.device.engine
         write_folder_files(segmenter.plan, bundle.manifest.name, tasks)
         if ledger is not None:
             ledger.plan(tasks)
@@ -227,10 +241,11 @@ def _run(
             for result in run_cases(segmenter, tasks, bars, hashed=ledger is not None):
                 results.append(result)
                 _tell(result, bars)
-                line = ledger.add(case_line(result), device) if ledger is not None else case_line(result)
+                line = case_line(result)
+                line = line if ledger is None else ledger.add(line, device, engine)
                 if told == "lines":
                     print(json.dumps(line), flush=True)
-        print(_summary(device, segmenter.options.approximations), file=sys.stderr)
+        print(_summary(segmenter.device.words, segmenter.options.approximations), file=sys.stderr)
         results.sort(key=lambda result: work.order[result.name])
         if told == "json":
             print(segment_report(segmenter, results, roi).text(), end="")

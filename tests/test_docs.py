@@ -112,6 +112,7 @@ def test_no_document_installs_from_an_index_that_does_not_have_the_package(docum
         "mrd send",
         "mrd package",
         "mrd lint",
+        "export triton",
         "tui",
         "bench run",
         "bench appliance",

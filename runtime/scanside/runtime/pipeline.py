@@ -46,12 +46,13 @@ class Segmentation:
     Attributes:
         mask: (Z, Y, X) uint8 or uint16 on the grid of the input.
         probabilities: (K, Z, Y, X) float32 where asked for.
-        volumes_ml: Volume of each label or region, ml; None for a picture, which has no thickness.
+        volumes_ml: Volume of each label or region, ml; None for a picture, which has no thickness, and where the file
+            says no spacing.
         stages: Stage name → milliseconds, in order.
         logits: (K, z, y, x) float16 on the network's grid of the last stage, where asked for.
         remarks: What a person should know of an approximation: how many tiles were left out.
         on_device: The last stage's labels were computed on the device.
-        areas_mm2: Area of each label or region of a picture, mm²; None for a volume.
+        areas_mm2: Area of each label or region of a picture, mm²; None for a volume, and for one that has no scale.
     """
 
     mask: LabelMask
@@ -355,7 +356,9 @@ def check_channels(plan: Plan, volume: Volume) -> None:
 def measured(
     mask: LabelMask, plan: Plan, geometry: Geometry
 ) -> tuple[dict[str, float] | None, dict[str, float] | None]:
-    """Volumes of a mask's labels in ml, or areas in mm² of a picture's; the other is None."""
+    """Volumes of a mask's labels in ml, or areas in mm² of a picture's; the other is None, or both without a scale."""
+    if not geometry.scaled:
+        return None, None
     if geometry.dimension == 2:
         return None, _sizes(mask, plan, geometry.pixel_area_mm2)
     return _sizes(mask, plan, geometry.voxel_volume_ml), None

@@ -22,6 +22,7 @@ from scanside.runtime.images.orient import USUAL, unlike_training
 from scanside.runtime.labels import keep_roi
 from scanside.runtime.outputs import Task, check_outputs, write_outputs
 from scanside.runtime.pipeline import Segmentation, Segmenter
+from scanside.runtime.plan import Plan
 from scanside.runtime.statistics import LabelStatistics, measure_labels
 
 
@@ -66,16 +67,16 @@ def run_cases(
         BackendError: If the device fails: the cases to come would fail as well.
         BundleError: If the bundle is damaged.
     """
-    channels = len(segmenter.plan.channels)
+    plan = segmenter.plan
     reader, writer = ThreadPoolExecutor(1, "read"), ThreadPoolExecutor(1, "write")
     writing: Future[CaseResult] | None = None
     try:
-        loading = reader.submit(_load, tasks[0], channels, hashed) if tasks else None
+        loading = reader.submit(_load, tasks[0], plan, hashed) if tasks else None
         for index, task in enumerate(tasks):
             assert loading is not None
             loaded = _settle(loading)
             following = tasks[index + 1] if index + 1 < len(tasks) else None
-            loading = reader.submit(_load, following, channels, hashed) if following else None
+            loading = reader.submit(_load, following, plan, hashed) if following else None
             pending = _compute(segmenter, task, loaded, writer, listener)
             if writing is not None:
                 yield _announce(writing.result(), listener)
@@ -100,11 +101,13 @@ class _Loaded:
     hashes: dict[Path, str] | None
 
 
-def _load(task: Task, channels: int, hashed: bool) -> _Loaded:
+def _load(task: Task, plan: Plan, hashed: bool) -> _Loaded:
     start = perf_counter()
     # Before they are read: what changes in between is seen as changed, never as the same.
     hashes = {path: hash_of(path) for path in task.case.channels if path.exists()} if hashed else None
-    return _Loaded(load_case(task.case, channels), (perf_counter() - start) * 1000, hashes)
+    return _Loaded(
+        load_case(task.case, len(plan.channels), plan.reader), (perf_counter() - start) * 1000, hashes
+    )
 
 
 def _settle(loading: "Future[_Loaded]") -> _Loaded | ScansideError:

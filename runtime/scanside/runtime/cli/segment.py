@@ -37,7 +37,7 @@ from scanside.runtime.cli.segment_tasks import (
     write_statistics,
 )
 from scanside.runtime.errors import ExitCode, UsageError
-from scanside.runtime.images.files import ending_of
+from scanside.runtime.images.files import ALL_ENDINGS, TIFF_ENDINGS, ending_of
 from scanside.runtime.labels import Roi
 from scanside.runtime.ledger import Ledger, parse_part, recipe
 from scanside.runtime.options import Options
@@ -258,7 +258,16 @@ def _run(
 def _reading(tasks: Sequence[Task]) -> set[str]:
     """The modules that read the images and write the masks."""
     files = [path for task in tasks for path in (*task.case.channels, task.mask)]
-    return {"SimpleITK" if ending_of(path) else "scanside.runtime.dicom.read" for path in files}
+    return {_reading_one(path) for path in files}
+
+
+def _reading_one(path: Path) -> str:
+    if ending_of(path):
+        return "SimpleITK"
+    picture = ending_of(path, ALL_ENDINGS)
+    return (
+        "tifffile" if picture in TIFF_ENDINGS else "PIL.Image" if picture else "scanside.runtime.dicom.read"
+    )
 
 
 def _tell(result: CaseResult, bars: ProgressBars) -> None:
@@ -273,7 +282,10 @@ def _sentence(result: CaseResult) -> str:
         return f"{result.name}: {result.status}: {result.reason}"
     sizes, unit = (result.labels, "ml") if result.areas_mm2 is None else (result.areas_mm2, "mm²")
     labels = ", ".join(f"{name} {size:.3g} {unit}" for name, size in (sizes or {}).items())
-    return f"{result.name}: {sum(result.stages.values()) / 1000:.1f} s; {labels}"
+    seconds = f"{result.name}: {sum(result.stages.values()) / 1000:.1f} s"
+    return (
+        f"{seconds}; {labels}" if sizes is not None else f"{seconds}; no sizes, for the file says no spacing"
+    )
 
 
 def _summary(device: str, approximations: tuple[str, ...]) -> str:

@@ -6,6 +6,7 @@ voxels that the reference ignores count nowhere.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -15,6 +16,15 @@ from scanside.runtime.masks.distances import distances
 from scanside.runtime.masks.overlap import overlap
 from scanside.runtime.masks.report import LabelScores
 from scanside.runtime.volume import Geometry, Volume
+
+Measure = Literal["ml", "mm2"] | None
+
+
+def measure_of(geometry: Geometry) -> Measure:
+    """What a label's size is: a volume, the area of a picture, or nothing where the file says no spacing."""
+    if not geometry.scaled:
+        return None
+    return "mm2" if geometry.dimension == 2 else "ml"
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,9 +113,12 @@ def _scores(
     voxels = int(np.count_nonzero(prediction)), int(np.count_nonzero(reference))
     dice = surface = hd95 = None
     if any(voxels):
+        dice = both.dice
+    if any(voxels) and geometry.scaled:
         measured = distances(reference, prediction, geometry.spacing, (tolerance,), flat=flat)
-        dice, surface = both.dice, min(measured.nsd[tolerance], 1.0)
+        surface = min(measured.nsd[tolerance], 1.0)
         hd95 = measured.hd95_mm if all(voxels) else None
+    measure = measure_of(geometry)
     areas = [count * geometry.pixel_area_mm2 for count in voxels]
     return LabelScores(
         label=name,
@@ -114,8 +127,8 @@ def _scores(
         hd95_mm=hd95,
         prediction_voxels=voxels[0],
         reference_voxels=voxels[1],
-        prediction_ml=None if flat else both.automatic_ml,
-        reference_ml=None if flat else both.reference_ml,
-        prediction_mm2=areas[0] if flat else None,
-        reference_mm2=areas[1] if flat else None,
+        prediction_ml=both.automatic_ml if measure == "ml" else None,
+        reference_ml=both.reference_ml if measure == "ml" else None,
+        prediction_mm2=areas[0] if measure == "mm2" else None,
+        reference_mm2=areas[1] if measure == "mm2" else None,
     )

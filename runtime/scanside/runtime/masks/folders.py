@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scanside.runtime.errors import InputError, UsageError
-from scanside.runtime.images.names import images_in, stem
+from scanside.runtime.images.files import ALL_ENDINGS, READER_ENDINGS, ending_of
+from scanside.runtime.images.names import files_in, stem
 from scanside.runtime.images.read import read_image
-from scanside.runtime.masks.compare import as_labels, compare
+from scanside.runtime.masks.compare import Measure, as_labels, compare, measure_of
 from scanside.runtime.masks.report import CaseScores, LabelScores, MasksReport, foreground_dice, mean_scores
 from scanside.runtime.report import RESEARCH
+from scanside.runtime.volume import Volume
 
 
 @dataclass(frozen=True)
@@ -95,10 +97,11 @@ def evaluate_masks(
         advance: Told the name of each case that is done.
     """
     cases: list[CaseScores] = []
+    measures: dict[str, Measure] = {}
     for name, (prediction, reference) in pairs.found.items():
         reason, rows = None, None
         try:
-            rows = _measured(prediction, reference, named, tolerance_mm)
+            rows, measures[name] = _measured(prediction, reference, named, tolerance_mm)
         except InputError as error:
             reason = str(error)
         cases.append(
@@ -113,7 +116,7 @@ def evaluate_masks(
         )
         advance(name)
     names = tuple(named.labels) if named.labels is not None else _numbers(cases)
-    whole = tuple(_with_all(case, names) for case in cases)
+    whole = tuple(_with_all(case, names, measures.get(case.name)) for case in cases)
     means = mean_scores(whole, names)
     return MasksReport(
         notice=RESEARCH,
@@ -126,8 +129,10 @@ def evaluate_masks(
     )
 
 
-def _measured(prediction: Path, reference: Path, named: Named, tolerance: float) -> tuple[LabelScores, ...]:
-    masks = [as_labels(read_image(path), path.name) for path in (prediction, reference)]
+def _measured(
+    prediction: Path, reference: Path, named: Named, tolerance: float
+) -> tuple[tuple[LabelScores, ...], Measure]:
+    masks = [as_labels(_read(path), path.name) for path in (prediction, reference)]
     occur = masks[0].values | masks[1].values
     labels = named.labels if named.labels is not None else {str(v): (v,) for v in sorted(occur)}
     known = {value for values in labels.values() for value in values} | {named.ignore}
@@ -137,26 +142,35 @@ def _measured(prediction: Path, reference: Path, named: Named, tolerance: float)
             "of them."
         )
     try:
-        return compare(masks[0], masks[1], labels, tolerance, named.ignore)
+        return compare(masks[0], masks[1], labels, tolerance, named.ignore), measure_of(masks[1].geometry)
     except InputError as error:
         raise InputError(f"{prediction.name}: {error}.") from error
+
+
+def _read(path: Path) -> Volume:
+    if ending_of(path, READER_ENDINGS["picture"]):
+        from scanside.runtime.images.pictures import read_flat_or_stack
+
+        return read_flat_or_stack(path)
+    return read_image(path)
 
 
 def _numbers(cases: list[CaseScores]) -> tuple[str, ...]:
     return tuple(sorted({row.label for case in cases for row in case.labels or ()}, key=int))
 
 
-def _with_all(case: CaseScores, names: tuple[str, ...]) -> CaseScores:
+def _with_all(case: CaseScores, names: tuple[str, ...], measure: Measure) -> CaseScores:
     """The case with a row for every label; one that neither of its masks has is absent there."""
     if case.labels is None:
         return case
     rows = {row.label: row for row in case.labels}
-    flat = any(row.prediction_mm2 is not None for row in case.labels)
-    return case.model_copy(update={"labels": tuple(rows.get(name) or _absent(name, flat) for name in names)})
+    ml, mm2 = (0.0 if measure == unit else None for unit in ("ml", "mm2"))
+    return case.model_copy(
+        update={"labels": tuple(rows.get(name) or _absent(name, ml, mm2) for name in names)}
+    )
 
 
-def _absent(name: str, flat: bool) -> LabelScores:
-    size, area = (None, 0.0) if flat else (0.0, None)
+def _absent(name: str, size: float | None, area: float | None) -> LabelScores:
     return LabelScores(
         label=name,
         dice=None,
@@ -173,7 +187,7 @@ def _absent(name: str, flat: bool) -> LabelScores:
 
 def _by_case(folder: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
-    for path in images_in(folder):
+    for path in (one for one in files_in(folder) if ending_of(one, ALL_ENDINGS)):
         name = stem(path)
         if name in found:
             raise UsageError(

@@ -21,13 +21,13 @@ class LabelScores(Part):
     dice: Part01 | None
     """Null where neither mask has the label, as nnunetv2's evaluation gives NaN; 0 where one of them has it."""
     surface_dice: Part01 | None
-    """At the report's tolerance; null and 0 as Dice."""
+    """At the report's tolerance; null and 0 as Dice, and null where the files say no spacing, such as PNG."""
     hd95_mm: Distance | None
     """Null where either mask lacks the label: there is no surface to measure from."""
     prediction_voxels: Count
     reference_voxels: Count
     prediction_ml: Distance | None
-    """Null for a picture, as `reference_ml`."""
+    """Null for a picture, and where the files say no spacing, as `reference_ml`."""
     reference_ml: Distance | None
     prediction_mm2: Distance | None
     """Area; null for a volume, as `reference_mm2`."""

@@ -137,7 +137,8 @@ def replay(segmenter: Segmenter, case: GoldenCase) -> Comparison:
     result = segmenter.segment(case.volume, case=case.name, previous=case.previous)
     ms = (time.perf_counter() - start) * 1000
     device, precision = segmenter.device.obtained, segmenter.options.precision
-    return compare(case, result.mask, device, precision, ms)
+    rule = APPROXIMATE if precision == "fp32" and result.float32_sums else policy(precision)
+    return compare(case, result.mask, device, precision, ms, rule)
 
 
 def compare(
@@ -146,9 +147,10 @@ def compare(
     device: str,
     precision: str,
     ms: float,
+    rule: Policy | None = None,
 ) -> Comparison:
-    """Judge a mask of a golden case under the policy of its precision."""
-    rule = policy(precision)
+    """Judge a mask of a golden case under a policy, by default that of its precision."""
+    rule = rule or policy(precision)
     wrong = mask != case.labels
     differing = int(wrong.sum())
     worst = float(case.margin[wrong].max()) if differing else None

@@ -7,7 +7,9 @@ from scanside.runtime import machine
 from scanside.runtime.bundle import Bundle
 from scanside.runtime.images.orient import orientation
 from scanside.runtime.manifest import StudyModel
+from scanside.runtime.opening import approximations
 from scanside.runtime.options import Options
+from scanside.runtime.outcome import Probability
 from scanside.runtime.remark import code_of
 from scanside.runtime.report import RESEARCH, DeviceUse, bundle_name, stage_times
 from scanside.runtime.study.names import spoken
@@ -17,7 +19,6 @@ from scanside.runtime.study.report import (
     ConsideredSeries,
     Feature,
     LesionFound,
-    Probability,
     SequenceUse,
     StudyReport,
 )
@@ -53,7 +54,7 @@ def run_report(
             why=device.why if device else NOTHING_COMPUTED,
             precision=options.precision,
         ),
-        approximations=options.approximations,
+        approximations=tuple(approximations(options, obtained)),
         inputs=tuple(dict.fromkeys(str(image.path) for image in images)) or tuple(map(str, inputs)),
         sequences=tuple(map(_sequence, images)),
         considered=tuple(

@@ -1,1 +1,0 @@
-"""Masks compared with masks: overlap, surfaces, volumes. No torch, no DICOM."""

@@ -16,9 +16,9 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from scanside.runtime.images.read import read_image
+from scanside.runtime.masks.overlap import overlap
 from scanside.training.cohort.table import Cohort, Patient, read_cohort
 from scanside.training.evaluation.bootstrap import mean_interval, stream
-from scanside.training.evaluation.overlap import overlap
 from scanside.training.evaluation.strata import SIZES, size_of
 from scanside.training.experiment import Experiment, open_experiment
 

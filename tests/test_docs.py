@@ -57,9 +57,10 @@ def test_every_command_that_is_shown_parses(document: Path) -> None:
         for word in words:
             if not hasattr(command, "get_command") or word.startswith("-"):
                 break
-            below = command.get_command(None, word)
+            below = command.get_command(None, word) or getattr(command, "usual", None)
             assert below is not None, f"{document.name}: there is no {' '.join(words)}"
             command = below
+        command = getattr(command, "usual", command)
         known = {
             option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)
         }
@@ -111,6 +112,7 @@ def test_no_document_installs_from_an_index_that_does_not_have_the_package(docum
         "mrd send",
         "mrd package",
         "mrd lint",
+        "export triton",
         "tui",
         "bench run",
         "bench appliance",

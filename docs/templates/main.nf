@@ -1,7 +1,5 @@
 // Eight parts of a folder:  nextflow run docs/templates/main.nf --bundle model.bundle --images imagesTs --masks masks -resume
-// A folder of studies: add  --command 'run --studies'
 params.parts = 8
-params.command = 'segment'
 
 process segment {
     cpus 4
@@ -17,7 +15,7 @@ process segment {
 
     script:
     """
-    scanside ${params.command} '${params.bundle}' '${params.images}' -o '${params.masks}' --resume --part ${part}/${params.parts} --threads ${task.cpus}
+    scanside segment '${params.bundle}' '${params.images}' -o '${params.masks}' --resume --part ${part}/${params.parts} --threads ${task.cpus}
     """
 }
 

@@ -18,7 +18,7 @@ from scanside.export.plan import to_plan
 from scanside.export.reference import Prediction, Reference
 from scanside.runtime.bundle import Bundle, open_bundle
 from scanside.runtime.choose import open_segmenter
-from scanside.runtime.golden import APPROXIMATE, lowest_dice
+from scanside.runtime.golden import EXACT, lowest_dice
 from scanside.runtime.options import Options
 from scanside.runtime.volume import Volume
 from tests.support.cuda_on_host import put_in_place, unproven
@@ -222,18 +222,17 @@ on the device (docs/engines.md)."""
 
 
 def test_labels_of_the_path_on_a_device(exported: Exported, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Against nnunetv2, by the policy's number of voxels: from the crop to labels in the device's array code.
-
-    Not by their margins: sums are float32 here, where nnU-Net's are float16, so that margins of 0.7 were seen to fall.
-    """
+    """Against nnunetv2, as strictly as on a CPU: from the crop to labels in the device's array code."""
     put_in_place(monkeypatch)
     for role, cases in itertools.groupby(exported.cases, key=lambda case: case.role):
         with unproven(exported.bundle, "fp32", role) as segmenter:
             for case in cases:
                 result = segmenter.segment(case.image, previous=case.previous)
-                assert result.float32_sums == (exported.name not in ON_THE_HOST)
+                assert result.on_device == (exported.name not in ON_THE_HOST)
                 wrong = result.mask != case.mask
-                assert wrong.sum() <= max(APPROXIMATE.floor, APPROXIMATE.fraction * wrong.size)
+                margins = case.prediction.margin[wrong & (case.prediction.labels == case.mask)]
+                assert wrong.sum() <= EXACT.floor, f"{wrong.sum()} voxels differ"
+                assert margins.size == 0 or margins.max() <= BACKENDS["cpu"]
 
 
 def _relative(logits: npt.NDArray[np.float16], expected: npt.NDArray[np.float16]) -> float:

@@ -108,7 +108,7 @@ EDITS: dict[str, tuple[Callable[[Path], None], tuple[str, ...]]] = {
     ),
     "preprocessor": (_set("config", preprocessor_name="MyPreprocessor"), ("preprocessor", "MyPreprocessor")),
     "label manager": (_set("plans", label_manager="MyLabels"), ("label manager", "MyLabels")),
-    "reader": (_set("plans", image_reader_writer="Tiff3DIO"), ("image reader", "Tiff3DIO", "SimpleITKIO")),
+    "reader": (_set("plans", image_reader_writer="OwnIO"), ("image reader", "OwnIO", "SimpleITKIO")),
     "masks resampled as images": (
         _plans(lambda plans, config: config["resampling_fn_seg_kwargs"].update(is_seg=False)),
         ("for seg", "is_seg=False"),

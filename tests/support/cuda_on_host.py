@@ -23,6 +23,7 @@ class CudaOnHost:
     """See `backends.table.Backend`."""
 
     NAME, TITLE, FILES = cuda.NAME, cuda.TITLE, cuda.FILES
+    ON_TRIAL, kept = cuda.ON_TRIAL, cuda.kept
 
     def __init__(self) -> None:
         self.arrays = StrictArrays()

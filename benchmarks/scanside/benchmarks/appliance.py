@@ -34,7 +34,7 @@ from scanside.runtime.options import Options
 _NEVER = 86_400.0
 """Quiet seconds while only receiving is measured: nothing is computed meanwhile."""
 _PEER_SECONDS = 30.0
-_KINDS = {"SEG": "seg", "SR": "sr", "OT": "sc", "KO": "key"}
+_KINDS = {"SEG": "seg", "SR": "sr", "OT": "sc", "KO": "key", "PR": "gsps"}
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from scipy import ndimage
 
 from scanside.runtime.images.cases import find_cases
 from scanside.runtime.images.load import load_case
+from scanside.runtime.images.picture_cases import find_pictures
 from scanside.runtime.plan import Channel, Plan
 from scanside.runtime.volume import Geometry, Volume
 
@@ -34,7 +35,7 @@ def synthetic_cases(plan: Plan, statistics: dict[str, Any]) -> list[Candidate]:
     Args:
         statistics: `foreground_intensity_properties_per_channel` of plans.json.
     """
-    seed = int.from_bytes(hashlib.sha256(plan.model_dump_json().encode()).digest()[:4], "little")
+    seed = int.from_bytes(hashlib.sha256(_seeded(plan).encode()).digest()[:4], "little")
     patch = np.array(plan.patch_size, dtype=float)
     longer = np.where(np.arange(patch.size) == patch.argmin(), 1.25, 0.95) * patch
     return [
@@ -47,12 +48,21 @@ def synthetic_cases(plan: Plan, statistics: dict[str, Any]) -> list[Candidate]:
     ]
 
 
+def _seeded(plan: Plan) -> str:
+    """What the made-up images depend on: a plan of volumes gives those that it gave before there were other readers."""
+    return plan.model_dump_json(exclude={"reader"} if plan.reader == "itk" else None)
+
+
 def given_cases(inputs: Sequence[Path], plan: Plan, ending: str, name: str = "golden") -> list[Candidate]:
     """Images from files or an nnU-Net style folder, by number: a file's name may say whose image it is."""
     channels = len(plan.channels)
-    found = find_cases(inputs, channels, ending)
+    found = (
+        find_cases(inputs, channels, ending)
+        if plan.reader == "itk"
+        else find_pictures(inputs, ending, plan.reader)
+    )
     return [
-        Candidate(f"{name}-{number}", "given", load_case(case, channels).volume)
+        Candidate(f"{name}-{number}", "given", load_case(case, channels, plan.reader).volume)
         for number, case in enumerate(found, start=1)
     ]
 

@@ -2,12 +2,14 @@
 
 import json
 import sys
+import sysconfig
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from scanside.export.precisions import parse_precisions
+from scanside.runtime.cli.arguments import Device, Precision, Threads
 from scanside.runtime.cli.group import Group
 from scanside.runtime.cli.main import require_extra
 from scanside.runtime.errors import ExitCode, UsageError
@@ -272,6 +274,41 @@ def engine(
             print(f"{row['network']}: engine {row['sha256']}")
         print(report["verdict"], file=sys.stderr)
     return ExitCode.OK
+
+
+@app.command()
+def triton(
+    bundles: Annotated[list[Path], typer.Argument(metavar="BUNDLE...", help="Bundle folders.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "-o", "--out", metavar="REPOSITORY", help="Model repository; models of others in it stay."
+        ),
+    ],
+    device: Device = "auto",
+    precision: Precision = "auto",
+    threads: Threads = None,
+    packages: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="DIR",
+            help="Folder of packages with scanside on the server; repeatable; default: that of this installation.",
+        ),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace models of the same name.")] = False,
+) -> None:
+    """Write a model repository for Triton Inference Server: each segmenter as a model of whole cases. Needs no torch.
+
+    A model opens its bundle by its hash and replays the golden cases before it counts as loaded.
+
+    Example: scanside export triton hippocampus.bundle -o repository
+    """
+    from scanside.export.triton import RepositoryOptions, export_repository
+
+    folders = (sysconfig.get_path("purelib"),) if packages is None else tuple(packages)
+    options = RepositoryOptions(device, precision, threads, folders, overwrite)
+    for name in export_repository(bundles, out, options):
+        print(out / name)
 
 
 def _line(row: dict[str, Any]) -> str:

@@ -12,16 +12,19 @@ from pydantic import ValidationError
 
 from scanside.export.model_folder import ModelFolder
 from scanside.runtime.errors import InputError
-from scanside.runtime.plan import Channel, KeepLargest, Labels, Normalization, Plan, Resampling
+from scanside.runtime.plan import Channel, KeepLargest, Labels, Normalization, Plan, Reader, Resampling
 from scanside.runtime.record import first_fault
 from scanside.runtime.stages.resample import ANISOTROPY_THRESHOLD
 
-READERS: dict[str, str | None] = {
-    "SimpleITKIO": None,
-    "NibabelIO": None,
-    "SimpleITKIOWithReorient": "RAS",
-    "NibabelIOWithReorient": "RAS",
+READERS: dict[str, tuple[Reader, Literal["RAS"] | None]] = {
+    "SimpleITKIO": ("itk", None),
+    "NibabelIO": ("itk", None),
+    "SimpleITKIOWithReorient": ("itk", "RAS"),
+    "NibabelIOWithReorient": ("itk", "RAS"),
+    "NaturalImage2DIO": ("picture", None),
+    "Tiff3DIO": ("tiff", None),
 }
+"""nnU-Net's reader → what its images are, and the orientation they are brought to."""
 _NEEDED_OF_PLANS = ("image_reader_writer", "transpose_forward", "transpose_backward")
 _NEEDED_OF_CONFIGURATION = (
     "spacing", "patch_size", "normalization_schemes", "use_mask_for_norm",
@@ -66,7 +69,8 @@ def to_plan(
         return Plan(
             configuration=folder.configuration_name,
             channels=_channels(folder, config),
-            reorient=READERS[plans["image_reader_writer"]],
+            reader=READERS[plans["image_reader_writer"]][0],
+            reorient=READERS[plans["image_reader_writer"]][1],
             transpose_forward=tuple(plans["transpose_forward"]),
             transpose_backward=tuple(plans["transpose_backward"]),
             spacing=tuple(config["spacing"]),

@@ -37,9 +37,18 @@ def open_segmenter(
         BackendError: If the device asked for is not available, or none passes.
     """
     options = options or Options()
+    if options.engine is not None:
+        return _remote(bundle, options, say)
     device = choose_device(bundle, options, (bundle.role(options.role),), say)
     with announcing(say):
         return Segmenter(bundle, options, device)
+
+
+def _remote(bundle: Bundle, options: Options, say: Callable[[str], None]) -> Segmenter:
+    """The same on the server that the options name; its client is loaded only then."""
+    from scanside.runtime.triton.segmenter import RemoteSegmenter
+
+    return RemoteSegmenter(bundle, options, say)
 
 
 def choose_device(

@@ -20,6 +20,7 @@ from urllib.parse import unquote, urlsplit
 PACKAGE = "scanside"
 EXTRAS: dict[str, tuple[str, ...]] = {
     "dicom": ("pydicom", "gdcm", "highdicom", "PIL"),
+    "pictures": ("PIL", "tifffile"),
     "study": ("radiomics", "ruamel"),
     "sign": ("cryptography",),
     "appliance": ("pynetdicom", "prometheus_client"),

@@ -137,8 +137,7 @@ def replay(segmenter: Segmenter, case: GoldenCase) -> Comparison:
     result = segmenter.segment(case.volume, case=case.name, previous=case.previous)
     ms = (time.perf_counter() - start) * 1000
     device, precision = segmenter.device.obtained, segmenter.options.precision
-    rule = APPROXIMATE if precision == "fp32" and result.float32_sums else policy(precision)
-    return compare(case, result.mask, device, precision, ms, rule)
+    return compare(case, result.mask, device, precision, ms)
 
 
 def compare(
@@ -147,10 +146,9 @@ def compare(
     device: str,
     precision: str,
     ms: float,
-    rule: Policy | None = None,
 ) -> Comparison:
-    """Judge a mask of a golden case under a policy, by default that of its precision."""
-    rule = rule or policy(precision)
+    """Judge a mask of a golden case under the policy of its precision."""
+    rule = policy(precision)
     wrong = mask != case.labels
     differing = int(wrong.sum())
     worst = float(case.margin[wrong].max()) if differing else None

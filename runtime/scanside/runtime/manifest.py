@@ -9,9 +9,9 @@ from scanside.runtime.images.orient import is_orientation
 from scanside.runtime.plan import Plan
 from scanside.runtime.record import Record
 
-SCHEMA = 3
+SCHEMA = 4
 """Version of the bundle format that this runtime writes; it reads all up to it. 2 added `orientation`, 3 `models` and
-`agreement` in place of one signature and one classifier: see `of_earlier_schema`."""
+`agreement` in place of one signature and one classifier: see `of_earlier_schema`; 4 readers of pictures."""
 MODELS_SINCE = 3
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]

@@ -11,8 +11,6 @@ from scanside.runtime.manifest import Network
 from scanside.runtime.options import Options
 from scanside.runtime.plan import Plan
 
-FLOAT32_SUMS = "float32 sums"
-
 
 @dataclass(frozen=True)
 class Stage:
@@ -51,7 +49,7 @@ def open_stage(bundle: Bundle, role: str, options: Options, device: str) -> Stag
             sessions.append(open_session(device, bundle.read(path), options.precision, options.threads))
             _check_network(sessions[-1], segmenter.plan, role)
         lend = backend(device).on_device
-        around = lend(sessions) if lend and sums_are_float32(options, device) else None
+        around = lend(sessions) if lend and labels_on_device(options, device) else None
     except BaseException:
         for session in sessions:
             session.close()
@@ -80,13 +78,6 @@ def _check_network(session: Session, plan: Plan, role: str) -> None:
         )
 
 
-def sums_are_float32(options: Options, device: str) -> bool:
+def labels_on_device(options: Options, device: str) -> bool:
     """Whether labels are computed on this device in runs that ask for labels alone."""
     return backend(device).on_device is not None and not options.skip_empty_tiles
-
-
-def approximations(options: Options, device: str | None) -> tuple[str, ...]:
-    """What makes results on this device differ from nnU-Net's default, in words; empty when nothing does."""
-    if device is None or not sums_are_float32(options, device):
-        return options.approximations
-    return (*options.approximations, f"{FLOAT32_SUMS} on the device")

@@ -5,6 +5,7 @@ from typing import Literal
 
 from scanside.runtime.backends.table import DEVICES, PRECISIONS
 from scanside.runtime.errors import UsageError
+from scanside.runtime.triton.address import Engine
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Options:
         on_rejection: What happens when the golden cases reject a device: `fail`, or `next` in the order of `auto`.
             None is `next` for `auto` and `fail` for a device asked for by name.
         skip_empty_tiles: Do not compute tiles that hold nothing of the patient: see `stages/body.py`.
+        engine: A server that computes the exact recipe in place of a device of this machine (ADR 35).
     """
 
     device: str = "auto"
@@ -34,6 +36,7 @@ class Options:
     threads: int | None = None
     on_rejection: Literal["fail", "next"] | None = None
     skip_empty_tiles: bool = False
+    engine: Engine | None = None
 
     def __post_init__(self) -> None:
         if self.device != "auto" and self.device not in DEVICES:
@@ -46,6 +49,25 @@ class Options:
             raise UsageError(f"--step-size must be above 0 and at most 1, not {self.step_size:g}.")
         if self.threads is not None and self.threads < 1:
             raise UsageError(f"--threads must be at least 1, not {self.threads}.")
+        if self.engine is not None:
+            self._refuse_beside_engine()
+
+    def _refuse_beside_engine(self) -> None:
+        """The server's owner has chosen how it computes: what it cannot heed is refused, never passed over."""
+        alone = Options(precision=self.precision, role=self.role, engine=None)
+        for name in (
+            "device",
+            "mirroring",
+            "step_size",
+            "folds",
+            "threads",
+            "on_rejection",
+            "skip_empty_tiles",
+        ):
+            if getattr(self, name) != getattr(alone, name):
+                raise UsageError(
+                    f"An engine computes the exact recipe as it was exported; leave out {name.replace('_', ' ')}."
+                )
 
     def settled(self, precision: str) -> "Options":
         """The same in the precision that was obtained, where it was left to the device."""

@@ -1,28 +1,24 @@
 """The files of one case: checked before anything is computed, and then all of them or none."""
 
 import io
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from scanside.runtime.errors import OutputError
 from scanside.runtime.images.cases import CaseInput
 from scanside.runtime.images.ensemble import model_files, properties
-from scanside.runtime.images.files import atomic_write, ending_of
+from scanside.runtime.images.files import ALL_ENDINGS, atomic_write, ending_of
 from scanside.runtime.images.load import LoadedCase
 from scanside.runtime.images.write import write_mask
 from scanside.runtime.labels import Roi, flat_labels, itksnap_table, slicer_fields, slicer_table
 from scanside.runtime.pipeline import Segmentation, Segmenter
 from scanside.runtime.plan import Plan
 from scanside.runtime.volume import Geometry, picture
-
-if TYPE_CHECKING:
-    from scanside.runtime.lines import CaseLine
 
 DICOM_SEG = ".dcm"
 SLICER_SEG = ".seg.nrrd"
@@ -40,6 +36,7 @@ class Task:
         preview: Where a picture goes.
         named: Write names of labels into the mask's header, where the format has a place for them.
         measured: Measure sizes and intensities.
+        spaced: The mask is a stack of TIFF, whose spacing goes to a file beside it.
     """
 
     case: CaseInput
@@ -49,44 +46,14 @@ class Task:
     preview: Path | None = None
     named: bool = False
     measured: bool = False
-
-    @property
-    def name(self) -> str:
-        """Of the case."""
-        return self.case.name
-
-    @property
-    def inputs(self) -> tuple[Path, ...]:
-        """A path for each channel."""
-        return self.case.channels
-
-    def absolute(self) -> "Task":
-        """With paths as the nodes of a cluster find them."""
-        case = replace(self.case, channels=tuple(path.absolute() for path in self.case.channels))
-
-        def whole(path: Path | None) -> Path | None:
-            return None if path is None else path.absolute()
-
-        return replace(
-            self,
-            case=case,
-            mask=self.mask.absolute(),
-            probabilities=whole(self.probabilities),
-            preview=whole(self.preview),
-        )
-
-    def kept(self, names: Collection[str]) -> tuple[Path, ...]:
-        """What is wanted now; files of an earlier wish may stay."""
-        return self.files
-
-    def told(self, line: "CaseLine") -> bool:
-        """Whether the line has statistics where they are wanted."""
-        return not self.measured or line.statistics is not None
+    spaced: bool = False
 
     @property
     def files(self) -> tuple[Path, ...]:
         """Every file that the case gets: the mask, what `nnUNetv2_ensemble` needs of its probabilities, the picture."""
         files = [self.mask]
+        if self.spaced:
+            files.append(self.mask.with_suffix(".json"))
         if self.probabilities is not None:
             files += [self.probabilities, self.probabilities.with_suffix(".pkl")]
         return (*files, self.preview) if self.preview is not None else tuple(files)
@@ -119,7 +86,8 @@ def _one_voxel(geometry: Geometry) -> Geometry:
     if geometry.dimension == 2:
         matrix = geometry.direction_matrix[:2, :2]
         y, x = geometry.spacing[1:]
-        return picture((1, 1), (y, x), geometry.origin[:2], tuple(float(cosine) for cosine in matrix.ravel()))
+        flat = picture((1, 1), (y, x), geometry.origin[:2], tuple(float(cosine) for cosine in matrix.ravel()))
+        return replace(flat, scaled=geometry.scaled)
     return Geometry((1, 1, 1), geometry.spacing, geometry.origin, geometry.direction)
 
 
@@ -135,7 +103,7 @@ def write_outputs(segmenter: Segmenter, task: Task, case: LoadedCase, result: Se
             _write_seg(segmenter, task, case, result)
         else:
             write_mask(result.mask, case.volume.geometry, task.mask, _header(segmenter.plan, task, case))
-        written.append(task.mask)
+        written += [task.mask, *([task.mask.with_suffix(".json")] if task.spaced else ())]
         if task.probabilities is not None and result.probabilities is not None:
             buffer = io.BytesIO()
             np.savez_compressed(buffer, probabilities=result.probabilities)
@@ -202,7 +170,7 @@ def write_folder_files(plan: Plan, name: str, tasks: Sequence[Task]) -> None:
 
 
 def _ending(task: Task) -> str:
-    return ending_of(task.mask) or task.mask.suffix
+    return ending_of(task.mask, ALL_ENDINGS) or task.mask.suffix
 
 
 def _write(path: Path, content: bytes | memoryview) -> None:

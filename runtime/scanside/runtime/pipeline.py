@@ -22,7 +22,7 @@ from scanside.runtime.device.case import Device, How, label_case, suits
 from scanside.runtime.errors import BackendError, InputError, UsageError
 from scanside.runtime.events import Listener, StageFinished, StageProgress, StageStarted, ignore
 from scanside.runtime.images.orient import reorient, restore_orientation
-from scanside.runtime.opening import FLOAT32_SUMS, Stage, open_stage
+from scanside.runtime.opening import Stage, open_stage
 from scanside.runtime.options import Options
 from scanside.runtime.plan import Plan
 from scanside.runtime.stages.body import Body, find_body
@@ -34,7 +34,7 @@ from scanside.runtime.stages.postprocess import postprocess
 from scanside.runtime.stages.previous import one_hot
 from scanside.runtime.stages.resample import resample_image, resampled_shape, target_spacing
 from scanside.runtime.stages.slide import average_folds, finish_average, slide, tiling
-from scanside.runtime.volume import Volume
+from scanside.runtime.volume import Geometry, Volume
 
 Probabilities = npt.NDArray[np.float32]
 
@@ -46,12 +46,13 @@ class Segmentation:
     Attributes:
         mask: (Z, Y, X) uint8 or uint16 on the grid of the input.
         probabilities: (K, Z, Y, X) float32 where asked for.
-        volumes_ml: Volume of each label or region, ml; None for a picture, which has no thickness.
+        volumes_ml: Volume of each label or region, ml; None for a picture, which has no thickness, and where the file
+            says no spacing.
         stages: Stage name → milliseconds, in order.
         logits: (K, z, y, x) float16 on the network's grid of the last stage, where asked for.
         remarks: What a person should know of an approximation: how many tiles were left out.
-        float32_sums: The last stage's labels were computed on the device, whose sums of tiles are float32.
-        areas_mm2: Area of each label or region of a picture, mm²; None for a volume.
+        on_device: The last stage's labels were computed on the device.
+        areas_mm2: Area of each label or region of a picture, mm²; None for a volume, and for one that has no scale.
     """
 
     mask: LabelMask
@@ -60,7 +61,7 @@ class Segmentation:
     probabilities: Probabilities | None = None
     logits: npt.NDArray[np.float16] | None = None
     remarks: tuple[str, ...] = ()
-    float32_sums: bool = False
+    on_device: bool = False
     areas_mm2: dict[str, float] | None = None
 
 
@@ -70,6 +71,7 @@ class Obtained:
 
     Attributes:
         engines: sha256 of the compiled engines that passed the golden cases; None while they are being tried.
+        engine: The server's model that computes in place of this machine (ADR 35), whose device is `obtained`.
     """
 
     asked: str
@@ -77,6 +79,12 @@ class Obtained:
     why: str
     precision: str
     engines: frozenset[str] | None = None
+    engine: str | None = None
+
+    @property
+    def words(self) -> str:
+        """The device obtained, for people."""
+        return self.obtained if self.engine is None else f"{self.obtained} of {self.engine}"
 
 
 class Segmenter:
@@ -141,12 +149,7 @@ class Segmenter:
             InputError: If the image does not fit the plan.
             CaseError: If the network's outputs are not usable.
         """
-        wanted = len(self.plan.channels)
-        if volume.channels != wanted:
-            names = ", ".join(channel.name for channel in self.plan.channels)
-            raise InputError(
-                f"The model takes {wanted} channel(s) ({names}), the image has {volume.channels}."
-            )
+        check_channels(self.plan, volume)
         clock = Clock(case, listener)
         original = volume.geometry
         volume, mask = self._oriented(volume, previous)
@@ -163,18 +166,16 @@ class Segmenter:
                 mask = restore_orientation(mask, volume.geometry, original)
                 if result is not None:
                     result = np.stack([restore_orientation(p, volume.geometry, original) for p in result])
-        flat = original.dimension == 2
-        unit = original.pixel_area_mm2 if flat else original.voxel_volume_ml
-        sizes = _sizes(mask, self.plan, unit)
+        volumes, areas = measured(mask, self.plan, original)
         return Segmentation(
             mask,
-            None if flat else sizes,
+            volumes,
             clock.ms,
             result,
             staged.logits if logits else None,
             tuple(clock.remarks),
             staged.logits is None,
-            sizes if flat else None,
+            areas,
         )
 
     def _oriented(self, volume: Volume, previous: LabelMask | None) -> tuple[Volume, LabelMask | None]:
@@ -242,7 +243,7 @@ class Segmenter:
             return None
         slabs = f", sums in slabs of {found.need.depth} rows" if found.need.depth < found.rows else ""
         clock.remarks.append(
-            f"Labels of {stage.role} were computed on the device: {FLOAT32_SUMS}, nnU-Net's are float16; at most "
+            f"Labels of {stage.role} were computed on the device: at most "
             f"{found.need.total / 2**30:.2f} GiB of its memory beside the networks, {found.need.batch} tile(s) or "
             f"mirror variant(s) at a time{slabs}."
         )
@@ -338,6 +339,29 @@ class Clock:
     def progress(self, name: str, done: int, total: int) -> None:
         """Announce a part of a stage."""
         self.listener(StageProgress(self.case, name, done, total))
+
+
+def check_channels(plan: Plan, volume: Volume) -> None:
+    """See that an image has the channels that the model takes.
+
+    Raises:
+        InputError: If it has not.
+    """
+    wanted = len(plan.channels)
+    if volume.channels != wanted:
+        names = ", ".join(channel.name for channel in plan.channels)
+        raise InputError(f"The model takes {wanted} channel(s) ({names}), the image has {volume.channels}.")
+
+
+def measured(
+    mask: LabelMask, plan: Plan, geometry: Geometry
+) -> tuple[dict[str, float] | None, dict[str, float] | None]:
+    """Volumes of a mask's labels in ml, or areas in mm² of a picture's; the other is None, or both without a scale."""
+    if not geometry.scaled:
+        return None, None
+    if geometry.dimension == 2:
+        return None, _sizes(mask, plan, geometry.pixel_area_mm2)
+    return _sizes(mask, plan, geometry.voxel_volume_ml), None
 
 
 def _sizes(mask: LabelMask, plan: Plan, unit: float) -> dict[str, float]:

@@ -12,6 +12,8 @@ from scanside.runtime.record import Record
 
 Positive = Annotated[float, Field(gt=0)]
 Size = Annotated[int, Field(gt=0)]
+Reader = Literal["itk", "picture", "tiff"]
+"""What a model's images are: volumes with a geometry, 2-D pictures (NaturalImage2DIO), stacks of TIFF (Tiff3DIO)."""
 
 
 class Normalization(Record):
@@ -133,6 +135,7 @@ class Plan(Record):
         channels: The image channels, in order (without the one-hot channels of a cascade).
         reorient: Canonical orientation the image is brought to before anything else (readers
             `…WithReorient`), or None.
+        reader: Which files hold its images.
         transpose_forward, transpose_backward: Axis permutations between file order (z, y, x) and network order.
         spacing: Target spacing, mm; two entries for a 2d configuration.
         patch_size: Tile of the sliding window, voxels; two entries for 2d.
@@ -148,6 +151,7 @@ class Plan(Record):
     configuration: str
     channels: tuple[Channel, ...] = Field(min_length=1)
     reorient: Literal["RAS"] | None = None
+    reader: Reader = "itk"
     transpose_forward: tuple[int, int, int] = (0, 1, 2)
     transpose_backward: tuple[int, int, int] = (0, 1, 2)
     spacing: tuple[Positive, Positive] | tuple[Positive, Positive, Positive]

@@ -44,9 +44,9 @@ class LabelStatistics(Part):
     label: str
     voxels: Annotated[int, Field(ge=0)]
     volume_ml: Annotated[float, Field(ge=0)] | None
-    """Null for a picture."""
+    """Null for a picture, and where the file says no spacing."""
     area_mm2: Annotated[float, Field(ge=0)] | None
-    """Null for a volume."""
+    """Null for a volume, and for a picture that has no scale, such as PNG."""
     intensities: tuple[Intensity, ...] | None
     """One for each channel, in order; null where the label has no voxel."""
 
@@ -96,7 +96,7 @@ def measure_labels(
             continue
         inside = np.isin(mask, members)
         count = int(np.count_nonzero(inside))
-        size = round(count * unit, 6)
+        size = round(count * unit, 6) if volume.geometry.scaled else None
         measured = (
             [_intensity(title, data[inside]) for title, data in zip(channels, volume.data, strict=True)]
             if count

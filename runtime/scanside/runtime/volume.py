@@ -31,6 +31,7 @@ class Geometry:
         origin: (x, y, z), mm, LPS: centre of voxel [0, 0, 0].
         direction: 9 cosines, row-major 3×3; its columns are the directions of the x, y and z index.
         dimension: 2 when the image was a single 2-D picture (a mask is then written in 2-D), else 3.
+        scaled: False where the file says no spacing and nnU-Net's is assumed: lengths, areas and volumes mean nothing.
 
     Raises:
         GeometryError: If a field is not finite, not positive, or the direction is not orthonormal.
@@ -41,6 +42,7 @@ class Geometry:
     origin: Triple = (0.0, 0.0, 0.0)
     direction: tuple[float, ...] = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
     dimension: int = 3
+    scaled: bool = True
 
     def __post_init__(self) -> None:
         if len(self.shape) != 3 or min(self.shape) < 1:

@@ -61,7 +61,7 @@ def test_a_case(version: str, bundle: Bundle, wanted: Segmentation, monkeypatch:
         found = segmenter.segment(IMAGE)
         assert segmenter.device.precision == "mixed" and segmenter.plan.labels.heads > 2
     assert close(found, wanted) and len(np.unique(found.mask)) > 2
-    assert found.float32_sums and "8 tile(s)" in found.remarks[0]
+    assert found.on_device and "8 tile(s)" in found.remarks[0]
     assert not machine.memory.alive and machine.cuda.streams == 0
     assert sum("Building a" in sentence for sentence in said) == 2  # one a fold, once
 
@@ -141,7 +141,7 @@ def test_every_call_that_fails_while_opening(
     with open_segmenter(bundle, following) as segmenter:
         assert segmenter.device.obtained not in ("tensorrt", "cuda")
         found = segmenter.segment(IMAGE)
-    assert int((found.mask != wanted.mask).sum()) <= 2 and not found.float32_sums
+    assert int((found.mask != wanted.mask).sum()) <= 2 and not found.on_device
     assert call in (*machine.library.calls, *machine.cuda.calls)
 
 

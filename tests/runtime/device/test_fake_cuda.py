@@ -57,7 +57,9 @@ def test_five_folds_take_the_memory_of_one(card: Path, one: dict[str, Any]) -> N
     five = measured(card, 5, GRID)
     as_stated(five)
     assert five["runs"] == 5 * one["runs"] and five["weights"] == 5 * one["weights"]
-    assert five["total"] == one["total"]
+    assert (
+        five["total"] - one["total"] == 2 * 2 * one["labels"]
+    )  # float16 sums of two heads, of the fold at hand
     assert five["peak"] - five["weights"] <= 1.02 * (one["peak"] - one["weights"])
 
 

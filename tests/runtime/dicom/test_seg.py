@@ -1,4 +1,5 @@
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import highdicom
@@ -385,3 +386,16 @@ def test_own_code_fits_its_representation() -> None:
     value, scheme, meaning = own_code("firstorder_TotalEnergy", "m" * 80)
     assert len(value) <= 16 and scheme == "99SCANSIDE" and len(meaning) == 64
     assert own_code("firstorder_TotalEnergy", "m") != own_code("firstorder_TotalEnergies", "m")
+
+
+def test_a_distance_that_was_computed_fits_its_representation(tmp_path: Path) -> None:
+    """DS has 16 characters; a Philips multi-frame object gave 4.000000001506646."""
+    file = save(enhanced(stored_values((6, 8, 6)), Grid(), range(6), True), tmp_path / "mf.dcm")
+    series = read_series(file)[1]
+    spacing = (4.000000001506646, *series.geometry.spacing[1:])
+    odd = replace(series, geometry=replace(series.geometry, spacing=spacing))
+    path = tmp_path / "seg.dcm"
+    write(mask_on(series.geometry.shape), odd, path)
+    assert errors_of(path) == []
+    shared = pydicom.dcmread(path).SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+    assert shared.SpacingBetweenSlices == pytest.approx(spacing[0], abs=1e-12)

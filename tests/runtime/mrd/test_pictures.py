@@ -15,12 +15,12 @@ from PIL import ImageDraw
 from scanside.runtime.labels import segment_color
 from scanside.runtime.mrd.header import with_fields
 from scanside.runtime.mrd.meta import read_meta, write_meta
-from scanside.runtime.mrd.outline import outlines
 from scanside.runtime.mrd.reply import CHANGED, Labelled, parts_of
 from scanside.runtime.mrd.segmenting import Choice
 from scanside.runtime.mrd.series import slices_of
 from scanside.runtime.mrd.wire import Image
 from scanside.runtime.plan import Labels
+from scanside.runtime.stages.outline import outlines
 from scanside.runtime.volume import Volume
 from tests.runtime.mrd.test_series import volume
 from tests.runtime.mrd.test_session import answer, stream

@@ -16,9 +16,10 @@ from pydicom.dataset import Dataset
 from scanside.runtime.bundle import Bundle, open_bundle
 from scanside.runtime.classify import Classification
 from scanside.runtime.dicom import seg as seg_module
-from scanside.runtime.dicom.codes import segment_color
+from scanside.runtime.dicom.presentation import filled
 from scanside.runtime.dicom.read import read_series
 from scanside.runtime.errors import OutputError
+from scanside.runtime.labels import segment_color
 from scanside.runtime.radiomics.extract import FeatureValue
 from scanside.runtime.stages.lesions import find_lesions, main_lesion
 from scanside.runtime.study import objects
@@ -119,6 +120,34 @@ def test_a_study_in_dicom(result: StudyResult, made: tuple[ResultObject, ...]) -
             assert read.get(keyword) == source.get(keyword)
         assert "RESEARCH USE ONLY" in read.SeriesDescription
         assert read.SeriesNumber >= 9000
+
+
+def test_outlines_are_written_where_they_are_wanted(
+    result: StudyResult, opened: Bundle, made: tuple[ResultObject, ...], tmp_path: Path
+) -> None:
+    options = ObjectOptions(outlines=True)
+    written, warnings = write_objects(result, opened, CHANNELS, tmp_path, options=options)
+    assert warnings == () and [one.kind for one in written] == [
+        "seg",
+        "gsps",
+        "seg",
+        "gsps",
+        "sr",
+        "sc",
+        "key",
+    ]
+    rest = [(one.kind, one.sop_instance_uid) for one in written if one.kind != "gsps"]
+    assert rest == [(one.kind, one.sop_instance_uid) for one in made], "the others are what they are without"
+    for role, state in zip(("t2w", "dwi"), by_kind(written, "gsps"), strict=True):
+        assert result.study is not None
+        source = result.study.images[role].source
+        assert source is not None
+        mask = result.roles[role].mask == 1
+        found = filled(state, *mask.shape[1:])
+        frames = {str(frame.instance.header.SOPInstanceUID): z for z, frame in enumerate(source.frames)}
+        assert {frames[uid] for uid, _ in found} == set(np.flatnonzero(mask.any(axis=(1, 2))).tolist())
+        assert all((plane == mask[frames[uid]]).all() for (uid, _), plane in found.items())
+    assert all(errors_of(one.path) == [] for one in written)
 
 
 def test_the_report_says_what_the_result_says(

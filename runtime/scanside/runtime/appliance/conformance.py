@@ -56,6 +56,7 @@ STATUSES: tuple[tuple[int, str], ...] = (
 
 _OBJECTS: dict[Kind, str] = {
     "seg": "segmentation", "sr": "report", "sc": "pictures", "key": "key images", "reject": "rejection note",
+    "gsps": "outlines",
 }  # fmt: skip
 _TITLE = """# DICOM conformance statement
 
@@ -166,7 +167,7 @@ def _sender() -> Iterator[str]:
 
 def _when(kind: Kind, uid: str) -> str:
     if uid == SENT[kind][0]:
-        return "on request" if kind == "reject" else "always"
+        return "on request" if kind in ("reject", "gsps") else "always"
     return "`labelmap`, where the peer negotiates it" if kind == "seg" else "`comprehensive_sr`"
 
 

@@ -7,10 +7,29 @@ import typer
 
 from scanside.runtime.backends.table import DEVICES
 from scanside.runtime.errors import UsageError
+from scanside.runtime.triton.address import Engine
 
 Device = Annotated[
     str,
     typer.Option(metavar="NAME", help=f"auto, {', '.join(DEVICES)}; cpu and cuda are ONNX Runtime."),
+]
+EngineUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--engine",
+        metavar="URL",
+        help="Compute on a Triton server that has this bundle: triton://host:port/model, or triton+https://…",
+    ),
+]
+EngineAuthority = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="PEM of the authority of the engine's certificate; default the system's."
+    ),
+]
+EngineSeconds = Annotated[
+    float | None,
+    typer.Option(metavar="S", help="What a case may take on the engine, its queue included; default 900."),
 ]
 Precision = Annotated[
     str,
@@ -47,6 +66,19 @@ Threads = Annotated[int | None, typer.Option(metavar="N", help="Threads of the n
 def names(listed: str | None) -> tuple[str, ...] | None:
     """The names of a LIST, or None where the option is not given."""
     return tuple(name.strip() for name in listed.split(",")) if listed is not None else None
+
+
+def chosen_engine(url: str | None, authority: Path | None, seconds: float | None) -> Engine | None:
+    """The server of `--engine`, or None where the option is not given.
+
+    Raises:
+        UsageError: If the URL is none, or the other options stand without it.
+    """
+    if url is None:
+        if authority is not None or seconds is not None:
+            raise UsageError("--engine-authority and --engine-seconds go with --engine; give its URL.")
+        return None
+    return Engine(url, authority) if seconds is None else Engine(url, authority, seconds)
 
 
 def rejection(given: str | None) -> Literal["fail", "next"] | None:

@@ -8,10 +8,12 @@ from scanside.runtime.bundle import Bundle
 from scanside.runtime.cli.main import require_extra
 from scanside.runtime.errors import InputError, OutputError, UsageError
 from scanside.runtime.images.cases import CaseInput, find_cases
-from scanside.runtime.images.files import ENDINGS, atomic_write, ending_of
+from scanside.runtime.images.files import ALL_ENDINGS, ENDINGS, READER_ENDINGS, atomic_write, ending_of
+from scanside.runtime.images.picture_cases import find_pictures
 from scanside.runtime.labels import Roi, choose_roi
 from scanside.runtime.options import Options
 from scanside.runtime.outputs import DICOM_SEG, SLICER_SEG, Task
+from scanside.runtime.plan import Reader
 from scanside.runtime.report import RESEARCH
 from scanside.runtime.run import CaseResult
 from scanside.runtime.statistics import CaseStatistics, StatisticsReport, statistics_table
@@ -52,14 +54,18 @@ def find_tasks(
         raise UsageError("--save-probabilities holds every label and --roi does not; leave one of them out.")
     if wanted.preview:
         require_extra("dicom", "PIL")
-    cases = find_cases(inputs, len(plan.channels), bundle.manifest.file_ending)
+    if plan.reader == "itk":
+        cases = find_cases(inputs, len(plan.channels), bundle.manifest.file_ending)
+    else:
+        require_extra("pictures")
+        cases = find_pictures(inputs, bundle.manifest.file_ending, plan.reader)
     if not cases:
         raise InputError("There is no case in the input.")
-    _check_format(out, wanted.ending, len(cases))
+    _check_format(out, wanted.ending, len(cases), plan.reader)
     tasks = []
     for case in cases:
         mask = out if is_file(out) else out / f"{case.name}{wanted.ending or _native_ending(case)}"
-        stem = mask.name.removesuffix(SLICER_SEG).removesuffix(ending_of(mask) or DICOM_SEG)
+        stem = mask.name.removesuffix(SLICER_SEG).removesuffix(ending_of(mask, ALL_ENDINGS) or DICOM_SEG)
         tasks.append(
             Task(
                 case,
@@ -69,15 +75,19 @@ def find_tasks(
                 mask.with_name(f"{stem}_preview.png") if wanted.preview else None,
                 wanted.label_names,
                 wanted.statistics is not None,
+                plan.reader == "tiff",
             )
         )
     return tasks, roi
 
 
-def _check_format(out: Path, ending: str | None, cases: int) -> None:
-    if ending is not None and ending not in FORMATS:
-        raise UsageError(f"There is no format '{ending}'; choose one of {', '.join(FORMATS)}.")
+def _check_format(out: Path, ending: str | None, cases: int, reader: Reader) -> None:
+    formats = FORMATS if reader == "itk" else READER_ENDINGS[reader]
+    if ending is not None and ending not in formats:
+        raise UsageError(f"There is no format '{ending}' for this model; choose one of {', '.join(formats)}.")
     named = is_file(out)
+    if named and not out.name.lower().endswith(formats):
+        raise UsageError(f"{out} is no mask of this model; choose one of {', '.join(formats)}, or a folder.")
     if named and cases > 1:
         raise UsageError(f"{out} is one file, but there are {cases} cases; give a folder with -o.")
     if named and ending is not None and not out.name.lower().endswith(ending):
@@ -88,12 +98,12 @@ def _check_format(out: Path, ending: str | None, cases: int) -> None:
 
 def is_file(out: Path) -> bool:
     """Whether `-o` names one mask, not a folder."""
-    return ending_of(out) is not None or out.suffix == DICOM_SEG
+    return (ending_of(out, ALL_ENDINGS) is not None or out.suffix == DICOM_SEG) and not out.is_dir()
 
 
 def _native_ending(case: CaseInput) -> str:
     first = case.channels[0]
-    return (ending_of(first) if not first.is_dir() else None) or DICOM_SEG
+    return (ending_of(first, ALL_ENDINGS) if not first.is_dir() else None) or DICOM_SEG
 
 
 def check_statistics_file(path: Path | None, *, replace: bool) -> None:

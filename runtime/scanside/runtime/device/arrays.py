@@ -2,7 +2,7 @@
 
 What the code of this folder takes from the module, with one meaning in numpy and CuPy: `empty`, `zeros`,
 `ascontiguousarray`, `moveaxis`, `matmul`, `maximum`, `minimum`, `where`, `stack`, `take`; and arrays' own operators,
-slices, masks, `reshape`, `min`, `max`, `sum`, `mean`, `any`. The tests allow no other name.
+slices, masks, `reshape`, `astype`, `min`, `max`, `sum`, `mean`, `any`. The tests allow no other name.
 """
 
 from collections.abc import Iterator

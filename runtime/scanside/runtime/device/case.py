@@ -89,9 +89,10 @@ def label_case(cropped: Cropped, plan: Plan, device: Device, how: How) -> Labell
     shape = cropped.shape if kept else resampled_shape(cropped.shape, cropped.spacing, target)
     on = layout(plan, shape, cropped.shape, target, cropped.spacing, how.step)
     inside = cropped.mask is not None and plan.needs_mask
-    case = Case(plan, cropped.shape, shape, cropped.spacing, target, inside)
+    folds = len(device.networks)
+    case = Case(plan, cropped.shape, shape, cropped.spacing, target, inside, how.mirror, folds)
     free, lacked = device.arrays.free(), device.most + 1
-    for need in fitting(case, on, how.mirror, device.most, free, device.network_bytes):
+    for need in fitting(case, on, device.most, free, device.network_bytes):
         if need.batch >= lacked:
             continue
         try:

@@ -52,6 +52,11 @@ class Layout:
         """The fewest rows of sums: a tile's, and one more, since interpolation needs the last finished row."""
         return min(self.tiles.patch[0] + 1, self.tiles.padded[0])
 
+    def sums(self, folds: int, depth: int) -> int:
+        """Arrays of sums that are held with `depth` rows: one for the mean and one for the fold at hand; in slabs one a
+        fold, since the rows that the next slab goes on with are each fold's own."""
+        return min(folds, 2) if depth >= self.tiles.padded[0] else folds
+
     def windows(self, depth: int) -> Iterator[Window]:
         """The windows, in order, of sums with `depth` rows."""
         starts, padded = self.tiles.starts[0], self.tiles.padded[0]

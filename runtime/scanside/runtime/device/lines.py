@@ -5,6 +5,7 @@ functions of `stages/`, and rounded to float32; with float32 products a resample
 by less than 1e-6 of its range (tests/runtime/device/test_resample.py).
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -79,11 +80,14 @@ class Lines:
         """Rows `first` to `last`, excluded, of the result.
 
         Args:
-            values: (n, Y, X) float32: the source's rows from `base` on.
+            values: (n, Y, X): the source's rows from `base` on. Where nothing is multiplied the result has their dtype,
+                else float32.
         """
         (z, y, x), (along_z, along_y, along_x) = self.lines, self.matrices
         low, high = z.reads(first, last)
         part = values[low - base : high - base]
+        if not (along_z is along_y is along_x is None):
+            part = part.astype("float32", copy=False)
         if along_z is not None:
             weights = arrays.xp.ascontiguousarray(along_z[first:last, low:high])
             part = (weights @ part.reshape(high - low, -1)).reshape(last - first, *values.shape[1:])
@@ -107,9 +111,34 @@ def rows_at_a_time(bytes_a_row: int) -> int:
     return max(1, WORK // bytes_a_row)
 
 
-def bytes_a_row(plane: tuple[int, int], result: tuple[int, int]) -> int:
-    """Bytes that a row of the result takes while it is made of (Y, X) → (y, x): two neighbouring products, and beside
-    them what a decision on it keeps: the best value so far, its label, where it is beaten."""
+def bytes_a_row(plane: tuple[int, int], result: tuple[int, int], read: float = 0.0, kept: int = 7) -> int:
+    """Bytes that a row of the result takes while it is made of (Y, X) → (y, x): two neighbouring products, or two
+    arrays of the result.
+
+    Args:
+        read: Rows of the source that are there a second time.
+        kept: Bytes a voxel of the result beside that.
+    """
     (rows, columns), (out_y, out_x) = plane, result
-    products = max(rows * columns + out_y * columns, out_y * columns + out_y * out_x, 2 * out_y * out_x)
-    return 4 * products + 7 * out_y * out_x
+    products = 4 * max(
+        math.ceil((1 + read) * rows * columns),
+        rows * columns + out_y * columns,
+        out_y * columns + out_y * out_x,
+        2 * out_y * out_x,
+    )
+    return products + kept * out_y * out_x
+
+
+def decision_bytes(lines: tuple[Line, Line, Line], plane: tuple[int, int], rounded: bool) -> int:
+    """Bytes that the labels of a row take while they are decided on.
+
+    Args:
+        plane: (Y, X) of the sums, which are float16; what is multiplied is there a second time, as float32.
+        rounded: Results are rounded to float16, unlike those of torch's method.
+    """
+    along_z, size, voxel = lines[0], (lines[1].size, lines[2].size), 2 if rounded else 4
+    kept = 2 * voxel + 1  # the best value so far, the one before, the label
+    if all(one.matrix is None for one in lines):
+        return (kept + voxel) * math.prod(size)
+    read = along_z.matrix.shape[1] / along_z.size if along_z.matrix is not None else 0.0
+    return bytes_a_row(plane, size, read, kept)

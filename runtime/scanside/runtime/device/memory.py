@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from scanside.runtime.device.layout import Layout
-from scanside.runtime.device.lines import bytes_a_row, rows_at_a_time
+from scanside.runtime.device.lines import decision_bytes, rows_at_a_time
 from scanside.runtime.device.resample import work_bytes
 from scanside.runtime.plan import Plan
 from scanside.runtime.stages.resample import Shape, Spacing
@@ -48,6 +48,8 @@ class Case:
         image: (z, y, x) on the network's grid.
         current, target: Spacing of both, mm.
         inside: A mask of the image comes along.
+        mirror: Mirror variants are averaged.
+        folds: Networks whose mean is taken.
     """
 
     plan: Plan
@@ -56,6 +58,13 @@ class Case:
     current: Spacing
     target: Spacing
     inside: bool = False
+    mirror: bool = False
+    folds: int = 1
+
+    @property
+    def variants(self) -> int:
+        """Runs of one tile through one network."""
+        return 2 ** len(self.plan.mirror_axes) if self.mirror else 1
 
 
 def need(case: Case, on: Layout, batch: int, depth: int, network: int) -> Need:
@@ -70,20 +79,19 @@ def need(case: Case, on: Layout, batch: int, depth: int, network: int) -> Need:
     joined = 4 * channels * voxels + image + stages * voxels if stages else 0
     prepare = max(raw + (12 if case.inside else 4) * box, raw + resampled + work, joined)
     patch, plane = math.prod(tiles.patch), (tiles.padded[1], tiles.padded[2])
-    sums = 4 * (heads + 1) * depth * math.prod(plane)
-    tiles_in_and_out = 4 * batch * (plan.input_channels + heads) * patch + 8 * patch
-    size = (on.lines[1].size, on.lines[2].size)
-    a_row = bytes_a_row(plane, size)
+    sums = 2 * (heads * on.sums(case.folds, depth) + 1) * depth * math.prod(plane)
+    apart = 4 * heads * patch if batch % case.variants else 0
+    tiles_in_and_out = 4 * batch * (plan.input_channels + heads) * patch + 6 * patch + apart
+    a_row = decision_bytes(on.lines, plane, plan.resampling_probabilities.method != "torch")
     decided = max(window.last - window.first for window in on.windows(depth))
     decide = min(rows_at_a_time(a_row), decided) * a_row
     matrices = 4 * sum(one.matrix.size for one in on.lines if one.matrix is not None)
     return Need(batch, depth, prepare, image + sums + tiles_in_and_out + decide + matrices, network)
 
 
-def choices(on: Layout, plan: Plan, mirror: bool, most: int) -> Iterator[tuple[int, int]]:
+def choices(on: Layout, variants: int, most: int) -> Iterator[tuple[int, int]]:
     """(batch, depth), the fastest first. Fewer rows of sums cost next to nothing, a smaller batch costs time."""
-    tile, variants = math.prod(on.tiles.patch), 2 ** len(plan.mirror_axes) if mirror else 1
-    batch = 1
+    tile, batch = math.prod(on.tiles.patch), 1
     while 2 * batch <= min(most, variants * on.tiles.count) and 2 * batch * tile <= _FULL:
         batch *= 2
     whole, least = on.tiles.padded[0], on.least_depth
@@ -94,7 +102,7 @@ def choices(on: Layout, plan: Plan, mirror: bool, most: int) -> Iterator[tuple[i
 
 
 def fitting(
-    case: Case, on: Layout, mirror: bool, most: int, limit: int | None, network: Callable[[int], int]
+    case: Case, on: Layout, most: int, limit: int | None, network: Callable[[int], int]
 ) -> Iterator[Need]:
     """The choices that stay within the limit, the best first; none where nothing does.
 
@@ -103,7 +111,7 @@ def fitting(
         limit: Bytes; None for no limit.
         network: Batch → bytes of a run.
     """
-    for batch, depth in choices(on, case.plan, mirror, most):
+    for batch, depth in choices(on, case.variants, most):
         needed = need(case, on, batch, depth, network(batch))
         if limit is None or needed.total <= limit:
             yield needed

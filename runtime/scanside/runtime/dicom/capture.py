@@ -12,8 +12,8 @@ from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.uid import ExplicitVRLittleEndian, MultiFrameTrueColorSecondaryCaptureImageStorage
 
-from scanside.runtime.dicom.header import attribute, quiet
-from scanside.runtime.dicom.stamp import NOTICE, Stamp, source_header
+from scanside.runtime.dicom.header import quiet
+from scanside.runtime.dicom.stamp import NOTICE, Stamp, hand_on_body_part, source_header
 from scanside.runtime.errors import OutputError
 from scanside.runtime.images.files import atomic_write
 
@@ -86,11 +86,7 @@ def _capture(
     made.BurnedInAnnotation = "NO"
     made.RecognizableVisualFeatures = "NO"
     made.PatientOrientation = None  # a picture of several slices has none
-    for keyword in ("BodyPartExamined", "Laterality"):  # Laterality is for paired parts: absent says unpaired
-        if (value := attribute(source, keyword)) is not None or (
-            keyword == "Laterality" and "BodyPartExamined" not in made
-        ):
-            setattr(made, keyword, value)
+    hand_on_body_part(made, source)
     made.SamplesPerPixel, made.PhotometricInterpretation, made.PlanarConfiguration = 3, "RGB", 0
     made.NumberOfFrames, made.Rows, made.Columns = frames.shape[:3]
     made.BitsAllocated, made.BitsStored, made.HighBit, made.PixelRepresentation = 8, 8, 7, 0

@@ -19,6 +19,7 @@ _GROUP_OF = {
     "SpacingBetweenSlices": "PixelMeasuresSequence",
     "RescaleSlope": "PixelValueTransformationSequence",
     "RescaleIntercept": "PixelValueTransformationSequence",
+    "RescaleType": "PixelValueTransformationSequence",
     "DiffusionBValue": "MRDiffusionSequence",
     "EffectiveEchoTime": "MREchoSequence",
     "FrameType": "MRImageFrameTypeSequence",

@@ -8,6 +8,7 @@ from highdicom.color import CIELabColor
 from highdicom.sr import CodedConcept
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
+from pydicom.valuerep import DSfloat
 
 from scanside.runtime.dicom.codes import ABNORMAL, Code, anatomic_region, segment_codes
 from scanside.runtime.dicom.header import attribute
@@ -77,10 +78,10 @@ def reference_headers(series: DicomSeries) -> list[Dataset]:
     """
     first, step = series.frames[0], series.geometry.spacing[0]
     common = {
-        "ImageOrientationPatient": list(first.numbers("ImageOrientationPatient", 6)),
-        "PixelSpacing": list(first.numbers("PixelSpacing", 2)),
-        "SliceThickness": first.number("SliceThickness", step) or step,
-        "SpacingBetweenSlices": step,
+        "ImageOrientationPatient": [_decimal(one) for one in first.numbers("ImageOrientationPatient", 6)],
+        "PixelSpacing": [_decimal(one) for one in first.numbers("PixelSpacing", 2)],
+        "SliceThickness": _decimal(first.number("SliceThickness", step) or step),
+        "SpacingBetweenSlices": _decimal(step),
     }
     if not first.groups:
         return [source_header(header, **common) for header in series.headers]
@@ -98,6 +99,11 @@ def reference_headers(series: DicomSeries) -> list[Dataset]:
             PerFrameFunctionalGroupsSequence=[frame.groups[0] for frame in series.frames],
         )
     ]
+
+
+def _decimal(value: float) -> DSfloat:
+    """In the 16 characters that DS has; a distance that was computed has more digits."""
+    return DSfloat(value, auto_format=True)
 
 
 def fix_frame_numbers(segmentation: Any, series: DicomSeries) -> None:

@@ -19,7 +19,7 @@ from pydicom.valuerep import DA, DT, TM, VR, validate_value
 from scanside.runtime.dicom.header import attribute
 from scanside.runtime.dicom.uids import derived_uid
 
-Kind = Literal["seg", "sr", "sc", "key", "reject"]
+Kind = Literal["seg", "sr", "sc", "key", "reject", "gsps"]
 
 NOTICE = "RESEARCH USE ONLY"
 MAKER = "Scanside"
@@ -27,7 +27,7 @@ MAKER = "Scanside"
 SERIES_NUMBER_OFFSET = 9000
 """Added to the source's series number: far from what scanners use, and different for each source series."""
 
-_BLOCK: dict[Kind, int] = {"seg": 0, "sr": 1000, "sc": 2000, "key": 3000, "reject": 4000}
+_BLOCK: dict[Kind, int] = {"seg": 0, "sr": 1000, "sc": 2000, "key": 3000, "reject": 4000, "gsps": 5000}
 """Added on top, so that kinds of objects stand together in a list of series."""
 
 _TYPE_2 = (
@@ -151,6 +151,15 @@ class Stamp:
             if "ContributionDateTime" in item:
                 item.ContributionDateTime = DT(self.moment)
         set_character_set(made, source)
+
+
+def hand_on_body_part(made: Dataset, source: Dataset) -> None:
+    """Body Part Examined and Laterality, for objects whose series states them itself."""
+    for keyword in ("BodyPartExamined", "Laterality"):  # Laterality is for paired parts: absent says unpaired
+        if (value := attribute(source, keyword)) is not None or (
+            keyword == "Laterality" and "BodyPartExamined" not in made
+        ):
+            setattr(made, keyword, value)
 
 
 def stamp_of(

@@ -69,7 +69,7 @@ def _cases_of_folder(folder: Path, channels: int, preferred_ending: str | None) 
             f"The images in {folder} carry no channel number ({few(images)}); rename them to "
             "<case>_0000<ending>, or pass the files one by one."
         )
-    ending = _one_ending(folder, images, preferred_ending)
+    ending = one_ending(folder, images, preferred_ending)
     found: dict[str, dict[int, Path]] = {}
     for path in (path for path in images if ending_of(path) == ending):
         name = case_and_channel(path)
@@ -86,8 +86,15 @@ def _cases_of_folder(folder: Path, channels: int, preferred_ending: str | None) 
     return cases
 
 
-def _one_ending(folder: Path, images: list[Path], preferred: str | None) -> str:
-    endings = sorted({ending for path in images if (ending := ending_of(path))})
+def one_ending(
+    folder: Path, images: list[Path], preferred: str | None, known: tuple[str, ...] = ENDINGS
+) -> str:
+    """The ending that counts in a folder.
+
+    Raises:
+        UsageError: If there are several and none is preferred.
+    """
+    endings = sorted({ending for path in images if (ending := ending_of(path, known))})
     if len(endings) == 1:
         return endings[0]
     if preferred in endings:

@@ -7,8 +7,10 @@ import json
 import pickle
 from typing import Any
 
-from scanside.runtime.plan import Plan
+from scanside.runtime.plan import Plan, Reader
 from scanside.runtime.volume import Geometry
+
+_READERS: dict[Reader, str] = {"itk": "SimpleITKIO", "picture": "NaturalImage2DIO", "tiff": "Tiff3DIO"}
 
 
 def properties(geometry: Geometry) -> bytes:
@@ -29,7 +31,7 @@ def properties(geometry: Geometry) -> bytes:
 def model_files(plan: Plan, name: str, ending: str) -> dict[str, bytes]:
     """`dataset.json` and `plans.json` of the output folder: labels and reader, all that merging looks at.
 
-    The reader is SimpleITKIO whatever the model's own is, because probabilities lie on the grid of the image.
+    The reader of volumes is SimpleITKIO whatever the model's own is: probabilities lie on the grid of the image.
 
     Args:
         name: Of the model.
@@ -52,7 +54,7 @@ def model_files(plan: Plan, name: str, ending: str) -> dict[str, bytes]:
     plans = {
         "dataset_name": name,
         "plans_name": "nnUNetPlans",
-        "image_reader_writer": "SimpleITKIO",
+        "image_reader_writer": _READERS[plan.reader],
         "label_manager": "LabelManager",
         "configurations": {},
     }

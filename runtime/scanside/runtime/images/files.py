@@ -9,9 +9,19 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from scanside.runtime.errors import OutputError, ScansideError
+from scanside.runtime.plan import Reader
 
 ENDINGS = (".nii.gz", ".gipl.gz", ".nii", ".nrrd", ".mha", ".gipl")
 """Volume endings, longest match first. Formats that need two files (.hdr/.img, .mhd, .nhdr) are left out."""
+
+TIFF_ENDINGS = (".tif", ".tiff")
+READER_ENDINGS: dict[Reader, tuple[str, ...]] = {
+    "itk": ENDINGS,
+    "picture": (".png", ".bmp", *TIFF_ENDINGS),
+    "tiff": TIFF_ENDINGS,
+}
+"""Reader of a model → the files it takes. A folder of DICOM may well hold a picture, which is no image then."""
+ALL_ENDINGS = (*ENDINGS, *READER_ENDINGS["picture"])
 
 _ADVICE = {
     errno.EACCES: "permission is denied; choose a folder that you may write to",
@@ -28,10 +38,10 @@ _ADVICE = {
 }
 
 
-def ending_of(path: Path) -> str | None:
-    """The volume ending of a file name in lower case, or None when it is not an image's name."""
+def ending_of(path: Path, endings: tuple[str, ...] = ENDINGS) -> str | None:
+    """The ending of a file name in lower case, or None when it is not an image's name."""
     name = path.name.lower()
-    return next((ending for ending in ENDINGS if name.endswith(ending) and len(name) > len(ending)), None)
+    return next((ending for ending in endings if name.endswith(ending) and len(name) > len(ending)), None)
 
 
 def hash_of(path: Path) -> str:

@@ -10,6 +10,7 @@ from scanside.runtime.errors import InputError
 from scanside.runtime.images.cases import CaseInput
 from scanside.runtime.images.files import ending_of
 from scanside.runtime.images.read import read_image
+from scanside.runtime.plan import Reader
 from scanside.runtime.volume import Volume, stack
 
 if TYPE_CHECKING:
@@ -31,18 +32,23 @@ class LoadedCase:
     source: DicomSeries | None
 
 
-def load_case(case: CaseInput, channels: int) -> LoadedCase:
+def load_case(case: CaseInput, channels: int, reader: Reader = "itk") -> LoadedCase:
     """Read all channels of a case and put them on one grid.
 
     Args:
         case: From `find_cases`.
         channels: How many image channels the bundle needs.
+        reader: What its images are.
 
     Raises:
         InputError: If channels are missing or too many.
         ImageReadError: If one cannot be read.
         GeometryError: If one is not a regular grid, or they do not lie on the same grid.
     """
+    if reader != "itk":
+        from scanside.runtime.images.pictures import read_pictures
+
+        return LoadedCase(case.name, read_pictures(case.channels, reader), None)
     _check_channels(case, channels)
     read = [_read(path) for path in case.channels]
     volume = stack([volume for volume, _ in read], [path.name for path in case.channels])

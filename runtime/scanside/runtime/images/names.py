@@ -15,7 +15,7 @@ _SHOWN = 5
 
 def case_and_channel(path: Path) -> tuple[str, int] | None:
     """`liver_07` and 1 from `liver_07_0001.nii.gz` (nnU-Net's naming); None for other names."""
-    match = _CHANNEL.fullmatch(_stem(path))
+    match = _CHANNEL.fullmatch(stem(path))
     return (match["case"], int(match["channel"])) if match else None
 
 
@@ -24,7 +24,7 @@ def case_name(path: Path) -> str:
     if path.is_dir():
         return path.resolve().name
     if ending_of(path):
-        return _stem(path).removesuffix("_0000")
+        return stem(path).removesuffix("_0000")
     return path.stem if path.suffix.lower() in _DICOM_SUFFIXES else path.name
 
 
@@ -71,5 +71,6 @@ def few(paths: Sequence[Path]) -> str:
     return ", ".join(names) + (", …" if len(paths) > _SHOWN else "")
 
 
-def _stem(path: Path) -> str:
+def stem(path: Path) -> str:
+    """The name of a file without its ending."""
     return path.name[: -len(ending_of(path) or path.suffix) or None]

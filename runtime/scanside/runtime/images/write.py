@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from scanside.runtime.errors import OutputError
 from scanside.runtime.images.complete import is_complete
-from scanside.runtime.images.files import ENDINGS, atomic_write, ending_of
+from scanside.runtime.images.files import ENDINGS, READER_ENDINGS, atomic_write, ending_of
 from scanside.runtime.volume import Geometry
 
 _GEOMETRY_TOLERANCE = 1e-3
@@ -39,6 +39,11 @@ def write_mask(
 
     if mask.shape != geometry.shape:
         raise ValueError(f"mask of shape {mask.shape} on a grid of {geometry.shape}")
+    if ending_of(path, READER_ENDINGS["picture"]):
+        from scanside.runtime.images.pictures import write_picture
+
+        write_picture(mask, geometry, path)
+        return
     if ending_of(path) is None:
         raise OutputError(f"{path} has no known image ending; choose one of {', '.join(ENDINGS)}.")
     sitk.ProcessObject.SetGlobalWarningDisplay(False)

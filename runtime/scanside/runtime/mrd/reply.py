@@ -12,10 +12,10 @@ from scanside.runtime.arrays import LabelMask
 from scanside.runtime.labels import segment_color
 from scanside.runtime.mrd.header import with_fields
 from scanside.runtime.mrd.meta import Meta, read_meta, write_meta
-from scanside.runtime.mrd.outline import Polygon, outlines
 from scanside.runtime.mrd.series import Stack
 from scanside.runtime.mrd.wire import Image, make_image
 from scanside.runtime.plan import Labels
+from scanside.runtime.stages.outline import Polygon, outlines
 
 NOTICE = "RESEARCH USE ONLY"
 CHANGED = (

@@ -7,9 +7,7 @@ from scanside.runtime import machine
 from scanside.runtime.bundle import Bundle
 from scanside.runtime.images.orient import orientation
 from scanside.runtime.manifest import StudyModel
-from scanside.runtime.opening import approximations
 from scanside.runtime.options import Options
-from scanside.runtime.outcome import Probability
 from scanside.runtime.remark import code_of
 from scanside.runtime.report import RESEARCH, DeviceUse, bundle_name, stage_times
 from scanside.runtime.study.names import spoken
@@ -19,6 +17,7 @@ from scanside.runtime.study.report import (
     ConsideredSeries,
     Feature,
     LesionFound,
+    Probability,
     SequenceUse,
     StudyReport,
 )
@@ -54,7 +53,7 @@ def run_report(
             why=device.why if device else NOTHING_COMPUTED,
             precision=options.precision,
         ),
-        approximations=tuple(approximations(options, obtained)),
+        approximations=options.approximations,
         inputs=tuple(dict.fromkeys(str(image.path) for image in images)) or tuple(map(str, inputs)),
         sequences=tuple(map(_sequence, images)),
         considered=tuple(

@@ -33,12 +33,13 @@ if TYPE_CHECKING:
 
 SEG_ENDING = "_mask.dcm"
 REPORT, CAPTURE, KEY_IMAGES = "report_sr.dcm", "capture_sc.dcm", "key_images.dcm"
+OUTLINES = "_outlines"
 REPORT_33, REJECTION = "report_comprehensive_sr.dcm", "rejection.dcm"
 MOST_LESIONS = 10
 """Lesions of a segmenter that have a segment and a group each; smaller ones share a segment."""
 
 
-ObjectKind = Literal["seg", "sr", "sc", "key", "reject"]
+ObjectKind = Literal["seg", "sr", "sc", "key", "reject", "gsps"]
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,8 @@ class ResultObject:
     """A DICOM object that was written.
 
     Attributes:
-        kind: Segmentation, structured report, secondary capture, key object selection, note that rejects older ones.
+        kind: Segmentation, structured report, secondary capture, key object selection, note that rejects older ones,
+            presentation state with outlines.
         path: The file.
     """
 
@@ -70,6 +72,7 @@ class ObjectOptions:
         reject: Write a note that rejects what is replaced.
         comprehensive: Write the report as Comprehensive SR too, for peers that take no Comprehensive 3D SR.
         prior: An earlier result of the patient, which the report states beside its own.
+        outlines: Write a presentation state with the outlines of the lesions for each segmenter.
     """
 
     moment: datetime | None = None
@@ -77,6 +80,7 @@ class ObjectOptions:
     encoding: "Encoding" = "BINARY"
     revision: "Revision | None" = None
     reject: bool = False
+    outlines: bool = False
     comprehensive: bool = False
     prior: Prior | None = None
 
@@ -290,6 +294,34 @@ def _write_seg(
     if any(made.path == path for made in done.objects):
         slices = np.array([frame.numbers("ImagePositionPatient", 3) for frame in series.frames])
         check_seg(path, numbered_segments(mask, labels), series.geometry, slices)
+        if options.outlines:
+            _write_outlines(found, mask, labels, image, bundle, folder, stamp, done)
+
+
+def _write_outlines(
+    found: RoleResult,
+    mask: LabelMask,
+    labels: Mapping[str, int],
+    image: SequenceImage,
+    bundle: Bundle,
+    folder: Path,
+    stamp: "Stamp",
+    done: _Written,
+) -> None:
+    """Beside a Segmentation, the outlines of its lesions."""
+    from scanside.runtime.dicom.presentation import Lesion, write_outlines
+
+    assert image.source is not None  # it has a Segmentation
+    most = min(len(found.lesions), MOST_LESIONS + 1)
+    lesions = [
+        Lesion(number, label, done.trackings.get((found.role, number)))
+        for label, number in labels.items()
+        if number <= most
+    ]
+    with _allowed(f"{found.role}: ", done):
+        stem = folder / f"{found.role}{OUTLINES}"
+        for path, made in write_outlines(mask, lesions, image.source, bundle.manifest.synthetic, stamp, stem):
+            _add("gsps", made, path, done)
 
 
 def _write_report(

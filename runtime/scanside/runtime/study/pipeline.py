@@ -178,11 +178,6 @@ class StudyRunner:
                 self._segmenters[role] = opened.enter_context(segmenter)
             self._open = opened.pop_all()
 
-    @property
-    def segmenters(self) -> tuple[Segmenter, ...]:
-        """The opened ones, in order."""
-        return tuple(self._segmenters.values())
-
     def run(self, study: StudyInput, listener: Listener = ignore) -> StudyResult:
         """Run a study. A study that is not suitable is a result too.
 

@@ -10,12 +10,13 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 
 from scanside.runtime.errors import InputError
-from scanside.runtime.outcome import Probability, Status
 from scanside.runtime.record import Document, Part, Uid, Words, first_fault
 from scanside.runtime.report import BundleName, DeviceUse, StageTime
 from scanside.runtime.study.prior import Prior
+from scanside.runtime.study.records import Status
 
 RESULT = "result.json"
+Chance = Annotated[float, Field(ge=0, le=1)]
 Orientation = Annotated[str, Field(pattern="^[LRAPSI]{3}$")]
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -56,9 +57,9 @@ class ConsideredSeries(Part):
 class WrittenObject(Part):
     """A DICOM object among the outputs (docs/dicom-objects.md)."""
 
-    kind: Literal["seg", "sr", "sc", "key", "reject"]
+    kind: Literal["seg", "sr", "sc", "key", "reject", "gsps"]
     """Segmentation, structured report, secondary capture, key object selection, note that rejects what an older result
-    had sent."""
+    had sent, outlines as a presentation state."""
     path: str
     sop_class_uid: Uid
     sop_instance_uid: Uid
@@ -105,6 +106,20 @@ class AnsweringModel(Part):
     """The segmenters in whose lesion it was measured; null for a bundle before schema 3."""
     covariates: Mapping[str, float | str]
     """What it took beside the images, as the study says it."""
+
+
+class Probability(Part):
+    """A calibrated probability with its interval. Never read it without the report's `status`."""
+
+    of: Words = Field(alias="class")
+    """The class it is the probability of."""
+    value: Chance
+    low: Chance
+    high: Chance
+    calibrated: str
+    """How, and on how many patients."""
+    predicted: str | None
+    """The class named; null when indeterminate."""
 
 
 class StudyReport(Document):

@@ -47,7 +47,7 @@ def predecessors(report: Any) -> list[tuple[str, str, str]]:
 def results(tmp_path_factory: pytest.TempPathFactory, dicom_study: Path, bundle: Path) -> Any:
     """T2WI and ADC are sent and computed; then the DWI comes; then another bundle, and the first one again."""
     tmp_path = tmp_path_factory.mktemp("revisions")
-    pacs = {**PACS, "rule": {"objects": ["seg", "sr", "sc", "key", "reject"]}}
+    pacs = {**PACS, "rule": {"objects": ["seg", "sr", "sc", "key", "reject", "gsps"]}}
     config, database = opened(configured(tmp_path, bundle, destinations=[pacs]))
     study = Path(shutil.copytree(dicom_study, tmp_path / "study"))
     late = sorted((study / "b" / "dwi").rglob("*.dcm"))
@@ -74,9 +74,11 @@ def test_every_object_has_the_time_of_its_job(results: list[dict[str, list[Any]]
     now = datetime.now()
     for made in results:
         for one in (one for objects in made.values() for one in objects):
-            at = datetime.strptime(f"{one.ContentDate}{one.ContentTime[:6]}", "%Y%m%d%H%M%S")
+            name = "PresentationCreation" if one.Modality == "PR" else "Content"
+            day, time = one[f"{name}Date"].value, one[f"{name}Time"].value
+            at = datetime.strptime(f"{day}{time[:6]}", "%Y%m%d%H%M%S")
             assert now - timedelta(minutes=15) < at <= now, "the scan was at new year"
-            assert (one.InstanceCreationDate, one.InstanceCreationTime) == (one.ContentDate, one.ContentTime)
+            assert (one.InstanceCreationDate, one.InstanceCreationTime) == (day, time)
             assert one.StudyDate == "20260101"
 
 

@@ -13,11 +13,11 @@ from scanside.runtime.arrays import Mask
 from scanside.runtime.errors import GeometryError
 from scanside.runtime.images.files import atomic_write
 from scanside.runtime.images.read import read_image
+from scanside.runtime.masks.distances import Spacing, distances
+from scanside.runtime.masks.overlap import overlap
 from scanside.runtime.volume import Geometry
 from scanside.training.cohort.table import ROLES, Cohort, Patient
-from scanside.training.evaluation.distances import Spacing, distances
 from scanside.training.evaluation.lesion_hits import lesion_hits
-from scanside.training.evaluation.overlap import overlap
 from scanside.training.experiment import LESION, PARTS
 
 SPLIT_OF = {"resubstitution": "train", "cross-validated": "train", "test": "test"}

@@ -1,4 +1,4 @@
-"""`scanside evaluate`: every number of an experiment, in one report."""
+"""`scanside evaluate`: every number of an experiment, in one report; `evaluate masks` comes from the runtime."""
 
 import json
 import sys
@@ -6,11 +6,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from scanside.runtime.cli.arguments import Device, Threads
+from scanside.runtime.cli.evaluate_masks import masks
+from scanside.runtime.cli.group import Group
 from scanside.runtime.cli.main import require_extra
 from scanside.runtime.errors import UsageError
 from scanside.runtime.options import Options
@@ -19,10 +21,32 @@ from scanside.runtime.report import RESEARCH
 if TYPE_CHECKING:
     from scanside.training.evaluation.records import Report
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+class _Evaluate(Group):
+    """`evaluate masks …`, or else an experiment or a bundle: the usual command needs no name."""
+
+    @property
+    def usual(self) -> Any:
+        """The command that is meant where none is named."""
+        return self.commands["experiment"]
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args and args[0] not in self.commands and args[0] not in ("-h", "--help"):
+            args = ["experiment", *args]
+        return super().parse_args(ctx, args)
 
 
-@app.command()
+app = typer.Typer(
+    cls=_Evaluate,
+    add_completion=False,
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    help="Judge masks against references, or an experiment or a frozen bundle as a whole.",
+)
+app.command()(masks)
+
+
+@app.command(name="experiment")
 def evaluate(
     experiment: Annotated[
         Path | None, typer.Argument(metavar="[EXPERIMENT]", help="Experiment folder; none with --bundle.")
@@ -67,7 +91,9 @@ def evaluate(
     seed: Annotated[int, typer.Option(metavar="S", min=0, help="Seed of the resamples.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print report.json on stdout.")] = False,
 ) -> int:
-    """Judge the masks and probabilities of an experiment, or of a frozen bundle: report.json, report.html, figures.
+    """Judge the masks and probabilities of an experiment, or of a frozen bundle; the word `experiment` may be left out.
+
+    Writes report.json, report.html and figures.
 
     What an experiment does not hold yet is named in the report; the rest is judged all the same. A bundle runs on every
     patient of a cohort as at the scanner (results are kept in FOLDER/results), or results made before are joined with

@@ -20,9 +20,9 @@ from scanside.runtime.images.files import atomic_write
 from scanside.runtime.images.load import load_case
 from scanside.runtime.images.read import read_image
 from scanside.runtime.images.write import write_mask
+from scanside.runtime.masks.overlap import overlap
 from scanside.runtime.options import Options
 from scanside.training.cohort.table import ENDING, Cohort, Patient
-from scanside.training.evaluation.overlap import overlap
 from scanside.training.segmentation.progress import minutes
 from scanside.training.segmentation.settings import Settings, is_small
 

@@ -8,7 +8,7 @@ from scanside.runtime.appliance.config.peers import DicomPeer, WebPeer
 from scanside.runtime.appliance.config.values import AETitle, FilePath, Host, Name, Port, Seconds, Tls
 from scanside.runtime.record import Record
 
-Kind = Literal["seg", "sr", "sc", "key", "reject"]
+Kind = Literal["seg", "sr", "sc", "key", "reject", "gsps"]
 ResultStatus = Literal["ok", "indeterminate", "no lesion segmented", "unsuitable input"]
 
 
@@ -20,8 +20,8 @@ class Rule(Record):
     """What a destination gets.
 
     Attributes:
-        objects: Kinds of result objects. `reject`, a note that rejects what an older result of the study had sent, is
-            not among them unless it is named.
+        objects: Kinds of result objects. `reject`, a note that rejects what an older result of the study had sent, and
+            `gsps`, outlines that viewers draw on the original images, are not among them unless they are named.
         statuses: Of which results.
         objects_of: Status → those of `objects` that are sent of such a result. Of unsuitable input the report alone.
         calling: Only of studies from these AE titles; empty for all.

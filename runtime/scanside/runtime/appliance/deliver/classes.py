@@ -8,6 +8,7 @@ LABELMAP_STORAGE = "1.2.840.10008.5.1.4.1.1.66.7"
 COMPREHENSIVE_SR = "1.2.840.10008.5.1.4.1.1.88.33"
 COMPREHENSIVE_3D_SR = "1.2.840.10008.5.1.4.1.1.88.34"
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7.4"
+PRESENTATION = "1.2.840.10008.5.1.4.1.1.11.1"
 KEY_OBJECTS = "1.2.840.10008.5.1.4.1.1.88.59"
 COMMITMENT = "1.2.840.10008.1.20.1"
 
@@ -17,6 +18,7 @@ NAMES = {
     COMPREHENSIVE_SR: "Comprehensive SR Storage",
     COMPREHENSIVE_3D_SR: "Comprehensive 3D SR Storage",
     SECONDARY_CAPTURE: "Multi-frame True Color Secondary Capture Image Storage",
+    PRESENTATION: "Grayscale Softcopy Presentation State Storage",
     KEY_OBJECTS: "Key Object Selection Document Storage",
     COMMITMENT: "Storage Commitment Push Model",
 }
@@ -27,6 +29,7 @@ SENT: dict[Kind, tuple[str, ...]] = {
     "sc": (SECONDARY_CAPTURE,),
     "key": (KEY_OBJECTS,),
     "reject": (KEY_OBJECTS,),
+    "gsps": (PRESENTATION,),
 }
 """Kind → its SOP classes; the first one is sent unless a destination is configured otherwise."""
 

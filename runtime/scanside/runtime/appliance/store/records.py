@@ -132,7 +132,7 @@ class Made:
     """A result object that is to be sent.
 
     Attributes:
-        kind: seg, sr, sc, key or reject.
+        kind: seg, sr, sc, key, reject or gsps.
         path: Relative to the results.
         series_uid: None in what an earlier version has left.
     """

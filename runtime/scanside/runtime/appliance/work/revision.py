@@ -59,6 +59,7 @@ def object_options(
         comprehensive=any(report_class(one) == COMPREHENSIVE_SR for one in config.destinations),
         prior=prior,
         reject=any("reject" in destination.rule.objects for destination in config.destinations),
+        outlines=any("gsps" in destination.rule.objects for destination in config.destinations),
     )
 
 

@@ -61,6 +61,13 @@ class ndarray(np.ndarray):
         except ValueError:  # CuPy copies as well
             return contiguous(self).reshape(*shape)
 
+    def astype(self, dtype: Any, copy: bool = True) -> "ndarray":  # type: ignore[override]
+        if not copy and self.dtype == dtype:
+            return self
+        made = new(self.shape, dtype)
+        kernel(lambda: plain(made).__setitem__(Ellipsis, plain(self)), self, made)
+        return made
+
     def _reduced(self, name: str, axis: Any, kind: Any, keepdims: bool) -> "ndarray":
         gone = range(self.ndim) if axis is None else [one % self.ndim for one in np.atleast_1d(axis)]
         shape = [

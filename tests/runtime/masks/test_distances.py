@@ -10,8 +10,8 @@ from hypothesis.extra.numpy import arrays
 from skimage.measure import marching_cubes, mesh_surface_area
 
 from scanside.runtime.arrays import Mask
-from scanside.training.evaluation.distances import diagonal_mm, distances, surface
-from scanside.training.evaluation.overlap import overlap
+from scanside.runtime.masks.distances import diagonal_mm, distances, surface
+from scanside.runtime.masks.overlap import overlap
 from tests.support.properties import examples
 
 THICK = (6.0, 0.8, 0.8)

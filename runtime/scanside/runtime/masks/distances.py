@@ -43,7 +43,12 @@ class Distances:
 
 
 def distances(
-    reference: Mask, automatic: Mask, spacing: Spacing, tolerances: tuple[float, ...] = TOLERANCES_MM
+    reference: Mask,
+    automatic: Mask,
+    spacing: Spacing,
+    tolerances: tuple[float, ...] = TOLERANCES_MM,
+    *,
+    flat: bool = False,
 ) -> Distances:
     """Surface distances of two masks on one grid.
 
@@ -55,6 +60,7 @@ def distances(
         automatic: (Z, Y, X) bool.
         spacing: (Z, Y, X), mm, positive.
         tolerances: mm.
+        flat: Both are pictures: Z is 1, their outlines are compared, and the z spacing has no say.
 
     Raises:
         ValueError: If the shapes differ or the spacing is not positive.
@@ -63,7 +69,7 @@ def distances(
         raise ValueError(f"masks of shape {reference.shape} and {automatic.shape} are not on one grid")
     if not min(spacing) > 0:
         raise ValueError(f"spacing {spacing} is not positive")
-    surfaces = surface(reference, spacing), surface(automatic, spacing)
+    surfaces = surface(reference, spacing, flat=flat), surface(automatic, spacing, flat=flat)
     empty = [len(areas) == 0 for _, areas in surfaces]
     if all(empty):
         return Distances(0.0, 0.0, dict.fromkeys(tolerances, 1.0))
@@ -78,18 +84,24 @@ def diagonal_mm(shape: tuple[int, ...], spacing: Spacing) -> float:
     return float(np.linalg.norm(np.array(shape) * np.array(spacing)))
 
 
-def surface(mask: Mask, spacing: Spacing) -> tuple[Float64, Float64]:
+def surface(mask: Mask, spacing: Spacing, *, flat: bool = False) -> tuple[Float64, Float64]:
     """The elements of a mask's surface.
 
+    Args:
+        flat: The mask is a picture, whose outline is wanted: the surface of an endless column, per mm of height.
+
     Returns:
-        Positions (N, 3) in mm, (z, y, x) from the outer corner of voxel [0, 0, 0]; and areas (N,) in mm².
+        Positions (N, 3) in mm, (z, y, x) from the outer corner of voxel [0, 0, 0]; and areas (N,) in mm², or mm.
     """
+    if flat:
+        spacing = (1.0, spacing[1], spacing[2])
     where = np.nonzero(mask)
     if len(where[0]) == 0:
         return np.empty((0, 3)), np.empty(0)
     start = [int(axis.min()) for axis in where]
     stop = [int(axis.max()) + 1 for axis in where]
-    padded = np.pad(mask[tuple(slice(a, b) for a, b in zip(start, stop, strict=True))], 1)
+    box = mask[tuple(slice(a, b) for a, b in zip(start, stop, strict=True))]
+    padded = np.pad(np.repeat(box, 2, axis=0), ((0, 0), (1, 1), (1, 1))) if flat else np.pad(box, 1)
     codes = np.zeros([size - 1 for size in padded.shape], dtype=np.uint8)
     for bit, (z, y, x) in enumerate(_CORNERS):
         part = padded[z : padded.shape[0] - 1 + z, y : padded.shape[1] - 1 + y, x : padded.shape[2] - 1 + x]

@@ -1,0 +1,1 @@
+"""Masks compared with masks: overlap, surfaces, volumes. No torch, no DICOM."""

@@ -1,10 +1,13 @@
 """Pure functions: words, times, estimates, filters."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
+from scanside.runtime.appliance.store.fetches import STAGE
 from scanside.runtime.appliance.store.states import State
 from scanside.runtime.appliance.store.worklist import Timing, timings
 from scanside.runtime.appliance.store.worklist import cases as all_cases
@@ -74,6 +77,12 @@ def test_a_number_is_never_shown_without_the_status_ok(desk: Desk) -> None:
             assert case.status == "ok" and words.startswith("PDAC 0.")
             assert case.state not in (State.REJECTED, State.CANCELLED, State.QUARANTINED)
         assert state_words(case).symbol.strip() and state_words(case).text
+
+
+def test_a_complete_study_that_waits_for_an_archive_says_so(desk: Desk) -> None:
+    case = replace(desk.case(desk.receive(1, complete=False)), stage=STAGE)
+    assert str(state_words(case)) == "↓ fetching"
+    assert str(state_words(replace(case, stage=None))) == "↓ receiving"
 
 
 def test_time_left_counts_this_stage_and_those_behind_it(desk: Desk) -> None:

@@ -26,7 +26,15 @@ from scanside.runtime.acceptance.rehearsal import as_toml, rehearsed
 from scanside.runtime.acceptance.run import GEOMETRY_BUNDLE
 from scanside.runtime.acceptance.sender import send_files
 from scanside.runtime.appliance.check import check
-from scanside.runtime.appliance.config import Config, DicomDestination, Rule, Tls, load_config
+from scanside.runtime.appliance.config import (
+    Config,
+    DicomArchive,
+    DicomDestination,
+    Fetch,
+    Rule,
+    Tls,
+    load_config,
+)
 from scanside.runtime.appliance.serve import make_folders
 from scanside.runtime.appliance.store import audit, intake
 from scanside.runtime.appliance.store.database import Database
@@ -454,14 +462,15 @@ def test_a_rehearsal_keeps_away_from_what_is_the_sites(tmp_path: Path, proven: P
             name="pacs", ae_title="PACS", host="127.0.0.1", port=104, rule=Rule(calling=("MR1",))
         )
     ]
-    site = site.model_copy(update={"destinations": tuple(there)})
+    archive = DicomArchive(name="archive", ae_title="PACS", host="127.0.0.1", port=104)
+    site = site.model_copy(update={"destinations": tuple(there), "fetch": Fetch(archives=(archive,))})
     made = rehearsed(site, tmp_path / "run", ["geometry-phantom"])
     (tmp_path / "run.toml").write_text(as_toml(made))
     read = load_config(tmp_path / "run.toml")
     assert read == made, "as it is written, it is read"
     folders = (read.database, read.spool, read.results, read.quarantine, read.anchor)
     assert all(path.is_relative_to(tmp_path / "run") for path in folders)
-    assert read.service.require_review and read.watch.port == 0
+    assert read.service.require_review and read.watch.port == 0 and read.fetch.archives == ()
     assert read.destinations[0].rule.calling == ("MR1", "SCANSIDE_ACCEPT")
     assert read.receive.port == site.receive.port and read.work == site.work
 

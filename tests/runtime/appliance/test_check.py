@@ -331,8 +331,10 @@ def test_an_archive_that_cannot_be_fetched_from_is_found(config: Config, tmp_pat
             assert found.ok, found
         wrong = {"kind": "dicomweb", "url": f"{orthanc.url}/nothing"}
         assert "HTTP 404" in fault(archived(**wrong)).sentence
-    with Orthanc(tmp_path / "b") as orthanc:
-        assert "check that it knows SCANSIDE" in fault(archived(**at(orthanc.port))).sentence
+        other = archived(**at(orthanc.port))
+        other = with_(other, send=other.send.model_copy(update={"ae_title": "OTHER"}))
+        words = "ended the association at C-MOVE; check that it knows OTHER"
+        assert words in fault(other).sentence
     with peer() as one:
         assert "does not take C-FIND and C-MOVE" in fault(archived(**at(one.port))).sentence
     assert "connection refused" in fault(archived(**at(free_port()))).sentence

@@ -21,6 +21,7 @@ from scanside.runtime.appliance.config import (
     Config,
     Destination,
     DicomDestination,
+    Fetch,
     Tls,
     load_config,
 )
@@ -60,6 +61,7 @@ def rehearsed(config: Config, folder: Path, also: Sequence[str] = ()) -> Config:
             "receive": config.receive.model_copy(
                 update={"quiet_seconds": _QUIET_SECONDS, "callers": callers if config.receive.callers else ()}
             ),
+            "fetch": Fetch(),  # no archive is asked for the studies of a phantom
             "trust": config.trust.model_copy(update={"allow": (*config.trust.allow, *also)}),
             "watch": config.watch.model_copy(update={"port": 0}),
             "destinations": tuple(_to_us(one) for one in config.destinations),

@@ -1,6 +1,6 @@
 """What a complete study lacks is fetched from an archive, and nothing that an archive does holds or spoils a study."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,15 +12,17 @@ from pynetdicom import AE, evt
 from pynetdicom.presentation import build_context
 
 from scanside.runtime.appliance.fetch.dicom import STUDY_FIND, STUDY_MOVE
-from scanside.runtime.appliance.store import fetches
+from scanside.runtime.appliance.store import fetches, jobs
 from scanside.runtime.appliance.store.database import Database
 from scanside.runtime.appliance.store.records import Case, Instance
-from scanside.runtime.appliance.store.states import State
+from scanside.runtime.appliance.store.states import Action, State
 from scanside.runtime.remark import Remark
 from tests.runtime.appliance.receive.receiving import MR, Desk, associate, receiver, send
 from tests.support.appliance import free_port, until
 from tests.support.dicom_factory import ROOT
 from tests.support.peers import Orthanc
+
+pytestmark = pytest.mark.requirement("asked-for")
 
 ADC = f"{ROOT}.2.7"
 
@@ -142,9 +144,11 @@ def test_an_archive_that_hangs_holds_a_study_for_its_time_and_no_other_at_all(
 class Scripted:
     """An archive that lists the right series, and sends what a test wants."""
 
-    def __init__(self, port: int, images: Sequence[Dataset], status: int = 0) -> None:
-        self._port, self._images, self._status = port, images, status
+    def __init__(self, port: int, images: Sequence[Dataset]) -> None:
+        self._port, self._images = port, images
         self.answers: list[int] = []
+        self.before: Callable[[], None] = lambda: None
+        """Called before it sends."""
 
     @contextmanager
     def running(self) -> Iterator[dict[str, Any]]:
@@ -167,6 +171,7 @@ class Scripted:
 
     def _move(self, event: Any) -> Iterator[Any]:
         """By hand: pynetdicom's own suboperations do not tell what they were answered."""
+        self.before()
         entity = AE("PACS")
         entity.add_requested_context(MR)
         association = entity.associate("127.0.0.1", self._port, ae_title="SCANSIDE")
@@ -218,6 +223,24 @@ def test_what_is_of_another_patient_is_refused(
     assert archive.answers == [0x0124] * 15
     assert said is not None and said.code == code and words in said
     assert len(stored) == len(files_of(dicom_study, adc=False))
+
+
+def test_what_nobody_waits_for_any_more_is_refused(tmp_path: Path, port: int, dicom_study: Path) -> None:
+    """A person has cancelled the study while the archive was looking: it must not come to life again."""
+    archive = Scripted(port, _changed(dicom_study))
+    with archive.running() as peer, fetcher(tmp_path, port, peer, tries=1) as desk:
+
+        def cancel() -> None:
+            with Database(desk.data / "scanside.db") as database:
+                jobs.act(database, desk.cases[0].job, Action.CANCEL, "test")
+
+        archive.before = cancel
+        sent_without_adc(desk, dicom_study)
+        until(lambda: len(archive.answers) == 15, 15, "the archive's images")
+        (case,) = desk.cases
+        assert case.state is State.CANCELLED
+        assert len(desk.instances(case.study_uid)) == len(files_of(dicom_study, adc=False))
+    assert set(archive.answers) == {0x0124}
 
 
 def test_an_archive_may_not_send_on_its_own(tmp_path: Path, port: int, dicom_study: Path) -> None:

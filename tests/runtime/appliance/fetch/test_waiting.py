@@ -14,6 +14,8 @@ from scanside.runtime.cli.queue_words import line_of, state_of
 from scanside.runtime.remark import Remark
 from tests.runtime.appliance.work.filled import ASSOCIATION, configured, opened, received, shown
 
+pytestmark = pytest.mark.requirement("asked-for")
+
 NOW = 1e10
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from scanside.runtime.appliance.config import Config, DicomArchive, is_loopback
-from scanside.runtime.appliance.deliver.association import Context, associate
+from scanside.runtime.appliance.deliver.association import Context, associate, our_title
 from scanside.runtime.appliance.deliver.classes import VERIFICATION
 from scanside.runtime.appliance.deliver.reasons import status_words
 from scanside.runtime.appliance.fetch.archive import FetchError, Listed
@@ -43,7 +43,7 @@ class DicomSource:
             associate(self._archive, self._config, [Context(STUDY_FIND)]) as association,
             association.within() as open_,
         ):
-            for answer in self._followed(open_.send_c_find(query, STUDY_FIND), "C-FIND"):
+            for answer in self._followed(open_.send_c_find(query, STUDY_FIND), "C-FIND", open_):
                 if answer is not None and len(found) < _MOST_LISTED:
                     found.append(_listed(answer))
         return [one for one in found if one.series_uid]
@@ -55,13 +55,12 @@ class DicomSource:
             associate(self._archive, self._config, [Context(STUDY_MOVE)]) as association,
             association.within(whole=seconds) as open_,
         ):
-            for _ in self._followed(
-                open_.send_c_move(_query(study_uid, series_uid), title, STUDY_MOVE), "C-MOVE"
-            ):
+            answers = open_.send_c_move(_query(study_uid, series_uid), title, STUDY_MOVE)
+            for _ in self._followed(answers, "C-MOVE", open_):
                 pass
 
     def _followed(
-        self, answers: "Iterator[tuple[Any, Dataset | None]]", what: str
+        self, answers: "Iterator[tuple[Any, Dataset | None]]", what: str, open_: Any
     ) -> "Iterator[Dataset | None]":
         """Read the answers to the end.
 
@@ -73,10 +72,14 @@ class DicomSource:
             status = getattr(answer, "Status", None)
             if status in _PENDING:
                 yield found
+        if status is None and begun + 0.9 * open_.dimse_timeout < time.monotonic():
+            raise FetchError(
+                f"{self._archive.name} did not answer {what} within {open_.dimse_timeout:g} s; check it."
+            )
         if status is None:
             raise FetchError(
-                f"{self._archive.name} ended the association, or did not answer {what} within "
-                f"{time.monotonic() - begun:.0f} s; check that it knows {self._config.receive.ae_title} there."
+                f"{self._archive.name} ended the association at {what}; check that it knows "
+                f"{our_title(self._config)} there, with address and port."
             )
         if status == DESTINATION_UNKNOWN:
             raise FetchError(
@@ -127,7 +130,7 @@ class DicomSource:
         answers = list(open_.send_c_move(_query(generate_uid(), generate_uid()), title, STUDY_MOVE))
         status = getattr(answers[-1][0], "Status", None) if answers else None
         if status in (None, DESTINATION_UNKNOWN):
-            for _ in self._followed(iter(answers), "C-MOVE"):
+            for _ in self._followed(iter(answers), "C-MOVE", open_):
                 pass
 
 

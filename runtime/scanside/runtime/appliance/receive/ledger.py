@@ -147,6 +147,10 @@ class Ledger:
         """See `fetches.end`."""
         self._do(lambda: fetches.end(self._database, one, detail, remark))
 
+    def fetch_waits(self, study_uid: str) -> bool:
+        """See `fetches.waits`."""
+        return self._do(lambda: fetches.waits(self._database, study_uid))
+
     def expect(self, one: Due, series_uid: str, images: int) -> None:
         """See `fetches.expect`."""
         self._do(lambda: fetches.expect(self._database, one.job, series_uid, images))

@@ -28,7 +28,7 @@ from scanside.runtime.appliance.receive.ledger import Ledger
 from scanside.runtime.appliance.receive.likeness import Likeness, likeness
 from scanside.runtime.appliance.receive.limits import Callers
 from scanside.runtime.appliance.receive.quarantine import Quarantine
-from scanside.runtime.appliance.receive.wanted import Wanted
+from scanside.runtime.appliance.receive.wanted import NOT_WANTED, Wanted
 from scanside.runtime.appliance.store.intake import Added
 from scanside.runtime.appliance.store.records import Instance
 from scanside.runtime.errors import OutputError, ScansideError
@@ -142,7 +142,7 @@ class Receiver:
         if other or (identity.sop_class, identity.sop_uid) != (announced.sop_class, announced.sop_uid):
             refusal = Refusal(DOES_NOT_MATCH, "the data set is not the instance that was announced")
             return self.refuse(refusal, sender, case_id)
-        if sender.answers and (unasked := self.wanted.refuses(identity)) is not None:
+        if sender.answers and (unasked := self._unasked(identity)) is not None:
             return self.refuse(unasked, sender, case_id)
         try:
             refused = self._register(incoming, identity, case_id, sender)
@@ -154,6 +154,11 @@ class Receiver:
         if refused is None and sender.answers:
             self.wanted.came(identity)
         return None if refused is None else self.refuse(refused, sender, case_id)
+
+    def _unasked(self, identity: Identity) -> Refusal | None:
+        """Why an instance from an archive is not taken; None where it was asked for, and its study still waits."""
+        refusal = self.wanted.refuses(identity)
+        return refusal if refusal or self._ledger.fetch_waits(identity.study_uid) else NOT_WANTED
 
     def _register(
         self, incoming: Incoming, identity: Identity, case_id: str, sender: Sender

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from scanside.runtime.appliance.receive.identity import Identity
 from scanside.runtime.appliance.receive.incoming import NOT_ASKED_FOR, Refusal
 
-_NOT_ASKED_FOR = Refusal(NOT_ASKED_FOR, "it was not asked for")
+NOT_WANTED = Refusal(NOT_ASKED_FOR, "it was not asked for")
 _OTHER_PATIENT = Refusal(NOT_ASKED_FOR, "it is of another patient than the study here")
 
 
@@ -66,7 +66,7 @@ class Wanted:
                     return _OTHER_PATIENT
             for one in self._asked:
                 one.strange += 1
-        return _NOT_ASKED_FOR
+        return NOT_WANTED
 
     def came(self, identity: Identity) -> None:
         """An instance is on disk and in the store."""

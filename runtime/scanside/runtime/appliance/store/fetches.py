@@ -91,6 +91,17 @@ def due(database: Database, now: float | None = None) -> Due | None:
     )
 
 
+def waits(database: Database, study_uid: str) -> bool:
+    """Whether a job of a study waits for what was asked for; not once its time is over, or a person has ended it."""
+    return bool(
+        database.rows(
+            "SELECT 1 FROM fetches JOIN jobs USING (job) "
+            "WHERE jobs.study_uid = ? AND jobs.state = ? AND fetches.state = ?",
+            (study_uid, State.RECEIVING, Fetching.WAITING),
+        )
+    )
+
+
 def end(
     database: Database,
     one: Due,

@@ -19,7 +19,8 @@ import onnx
 from scanside.benchmarks import models
 from scanside.export.accurate_norm import single_norms
 from scanside.export.convert import in_precisions
-from scanside.export.onnx_graph import INPUT, to_onnx
+from scanside.export.graph_names import INPUT
+from scanside.export.onnx_graph import to_onnx
 from scanside.export.precisions import EXPORTED
 from scanside.export.ranges import audit
 from scanside.export.simulated import simulated

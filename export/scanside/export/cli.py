@@ -295,6 +295,12 @@ def triton(
             help="Folder of packages with scanside on the server; repeatable; default: that of this installation.",
         ),
     ] = None,
+    networks: Annotated[
+        bool,
+        typer.Option(
+            "--networks", help="Also write the networks alone, to be batched on GPUs; never run on one."
+        ),
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace models of the same name.")] = False,
 ) -> None:
     """Write a model repository for Triton Inference Server: each segmenter as a model of whole cases. Needs no torch.
@@ -303,10 +309,11 @@ def triton(
 
     Example: scanside export triton hippocampus.bundle -o repository
     """
-    from scanside.export.triton import RepositoryOptions, export_repository
+    from scanside.export.triton import export_repository
+    from scanside.export.triton_config import RepositoryOptions
 
     folders = (sysconfig.get_path("purelib"),) if packages is None else tuple(packages)
-    options = RepositoryOptions(device, precision, threads, folders, overwrite)
+    options = RepositoryOptions(device, precision, threads, folders, networks, overwrite)
     for name in export_repository(bundles, out, options):
         print(out / name)
 

@@ -7,10 +7,10 @@ import onnx
 import torch
 from torch import nn
 
+from scanside.export.graph_names import INPUT, OUTPUT
 from scanside.runtime.errors import InputError
 
 OPSET = 20
-INPUT, OUTPUT = "image", "logits"
 ALLOWED = {
     "Add", "AveragePool", "BatchNormalization", "Cast", "Concat", "Conv", "ConvTranspose", "Identity",
     "InstanceNormalization", "LeakyRelu", "MaxPool", "Mul", "Relu", "Sigmoid",

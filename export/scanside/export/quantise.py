@@ -19,7 +19,7 @@ import onnx
 from onnx import helper, numpy_helper, shape_inference
 
 from scanside.export.accurate_norm import accurate_norms
-from scanside.export.onnx_graph import INPUT
+from scanside.export.graph_names import INPUT
 from scanside.export.tiles import tiles
 from scanside.runtime.errors import InputError
 from scanside.runtime.plan import Plan

@@ -1,6 +1,7 @@
 """`export triton`: a model repository for Triton Inference Server (ADR 35). Needs neither torch nor onnx.
 
-Each segmenter becomes a model of Triton's Python backend that computes whole cases through the runtime.
+Each segmenter becomes a model of Triton's Python backend that computes whole cases through the runtime. Its networks
+alone, to be batched on GPUs, are written where they are asked for; nobody here could run them.
 """
 
 import json
@@ -8,34 +9,17 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
+from scanside.export.triton_config import RepositoryOptions, case_config, network_config, network_name
 from scanside.runtime.bundle import Bundle, open_bundle, verify
 from scanside.runtime.errors import BundleError, OutputError, ScansideError, UsageError
 from scanside.runtime.images.files import writing_failed
 from scanside.runtime.options import Options
-from scanside.runtime.triton.contract import CONTRACT, model_name
+from scanside.runtime.triton.contract import model_name
 
 _MODEL = Path(__file__).with_name("triton_model.py")
 _VERSION = "1"
-
-
-@dataclass(frozen=True)
-class RepositoryOptions:
-    """What to write.
-
-    Attributes:
-        device, precision, threads: As the server is to compute; the defaults are those of every run.
-        packages: Folders with scanside on the server; those that are not there are passed over.
-        overwrite: Replace models of the same name.
-    """
-
-    device: str = "auto"
-    precision: str = "auto"
-    threads: int | None = None
-    packages: tuple[str, ...] = ()
-    overwrite: bool = False
 
 
 def export_repository(paths: Sequence[Path], out: Path, options: RepositoryOptions) -> list[str]:
@@ -80,62 +64,28 @@ def _write_models(
     shutil.copyfile(_MODEL, version / "model.py")
     (version / "packages.json").write_text(json.dumps(options.packages))
     (folder / name / "config.pbtxt").write_text(case_config(bundle, role, options), encoding="utf-8")
-    return [name]
+    return [name, *(_write_networks(bundle, role, folder, options) if options.networks else ())]
 
 
-def case_config(bundle: Bundle, role: str, options: RepositoryOptions) -> str:
-    """config.pbtxt of a model that computes whole cases."""
-    manifest = bundle.manifest
-    plan = manifest.segmenters[role].plan
-    inputs = [
-        _tensor("image", "FP32", (len(plan.channels), -1, -1, -1)),
-        _tensor("spacing", "FP64", (3,)),
-        _tensor("direction", "FP64", (9,), optional=True),
-    ]
-    if plan.previous_stage is not None:
-        inputs.append(_tensor("previous", "UINT16", (-1, -1, -1), optional=True))
-    outputs = [
-        _tensor("labels", plan.labels.mask_dtype.upper(), (-1, -1, -1)),
-        _tensor("about", "UINT8", (-1,)),
-    ]
-    cases = [case.name for case in manifest.golden if case.role in manifest.chain(role)]
-    parameters = {
-        "contract": CONTRACT,
-        "bundle_name": manifest.name,
-        "bundle_version": manifest.version,
-        "bundle_sha256": bundle.sha256,
-        "role": role,
-        "device": options.device,
-        "precision": options.precision,
-        "threads": str(options.threads or 0),
-        "golden": ", ".join(cases),
-    }
-    # The runtime chooses the device itself; Triton's kind is where the process waits.
-    return (
-        f"name: {json.dumps(model_name(bundle, role))}\n"
-        'backend: "python"\n'
-        "max_batch_size: 0\n"
-        f"input [\n{_list(inputs)}\n]\n"
-        f"output [\n{_list(outputs)}\n]\n"
-        "instance_group [ { count: 1 kind: KIND_CPU } ]\n" + _parameters(parameters)
-    )
-
-
-def _tensor(name: str, kind: str, shape: Sequence[int], *, optional: bool = False) -> str:
-    sizes = ", ".join(map(str, shape))
-    ending = " optional: true" if optional else ""
-    return f'  {{ name: "{name}" data_type: TYPE_{kind} dims: [ {sizes} ]{ending} }}'
-
-
-def _list(tensors: Sequence[str]) -> str:
-    return ",\n".join(tensors)
-
-
-def _parameters(parameters: dict[str, str]) -> str:
-    return "".join(
-        f'parameters {{ key: "{key}" value {{ string_value: {json.dumps(value)} }} }}\n'
-        for key, value in parameters.items()
-    )
+def _write_networks(bundle: Bundle, role: str, folder: Path, options: RepositoryOptions) -> Iterator[str]:
+    """The networks of every stage of a segmenter, each as a model."""
+    wanted = "fp32" if options.precision == "auto" else options.precision
+    for stage in bundle.manifest.chain(role):
+        for network in bundle.manifest.segmenters[stage].networks:
+            name = network_name(bundle, stage, network)
+            if (folder / name).exists():
+                continue  # two segmenters share a stage
+            precision = next((kind for kind in network.files if kind == wanted), None)
+            if precision is None:
+                raise BundleError(
+                    f"Fold {network.fold} of '{stage}' was exported without precision '{wanted}'; export it again with "
+                    f"--precision fp32,{wanted}."
+                )
+            (folder / name / _VERSION).mkdir(parents=True)
+            (folder / name / _VERSION / "model.onnx").write_bytes(bundle.read(network.files[precision]))
+            config = network_config(bundle, stage, network, precision)
+            (folder / name / "config.pbtxt").write_text(config, encoding="utf-8")
+            yield name
 
 
 @contextmanager

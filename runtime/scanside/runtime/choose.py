@@ -8,6 +8,7 @@ bundle and machine, not once a call.
 import hashlib
 import json
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,6 +43,27 @@ def open_segmenter(
     device = choose_device(bundle, options, (bundle.role(options.role),), say)
     with announcing(say):
         return Segmenter(bundle, options, device)
+
+
+def open_segmenters(
+    bundle: Bundle, options: Options, roles: Sequence[str], say: Callable[[str], None] = _silent
+) -> tuple[Obtained, dict[str, Segmenter]]:
+    """Open several segmenters of a bundle on one device; all or none.
+
+    Raises:
+        BackendError: If the device asked for is not available, or none passes for all of them.
+    """
+    if options.engine is not None:
+        from scanside.runtime.triton.segmenter import open_study
+
+        return open_study(bundle, options, roles, say)
+    device = choose_device(bundle, options, roles, say)
+    segmenters: dict[str, Segmenter] = {}
+    with ExitStack() as opened, announcing(say):
+        for role in roles:
+            segmenters[role] = opened.enter_context(Segmenter(bundle, replace(options, role=role), device))
+        opened.pop_all()
+    return device, segmenters
 
 
 def _remote(bundle: Bundle, options: Options, say: Callable[[str], None]) -> Segmenter:

@@ -4,6 +4,8 @@ import itertools
 import json
 import re
 import shutil
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -17,6 +19,13 @@ import numpy.typing as npt
 import pytest
 import SimpleITK as sitk
 
+from scanside.runtime.acceptance.models import bundle_checks
+from scanside.runtime.appliance.check import Finding, check
+from scanside.runtime.appliance.config import Work, load_config
+from scanside.runtime.appliance.config.document import EngineServer
+from scanside.runtime.appliance.store.records import Case
+from scanside.runtime.appliance.store.states import State
+from scanside.runtime.appliance.work.main import Worker
 from scanside.runtime.bundle import open_bundle
 from scanside.runtime.choose import open_segmenter
 from scanside.runtime.cli.main import run
@@ -25,8 +34,11 @@ from scanside.runtime.ledger import NAME
 from scanside.runtime.options import Options
 from scanside.runtime.triton import segmenter as remote
 from scanside.runtime.triton.address import Engine
+from scanside.runtime.trust import Trust
 from scanside.runtime.volume import Geometry, Volume
 from scanside.training.demo import BUNDLE
+from tests.runtime.appliance.work import filled
+from tests.runtime.study.tiny_study import write_dicom
 from tests.support import phantoms
 from tests.support.peers import LOOPBACK, TlsProxy, free_port
 from tests.support.tls_files import make_tls
@@ -358,6 +370,78 @@ def test_what_is_no_address_is_refused(url: str) -> None:
         Engine(url)
 
 
+def test_the_appliance_computes_a_study_on_it_and_waits_while_it_is_away(
+    place: Place, tmp_path: Path
+) -> None:
+    study = write_dicom(tmp_path / "study")
+    alone = tmp_path / "alone"
+    assert run(["run", str(BUNDLE), str(study), "-o", str(alone), "--device", "cpu", "--threads", "1"]) in (
+        0,
+        5,
+    )
+    config, database = filled.opened(filled.configured(tmp_path, BUNDLE))
+    case_id = filled.received(config, database, sorted(study.rglob("*.dcm")))
+
+    def step(url: str) -> Case:
+        work = Work(engine=EngineServer(url=url), tries=1, backoff_seconds=0)
+        worker = Worker(config.model_copy(update={"work": work}), database, threading.Event())
+        assert worker.step()
+        worker.close()
+        return filled.shown(database, case_id)
+
+    away = step(f"triton://{LOOPBACK}:{free_port()}")
+    assert (away.state, away.attempts) == (State.QUEUED, 0), "the study has no part in it"
+    assert "cannot be reached" in (away.reason or "")
+    done = step(place.server.url)
+    assert done.state == State.SENDING and done.result is not None
+    out = config.results / done.result
+    report, expected = (json.loads((one / "result.json").read_text()) for one in (out, alone))
+    assert report["device"]["engine"] == report["device"]["asked"] == place.server.url
+    assert report["device"]["obtained"] == "cpu" and not report["approximations"]
+    assert report["status"] == expected["status"] and report["probability"] == expected["probability"]
+    there = masks(out)
+    assert there.keys() == masks(alone).keys() != set()
+    assert all(int((mask != masks(alone)[name]).sum()) == 0 for name, mask in there.items())
+
+
+def test_check_asks_the_server_as_the_first_study_would(place: Place, tmp_path: Path) -> None:
+    config = load_config(filled.configured(tmp_path, BUNDLE))
+
+    def device(url: str) -> Finding:
+        work = Work(engine=EngineServer(url=url))
+        return next(one for one in check(config.model_copy(update={"work": work})) if one.what == "device")
+
+    found = device(place.server.url)
+    assert found.ok and found.sentence.startswith(f"cpu of {place.server.url} in fp32")
+    found = device(f"{place.server.url}/{MODEL}")
+    assert not found.ok and "leave the model out of the address" in found.sentence
+    assert not device(f"triton://{LOOPBACK}:{free_port()}").ok
+
+
+@pytest.mark.slow
+def test_acceptance_replays_its_golden_cases_there(place: Place) -> None:
+    options = Options(engine=Engine(place.server.url, seconds=60))
+    rows = list(bundle_checks(open_bundle(BUNDLE), options, Trust(allow=("pancreas-phantom",))))
+    golden = [row for row in rows if "synthetic" in row.name and "study" not in row.name]
+    assert len(golden) == 4 and {row.result.outcome for row in golden} == {"passed"}
+
+
+@pytest.mark.parametrize(
+    ("work", "words"),
+    [
+        ('engine = { url = "triton://10.0.0.1:8000" }', "is not this machine: use triton.https"),
+        ('engine = { url = "http://server:8000" }', "is no engine"),
+        ('engine = { url = "triton+https://server:443" }\ndevice = "cpu"', "leave out device"),
+    ],
+)
+def test_a_configuration_that_would_surprise_is_refused(tmp_path: Path, work: str, words: str) -> None:
+    path = filled.configured(tmp_path, BUNDLE)
+    text = re.sub(r"(?ms)^\[work\].*?(?=^\[)", f"[work]\n{work}\n", path.read_text())
+    path.write_text(text)
+    with pytest.raises(UsageError, match=words):
+        load_config(path)
+
+
 def test_a_server_that_is_killed_in_mid_run_costs_no_case(
     place: Place, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -376,3 +460,41 @@ def test_a_server_that_is_killed_in_mid_run_costs_no_case(
     assert "waiting up to 300 s for it to come back" in capfd.readouterr().err
     assert Counter(line["name"] for line in lines(out)) == Counter({f"c{index}": 1 for index in range(CASES)})
     assert_same(masks(out), place)
+
+
+@pytest.mark.slow
+def test_two_clients_and_a_server_that_is_killed_again_and_again(place: Place, tmp_path: Path) -> None:
+    """Every image of both once, with the labels of this machine, whatever the server was doing when it died."""
+    count, kills = 12, 4
+    (tmp_path / "images").mkdir()
+    for index in range(count):
+        source = place.images / f"c{index % CASES}_0000.nii.gz"
+        shutil.copyfile(source, tmp_path / "images" / f"c{index}_0000.nii.gz")
+    outs = [tmp_path / "first", tmp_path / "second"]
+    program = [
+        sys.executable,
+        "-m",
+        "scanside.runtime.cli.main",
+        "segment",
+        str(BUNDLE),
+        str(tmp_path / "images"),
+    ]
+    clients = [
+        subprocess.Popen([*program, "-o", str(out), "--role", "t2w", "--engine", place.server.url])
+        for out in outs
+    ]
+    for _ in range(kills):
+        before = sum(len(list(out.glob("*.nii.gz"))) for out in outs)
+        while sum(len(list(out.glob("*.nii.gz"))) for out in outs) < before + 3:
+            time.sleep(0.01)
+        assert any(client.poll() is None for client in clients), "it dies while there is something to do"
+        place.server.kill()
+        place.server.start(MODEL)
+    assert [client.wait(600) for client in clients] == [0, 0]
+    for out in outs:
+        assert Counter(line["name"] for line in lines(out)) == Counter({f"c{i}": 1 for i in range(count)})
+        found = masks(out)
+        assert len(found) == count
+        for index in range(count):
+            expected = place.alone[f"c{index % CASES}.nii.gz"]
+            assert int((found[f"c{index}.nii.gz"] != expected).sum()) == 0

@@ -1,10 +1,12 @@
 """The bundle on this machine: integrity, golden cases on every device that may be used, and the IBSI phantom."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from scanside.runtime.acceptance.record import Check, count, failed, not_done, passed, refused, seconds
 from scanside.runtime.backends.table import DEVICES, backend
 from scanside.runtime.bundle import Bundle, verify
+from scanside.runtime.choose import open_segmenter
 from scanside.runtime.errors import ScansideError
 from scanside.runtime.golden import Comparison, replay_all
 from scanside.runtime.golden_study import StudyComparison, load_study, replay_study
@@ -60,6 +62,8 @@ def signature(bundle: Bundle, trust: Trust) -> Check:
 
 
 def _devices(options: Options) -> list[str]:
+    if options.engine is not None:
+        return [options.engine.url]
     if options.device != "auto":
         return [options.device]
     return [
@@ -75,14 +79,20 @@ def _precision(options: Options) -> str:
 
 def _golden(bundle: Bundle, options: Options, device: str) -> Iterator[Check]:
     for role in dict.fromkeys(case.role for case in bundle.manifest.golden):
-        how = Options(device=device, precision=_precision(options), role=role, threads=options.threads)
         try:
-            with Segmenter(bundle, how, Obtained(device, device, "acceptance", how.precision)) as segmenter:
+            with _opened(bundle, options, device, role) as segmenter:
                 compared = replay_all(segmenter)
         except ScansideError as error:
             yield refused("model", f"{role} on {device}", str(error))
             continue
         yield from (golden_case(one, role) for one in compared)
+
+
+def _opened(bundle: Bundle, options: Options, device: str, role: str) -> Segmenter:
+    if options.engine is not None:
+        return open_segmenter(bundle, replace(options, role=role))
+    how = Options(device=device, precision=_precision(options), role=role, threads=options.threads)
+    return Segmenter(bundle, how, Obtained(device, device, "acceptance", how.precision))
 
 
 def golden_case(compared: Comparison, role: str) -> Check:

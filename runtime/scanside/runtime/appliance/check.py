@@ -255,6 +255,8 @@ def _bundle(config: Config) -> Iterator[Finding]:
 def _device(config: Config) -> Finding:
     from scanside.runtime.doctor import examine
 
+    if config.work.engine is not None:
+        return _engine(config)
     backends = [found for found in examine() if found.kind == "backend"]
     usable = [found for found in backends if found.available]
     asked, precision = config.work.device, config.work.precision
@@ -274,6 +276,20 @@ def _device(config: Config) -> Finding:
         can = ", ".join(named.precisions)
         return Finding("device", False, f"{asked} cannot compute in '{precision}'; choose one of {can}.")
     return Finding("device", True, f"{asked} ({named.reason}) in {precision}.")
+
+
+def _engine(config: Config) -> Finding:
+    """Ask the server as the first study would: identity, and golden cases through the connection."""
+    from scanside.runtime.bundle import open_bundle
+    from scanside.runtime.choose import open_segmenters
+    from scanside.runtime.study.pipeline import read_recipe
+
+    try:
+        bundle = open_bundle(config.service.bundle)
+        device, _ = open_segmenters(bundle, config.work.options(), tuple(read_recipe(bundle).channels))
+    except ScansideError as error:
+        return Finding("device", False, str(error))
+    return Finding("device", True, f"{device.words} in {device.precision}: {device.why}.")
 
 
 def _completion(config: Config) -> Finding:

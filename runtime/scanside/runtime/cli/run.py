@@ -9,6 +9,9 @@ import typer
 from scanside.runtime.bundle import Bundle, open_bundle
 from scanside.runtime.cli.arguments import (
     Device,
+    EngineAuthority,
+    EngineSeconds,
+    EngineUrl,
     Folds,
     NoMirroring,
     OnRejection,
@@ -16,6 +19,7 @@ from scanside.runtime.cli.arguments import (
     SkipEmptyTiles,
     StepSize,
     Threads,
+    chosen_engine,
     names,
     rejection,
 )
@@ -62,6 +66,9 @@ def run(
         ),
     ] = None,
     device: Device = "auto",
+    engine: EngineUrl = None,
+    engine_authority: EngineAuthority = None,
+    engine_seconds: EngineSeconds = None,
     precision: Precision = "auto",
     on_rejection: OnRejection = None,
     no_mirroring: NoMirroring = False,
@@ -99,6 +106,7 @@ def run(
         folds=names(folds),
         threads=threads,
         on_rejection=rejection(on_rejection),
+        engine=chosen_engine(engine, engine_authority, engine_seconds),
     )
     given = {name: path for name, path in (("t2w", t2w), ("dwi", dwi), ("adc", adc)) if path is not None}
     chosen = _chosen(series or [])

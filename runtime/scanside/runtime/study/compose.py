@@ -48,10 +48,11 @@ def run_report(
         synthetic=bundle.manifest.synthetic,
         bundle=bundle_name(bundle),
         device=DeviceUse(
-            asked=options.device,
+            asked=options.device if options.engine is None else options.engine.url,
             obtained=obtained,
             why=device.why if device else NOTHING_COMPUTED,
             precision=options.precision,
+            engine=device.engine if device else None,
         ),
         approximations=options.approximations,
         inputs=tuple(dict.fromkeys(str(image.path) for image in images)) or tuple(map(str, inputs)),

@@ -4,7 +4,6 @@ Everything it needs was opened before; nothing is remembered between studies but
 """
 
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
@@ -13,14 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from scanside.runtime.arrays import LabelMask
-from scanside.runtime.backends.engines import announcing
 from scanside.runtime.bundle import Bundle
-from scanside.runtime.choose import choose_device
+from scanside.runtime.choose import open_segmenters
 from scanside.runtime.classify import ClassifierSession
 from scanside.runtime.errors import BundleError, InputError
 from scanside.runtime.events import Event, Listener, StageFinished, StageProgress, StageStarted, ignore
 from scanside.runtime.options import Options
-from scanside.runtime.pipeline import Clock, Segmenter
+from scanside.runtime.pipeline import Clock
 from scanside.runtime.plan import Plan
 from scanside.runtime.radiomics.config import RadiomicsConfig, load_config
 from scanside.runtime.radiomics.extract import FeatureValue, extract
@@ -169,14 +167,8 @@ class StudyRunner:
         self._classifiers = {
             one.model.name: ClassifierSession(bundle, one.model) for one in self.recipe.models
         }
-        self.device = choose_device(bundle, options, tuple(self.recipe.channels), say)
+        self.device, self._segmenters = open_segmenters(bundle, options, tuple(self.recipe.channels), say)
         self.options = options.settled(self.device.precision)
-        self._segmenters: dict[str, Segmenter] = {}
-        with ExitStack() as opened, announcing(say):
-            for role in self.recipe.channels:
-                segmenter = Segmenter(bundle, replace(options, role=role), self.device)
-                self._segmenters[role] = opened.enter_context(segmenter)
-            self._open = opened.pop_all()
 
     def run(self, study: StudyInput, listener: Listener = ignore) -> StudyResult:
         """Run a study. A study that is not suitable is a result too.
@@ -274,7 +266,8 @@ class StudyRunner:
 
     def close(self) -> None:
         """Free the networks."""
-        self._open.close()
+        for segmenter in self._segmenters.values():
+            segmenter.close()
 
 
 def refused(

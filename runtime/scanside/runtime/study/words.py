@@ -104,4 +104,5 @@ def _computed(report: StudyReport) -> str:
         return f"nothing; bundle {bundle.name} {bundle.version}"
     seconds = sum(stage.ms for stage in report.stages) / 1000
     how = f"approximate: {', '.join(report.approximations)}" if report.approximations else "exact recipe"
-    return f"in {seconds:.1f} s on {device.obtained}, {how}; bundle {bundle.name} {bundle.version}"
+    where = device.obtained if device.engine is None else f"{device.obtained} of {device.engine}"
+    return f"in {seconds:.1f} s on {where}, {how}; bundle {bundle.name} {bundle.version}"

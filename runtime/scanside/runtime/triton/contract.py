@@ -67,7 +67,7 @@ def digest(*arrays: Array | None) -> str:
 
 
 def model_name(bundle: Bundle, role: str) -> str:
-    """The name of the model that serves a segmenter: the bundle's, with the role where there are several results."""
-    several = len(bundle.manifest.final_roles) > 1
+    """The name of the model that serves a segmenter: the bundle's, and the role where that is not the only result."""
+    several = bundle.manifest.final_roles != (role,)
     words = f"{bundle.manifest.name}-{role}" if several else bundle.manifest.name
     return re.sub(r"[^A-Za-z0-9._-]+", "-", words).strip("-.") or "model"

@@ -5,7 +5,8 @@ connection before the first image, and again after the server was away.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,32 @@ from scanside.runtime.volume import Volume
 AWAY_SECONDS = 300.0
 """How long a server that was lost may take to come back: it opens its networks and replays its golden cases first."""
 _POLL_SECONDS = 0.5
+
+
+def open_study(
+    bundle: Bundle, options: Options, roles: Iterable[str], say: Callable[[str], None]
+) -> tuple[Obtained, dict[str, Segmenter]]:
+    """The segmenters of a study on one server.
+
+    Raises:
+        UsageError: If the engine's address names one model, and the study needs several.
+        BundleError, BackendError: If a segmenter is not proven, or they compute on different devices.
+    """
+    assert options.engine is not None
+    wanted = tuple(roles)
+    if options.engine.model is not None and len(wanted) > 1:
+        raise UsageError(
+            f"{options.engine.url} names one model, but studies of {bundle.path} need one for each of "
+            f"{', '.join(wanted)}; leave the model out of the address."
+        )
+    opened: dict[str, Segmenter] = {
+        role: RemoteSegmenter(bundle, replace(options, role=role), say) for role in wanted
+    }
+    devices = {(one.device.obtained, one.device.precision) for one in opened.values()}
+    if len(devices) > 1:
+        words = " and ".join(sorted(f"{device} in {precision}" for device, precision in devices))
+        raise BackendError(f"The models of {options.engine.url} compute on {words}; export them alike.")
+    return replace(opened[wanted[0]].device, engine=options.engine.url), opened
 
 
 class RemoteSegmenter(Segmenter):
@@ -217,7 +244,7 @@ class RemoteSegmenter(Segmenter):
         """Wait until the server is back, and prove it anew.
 
         Raises:
-            LostError: If it stays away.
+            LostError: As it was lost, if it stays away.
             BackendError, BundleError: If what has come back is not what was there.
         """
         self._say(
@@ -229,8 +256,8 @@ class RemoteSegmenter(Segmenter):
                 if self._client.ready(self._model):
                     self._prove()
                     return
-            except LostError as error:
-                lost = error
+            except LostError:
+                pass
             if time.monotonic() > until:
                 raise lost
             time.sleep(_POLL_SECONDS)

@@ -34,6 +34,10 @@ class LostError(BackendError):
     """The server is away, or its answer broke off: it may come back, and the same request may then succeed."""
 
 
+class AwayError(LostError):
+    """No connection can be made: the server has not seen the request."""
+
+
 class SlowError(BackendError):
     """The server does not answer in time. A case is not sent again then: it may still be computed."""
 
@@ -274,7 +278,7 @@ class Client:
             ) from error
         except TimeoutError as error:
             if seconds is None:
-                raise LostError(
+                raise AwayError(
                     f"{url} cannot be reached (no answer); check the url and that the server runs."
                 ) from error
             raise SlowError(
@@ -282,9 +286,8 @@ class Client:
             ) from error
         except (OSError, http.client.HTTPException, ValueError) as error:
             why = (getattr(error, "strerror", None) or "the connection was lost").lower()
-            raise LostError(
-                f"{url} cannot be reached ({why}); check the url and that the server runs."
-            ) from error
+            kind = AwayError if seconds is None else LostError
+            raise kind(f"{url} cannot be reached ({why}); check the url and that the server runs.") from error
 
 
 def _described(name: str, array: Array) -> dict[str, Any]:

@@ -298,7 +298,7 @@ def run_panel(glance: Glance) -> Content:
     if report is None:
         return quiet("no result")
     device, bundle = report.device, report.bundle
-    same = device.obtained is None or device.asked in (device.obtained, "auto")
+    same = device.obtained is None or device.asked in (device.obtained, "auto", device.engine)
     found: list[Content | str] = [
         entry("device", toned(device.obtained or "none", Tone.PLAIN if same else Tone.WARN, bold=True)),
         *_wrapped(f"asked: {device.asked}; {device.why}", width - 2, Tone.QUIET, indent="  "),

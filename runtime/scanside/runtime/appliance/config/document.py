@@ -16,6 +16,7 @@ from scanside.runtime.appliance.faults import sentences
 from scanside.runtime.errors import UsageError
 from scanside.runtime.options import Options
 from scanside.runtime.record import Record
+from scanside.runtime.triton.address import Engine
 from scanside.runtime.trust import Trust
 
 
@@ -48,10 +49,43 @@ class Service(Record):
         return self
 
 
+class EngineServer(Record):
+    """A Triton server that computes in place of this machine (docs/triton.md).
+
+    Attributes:
+        url: `triton://host:port` or `triton+https://host:port`, with no model where the bundle has several segmenters.
+        plaintext: Allows a server off this machine without TLS: images cross the network, without names.
+        authority: PEM file with the certificate authority to trust; None for the system's.
+    """
+
+    url: str
+    plaintext: bool = False
+    authority: FilePath | None = None
+
+    @model_validator(mode="after")
+    def _safe(self) -> Self:
+        engine = self.engine(1.0)
+        if not engine.secure and not self.plaintext and not is_loopback(engine.host):
+            raise ValueError(f"{engine.host} is not this machine: use triton+https, or say plaintext = true")
+        return self
+
+    def engine(self, seconds: float) -> Engine:
+        """For `Options`.
+
+        Args:
+            seconds: What a case may take.
+
+        Raises:
+            UsageError: If the url is none.
+        """
+        return Engine(self.url, self.authority, seconds)
+
+
 class Work(Record):
     """How a study is computed. The first seven are those of `scanside run`.
 
     Attributes:
+        engine: A server that computes in place of the device; what it cannot heed then keeps its default.
         stage_seconds: A stage that takes longer is stopped, and the study tried again.
         tries: Then it is quarantined.
         backoff_seconds: Before the second try; doubled for each further one.
@@ -64,9 +98,16 @@ class Work(Record):
     folds: tuple[str, ...] | None = None
     threads: Annotated[int, Field(ge=1)] | None = None
     on_rejection: Literal["fail", "next"] | None = None
+    engine: EngineServer | None = None
     stage_seconds: Seconds = 900
     tries: Annotated[int, Field(ge=1)] = 3
     backoff_seconds: Annotated[float, Field(ge=0)] = 20
+
+    @model_validator(mode="after")
+    def _engine_heeds(self) -> Self:
+        if self.engine is not None:
+            self.options()
+        return self
 
     def options(self) -> Options:
         """For `StudyRunner`."""
@@ -78,6 +119,7 @@ class Work(Record):
             folds=self.folds,
             threads=self.threads,
             on_rejection=self.on_rejection,
+            engine=None if self.engine is None else self.engine.engine(self.stage_seconds),
         )
 
 

@@ -19,10 +19,12 @@ from scanside.runtime.errors import (
     ScansideError,
     UsageError,
 )
+from scanside.runtime.triton.wire import AwayError
 
 _KINDS: tuple[tuple[type[BaseException], str], ...] = (
     (SpoolError, "spool"),
     (BundleError, "bundle"),
+    (AwayError, "engine"),
     (BackendError, "backend"),
     (OutputError, "output"),
     (CaseError, "case"),
@@ -30,7 +32,7 @@ _KINDS: tuple[tuple[type[BaseException], str], ...] = (
     (InputError, "input"),
     (MemoryError, "memory"),
 )
-_OF_THE_MACHINE = frozenset({"disk", "bundle", "configuration"})
+_OF_THE_MACHINE = frozenset({"disk", "bundle", "configuration", "engine"})
 _FEW_BYTES = 16 << 20
 _LEAST_NAME = 3
 _PASSING = re.compile(r"(?<![\w.])\.(?:input-|\d+\.)\w+/")

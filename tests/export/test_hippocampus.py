@@ -14,6 +14,7 @@ from scanside.runtime.bundle import Bundle, open_bundle
 from scanside.runtime.choose import open_segmenter
 from scanside.runtime.images.read import read_image
 from scanside.runtime.options import Options
+from tests.support.cuda_on_host import put_in_place, unproven
 from tests.support.nnunet_files import predictor
 from tests.support.shared_data import shared_data
 
@@ -26,14 +27,19 @@ TIES = {"cpu": 0, "openvino": 1}
 
 @pytest.fixture(scope="module")
 def images() -> list[Path]:
-    found = sorted(shared_data("volumes", "msd_hippocampus").rglob("imagesTr/*_0000.nii.gz"))
-    return found[:: max(1, len(found) // CASES)][:CASES]
+    return spread(CASES)
+
+
+def spread(count: int, first: int = 0) -> list[Path]:
+    """So many of the 200 MRIs, evenly apart."""
+    found = sorted(shared_data("volumes", "msd_hippocampus").rglob("imagesTr/*_0000.nii.gz"))[first:]
+    return found[:: max(1, len(found) // count)][:count]
 
 
 @pytest.fixture(scope="module")
 def bundle(hippocampus: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     out = tmp_path_factory.mktemp("real") / "bundle"
-    export_nnunet(hippocampus, out, ExportOptions(folds=("0",), precisions=("fp32",)), lambda _: None)
+    export_nnunet(hippocampus, out, ExportOptions(folds=("0", "1"), precisions=("fp32",)), lambda _: None)
     return open_bundle(out)
 
 
@@ -60,7 +66,7 @@ def test_the_reference_is_the_predictor(
 
 @pytest.mark.parametrize("device", TIES)
 def test_every_voxel(bundle: Bundle, images: list[Path], expected: list[Prediction], device: str) -> None:
-    with open_segmenter(bundle, Options(device=device)) as segmenter:
+    with open_segmenter(bundle, Options(device=device, folds=("0",))) as segmenter:
         masks = [segmenter.segment(read_image(path)).mask for path in images]
     wrong = [mask != prediction.labels for mask, prediction in zip(masks, expected, strict=True)]
     margins = [
@@ -69,3 +75,29 @@ def test_every_voxel(bundle: Bundle, images: list[Path], expected: list[Predicti
     assert len(margins) <= TIES[device], margins
     assert max(margins, default=0) < 0.01
     assert all(set(mask.ravel()) == {0, 1, 2} for mask in masks)
+
+
+def device_against_host(bundle: Bundle, images: list[Path], monkeypatch: pytest.MonkeyPatch) -> int:
+    """Differing voxels of all images together: both folds, all mirror variants, labels of the device's array code."""
+    put_in_place(monkeypatch)
+    differing = 0
+    with (
+        open_segmenter(bundle, Options(device="cpu", precision="fp32")) as host,
+        unproven(bundle, "fp32") as device,
+    ):
+        for path in images:
+            volume = read_image(path)
+            found, wanted = device.segment(volume), host.segment(volume)
+            assert found.on_device and not wanted.on_device
+            assert set(wanted.mask.ravel()) == {0, 1, 2}
+            differing += int((found.mask != wanted.mask).sum())
+    return differing
+
+
+def test_the_path_on_a_device(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert device_against_host(bundle, spread(2, first=7), monkeypatch) == 0
+
+
+@pytest.mark.slow
+def test_the_path_on_a_device_for_many(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert device_against_host(bundle, spread(20), monkeypatch) == 0

@@ -176,7 +176,7 @@ def gpu_path() -> Iterator[tuple[str, str]]:
     """The device path without a GPU: `gpu.device.<mirroring>`, `gpu.memory.<folds>x<heads>.stated`, `.taken`."""
     found = read("gpu-path/device.json")
     for name, host in found["host"].items():
-        yield f"gpu.device.{name.replace(' ', '-')}", seconds(host["cpu_s"])
+        yield f"gpu.device.{name.replace(' ', '-')}", f"{host['part_of_aim']:.0%}"
     for row in found["memory"]:
         if (row["card_gib"], row["precision"]) == (12, "mixed"):
             for what in ("stated", "taken"):

@@ -78,7 +78,8 @@ class Allocator:
 
 def measured(network: Lending, allocator: Allocator) -> int:
     """Bytes that a run of one tile takes between input and output, of whatever its library needs: measured, twice,
-    since a library may plan its second run by what it saw in the first.
+    since a library may plan its second run by what it saw in the first. What the first took goes back before the
+    second, or its many blocks lie beside the one large block that ONNX Runtime asks for then.
 
     Raises:
         DeviceMemoryError: If the device has not enough memory for one tile.
@@ -89,6 +90,7 @@ def measured(network: Lending, allocator: Allocator) -> int:
         logits = arrays.xp.empty((1, spec.heads, *spec.input_shape[1:]), "float32")
         before = allocator.peak = allocator.held
         for _ in range(2):
+            arrays.release()
             network.between(image, logits)
         return allocator.peak - before
 

@@ -7,39 +7,20 @@ The third argument names folders with another bundle's masks of the same patient
 
 import json
 import sys
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-from scipy import ndimage
 
 from scanside.runtime.images.read import read_image
 from scanside.runtime.masks.overlap import overlap
 from scanside.training.cohort.table import Cohort, Patient, read_cohort
 from scanside.training.evaluation.bootstrap import mean_interval, stream
+from scanside.training.evaluation.contrast import LIMITS, band, contrast
 from scanside.training.evaluation.strata import SIZES, size_of
 from scanside.training.experiment import Experiment, open_experiment
 
-NEAR_MM, FAR_MM = 2.0, 10.0
-"""The surroundings of a lesion: this far from its edge."""
-LIMITS = (0.0, 1.0, 2.0, 3.0, np.inf)
 REPEATS = 2000
-
-
-def contrast(
-    image: npt.NDArray[np.float32], lesion: npt.NDArray[np.bool_], spacing: tuple[float, float, float]
-) -> float:
-    """How far a lesion's mean lies from that of its surroundings, in standard deviations of the surroundings.
-
-    Args:
-        image, lesion: (Z, Y, X).
-        spacing: (Z, Y, X), mm.
-    """
-    distance = ndimage.distance_transform_edt(~lesion, sampling=spacing)
-    around = image[(distance > NEAR_MM) & (distance <= FAR_MM)].astype(np.float64)
-    return float(abs(image[lesion].mean(dtype=np.float64) - around.mean()) / around.std())
 
 
 def measure(patient: Patient, cohort: Cohort, role: str, masks: Path, others: Path | None) -> dict[str, Any]:
@@ -76,9 +57,8 @@ def summary(name: str, values: list[float]) -> dict[str, Any]:
 def strata(rows: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
     """Rows by contrast, diagnosis and size; empty strata left out."""
     found: dict[str, list[dict[str, Any]]] = {"all": rows}
-    for low, high in pairwise(LIMITS):
-        name = f"contrast {low:g} to {high:g}" if np.isfinite(high) else f"contrast from {low:g}"
-        found[name] = [row for row in rows if low <= row["contrast"] < high]
+    for name in map(band, LIMITS[:-1]):
+        found[name] = [row for row in rows if band(row["contrast"]) == name]
     for diagnosis in sorted({row["diagnosis"] for row in rows}):
         found[diagnosis] = [row for row in rows if row["diagnosis"] == diagnosis]
     for size in SIZES:

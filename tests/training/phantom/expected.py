@@ -16,22 +16,11 @@ _NODES, _WEIGHTS = special.roots_hermitenorm(15)
 _WEIGHTS = _WEIGHTS / _WEIGHTS.sum()
 
 Equation = Callable[..., np.ndarray]
-PARAMETERS = (
-    "size_mm", "t2_ms", "d", "f", "irregularity", "edge_mm", "texture", "grain_mm", "cystic", "capsule", "clot",
-    "duct_mm",
-)  # fmt: skip
 
 
 def cohort(count: int, seed: int) -> list[PhantomPatient]:
     """Patients with a third of them on the held-out scanner, as in a test cohort."""
     return [draw_patient(index, seed, "test") for index in range(count)]
-
-
-def parameter_table(patients: list[PhantomPatient]) -> np.ndarray:
-    """(N, 12) what an oracle knows of the lesions; the size as its logarithm."""
-    table = np.array([[getattr(p.lesion, name) for name in PARAMETERS] for p in patients])
-    table[:, 0] = np.log(table[:, 0])
-    return table
 
 
 def t2_ratio(patient: PhantomPatient) -> float:

@@ -6,16 +6,14 @@ from functools import cache
 import numpy as np
 import pytest
 from scipy import ndimage
-from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
+from scanside.training.evaluation.ceiling.oracle import oracle_model, parameter_table
 from scanside.training.phantom.cohort import PhantomPatient
 from scanside.training.phantom.render import LABELS
 from scanside.training.phantom.study import PhantomStudy, make_study
-from tests.training.phantom.expected import cohort, high_b_ratio, mean_adc, parameter_table, t2_ratio
+from tests.training.phantom.expected import cohort, high_b_ratio, mean_adc, t2_ratio
 
 SEED = 3
 COUNT = 2000
@@ -45,11 +43,8 @@ def either_way(positive: np.ndarray, value: np.ndarray) -> float:
 
 def oracle(positive: np.ndarray, table: np.ndarray) -> float:
     """Cross-validated AUC of quadratic logistic regression."""
-    model = make_pipeline(
-        StandardScaler(), PolynomialFeatures(2), StandardScaler(), LogisticRegression(C=0.1, max_iter=500)
-    )
     folds = StratifiedKFold(5, shuffle=True, random_state=0)
-    chances = cross_val_predict(model, table, positive, cv=folds, method="predict_proba")[:, 1]
+    chances = cross_val_predict(oracle_model(), table, positive, cv=folds, method="predict_proba")[:, 1]
     return float(roc_auc_score(positive, chances))
 
 

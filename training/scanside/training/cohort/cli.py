@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from scanside.runtime.cli.group import Group
-from scanside.runtime.errors import ExitCode, InputError
+from scanside.runtime.errors import ExitCode, InputError, UsageError
 
 app = typer.Typer(
     add_completion=False,
@@ -53,6 +53,59 @@ def check(
     words = f"Cohort {report.cohort}{phantom}: {report.train} training and {report.test} test patients; {state}{noted}."
     print(words, file=sys.stderr if as_json or not report.valid else sys.stdout)
     return ExitCode.OK if report.valid else ExitCode.INPUT
+
+
+@app.command()
+def ceiling(
+    out: Annotated[
+        Path, typer.Option("-o", "--out", metavar="FILE", help="JSON to write; FILE.png beside it.")
+    ],
+    seed: Annotated[int, typer.Option(metavar="S", min=0, help="Seed of the phantom cohort.")],
+    patients: Annotated[int, typer.Option(metavar="N", min=1, help="How many patients it has.")],
+    train: Annotated[int, typer.Option(metavar="N", min=0, help="How many of them are for training.")],
+    cases: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="CSV", help="cases.csv of `scanside evaluate`: what was reached, to stand beside."
+        ),
+    ] = None,
+    t2w_mm: Annotated[
+        tuple[float, float, float], typer.Option(metavar="Z Y X", help="Spacing of the network on T2WI, mm.")
+    ] = (5.0, 3.0, 3.0),
+    dwi_mm: Annotated[
+        tuple[float, float, float], typer.Option(metavar="Z Y X", help="Spacing of the network on DWI, mm.")
+    ] = (6.0, 3.0, 3.0),
+    jobs: Annotated[int, typer.Option(metavar="N", min=1, help="Processes.")] = 1,
+    small: Annotated[
+        bool, typer.Option("--small", help="Only a small box around each lesion: for trying things out.")
+    ] = False,
+) -> int:
+    """Compute what observers that know the phantom reach on the test patients of a phantom cohort.
+
+    Each patient is made anew, without noise, with the lesion and without it. Needs no images and no cohort folder.
+
+    Example: scanside cohort ceiling --seed 5417 --patients 254 --train 165 --cases evaluation/cases.csv -o ceiling.json
+    """
+    from scanside.runtime.cli.main import require_extra
+    from scanside.runtime.images.files import atomic_write
+    from scanside.training.evaluation.ceiling import step
+    from scanside.training.evaluation.ceiling.figure import ceiling_figure
+    from scanside.training.evaluation.style import png
+
+    require_extra("train", "matplotlib", "sklearn")
+    if train >= patients:
+        raise UsageError(f"--train must be below --patients {patients}: only test patients are looked at.")
+    choice = step.CeilingChoice(seed, patients, train, {"t2w": t2w_mm, "dwi": dwi_mm}, jobs, small)
+    reached = step.read_reached(cases) if cases else {}
+    found = step.compute(choice, reached, lambda sentence: print(sentence, file=sys.stderr, flush=True))
+    for path, content in (
+        (out, found.text().encode()),
+        (out.with_suffix(".png"), png(ceiling_figure(found))),
+    ):
+        with atomic_write(path) as temporary:
+            temporary.write_bytes(content)
+    print(out)
+    return ExitCode.OK
 
 
 def _tell(done: int, of: int) -> None:

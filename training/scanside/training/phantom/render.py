@@ -51,11 +51,15 @@ class Rendered:
         signal: (C, Z, Y, X) float32.
         lesion: (Z, Y, X) fraction of each voxel that is lesion, 0..1.
         labels: (Z, Y, X) uint8, index in `LABELS` where all thin slices agree.
+        bare: (C, Z, Y, X) float32 signal of the same body without the lesion, where it was asked for.
+        bare_labels: The labels of that.
     """
 
     signal: Float32
     lesion: Float32
     labels: npt.NDArray[np.uint8]
+    bare: Float32 | None = None
+    bare_labels: npt.NDArray[np.uint8] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +98,12 @@ class _Slab:
 
 
 def render(
-    anatomy: Anatomy, view: View, signals: Mapping[str, Float32], lesion_signal: LesionSignal
+    anatomy: Anatomy,
+    view: View,
+    signals: Mapping[str, Float32],
+    lesion_signal: LesionSignal,
+    *,
+    bare: bool = False,
 ) -> Rendered:
     """Paint the anatomy on a grid.
 
@@ -103,21 +112,33 @@ def render(
         view: The acquisition's geometry.
         signals: (C,) signal of each tissue.
         lesion_signal: Signal of the lesion's matter.
+        bare: Also without the lesion.
     """
     channels, shape = len(next(iter(signals.values()))), view.geometry.shape
     signal = np.zeros((channels, *shape), dtype=np.float32)
     lesion, labels = np.zeros(shape, dtype=np.float32), np.zeros(shape, dtype=np.uint8)
+    without, without_labels = (np.zeros_like(signal), np.zeros_like(labels)) if bare else (None, None)
     pixel = float(view.geometry.spacing[1])
     for k in range(shape[0]):
         slab = _slab(anatomy, view, k)
         canvas, marks = _paint_parts(anatomy, slab, signals, channels, pixel)
+        if without is not None and without_labels is not None:
+            without[:, k], without_labels[k] = canvas.mean(axis=1), _agreed(marks)
         part = _paint_lesion(anatomy.lesion, slab, canvas, marks, lesion_signal, pixel)
         signal[:, k], lesion[k] = canvas.mean(axis=1), part.mean(axis=0)
-        labels[k] = np.where((marks == marks[:1]).all(axis=0), marks[0], 0)
+        labels[k] = _agreed(marks)
     if view.distortion is not None:
         signal *= view.distortion.jacobian
-    labels[labels == _OTHER] = 0
-    return Rendered(signal, lesion, labels)
+        if without is not None:
+            without *= view.distortion.jacobian
+    return Rendered(signal, lesion, labels, without, without_labels)
+
+
+def _agreed(marks: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """(Y, X) label where all thin slices, (THIN, Y, X), have it; else 0."""
+    found = np.where((marks == marks[:1]).all(axis=0), marks[0], 0)
+    found[found == _OTHER] = 0
+    return found
 
 
 def _slab(anatomy: Anatomy, view: View, k: int) -> _Slab:

@@ -40,7 +40,8 @@ class PhantomStudy:
             (x, y, z of the lesion's middle in the body, mm), and per role a dict:
             "labels" (`render.LABELS`), "lesion" (fraction of each voxel), "sigma" (of the noise), "field"
             (`motion.FieldMap`), "fat" (what suppression left of it); for t2w also "ghost_mm" (how far respiratory
-            ghosts lie); for dwi also "distortion".
+            ghosts lie); for dwi also "distortion"; with `bare` also "clean" and "bare": (C, Z, Y, X) images without
+            noise, with the lesion and without it (dwi: low b, high b), and "bare_labels".
     """
 
     patient: PhantomPatient
@@ -60,6 +61,7 @@ def make_study(
     pixel_size: float = 1.0,
     noise: float = 1.0,
     roles: Sequence[str] = ("t2w", "dwi"),
+    bare: bool = False,
 ) -> PhantomStudy:
     """Make the study of patient `index` of the cohort with this seed.
 
@@ -74,6 +76,7 @@ def make_study(
         pixel_size: Factor on the scanner's pixel size in plane: for measuring what larger images cost.
         noise: Factor on the noise; 0 for none.
         roles: Which acquisitions to make: t2w, dwi (with b0 and adc).
+        bare: Also what is known without noise, and of the same body without the lesion. The images are the same bits.
     """
     patient = draw_patient(index, seed, split)
     where = scanner or patient.scanner
@@ -90,7 +93,8 @@ def make_study(
         "centre": anatomy.lesion.centre,
     }
     for role in roles:
-        made, known = _ACQUIRE[role](stream(seed, index, role), anatomy, tissues, field, where, crop, noise)
+        rng = stream(seed, index, role)
+        made, known = _ACQUIRE[role](rng, anatomy, tissues, field, where, crop, noise, bare)
         images |= made
         truth[role] = known
     masks = {role: _outline(truth[role]["lesion"]) for role in roles}
@@ -115,6 +119,7 @@ def _t2w(
     scanner: Scanner,
     crop: tuple[float, float, float] | None,
     noise: float,
+    bare: bool,
 ) -> tuple[dict[str, Volume], dict[str, Any]]:
     protocol = scanner.t2w
     geometry = _grid(rng, protocol, anatomy, crop)
@@ -132,16 +137,16 @@ def _t2w(
         )
         return np.stack([np.float32(unit) * mixed, np.zeros_like(mixed)]).astype(np.float32)
 
-    rendered = render(anatomy, view, signals, lesion_signal)
+    rendered = render(anatomy, view, signals, lesion_signal, bare=bare)
     left = fat_left(field, Noise.draw(rng, 20), geometry, protocol.fat)
-    image = point_spread(
-        rendered.signal[0] + (left + np.float32(OLEFINIC)) * rendered.signal[1], protocol.blur
-    )
-    image *= bias_field(rng, geometry, scanner.bias)
-    image, far = _breathe(rng, image, protocol, geometry)
+    mixed = [signal[0] + (left + np.float32(OLEFINIC)) * signal[1] for signal in _signals(rendered)]
+    clean = point_spread(np.stack(mixed), protocol.blur)
+    clean *= bias_field(rng, geometry, scanner.bias)
+    clean, far = _breathe(rng, clean, protocol, geometry)
     sigma = float(signals["pancreas"][0]) / protocol.snr * float(rng.uniform(0.85, 1.15)) * noise
     known = {"sigma": sigma, "field": field, "fat": left, "ghost_mm": far}
-    return {"t2w": _volume(rician(rng, image, sigma), geometry)}, _truth(rendered) | known
+    image = rician(rng, clean[0], sigma)
+    return {"t2w": _volume(image, geometry)}, _truth(rendered, clean[:, None]) | known
 
 
 def _breathe(
@@ -163,6 +168,7 @@ def _dwi(
     scanner: Scanner,
     crop: tuple[float, float, float] | None,
     noise: float,
+    bare: bool,
 ) -> tuple[dict[str, Volume], dict[str, Any]]:
     protocol = scanner.dwi
     geometry = _grid(rng, protocol, anatomy, crop)
@@ -183,20 +189,23 @@ def _dwi(
         water = [of(b) for b in protocol.b_actual]
         return (np.float32(unit) * np.stack([*water, np.zeros_like(water[0])])).astype(np.float32)
 
-    rendered = render(anatomy, view, signals, lesion_signal)
+    rendered = render(anatomy, view, signals, lesion_signal, bare=bare)
     left = fat_left(field, Noise.draw(rng, 20), geometry, protocol.fat)
-    fat = shifted_fat(left * rendered.signal[2], protocol, geometry, scanner.field_t)
-    fat += np.float32(OLEFINIC_IN_EPI) * rendered.signal[2]
-    image = rendered.signal[:2] + fat * _of_fat(tissues["fat"], protocol)[:, None, None, None]
-    image = ghost(point_spread(image, protocol.blur), protocol.ghost)
-    image = image * bias_field(rng, geometry, scanner.bias)
+    clean = []
+    for signal in _signals(rendered):
+        fat = shifted_fat(left * signal[2], protocol, geometry, scanner.field_t)
+        fat += np.float32(OLEFINIC_IN_EPI) * signal[2]
+        image = signal[:2] + fat * _of_fat(tissues["fat"], protocol)[:, None, None, None]
+        clean.append(ghost(point_spread(image, protocol.blur), protocol.ghost))
+    bias = bias_field(rng, geometry, scanner.bias)
+    clean = [image * bias for image in clean]
     sigma = float(signals["pancreas"][0]) / protocol.snr * float(rng.uniform(0.85, 1.15)) * noise
-    low = rician(rng, image[0], sigma)
-    high = rician(rng, image[1], sigma / protocol.averages**0.5)
+    low = rician(rng, clean[0][0], sigma)
+    high = rician(rng, clean[0][1], sigma / protocol.averages**0.5)
     fitted = adc(low, high, *protocol.b_actual, floor=max(4 * sigma, 0.03 * 400))
     images = {"dwi": _volume(high, geometry), "b0": _volume(low, geometry), "adc": _volume(fitted, geometry)}
     known = {"sigma": sigma, "field": field, "fat": left, "distortion": distortion}
-    return images, _truth(rendered) | known
+    return images, _truth(rendered, np.stack(clean)) | known
 
 
 _ACQUIRE = {"t2w": _t2w, "dwi": _dwi}
@@ -250,5 +259,14 @@ def _volume(image: Float32, geometry: Geometry) -> Volume:
     return Volume(np.rint(np.clip(image, 0, 32767)).astype(np.float32)[None], geometry)
 
 
-def _truth(rendered: Rendered) -> dict[str, Any]:
-    return {"labels": rendered.labels, "lesion": rendered.lesion}
+def _signals(rendered: Rendered) -> list[Float32]:
+    """Of the body with its lesion, then without it where that was asked for."""
+    return [rendered.signal] if rendered.bare is None else [rendered.signal, rendered.bare]
+
+
+def _truth(rendered: Rendered, clean: Float32) -> dict[str, Any]:
+    """What is known of an acquisition; `clean` is (1 or 2, C, Z, Y, X), without noise: with the lesion, without it."""
+    known = {"labels": rendered.labels, "lesion": rendered.lesion}
+    if rendered.bare is None:
+        return known
+    return known | {"clean": clean[0], "bare": clean[1], "bare_labels": rendered.bare_labels}

@@ -12,6 +12,7 @@ from pynetdicom import AE, evt
 from pynetdicom.presentation import build_context
 
 from scanside.runtime.appliance.fetch.dicom import STUDY_FIND, STUDY_MOVE
+from scanside.runtime.appliance.receive.classes import PROCEDURE_STEP
 from scanside.runtime.appliance.store import fetches, jobs
 from scanside.runtime.appliance.store.database import Database
 from scanside.runtime.appliance.store.records import Case, Instance
@@ -251,6 +252,12 @@ def test_an_archive_may_not_send_on_its_own(tmp_path: Path, port: int, dicom_stu
         association = associate(desk.port, calling="PACS")
         assert association.is_established and send(association, image) == 0x0124
         association.release()
+        association = associate(desk.port, calling="PACS", classes=(PROCEDURE_STEP,))
+        step, scheduled = Dataset(), Dataset()
+        scheduled.StudyInstanceUID, step.PerformedProcedureStepStatus = image.StudyInstanceUID, "IN PROGRESS"
+        step.ScheduledStepAttributesSequence = [scheduled]
+        assert association.send_n_create(step, PROCEDURE_STEP, "1.2.9")[0].Status == 0x0124
+        association.release()
         assert desk.cases == []
 
 
@@ -267,7 +274,9 @@ def test_a_series_that_comes_in_part_is_kept_and_not_computed(
         assert sum(one.series_uid == ADC for one in here) == 4
         with Database(desk.data / "scanside.db") as database:
             computed = fetches.without_incomplete(database, case.job, here)
+            codes = [one.code for one in fetches.remarks_of(database, case.job, len(here) - len(computed))]
         assert len(computed) == len(files_of(dicom_study, adc=False))
+        assert codes == ["fetch-failed", "fetch-incomplete"]
         association = associate(desk.port)
         for image in _changed(dicom_study):
             assert send(association, image) == 0

@@ -5,6 +5,7 @@ for it `fetch.seconds` at most, whether it gets anywhere or not.
 """
 
 import logging
+import re
 import threading
 import time
 from collections import Counter
@@ -27,6 +28,7 @@ _FAILED_SECONDS = 5.0
 """Before the store is tried again after it could not be written."""
 _ALL = 1 << 30
 """Images that have to come of a series of which an archive does not say how many it has, until all have come."""
+_UID = re.compile(r"[0-9.]{1,64}")
 
 log = logging.getLogger("scanside.fetch")
 
@@ -90,13 +92,14 @@ class Fetcher:
         """Bring the series of a study that are not here, or not all; returns the number of images that came."""
         source = source_of(archive, self._config, self._conditions, self._receiver)
         here = Counter(instance.series_uid for instance in self._ledger.instances_of(one.study_uid))
+        listed_once = {series.series_uid: series for series in source.series(one.study_uid)}
         wanted = [
             series
-            for series in source.series(one.study_uid)
-            if series.modality in ("MR", "") and here[series.series_uid] < (series.instances or 1)
+            for uid, series in listed_once.items()
+            if _UID.fullmatch(uid) and series.modality in ("MR", "") and here[uid] < (series.instances or 1)
         ]
         most = self._config.fetch.most_instances
-        if sum(listed.instances or 0 for listed in wanted) > most:
+        if sum(max(0, listed.instances or 0) for listed in wanted) > most:
             raise FetchError(
                 f"{archive.name} has more than {most} images that are not here; raise fetch.most_instances."
             )

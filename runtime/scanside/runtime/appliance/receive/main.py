@@ -12,7 +12,7 @@ from scanside.runtime.appliance.config import Config, Receive, is_loopback
 from scanside.runtime.appliance.deliver.association import our_title
 from scanside.runtime.appliance.receive.incoming import Conditions
 from scanside.runtime.appliance.receive.ledger import Ledger
-from scanside.runtime.appliance.receive.limits import Room
+from scanside.runtime.appliance.receive.limits import Callers, Room
 from scanside.runtime.appliance.receive.quarantine import Quarantine
 from scanside.runtime.appliance.receive.scp import Receiver
 from scanside.runtime.appliance.receive.server import Server
@@ -56,7 +56,7 @@ def run(config: Config, stop: threading.Event) -> None:
         archives = config.fetch.dicom_archives
         mover = our_title(config) if archives else None
         receiver = Receiver(conditions, ledger, Quarantine(config.quarantine), receive, archives, mover)
-        steps = Steps(ledger)
+        steps = Steps(ledger, Callers(receive, archives))
         handlers = [
             (evt.EVT_C_STORE, receiver.store),
             (evt.EVT_C_ECHO, receiver.echo),

@@ -4,11 +4,13 @@ Only what completes a study is kept: its UID, the step's state, which images the
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from scanside.runtime.appliance.receive.classes import STORED
+from scanside.runtime.appliance.receive.incoming import NOT_ASKED_FOR
 from scanside.runtime.appliance.receive.ledger import Ledger
+from scanside.runtime.appliance.receive.limits import Callers
 from scanside.runtime.appliance.store.steps import Noted, Step
 from scanside.runtime.errors import ScansideError
 
@@ -28,6 +30,7 @@ STATUSES: tuple[tuple[int, str], ...] = (
     (DUPLICATE, "there is such a step already"),
     (UNKNOWN, "there is no such step"),
     (MISSING, "the step names no study"),
+    (NOT_ASKED_FOR, "the caller is an archive, of which images are taken that were asked for"),
 )
 """What N-CREATE and N-SET are answered with (PS3.7 annex C)."""
 _ANSWER = {
@@ -43,20 +46,20 @@ log = logging.getLogger("scanside.receive")
 class Steps:
     """Answers requests. Nothing is raised to pynetdicom, and what is acknowledged is in the store."""
 
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
+    def __init__(self, ledger: Ledger, callers: Callers) -> None:
+        self._ledger, self._callers = ledger, callers
 
     def create(self, event: Any) -> tuple[int, None]:
         """N-CREATE: a step begins."""
-        return self._answered(lambda: self._create(event)), None
+        return self._answered(event, self._create), None
 
     def change(self, event: Any) -> tuple[int, None]:
         """N-SET: more of a step, at last that it has ended."""
-        return self._answered(lambda: self._change(event)), None
+        return self._answered(event, self._change), None
 
-    def _answered(self, work: Any) -> int:
+    def _answered(self, event: Any, work: Callable[[Any], int]) -> int:
         try:
-            return int(work())
+            return NOT_ASKED_FOR if self._callers.only_answers(_calling(event)) else work(event)
         except ScansideError as error:  # a full disk: the scanner sends again
             log.error("a procedure step was not noted: %s", error)
         except Exception as error:  # whatever bytes can do to pydicom

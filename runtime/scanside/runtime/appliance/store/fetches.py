@@ -152,8 +152,23 @@ def without_incomplete(database: Database, job: int, instances: Sequence[Instanc
     return [one for one in instances if here[one.series_uid] >= expected.get(one.series_uid, 0)]
 
 
+def remarks_of(database: Database, job: int, left_out: int) -> list[Remark]:
+    """What the result of a job has to say of fetches.
+
+    Args:
+        left_out: Number of images that `without_incomplete` left out.
+    """
+    failed = remark_of(database, job)
+    words = (
+        f"{left_out} image(s) are of a series of which an archive gave a part alone; they are left out until the rest "
+        "of it is here."
+    )
+    partly = [Remark(words, "fetch-incomplete")] if left_out else []
+    return [*([failed] if failed is not None else []), *partly]
+
+
 def remark_of(database: Database, job: int) -> Remark | None:
-    """What the result of a job has to say of its fetch; None where nothing failed."""
+    """What failed of a job's fetch; None where nothing did."""
     rows = database.rows("SELECT code, reason FROM fetches WHERE job = ? AND code IS NOT NULL", (job,))
     return Remark(str(rows[0]["reason"]), str(rows[0]["code"])) if rows else None
 

@@ -88,8 +88,8 @@ class CaseRun:
             result = (
                 refused(unwanted) if unwanted else self._result(bundle, recipe, study, engine, tell, clock)
             )
-            if (said := fetches.remark_of(database, self.job.job)) is not None:
-                result = replace(result, warnings=(*result.warnings, said))
+            said = fetches.remarks_of(database, self.job.job, len(received) - len(instances))
+            result = replace(result, warnings=(*result.warnings, *said))
             measured = self._measured(database, result, bundle)
             prior = priors.prior_of(database, self.job.study_uid, measured) if measured else None
             inputs = inputs_digest(instances, bundle.sha256, self.job, self.config, prior)

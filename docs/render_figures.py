@@ -184,6 +184,32 @@ def gpu_path() -> Iterator[tuple[str, str]]:
                 yield f"gpu.memory.{row['folds']}x{row['heads']}.{what}", gib
 
 
+def device_kinds() -> Iterator[tuple[str, str]]:
+    """What the code says of every kind of recipe: `device.normalisations`, `device.logits` (rows of a table)."""
+    from scanside.runtime.device.layout import linear
+    from scanside.runtime.device.normalise import SCHEMES
+    from scanside.runtime.plan import Resampling
+
+    yield "device.normalisations", ", ".join(SCHEMES)
+    thin, thick = (1.0, 1.0, 1.0), (5.0, 1.0, 1.0)
+    function = "`resample_data_or_seg_to_shape`"
+    kinds = [
+        *((f"{function}, order {order}", Resampling(order=order), thin) for order in (1, 0, 2, 3, 4, 5)),
+        *(
+            (
+                f"{function}, order 1, a coarse axis apart with order {z}",
+                Resampling(order=1, order_z=z),
+                thick,
+            )
+            for z in (0, 1, 3)
+        ),
+        ("`resample_torch_fornnunet`", Resampling(method="torch"), thin),
+        ("`no_resampling_hack`", Resampling(method="none"), thin),
+    ]
+    rows = [f"| {name} | {'device' if linear(how, mm, thin) else 'host'} |" for name, how, mm in kinds]
+    yield "device.logits", "\n".join(rows)
+
+
 def demonstration() -> Iterator[tuple[str, str]]:
     """The demonstration's patients, truth beside answer."""
     cases = read("demo/demo.json")["cases"]
@@ -250,8 +276,8 @@ def new_patients() -> Iterator[tuple[str, str]]:
 
 
 SOURCES: tuple[Callable[[], Iterator[tuple[str, str]]], ...] = (
-    peers, parity, install, radiomics, soak, terminal, phantom, contrast, gpu_prediction, gpu_path, demonstration,
-    new_patients,
+    peers, parity, install, radiomics, soak, terminal, phantom, contrast, gpu_prediction, gpu_path, device_kinds,
+    demonstration, new_patients,
 )  # fmt: skip
 
 

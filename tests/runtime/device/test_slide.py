@@ -218,5 +218,4 @@ def test_what_is_not_finite_is_an_error(bad: float) -> None:
     "how", [{"order": 3}, {"order": 0}, {"order": 1, "order_z": 1, "force_separate_z": True}]
 )
 def test_logits_that_are_resampled_otherwise_do_not_suit(how: dict[str, Any]) -> None:
-    recipe = plan(spacing=(3.0, 1.0, 1.0), resampling_probabilities=Resampling(**how))
-    assert not linear(recipe, (3.0, 1.0, 1.0), (0.9, 0.8, 1.2))
+    assert not linear(Resampling(**how), (3.0, 1.0, 1.0), (0.9, 0.8, 1.2))

@@ -71,7 +71,7 @@ class How:
 
 def suits(plan: Plan, cropped: Cropped) -> bool:
     """Whether the device has code for the plan: logits that are resampled with splines stay on the host."""
-    return linear(plan, target_spacing(plan, cropped.spacing), cropped.spacing)
+    return linear(plan.resampling_probabilities, target_spacing(plan, cropped.spacing), cropped.spacing)
 
 
 def label_case(cropped: Cropped, plan: Plan, device: Device, how: How) -> Labelled | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from scanside.runtime.device.lines import Line, line, weights_of
-from scanside.runtime.plan import Plan
+from scanside.runtime.plan import Plan, Resampling
 from scanside.runtime.stages.label import linear_axes
 from scanside.runtime.stages.resample import Shape, Spacing, separate_axis
 from scanside.runtime.stages.slide import Tiling, tiling
@@ -79,9 +79,8 @@ class Layout:
         return int(np.searchsorted(last_read, end))
 
 
-def linear(plan: Plan, current: Spacing, new: Spacing) -> bool:
-    """Whether the plan resamples logits linearly (a coarse axis apart to the nearest), as nnU-Net does by default."""
-    how = plan.resampling_probabilities
+def linear(how: Resampling, current: Spacing, new: Spacing) -> bool:
+    """Whether logits are resampled linearly (a coarse axis apart to the nearest), as nnU-Net does by default."""
     if how.method != "default":
         return True
     return how.order == 1 and (separate_axis(current, new, how.force_separate_z) is None or how.order_z == 0)

@@ -20,7 +20,7 @@ def normalise(arrays: Arrays, image: Array, mask: Array | None, plan: Plan) -> N
     """
     for channel, recipe in zip(image, plan.channels, strict=True):
         scheme = recipe.normalization
-        _SCHEMES[scheme.scheme](arrays, channel, mask if scheme.use_mask else None, scheme)
+        SCHEMES[scheme.scheme](arrays, channel, mask if scheme.use_mask else None, scheme)
 
 
 def _zscore(arrays: Arrays, image: Array, mask: Array | None, scheme: Normalization) -> None:
@@ -60,7 +60,7 @@ def _rgb(arrays: Arrays, image: Array, mask: Array | None, scheme: Normalization
     image /= 255.0
 
 
-_SCHEMES: dict[str, _Scheme] = {
+SCHEMES: dict[str, _Scheme] = {
     "ZScoreNormalization": _zscore,
     "CTNormalization": _ct,
     "NoNormalization": _none,

@@ -1,5 +1,7 @@
 // Eight parts of a folder:  nextflow run docs/templates/main.nf --bundle model.bundle --images imagesTs --masks masks -resume
+// A folder of studies: add  --command 'run --studies'
 params.parts = 8
+params.command = 'segment'
 
 process segment {
     cpus 4
@@ -15,7 +17,7 @@ process segment {
 
     script:
     """
-    scanside segment '${params.bundle}' '${params.images}' -o '${params.masks}' --resume --part ${part}/${params.parts} --threads ${task.cpus}
+    scanside ${params.command} '${params.bundle}' '${params.images}' -o '${params.masks}' --resume --part ${part}/${params.parts} --threads ${task.cpus}
     """
 }
 

@@ -21,9 +21,9 @@ from scanside.runtime.choose import open_segmenter
 from scanside.runtime.events import ignore
 from scanside.runtime.images.cases import CaseInput
 from scanside.runtime.images.read import read_image
+from scanside.runtime.mask_steps import run_cases
 from scanside.runtime.options import Options
 from scanside.runtime.outputs import Task
-from scanside.runtime.run import run_cases
 from scanside.runtime.volume import Geometry, Volume
 from tests.support.nnunet_files import predict_files, predictor, write_images
 from tests.support.phantoms import image

@@ -82,8 +82,14 @@ def kubernetes(place: Path, out: Path, index: int) -> tuple[list[str], dict[str,
     job = YAML(typ="safe").load((TEMPLATES / "job.yaml").read_text())["spec"]
     assert job["completionMode"] == "Indexed" and job["completions"] == 8
     container = job["template"]["spec"]["containers"][0]
-    assert {one["name"] for one in container["env"]} == {"PARTS", "BUNDLE", "IMAGES", "MASKS"}
-    facts = {"PARTS": "2", "BUNDLE": "model.bundle", "IMAGES": "imagesTs", "MASKS": str(out)}
+    assert {one["name"] for one in container["env"]} == {"COMMAND", "PARTS", "BUNDLE", "IMAGES", "MASKS"}
+    facts = {
+        "COMMAND": "segment",
+        "PARTS": "2",
+        "BUNDLE": "model.bundle",
+        "IMAGES": "imagesTs",
+        "MASKS": str(out),
+    }
     return [*container["command"], *container["args"]], {**facts, "JOB_COMPLETION_INDEX": str(index - 1)}
 
 
@@ -91,7 +97,7 @@ def nextflow(place: Path, out: Path, index: int) -> tuple[list[str], dict[str, s
     """Nextflow needs Java, which is not here: its script, with Groovy's variables put in."""
     (script,) = re.findall(r'"""(.*?)"""', (TEMPLATES / "main.nf").read_text(), re.DOTALL)
     values = {"params.bundle": "model.bundle", "params.images": "imagesTs", "params.masks": str(out),
-              "params.parts": "2", "part": str(index), "task.cpus": "1"}  # fmt: skip
+              "params.parts": "2", "params.command": "segment", "part": str(index), "task.cpus": "1"}  # fmt: skip
     return ["bash", "-c", re.sub(r"\$\{([\w.]+)\}", lambda found: values[found[1]], script)], {}
 
 

@@ -13,19 +13,20 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from scanside.runtime.bundle import Bundle, open_bundle
 from scanside.runtime.choose import open_segmenter
 from scanside.runtime.errors import BackendError, BundleError, ExitCode
 from scanside.runtime.events import ignore
 from scanside.runtime.golden import replay_all
+from scanside.runtime.mask_steps import MaskSteps
 from scanside.runtime.options import Options
-from scanside.runtime.outputs import Task
-from scanside.runtime.run import CaseResult, run_cases
+from scanside.runtime.run import CaseResult, Item, Steps, run_items
 
 TRIES = 3
 """How many workers a case may kill before it counts as failed: one that does not fit into memory kills each."""
+Kind = Literal["masks", "studies"]
 _GPU_DEVICES = ("cuda", "tensorrt", "tensorrt-rtx")
 _CPUS = 4
 _SECONDS = 5
@@ -41,9 +42,9 @@ class Done:
 
 
 class Worker:
-    """What an actor does: it opens the bundle, proves it, and computes one case after the other."""
+    """What an actor does: it opens the bundle, proves it, and computes one item after the other."""
 
-    def __init__(self, bundle: Path, sha256: str, options: Options) -> None:
+    def __init__(self, kind: Kind, bundle: Path, sha256: str, options: Options) -> None:
         """Open and prove.
 
         Raises:
@@ -54,27 +55,54 @@ class Worker:
         node = platform.node()
         if opened.sha256 != sha256:
             raise BundleError(f"{bundle} on {node} is another bundle than the one that was started with.")
-        self._segmenter = open_segmenter(opened, options)
-        wrong = [found for found in replay_all(self._segmenter) if found.problem]
-        if wrong:
-            raise BackendError(f"{node} does not compute golden case {wrong[0].case}: {wrong[0].problem}.")
+        self._steps, problem = _OPENED[kind](opened, options)
+        if problem is not None:
+            raise BackendError(f"{node} does not compute what it must: {problem}.")
 
     def ready(self) -> str:
         """The node, once the bundle is opened and proven."""
         return platform.node()
 
-    def compute(self, task: Task) -> Done:
-        """Compute a case and write its files."""
-        (result,) = run_cases(self._segmenter, [task], ignore, hashed=True)
-        return Done(result, self._segmenter.device.obtained, platform.node())
+    def compute(self, item: Item) -> Done:
+        """Compute an item and write its files."""
+        (result,) = run_items(self._steps, [item], ignore)
+        return Done(result, self._steps.device, platform.node())
+
+
+def _masks(bundle: Bundle, options: Options) -> tuple[Steps[Any, Any], str | None]:
+    segmenter = open_segmenter(bundle, options)
+    wrong = [found for found in replay_all(segmenter) if found.problem]
+    problem = f"golden case {wrong[0].case}: {wrong[0].problem}" if wrong else None
+    return MaskSteps(segmenter, hashed=True), problem
+
+
+def _studies(bundle: Bundle, options: Options) -> tuple[Steps[Any, Any], str | None]:
+    from scanside.runtime.study.batch import StudySteps, prove
+    from scanside.runtime.study.pipeline import StudyRunner
+
+    runner = StudyRunner(bundle, options)
+    return StudySteps(runner, bundle, options), prove(bundle, runner)
+
+
+_OPENED: dict[Kind, Callable[[Bundle, Options], tuple[Steps[Any, Any], str | None]]] = {
+    "masks": _masks,
+    "studies": _studies,
+}
+"""What a worker opens → what it does with an item, and why it may not."""
 
 
 def run_on_ray(
-    address: str, bundle: Bundle, options: Options, tasks: Sequence[Task], say: Callable[[str], None]
+    address: str,
+    kind: Kind,
+    bundle: Bundle,
+    options: Options,
+    items: Sequence[Item],
+    say: Callable[[str], None],
 ) -> Iterator[Done]:
-    """Compute cases on the nodes of a Ray cluster; yields them as they end, each once.
+    """Compute items on the nodes of a Ray cluster; yields them as they end, each once.
 
     Args:
+        kind: What they are: cases that get masks, or studies.
         address: `auto`, `host:port`, or `local` for a cluster of this machine alone.
         say: Receives what happens to workers, a sentence at a time.
 
@@ -95,7 +123,7 @@ def run_on_ray(
     except Exception as error:  # Ray's errors share no base class
         raise _unreachable(address, type(error).__name__) from error
     try:
-        pool = _Pool(ray, bundle, options, tasks, say)
+        pool = _Pool(ray, kind, bundle, options, items, say)
         yield from pool.run()
     finally:
         ray.shutdown()
@@ -122,26 +150,32 @@ class _Pool:
     """The actors, and which of them computes what."""
 
     def __init__(
-        self, ray: Any, bundle: Bundle, options: Options, tasks: Sequence[Task], say: Callable[[str], None]
+        self,
+        ray: Any,
+        kind: Kind,
+        bundle: Bundle,
+        options: Options,
+        items: Sequence[Item],
+        say: Callable[[str], None],
     ) -> None:
         self._ray, self._say = ray, say
-        self._arguments = (bundle.path.resolve(), bundle.sha256, options)
-        self._waiting = deque(tasks)
+        self._arguments = (kind, bundle.path.resolve(), bundle.sha256, options)
+        self._waiting = deque(items)
         self._tries: dict[str, int] = {}
         self._starting: dict[Any, Any] = {}
-        self._working: dict[Any, tuple[Any, Task]] = {}
+        self._working: dict[Any, tuple[Any, Item]] = {}
         gpus = options.device in _GPU_DEVICES or (
             options.device == "auto" and any(node["Resources"].get("GPU") for node in ray.nodes())
         )
         cpus = options.threads or _CPUS
         self._needs = {"num_gpus": 1} if gpus else {"num_cpus": cpus}
-        kind, each = ("GPU", 1) if gpus else ("CPU", cpus)
+        resource, each = ("GPU", 1) if gpus else ("CPU", cpus)
         self._places = sum(
-            int(node["Resources"].get(kind, 0) // each) for node in ray.nodes() if node["Alive"]
+            int(node["Resources"].get(resource, 0) // each) for node in ray.nodes() if node["Alive"]
         )
         if self._places == 0:
             raise BackendError(
-                f"No node of the cluster has {each} {kind}(s) for a worker; lower --threads or add a node."
+                f"No node of the cluster has {each} {resource}(s) for a worker; lower --threads or add a node."
             )
 
     def run(self) -> Iterator[Done]:
@@ -187,16 +221,16 @@ class _Pool:
             task = self._waiting.popleft()
             self._working[actor.compute.remote(task)] = (actor, task)
 
-    def _lost(self, task: Task, error: Exception) -> Iterator[Done]:
+    def _lost(self, task: Item, error: Exception) -> Iterator[Done]:
         """The worker of a case is gone: the case goes to another, and another worker is asked for."""
-        name = task.case.name
+        name = task.name
         self._tries[name] = self._tries.get(name, 0) + 1
         if self._tries[name] < TRIES:
             self._say(f"{name}: its worker was lost ({_reason(error)}); it is computed again")
             self._waiting.appendleft(task)
         else:
             words = f"{name} was lost with {TRIES} workers in turn; it may need more memory than a node has."
-            failed = CaseResult(name, "failed", words, task.case.channels, (), {}, None, ExitCode.CASE_FAILED)
+            failed = CaseResult(name, "failed", words, task.inputs, (), {}, None, ExitCode.CASE_FAILED)
             yield Done(failed, "none", "none")
         if self._waiting:
             self._start()

@@ -1,69 +1,52 @@
-"""Ledgers of parts → one document: every case once, what failed, what is missing."""
+"""Ledgers of parts → one document: every item once, what failed, what is missing."""
 
 import csv
 import io
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Literal
+
+from pydantic import Field
 
 from scanside.runtime.errors import InputError, UsageError
-from scanside.runtime.ledger import files_of, lines_of
+from scanside.runtime.ledger import NAMES, files_of, latest
+from scanside.runtime.lines import CaseLine, Command, PlanLine, Recipe, lines_of
+from scanside.runtime.record import Document, Sha256
 
-SCHEMA = "scanside.merged/1"
 _PART = re.compile(r"\.part-(\d+)-of-(\d+)\.jsonl$")
 
 
-@dataclass(frozen=True)
-class Merged:
-    """What several ledgers say together.
+class Merged(Document):
+    """What several ledgers say together: what `scanside merge --json` prints."""
 
-    Attributes:
-        cases: The last line of every case that ended, by name.
-        missing: Cases that were planned and have not ended.
-        parts_missing: Parts that have not begun, such as `3 of 8`.
-    """
-
-    bundle: str
-    recipe: Mapping[str, Any]
-    cases: tuple[Mapping[str, Any], ...]
+    schema_: Literal["scanside.merged/1"] = Field("scanside.merged/1", alias="schema")
+    complete: bool
+    """Every item of every part is ok."""
+    bundle: Sha256 | None
+    """Null where no bundle takes part, or nothing has ended."""
+    recipe: Recipe | None
+    """Null where nothing has ended."""
     missing: tuple[str, ...]
+    """Items that were planned and have not ended."""
     parts_missing: tuple[str, ...]
+    """Parts that have not begun, such as `3 of 8`."""
+    cases: tuple[CaseLine, ...]
+    """The last line of every item that ended, by name."""
 
     @property
-    def failed(self) -> tuple[Mapping[str, Any], ...]:
-        """Cases that were refused or failed."""
-        return tuple(case for case in self.cases if case["status"] != "ok")
-
-    @property
-    def complete(self) -> bool:
-        """Whether every case of every part is ok."""
-        return not (self.failed or self.missing or self.parts_missing)
+    def failed(self) -> tuple[CaseLine, ...]:
+        """Items that were refused or failed."""
+        return tuple(case for case in self.cases if case.status != "ok")
 
     def summary(self) -> str:
         """One sentence."""
-        nodes = len({case["node"] for case in self.cases})
+        nodes = len({case.node for case in self.cases})
         ok = len(self.cases) - len(self.failed)
         return (
             f"{ok} case(s) ok, {len(self.failed)} failed, {len(self.missing)} not finished, "
             f"{len(self.parts_missing)} part(s) not begun; {nodes} machine(s)."
         )
-
-    def document(self) -> dict[str, Any]:
-        """As JSON."""
-        return {
-            "schema": SCHEMA,
-            "complete": self.complete,
-            "bundle": self.bundle,
-            "recipe": dict(self.recipe),
-            "missing": list(self.missing),
-            "parts_missing": list(self.parts_missing),
-            "cases": [
-                {key: value for key, value in case.items() if key not in ("schema", "bundle", "recipe")}
-                for case in self.cases
-            ],
-        }
 
 
 def merge_ledgers(folders: Sequence[Path]) -> Merged:
@@ -71,52 +54,77 @@ def merge_ledgers(folders: Sequence[Path]) -> Merged:
 
     Raises:
         InputError: If there is no ledger.
-        UsageError: If a case's lines come of different bundles or recipes.
+        UsageError: If they are of several commands, or lines come of different bundles or recipes.
     """
-    files = [file for folder in folders for file in (files_of(folder) if folder.is_dir() else ())]
-    if not files:
-        raise InputError(
-            f"{', '.join(map(str, folders))} holds no report of `scanside segment`; give its output folder."
-        )
-    planned: dict[str, None] = {}
-    ended: list[dict[str, Any]] = []
-    for file in files:
-        for line in lines_of(file):
-            planned.update(dict.fromkeys(line.get("planned", ())))
-            ended += [line] if "name" in line else []
-    last = {line["name"]: line for line in sorted(ended, key=lambda line: str(line["finished"]))}
-    made = {(line["bundle"], str(line["recipe"])): line for line in last.values()}
+    files = _ledgers(folders)
+    lines = [line for file in files for line in lines_of(file)]
+    planned = {name for line in lines if isinstance(line, PlanLine) for name in line.planned}
+    last = latest([line for line in lines if isinstance(line, CaseLine)])
+    made = {(line.bundle, line.recipe.model_dump_json()): line for line in last.values()}
     if len(made) > 1:
         one, other = list(made.values())[:2]
         raise UsageError(
-            f"{one['name']} and {other['name']} were made by different bundles or recipes; run the older ones again "
+            f"{one.name} and {other.name} were made by different bundles or recipes; run the older ones again "
             "with --resume."
         )
     first = next(iter(last.values()), None)
+    missing = tuple(sorted(name for name in planned if name not in last))
+    parts = _parts_missing(files)
+    failed = any(line.status != "ok" for line in last.values())
     return Merged(
-        bundle="" if first is None else first["bundle"],
-        recipe={} if first is None else first["recipe"],
+        complete=not (failed or missing or parts),
+        bundle=None if first is None else first.bundle,
+        recipe=None if first is None else first.recipe,
+        missing=missing,
+        parts_missing=parts,
         cases=tuple(last[name] for name in sorted(last)),
-        missing=tuple(sorted(name for name in planned if name not in last)),
-        parts_missing=_parts_missing(files),
     )
 
 
+def _ledgers(folders: Sequence[Path]) -> list[Path]:
+    by_command: dict[Command, list[Path]] = {
+        command: [file for folder in folders if folder.is_dir() for file in files_of(folder, command)]
+        for command in NAMES
+    }
+    found = [command for command, files in by_command.items() if files]
+    if not found:
+        raise InputError(
+            f"{', '.join(map(str, folders))} holds no report of `scanside segment`, `run` or `radiomics extract`; give "
+            "its output folder."
+        )
+    if len(found) > 1:
+        raise UsageError(f"These folders hold reports of `{found[0]}` and of `{found[1]}`; merge them apart.")
+    return by_command[found[0]]
+
+
 def table(merged: Merged) -> str:
-    """Sizes as CSV: a case a line, a label a column; empty where a case has none."""
-    labels = list(dict.fromkeys(name for case in merged.cases for name in _sizes(case)))
-    flat = any(case["areas_mm2"] is not None for case in merged.cases)
+    """As CSV, a case a line: sizes by label, a study's status and probability, or features; empty where absent."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(["case", "status", *(f"{name} ({'mm²' if flat else 'ml'})" for name in labels)])
-    for case in merged.cases:
-        sizes = _sizes(case)
-        writer.writerow([case["name"], case["status"], *(sizes.get(name, "") for name in labels)])
+    flat = any(case.areas_mm2 is not None for case in merged.cases)
+    rows = [_row(case, "mm²" if flat else "ml") for case in merged.cases]
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    writer.writerow(["case", "status", *columns])
+    for case, row in zip(merged.cases, rows, strict=True):
+        values = ["" if row.get(name) is None else row[name] for name in columns]
+        writer.writerow([case.name, case.status, *values])
     return stream.getvalue()
 
 
-def _sizes(case: Mapping[str, Any]) -> Mapping[str, float]:
-    return case["labels"] or case["areas_mm2"] or {}
+def _row(case: CaseLine, unit: str) -> Mapping[str, object]:
+    """The columns of one case. A probability never stands without its status and interval."""
+    row: dict[str, object] = {}
+    if case.study is not None:
+        chance = case.study.probability
+        row |= {
+            "result": case.study.status,
+            "class": chance and chance.of,
+            "probability": chance and chance.value,
+            "low": chance and chance.low,
+            "high": chance and chance.high,
+        }
+    row |= {f"{name} ({unit})": size for name, size in (case.labels or case.areas_mm2 or {}).items()}
+    return row | {name: one.value for name, one in (case.features or {}).items()}
 
 
 def _parts_missing(files: Sequence[Path]) -> tuple[str, ...]:

@@ -1,11 +1,12 @@
 """The files of one case: checked before anything is computed, and then all of them or none."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,6 +20,9 @@ from scanside.runtime.labels import Roi, flat_labels, itksnap_table, slicer_fiel
 from scanside.runtime.pipeline import Segmentation, Segmenter
 from scanside.runtime.plan import Plan
 from scanside.runtime.volume import Geometry, picture
+
+if TYPE_CHECKING:
+    from scanside.runtime.lines import CaseLine
 
 DICOM_SEG = ".dcm"
 SLICER_SEG = ".seg.nrrd"
@@ -47,6 +51,39 @@ class Task:
     named: bool = False
     measured: bool = False
     spaced: bool = False
+
+    @property
+    def name(self) -> str:
+        """Of the case."""
+        return self.case.name
+
+    @property
+    def inputs(self) -> tuple[Path, ...]:
+        """A path for each channel."""
+        return self.case.channels
+
+    def absolute(self) -> "Task":
+        """With paths as the nodes of a cluster find them."""
+        case = replace(self.case, channels=tuple(path.absolute() for path in self.case.channels))
+
+        def whole(path: Path | None) -> Path | None:
+            return None if path is None else path.absolute()
+
+        return replace(
+            self,
+            case=case,
+            mask=self.mask.absolute(),
+            probabilities=whole(self.probabilities),
+            preview=whole(self.preview),
+        )
+
+    def kept(self, names: Collection[str]) -> tuple[Path, ...]:
+        """What is wanted now; files of an earlier wish may stay."""
+        return self.files
+
+    def told(self, line: "CaseLine") -> bool:
+        """Whether the line has statistics where they are wanted."""
+        return not self.measured or line.statistics is not None
 
     @property
     def files(self) -> tuple[Path, ...]:

@@ -4,15 +4,13 @@
 """
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from scanside.runtime import machine
 from scanside.runtime.backends.table import FilePrecision
 from scanside.runtime.bundle import Bundle
-from scanside.runtime.errors import ExitCode
 from scanside.runtime.labels import Roi
 from scanside.runtime.pipeline import Segmenter
 from scanside.runtime.record import Document, Milliseconds, Part, Sha256
@@ -158,36 +156,3 @@ def bundle_name(bundle: Bundle) -> BundleName:
 def stage_times(stages: Mapping[str, float]) -> tuple[StageTime, ...]:
     """Stage → milliseconds, as a report has it: to the microsecond."""
     return tuple(StageTime(name=name, ms=round(ms, 3)) for name, ms in stages.items())
-
-
-def case_line(result: CaseResult) -> dict[str, Any]:
-    """A case as a ledger's line has it: paths with their hashes, null where the case did not get so far."""
-    hashes = result.hashes or {}
-
-    def hashed(paths: Sequence[Path]) -> list[dict[str, str | None]]:
-        return [{"path": str(path), "sha256": hashes.get(path)} for path in paths]
-
-    found = case_report(result).model_dump(mode="json")
-    return {**found, "inputs": hashed(result.inputs), "outputs": hashed(result.outputs)}
-
-
-def result_of(line: Mapping[str, Any]) -> CaseResult:
-    """The result that a ledger's line of a finished case tells of."""
-    return CaseResult(
-        name=line["name"],
-        status="ok",
-        reason=None,
-        inputs=tuple(Path(one["path"]) for one in line["inputs"]),
-        outputs=tuple(Path(one["path"]) for one in line["outputs"]),
-        stages={stage["name"]: stage["ms"] for stage in line["stages"]},
-        labels=line["labels"],
-        exit_code=ExitCode.OK,
-        remarks=(*line["remarks"], f"Computed before, on {line['finished']}; taken over by --resume."),
-        areas_mm2=line["areas_mm2"],
-        statistics=_statistics_of(line),
-    )
-
-
-def _statistics_of(line: Mapping[str, Any]) -> tuple[LabelStatistics, ...] | None:
-    rows = line.get("statistics")
-    return None if rows is None else tuple(map(LabelStatistics.model_validate, rows))

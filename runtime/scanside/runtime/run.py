@@ -1,11 +1,13 @@
-"""Several cases in one process: reading the next and writing the last while the network works on this one."""
+"""Several items in one process: reading the next and writing the last while the network works on this one.
 
-from collections.abc import Iterator, Sequence
+An item is a case, a study, or an image with its mask; what is done with it stands in its `Steps`.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from time import perf_counter
-from typing import Literal
+from typing import TYPE_CHECKING, Generic, Literal, Protocol, TypeVar
 
 from scanside.runtime.errors import (
     BackendError,
@@ -15,20 +17,18 @@ from scanside.runtime.errors import (
     InputError,
     ScansideError,
 )
-from scanside.runtime.events import CaseFailed, CaseFinished, Listener, StageFinished
+from scanside.runtime.events import CaseFailed, CaseFinished, Listener
 from scanside.runtime.images.files import hash_of
-from scanside.runtime.images.load import LoadedCase, load_case
-from scanside.runtime.images.orient import USUAL, unlike_training
-from scanside.runtime.labels import keep_roi
-from scanside.runtime.outputs import Task, check_outputs, write_outputs
-from scanside.runtime.pipeline import Segmentation, Segmenter
-from scanside.runtime.plan import Plan
-from scanside.runtime.statistics import LabelStatistics, measure_labels
+from scanside.runtime.outcome import Features, StudyOutcome
+from scanside.runtime.statistics import LabelStatistics
+
+if TYPE_CHECKING:
+    from scanside.runtime.lines import CaseLine
 
 
 @dataclass(frozen=True)
 class CaseResult:
-    """How a case ended.
+    """How an item ended.
 
     Attributes:
         status: `ok`, `refused` (the input is unsuitable) or `failed`.
@@ -39,6 +39,8 @@ class CaseResult:
         remarks: What a person should know of the result: tiles that were left out.
         hashes: sha256 of the inputs, as they were read, and of the outputs, where asked for.
         statistics: Sizes and intensities of the labels, where asked for.
+        study: What a study came to.
+        features: What was measured of an image, where that was the task.
     """
 
     name: str
@@ -53,31 +55,74 @@ class CaseResult:
     areas_mm2: dict[str, float] | None = None
     hashes: dict[Path, str] | None = None
     statistics: tuple[LabelStatistics, ...] | None = None
+    study: StudyOutcome | None = None
+    features: Features | None = None
 
 
-def run_cases(
-    segmenter: Segmenter, tasks: Sequence[Task], listener: Listener, *, hashed: bool = False
+class Item(Protocol):
+    """Something to compute, and the files that it gets."""
+
+    @property
+    def name(self) -> str:
+        """Unique in a run."""
+
+    @property
+    def inputs(self) -> tuple[Path, ...]:
+        """Files and folders that are read."""
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Files that must not be there before, and are there afterwards."""
+
+    def kept(self, names: Collection[str]) -> tuple[Path, ...]:
+        """The files of a finished item, where a ledger names these."""
+
+    def told(self, line: "CaseLine") -> bool:
+        """Whether a ledger's line says all that is wanted."""
+
+
+ItemT = TypeVar("ItemT", bound=Item)
+Taken = TypeVar("Taken", bound=Item, contravariant=True)
+Loaded = TypeVar("Loaded")
+
+
+class Steps(Protocol, Generic[Taken, Loaded]):
+    """What is done with an item. Errors that are about one item are `ScansideError`, and end that item alone."""
+
+    @property
+    def device(self) -> str:
+        """Where it is computed."""
+
+    @property
+    def node(self) -> str | None:
+        """What computes it where that is not this machine: the address of an engine."""
+
+    def load(self, item: Taken) -> Loaded:
+        """Read; beside the computation of another item."""
+
+    def compute(self, item: Taken, loaded: Loaded, listener: Listener) -> Callable[[], CaseResult]:
+        """Compute; what is returned writes, beside the computation of another item."""
+
+
+def run_items(
+    steps: Steps[ItemT, Loaded], items: Sequence[ItemT], listener: Listener
 ) -> Iterator[CaseResult]:
-    """Run cases and yield how each ended, in order. One bad case does not stop the others.
-
-    Args:
-        hashed: Also hash the files of every case, beside the network's work.
+    """Run items and yield how each ended, in order. One that is bad does not stop the others.
 
     Raises:
-        BackendError: If the device fails: the cases to come would fail as well.
+        BackendError: If the device fails: the items to come would fail as well.
         BundleError: If the bundle is damaged.
     """
-    plan = segmenter.plan
     reader, writer = ThreadPoolExecutor(1, "read"), ThreadPoolExecutor(1, "write")
     writing: Future[CaseResult] | None = None
     try:
-        loading = reader.submit(_load, tasks[0], plan, hashed) if tasks else None
-        for index, task in enumerate(tasks):
+        loading = reader.submit(steps.load, items[0]) if items else None
+        for index, item in enumerate(items):
             assert loading is not None
             loaded = _settle(loading)
-            following = tasks[index + 1] if index + 1 < len(tasks) else None
-            loading = reader.submit(_load, following, plan, hashed) if following else None
-            pending = _compute(segmenter, task, loaded, writer, listener)
+            following = items[index + 1] if index + 1 < len(items) else None
+            loading = reader.submit(steps.load, following) if following is not None else None
+            pending = _compute(steps, item, loaded, writer, listener)
             if writing is not None:
                 yield _announce(writing.result(), listener)
             writing = pending
@@ -91,26 +136,15 @@ def run_cases(
 def exit_code(results: Sequence[CaseResult]) -> ExitCode:
     """0 if all are ok; the common code if all failed alike; else 1."""
     codes = {result.exit_code for result in results}
-    return codes.pop() if len(codes) == 1 else ExitCode.CASE_FAILED
+    return codes.pop() if len(codes) == 1 else (ExitCode.CASE_FAILED if codes else ExitCode.OK)
 
 
-@dataclass(frozen=True, eq=False)
-class _Loaded:
-    case: LoadedCase
-    ms: float
-    hashes: dict[Path, str] | None
+def hashes_of(paths: Sequence[Path]) -> dict[Path, str]:
+    """sha256 of the files and folders that are there."""
+    return {path: hash_of(path) for path in paths if path.exists()}
 
 
-def _load(task: Task, plan: Plan, hashed: bool) -> _Loaded:
-    start = perf_counter()
-    # Before they are read: what changes in between is seen as changed, never as the same.
-    hashes = {path: hash_of(path) for path in task.case.channels if path.exists()} if hashed else None
-    return _Loaded(
-        load_case(task.case, len(plan.channels), plan.reader), (perf_counter() - start) * 1000, hashes
-    )
-
-
-def _settle(loading: "Future[_Loaded]") -> _Loaded | ScansideError:
+def _settle(loading: "Future[Loaded]") -> Loaded | ScansideError:
     try:
         return loading.result()
     except ScansideError as error:
@@ -122,96 +156,40 @@ def _settle(loading: "Future[_Loaded]") -> _Loaded | ScansideError:
 
 
 def _compute(
-    segmenter: Segmenter,
-    task: Task,
-    loaded: _Loaded | ScansideError,
+    steps: Steps[ItemT, Loaded],
+    item: ItemT,
+    loaded: Loaded | ScansideError,
     writer: ThreadPoolExecutor,
     listener: Listener,
 ) -> "Future[CaseResult]":
-    """Segment a loaded case and hand it to the writer; failures become results."""
+    """Compute what was read and hand it to the writer; failures become results."""
     if isinstance(loaded, ScansideError):
-        return _done(_failure(task, loaded))
-    case = loaded.case
-    listener(StageFinished(case.name, "read", loaded.ms))
+        return _done(failure(item, loaded))
     try:
-        check_outputs(task, case)
-        wanted = task.probabilities is not None
-        result = segmenter.segment(case.volume, case=case.name, listener=listener, probabilities=wanted)
+        write = steps.compute(item, loaded, listener)
     except (BackendError, BundleError):
         raise
     except ScansideError as error:
-        return _done(_failure(task, error))
+        return _done(failure(item, error))
     except MemoryError:
         return _done(
-            _failure(task, CaseError("There is not enough memory for this case; use a larger machine."))
+            failure(item, CaseError("There is not enough memory for this case; use a larger machine."))
         )
-    return writer.submit(_write, segmenter, task, loaded, result, listener)
+    return writer.submit(_write, item, write)
 
 
-def _write(
-    segmenter: Segmenter,
-    task: Task,
-    loaded: _Loaded,
-    result: Segmentation,
-    listener: Listener,
-) -> CaseResult:
-    start, case, hashes = perf_counter(), loaded.case, loaded.hashes
-    result = result if task.roi is None else keep_roi(result, task.roi)
+def _write(item: Item, write: Callable[[], CaseResult]) -> CaseResult:
     try:
-        write_outputs(segmenter, task, case, result)
-        if hashes is not None:
-            hashes = hashes | {path: hash_of(path) for path in task.files}
+        return write()
     except ScansideError as error:
-        return _failure(task, error)
-    write_ms = (perf_counter() - start) * 1000
-    listener(StageFinished(case.name, "write", write_ms))
-    stages = {"read": loaded.ms, **result.stages, "write": write_ms}
-    remarks = (*result.remarks, *unlike_training(case.volume.geometry, _trained(segmenter, case), case.name))
-    return CaseResult(
-        case.name,
-        "ok",
-        None,
-        task.case.channels,
-        task.files,
-        stages,
-        result.volumes_ml,
-        ExitCode.OK,
-        remarks,
-        result.areas_mm2,
-        hashes,
-        _statistics(segmenter, task, case, result),
-    )
+        return failure(item, error)
 
 
-def _statistics(
-    segmenter: Segmenter, task: Task, case: LoadedCase, result: Segmentation
-) -> tuple[LabelStatistics, ...] | None:
-    if not task.measured:
-        return None
-    channels = [channel.name for channel in segmenter.plan.channels]
-    return measure_labels(case.volume, result.mask, segmenter.plan.labels, channels, task.roi)
-
-
-def _trained(segmenter: Segmenter, case: LoadedCase) -> tuple[str, ...]:
-    """Orientations that the segmenter knows; empty where it does not matter or nobody knows them."""
-    if segmenter.plan.reorient:
-        return ()
-    known = segmenter.bundle.manifest.orientation.get(segmenter.plan.channels[0].name.lower())
-    return known or ((USUAL,) if case.source is not None else ())
-
-
-def _failure(task: Task, error: ScansideError) -> CaseResult:
+def failure(item: Item, error: ScansideError) -> CaseResult:
+    """How an item ended that an error ended."""
     refused = isinstance(error, InputError)
-    return CaseResult(
-        task.case.name,
-        "refused" if refused else "failed",
-        str(error),
-        task.case.channels,
-        (),
-        {},
-        None,
-        error.exit_code,
-    )
+    status: Literal["refused", "failed"] = "refused" if refused else "failed"
+    return CaseResult(item.name, status, str(error), item.inputs, (), {}, None, error.exit_code)
 
 
 def _done(result: CaseResult) -> "Future[CaseResult]":

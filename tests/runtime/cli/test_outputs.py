@@ -126,7 +126,7 @@ def test_a_mask_that_cannot_be_replaced_is_kept(
     mask.write_text("precious")
     monkeypatch.setattr("scanside.runtime.outputs.check_outputs", lambda *arguments: None)
     monkeypatch.setattr("scanside.runtime.outputs.write_mask", broken)
-    monkeypatch.setattr("scanside.runtime.run.check_outputs", lambda *arguments: None)
+    monkeypatch.setattr("scanside.runtime.mask_steps.check_outputs", lambda *arguments: None)
     assert scanside("segment", bundle, source, "-o", mask, "--overwrite", "--device", "cpu").code == 1
     assert mask.read_text() == "precious"
 

@@ -16,11 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scanside.runtime.errors import UsageError
-from scanside.runtime.ledger import NAME, Part, parse_part
+from scanside.runtime.ledger import NAMES, Part, parse_part
 from tests.runtime.cli.conftest import Command
 from tests.runtime.cli.test_segment import files
 
 Write = Callable[..., Path]
+NAME = NAMES["segment"]
 CPU = ("--device", "cpu", "--no-mirroring", "--folds", "0")
 
 

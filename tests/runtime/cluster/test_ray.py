@@ -19,11 +19,13 @@ import SimpleITK as sitk
 
 from scanside.export.nnunet import ExportOptions, export_nnunet
 from scanside.runtime.cli.main import run
-from scanside.runtime.ledger import NAME
+from scanside.runtime.ledger import NAMES
+from tests.runtime.study.tiny_study import TinyStudy, write_bundle, write_nifti
 from tests.support import phantoms
 from tests.support.tiny_models import Tiny, write_model
 
 pytest.importorskip("ray")
+NAME = NAMES["segment"]
 CASES = 6
 
 
@@ -46,8 +48,17 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     from ray.cluster_utils import Cluster
 
-    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-    nodes.add_node(num_cpus=1)
+    nodes = None
+    for attempt in range(4):  # Ray gives a node 30 s to begin, which a busy machine does not always keep
+        nodes = Cluster()
+        try:
+            nodes.add_node(num_cpus=1, include_dashboard=False)
+            nodes.add_node(num_cpus=1)
+            break
+        except Exception:
+            nodes.shutdown()
+            if attempt == 3:
+                raise
     yield nodes
     nodes.shutdown()
 
@@ -94,6 +105,45 @@ def test_a_node_that_is_killed_costs_no_case(cluster: Any, place: Path) -> None:
     for name in names:
         one, other = (sitk.GetArrayFromImage(sitk.ReadImage(str(f / f"{name}.nii.gz"))) for f in (out, alone))
         assert int((one != other).sum()) == 0 and np.unique(one).size > 1
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_costs_no_study(cluster: Any, tmp_path: Path) -> None:
+    """SIGKILL to one worker in the middle of a folder of studies: each study has one result and one line."""
+    bundle = write_bundle(tmp_path / "tiny.bundle")
+    for index in range(CASES):
+        write_nifti(tmp_path / "in" / f"P{index}", TinyStudy(seed=index))
+    out = tmp_path / "out"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "scanside.runtime.cli.main", "run", str(bundle), str(tmp_path / "in"), "-o", str(out),
+         "--studies", "--device", "cpu", "--threads", "1", "--ray", cluster.address, "--json-lines"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ),
+    )  # fmt: skip
+    killed = threading.Event()
+
+    def kill_one() -> None:
+        raylet = next(iter(cluster.worker_nodes)).all_processes["raylet"][0].process
+        deadline = time.monotonic() + 240
+        while time.monotonic() < deadline and process.poll() is None:
+            if len(list(out.glob("*/result.json"))) >= 2:
+                for child in psutil.Process(raylet.pid).children(recursive=True):
+                    if child.name().startswith("ray::Worker"):
+                        child.send_signal(signal.SIGKILL)
+                        killed.set()
+                return
+            time.sleep(0.01)
+
+    killer = threading.Thread(target=kill_one, daemon=True)
+    killer.start()
+    told, words = process.communicate(timeout=300)
+    killer.join()
+    assert process.returncode == 0 and killed.is_set(), words
+    everything = {f"P{index}" for index in range(CASES)}
+    found = [json.loads(line) for line in (out / f"{NAMES['run']}.jsonl").read_text().splitlines() if line]
+    assert Counter(line["name"] for line in found if "name" in line) == Counter(dict.fromkeys(everything, 1))
+    assert {json.loads(line)["name"] for line in told.splitlines()} == everything
+    assert {path.parent.name for path in out.glob("*/result.json")} == everything
+    assert run(["merge", str(out)]) == 0
 
 
 def test_no_cluster_is_one_sentence(place: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -30,7 +30,7 @@ from scanside.runtime.bundle import open_bundle
 from scanside.runtime.choose import open_segmenter
 from scanside.runtime.cli.main import run
 from scanside.runtime.errors import BackendError, BundleError, InputError, ScansideError, UsageError
-from scanside.runtime.ledger import NAME
+from scanside.runtime.ledger import NAMES
 from scanside.runtime.options import Options
 from scanside.runtime.triton import segmenter as remote
 from scanside.runtime.triton.address import Engine
@@ -142,7 +142,9 @@ def assert_same(found: dict[str, npt.NDArray[Any]], place: Place) -> None:
 
 
 def lines(out: Path) -> list[dict[str, Any]]:
-    found = [json.loads(line) for line in (out / f"{NAME}.jsonl").read_text().splitlines() if line]
+    found = [
+        json.loads(line) for line in (out / f"{NAMES['segment']}.jsonl").read_text().splitlines() if line
+    ]
     return [line for line in found if "name" in line]
 
 

@@ -156,7 +156,7 @@ def _lacks(extra: str, modules: list[str]) -> str:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with one of `ExitCode`."""
-    if "--json" in (sys.argv[1:] if arguments is None else arguments):
+    if {"--json", "--json-lines"} & set(sys.argv[1:] if arguments is None else arguments):
         ours_alone()
     sys.exit(run(arguments))
 

@@ -1,6 +1,5 @@
 """`scanside merge`: one document of what parts, machines and interrupted runs wrote into output folders."""
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -18,10 +17,16 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 def merge(
     folders: Annotated[
         list[Path],
-        typer.Argument(metavar="OUT...", help="Output folders of `scanside segment`, all its parts."),
+        typer.Argument(
+            metavar="OUT...", help="Output folders of `segment`, `run` or `radiomics extract`, all parts."
+        ),
     ],
     csv: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Also write sizes of all labels, one case a line.")
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Also write a table, one case a line: sizes of labels, results of studies, or features.",
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
 ) -> int:
@@ -40,9 +45,9 @@ def merge(
         with atomic_write(csv) as temporary:
             temporary.write_text(table(merged), encoding="utf-8")
     if as_json:
-        print(json.dumps(merged.document(), indent=1, ensure_ascii=False))
+        print(merged.text(), end="")
     for case in merged.failed:
-        print(f"{case['name']}: {case['status']}: {case['reason']}", file=sys.stderr)
+        print(f"{case.name}: {case.status}: {case.reason}", file=sys.stderr)
     for name in merged.missing:
         print(f"{name}: planned, and not finished", file=sys.stderr)
     for part in merged.parts_missing:

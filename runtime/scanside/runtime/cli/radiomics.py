@@ -3,13 +3,19 @@
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from scanside.runtime.cli.batch import JsonLines, PartOption, Resume
 from scanside.runtime.cli.group import Group
+from scanside.runtime.cli.main import require_extra
+from scanside.runtime.cli.radiomics_many import Many, extract_many
 from scanside.runtime.errors import ExitCode, InputError, UsageError
 from scanside.runtime.report import RESEARCH
+
+if TYPE_CHECKING:
+    from scanside.runtime.radiomics.config import RadiomicsConfig
 
 app = typer.Typer(
     add_completion=False,
@@ -66,42 +72,82 @@ def conformance(
 
 @app.command()
 def extract(
-    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="Image file, one channel.")],
-    mask: Annotated[Path, typer.Argument(metavar="MASK", help="Mask on the grid of the image, lesion > 0.")],
+    image: Annotated[
+        Path | None, typer.Argument(metavar="[IMAGE]", help="Image file, one channel, or a folder of images.")
+    ] = None,
+    mask: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[MASK]", help="Mask on the grid of the image, lesion > 0, or a folder of masks."
+        ),
+    ] = None,
+    table: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="CSV with columns case, image, mask, and sequence if they differ."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--out", metavar="OUT", help="Folder for the features of many images, JSON files."
+        ),
+    ] = None,
     sequence: Annotated[
         str, typer.Option(metavar="NAME", help="Which sequence of the configuration the image is.")
     ] = "t2w",
     config: Annotated[
         Path | None, typer.Option(metavar="FILE", help="radiomics.yaml; default: the built-in recipe.")
     ] = None,
+    part: PartOption = None,
+    resume: Resume = False,
+    json_lines: JsonLines = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace features that exist.")] = False,
     as_json: AsJson = False,
-) -> None:
-    """Measure the largest lesion of a mask: every feature of one sequence, a name and a value a line.
+) -> int:
+    """Measure the largest lesion of each mask: every feature of one sequence.
 
-    Example: scanside radiomics extract t2w.nii.gz t2w_mask.nii.gz --sequence t2w
+    For one image a name and a value a line; for many a file each in OUT, which `scanside merge OUT --csv FILE` joins.
+
+    Examples:
+
+      scanside radiomics extract t2w.nii.gz t2w_mask.nii.gz --sequence t2w
+
+      scanside radiomics extract imagesTs masks -o features --resume
+
+      scanside radiomics extract --table cases.csv -o features --part 3/8
     """
-    import numpy as np
-
-    from scanside.runtime.images.read import read_image
-    from scanside.runtime.radiomics.config import default_config, load_config
-    from scanside.runtime.radiomics.extract import extract as measure
-    from scanside.runtime.radiomics.names import feature_names
-    from scanside.runtime.stages.lesions import main_lesion
-
-    recipe = load_config(_bytes(config)) if config else default_config()
+    require_extra("study", "radiomics", "ruamel")
+    many = Many(out, part, resume, json_lines, overwrite)
+    recipe = _recipe(config)
+    if table is not None or (image is not None and image.is_dir()):
+        if as_json:
+            raise UsageError("--json is of one image; for many use --json-lines, or `scanside merge --json`.")
+        if table is not None and image is not None:
+            raise UsageError("--table names the images; leave IMAGE and MASK out.")
+        return extract_many(table or image, mask, sequence, recipe, many)
+    if image is None or mask is None:
+        raise UsageError("Name an image and its mask, two folders of them, or a --table.")
+    if wrong := many.for_many():
+        raise UsageError(f"{wrong} is for many images; name two folders, or a --table.")
     if sequence not in recipe.sequences:
         raise UsageError(
             f"The configuration has no sequence '{sequence}'; choose one of {', '.join(recipe.sequences)}."
         )
-    scan, lesion = read_image(image), read_image(mask)
-    if difference := scan.geometry.difference(lesion.geometry):
-        raise InputError(f"{mask} does not lie on the grid of {image} ({difference}); resample it first.")
-    wanted = [name for name in feature_names(recipe) if name.startswith(f"{sequence}_")]
-    roi = main_lesion(np.rint(lesion.data[0]).astype(np.int64))
-    values = measure({sequence: scan}, {recipe.sequences[sequence].role: roi}, recipe, wanted)
+    _print_features(image, mask, sequence, recipe, as_json)
+    return ExitCode.OK
+
+
+def _recipe(config: Path | None) -> "RadiomicsConfig":
+    from scanside.runtime.radiomics.config import default_config, load_config
+
+    return load_config(_bytes(config)) if config else default_config()
+
+
+def _print_features(image: Path, mask: Path, sequence: str, recipe: "RadiomicsConfig", as_json: bool) -> None:
+    from scanside.runtime.radiomics.batch import document, measure, read_pair
+
+    values = measure(*read_pair(image, mask), sequence, recipe)
     if as_json:
-        features = {name: {"value": v.value, "reason": v.reason} for name, v in values.items()}
-        print(json.dumps({"schema": "scanside.radiomics.values/1", "features": features}, indent=1))
+        print(document(values))
         return
     for name, got in values.items():
         print(f"{name}\t{got.reason if got.value is None else repr(got.value)}")

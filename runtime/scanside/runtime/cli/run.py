@@ -23,8 +23,10 @@ from scanside.runtime.cli.arguments import (
     names,
     rejection,
 )
+from scanside.runtime.cli.batch import JsonLines, PartOption, RayOption, Resume
 from scanside.runtime.cli.main import require_extra
 from scanside.runtime.cli.progress import ProgressBars
+from scanside.runtime.cli.run_studies import Many, run_studies
 from scanside.runtime.errors import InputError, UsageError
 from scanside.runtime.events import CaseFailed, CaseFinished, StageFinished, StageStarted
 from scanside.runtime.options import Options
@@ -45,7 +47,7 @@ def run(
         Path,
         typer.Argument(
             metavar="STUDY",
-            help="Folder with a DICOM study (any nesting), or with t2w.nii.gz, dwi.nii.gz and adc.nii.gz.",
+            help="Folder with a DICOM study (any nesting), or t2w.nii.gz, dwi.nii.gz, adc.nii.gz; of many: --studies.",
         ),
     ],
     out: Annotated[Path, typer.Option("-o", "--out", metavar="OUT", help="Folder for the results.")],
@@ -76,6 +78,16 @@ def run(
     step_size: StepSize = 0.5,
     folds: Folds = None,
     threads: Threads = None,
+    studies: Annotated[
+        bool,
+        typer.Option(
+            "--studies", help="STUDY is a folder of studies, one folder each; OUT gets a folder for each."
+        ),
+    ] = False,
+    part: PartOption = None,
+    ray: RayOption = None,
+    resume: Resume = False,
+    json_lines: JsonLines = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that exist.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print result.json on stdout.")] = False,
 ) -> int:
@@ -91,12 +103,10 @@ def run(
       scanside run pancreas.bundle study_folder -o result --t2w study_folder/series5 --json
 
       scanside run pancreas.bundle study_folder -o result --series dwi=1.2.840.99.7#b800
+
+      scanside run pancreas.bundle folder_of_studies -o results --studies --resume --part 3/8
     """
     require_extra("study", "radiomics", "ruamel", "pydicom", "PIL")
-    from scanside.runtime.study.compose import run_report
-    from scanside.runtime.study.words import summary
-    from scanside.runtime.study.write import refuse_existing, write_result
-
     options = Options(
         device=device,
         precision=precision,
@@ -113,17 +123,45 @@ def run(
     for path in (study, *given.values()):
         if not path.exists():
             raise InputError(f"There is no file or folder {path}; check the path.")
-    opened = open_bundle(bundle)
-    refuse_existing(out, opened.manifest.final_roles, overwrite)
+    many = Many(part, ray, resume, json_lines, overwrite)
+    if studies:
+        if given or chosen or as_json:
+            raise UsageError(
+                "--studies computes many studies; --t2w, --dwi, --adc, --series and --json are for one."
+            )
+        return run_studies(bundle, options, study, out, many)
+    if wrong := many.for_many():
+        raise UsageError(f"{wrong} is for many studies; add --studies where {study} is a folder of them.")
+    return _run_one(
+        open_bundle(bundle), options, study, out, given, chosen, overwrite=overwrite, as_json=as_json
+    )
+
+
+def _run_one(
+    bundle: Bundle,
+    options: Options,
+    study: Path,
+    out: Path,
+    given: dict[str, Path],
+    chosen: dict[str, str],
+    *,
+    overwrite: bool,
+    as_json: bool,
+) -> int:
+    from scanside.runtime.study.compose import run_report
+    from scanside.runtime.study.words import summary
+    from scanside.runtime.study.write import refuse_existing, write_result
+
+    refuse_existing(out, bundle.manifest.final_roles, overwrite)
     with ProgressBars(1) as bars:
-        result, channels = _compute(opened, options, study, given, chosen, bars)
+        result, channels = _compute(bundle, options, study, given, chosen, bars)
         name = study.resolve().name
 
         def document(final: "StudyResult", outputs: list[Path]) -> "StudyReport":
-            return run_report(final, opened, options, [study, *given.values()], outputs)
+            return run_report(final, bundle, options, [study, *given.values()], outputs)
 
         evidence = _evidence([study, *given.values()]) if result.study is None else ()
-        report = write_result(result, opened, channels, out, document, bars, evidence)
+        report = write_result(result, bundle, channels, out, document, bars, evidence)
         bars(CaseFailed(name, result.reason or "") if result.exit_code else CaseFinished(name))
     for line in summary(report, files=as_json):
         print(line, file=sys.stderr)

@@ -1,10 +1,9 @@
 """`scanside segment`: images in, masks out."""
 
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -27,8 +26,8 @@ from scanside.runtime.cli.arguments import (
     names,
     rejection,
 )
+from scanside.runtime.cli.batch import Batch, JsonLines, PartOption, RayOption, Resume, divided
 from scanside.runtime.cli.main import require_extra
-from scanside.runtime.cli.progress import ProgressBars
 from scanside.runtime.cli.segment_tasks import (
     Wanted,
     check_statistics_file,
@@ -36,18 +35,16 @@ from scanside.runtime.cli.segment_tasks import (
     is_file,
     write_statistics,
 )
-from scanside.runtime.errors import ExitCode, UsageError
+from scanside.runtime.errors import UsageError
 from scanside.runtime.images.files import ALL_ENDINGS, TIFF_ENDINGS, ending_of
 from scanside.runtime.labels import Roi
-from scanside.runtime.ledger import Ledger, parse_part, recipe
+from scanside.runtime.ledger import Ledger, parse_part, recipe_of
+from scanside.runtime.mask_steps import MaskSteps
 from scanside.runtime.options import Options
 from scanside.runtime.outputs import Task, write_folder_files
-from scanside.runtime.remark import Remark
-from scanside.runtime.report import RESEARCH, case_line, segment_report
-from scanside.runtime.resume import Work, divide
-from scanside.runtime.run import CaseResult, exit_code, run_cases
+from scanside.runtime.report import RESEARCH, segment_report
+from scanside.runtime.run import CaseResult, exit_code
 
-Told = Literal["json", "lines", "paths"]
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
@@ -118,31 +115,12 @@ def segment(
             help="Name labels for viewers: in NRRD headers (3D Slicer), else in labels.txt (ITK-SNAP) and labels.ctbl.",
         ),
     ] = False,
-    part: Annotated[
-        str | None,
-        typer.Option(
-            metavar="I/N", help="Do part I of N of the cases, chosen by their names; `scanside merge` joins."
-        ),
-    ] = None,
-    ray: Annotated[
-        str | None,
-        typer.Option(
-            metavar="ADDRESS",
-            help="Compute on a Ray cluster that sees the same files: auto, host:port, or local; --threads a worker.",
-        ),
-    ] = None,
-    resume: Annotated[
-        bool,
-        typer.Option(
-            "--resume",
-            help="Leave out cases that are finished and were made by this bundle and recipe of the same images.",
-        ),
-    ] = False,
+    part: PartOption = None,
+    ray: RayOption = None,
+    resume: Resume = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace masks that exist.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON report on stdout.")] = False,
-    json_lines: Annotated[
-        bool, typer.Option("--json-lines", help="Print one JSON line on stdout as each case ends.")
-    ] = False,
+    json_lines: JsonLines = False,
 ) -> int:
     """Segment images with a bundle. Masks lie exactly on the grid of their image.
 
@@ -189,69 +167,40 @@ def segment(
     opened = open_bundle(bundle)
     chosen = parse_part(part)
     tasks, kept = find_tasks(opened, options, inputs, out, wanted)
-    if chosen is not None:
-        tasks = [task for task in tasks if chosen.holds(task.case.name)]
-    ledger = None
-    made_by = recipe(opened.role(options.role), options, kept, label_names=label_names)
-    if not is_file(out):
-        ledger = Ledger(out, opened.sha256, made_by, chosen)
-    elif resume or chosen:
+    if is_file(out) and (resume or chosen):
         raise UsageError(
             f"--resume and --part are for a folder of masks, but {out} is one file; give a folder with -o."
         )
-    work = divide(tasks, ledger, resume=resume, overwrite=overwrite)
-    if chosen is not None or work.done:
-        mine = f"Part {chosen}: " if chosen else ""
-        print(f"{mine}{len(work.to_do)} case(s) to do, {len(work.done)} finished before.", file=sys.stderr)
-    if not tasks:
-        if ledger is not None:
-            ledger.plan(())  # so that `scanside merge` knows that this part has begun, and ended
-        return ExitCode.OK
-    if ray is not None and ledger is not None:
-        from scanside.runtime.cli.segment_ray import segment_on_ray
-
-        results = segment_on_ray(ray, opened, options, work, ledger, _tell, json_lines)
+    made_by = recipe_of("segment", opened.role(options.role), options, kept, label_names=label_names)
+    ledger = Ledger(None if is_file(out) else out, opened.sha256, made_by, chosen)
+    work = divided(tasks, ledger, chosen, resume=resume, overwrite=overwrite)
+    batch = Batch(work, ledger, "nothing" if as_json else "lines" if json_lines else "paths", _sentence)
+    if not work.to_do and not as_json:
+        results = batch.finished()
+    elif ray is not None:
+        plan = opened.manifest.segmenters[opened.role(options.role)].plan
+        write_folder_files(plan, opened.manifest.name, work.to_do)
+        results = batch.run_on_ray(ray, "masks", opened, options, [task.absolute() for task in work.to_do])
     else:
-        told: Told = "json" if as_json else "lines" if json_lines else "paths"
-        results = _run(opened, options, work, ledger, told, kept)
+        results = _run(opened, options, batch, kept, as_json=as_json)
     if statistics is not None:
         write_statistics(statistics, opened.sha256, results)
     return exit_code(results)
 
 
 def _run(
-    bundle: Bundle,
-    options: Options,
-    work: Work,
-    ledger: Ledger | None,
-    told: Told,
-    roi: Roi | None,
+    bundle: Bundle, options: Options, batch: Batch[Task], roi: Roi | None, *, as_json: bool
 ) -> list[CaseResult]:
-    """Compute, tell on stderr as each case ends, and print paths, lines or the report on stdout."""
-    tasks = work.to_do
+    """Compute here, and print the report on stdout where it is wanted."""
+    tasks = batch.work.to_do
     with imported_ahead("scipy.ndimage", *_reading(tasks)):
         opened = open_segmenter(bundle, options, lambda words: print(f"{words} …", file=sys.stderr))
     with opened as segmenter:
-        device, engine = segmenter.device.obtained, segmenter.device.engine
         write_folder_files(segmenter.plan, bundle.manifest.name, tasks)
-        if ledger is not None:
-            ledger.plan(tasks)
-        results = list(work.done)
-        with ProgressBars(len(tasks)) as bars:
-            for result in run_cases(segmenter, tasks, bars, hashed=ledger is not None):
-                results.append(result)
-                _tell(result, bars)
-                line = case_line(result)
-                line = line if ledger is None else ledger.add(line, device, engine)
-                if told == "lines":
-                    print(json.dumps(line), flush=True)
+        results = batch.run(MaskSteps(segmenter, hashed=True))
         print(_summary(segmenter.device.words, segmenter.options.approximations), file=sys.stderr)
-        results.sort(key=lambda result: work.order[result.name])
-        if told == "json":
+        if as_json:
             print(segment_report(segmenter, results, roi).text(), end="")
-        elif told == "paths":
-            for path in (path for result in results for path in result.outputs):
-                print(path)
     return results
 
 
@@ -268,13 +217,6 @@ def _reading_one(path: Path) -> str:
     return (
         "tifffile" if picture in TIFF_ENDINGS else "PIL.Image" if picture else "scanside.runtime.dicom.read"
     )
-
-
-def _tell(result: CaseResult, bars: ProgressBars) -> None:
-    bars.say(_sentence(result))
-    for remark in result.remarks:
-        if isinstance(remark, Remark):
-            bars.say(f"Warning: {remark}")
 
 
 def _sentence(result: CaseResult) -> str:

@@ -8,6 +8,7 @@ from scanside.runtime.bundle import Bundle
 from scanside.runtime.images.orient import orientation
 from scanside.runtime.manifest import StudyModel
 from scanside.runtime.options import Options
+from scanside.runtime.outcome import Probability
 from scanside.runtime.remark import code_of
 from scanside.runtime.report import RESEARCH, DeviceUse, bundle_name, stage_times
 from scanside.runtime.study.names import spoken
@@ -17,7 +18,6 @@ from scanside.runtime.study.report import (
     ConsideredSeries,
     Feature,
     LesionFound,
-    Probability,
     SequenceUse,
     StudyReport,
 )

@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from scanside.runtime.classify import Classification
+from scanside.runtime.outcome import Status
 from scanside.runtime.radiomics.extract import FeatureValue
 from scanside.runtime.remark import Remark, reworded
 from scanside.runtime.study.agree import NEAR_MM, Regions
 from scanside.runtime.study.answer import Answering, Known, choose_model, coded
-from scanside.runtime.study.records import RoleResult, Status
+from scanside.runtime.study.records import RoleResult
 
 LOOK = "look at the images and the overlays"
 

@@ -18,7 +18,7 @@ from scanside.runtime.classify import ClassifierSession
 from scanside.runtime.errors import BundleError, InputError
 from scanside.runtime.events import Event, Listener, StageFinished, StageProgress, StageStarted, ignore
 from scanside.runtime.options import Options
-from scanside.runtime.pipeline import Clock
+from scanside.runtime.pipeline import Clock, Segmenter
 from scanside.runtime.plan import Plan
 from scanside.runtime.radiomics.config import RadiomicsConfig, load_config
 from scanside.runtime.radiomics.extract import FeatureValue, extract
@@ -169,6 +169,11 @@ class StudyRunner:
         }
         self.device, self._segmenters = open_segmenters(bundle, options, tuple(self.recipe.channels), say)
         self.options = options.settled(self.device.precision)
+
+    @property
+    def segmenters(self) -> tuple[Segmenter, ...]:
+        """The opened ones, in order."""
+        return tuple(self._segmenters.values())
 
     def run(self, study: StudyInput, listener: Listener = ignore) -> StudyResult:
         """Run a study. A study that is not suitable is a result too.

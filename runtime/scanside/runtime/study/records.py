@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,7 @@ import numpy.typing as npt
 from scanside.runtime.arrays import LabelMask
 from scanside.runtime.classify import Classification
 from scanside.runtime.errors import ExitCode
+from scanside.runtime.outcome import Status
 from scanside.runtime.pipeline import Obtained
 from scanside.runtime.radiomics.extract import FeatureValue
 from scanside.runtime.stages.lesions import Lesion
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
 
 SEQUENCES = ("t2w", "dwi", "b0", "adc")
 """The images that a study may hold; dwi is the high-b image, b0 the low-b one; ADC is in 1e-6 mm²/s."""
-
-Status = Literal["ok", "indeterminate", "no lesion segmented", "unsuitable input"]
-"""What an operator can act on. `no lesion segmented` is not `negative`."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,13 +10,12 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 
 from scanside.runtime.errors import InputError
+from scanside.runtime.outcome import Probability, Status
 from scanside.runtime.record import Document, Part, Uid, Words, first_fault
 from scanside.runtime.report import BundleName, DeviceUse, StageTime
 from scanside.runtime.study.prior import Prior
-from scanside.runtime.study.records import Status
 
 RESULT = "result.json"
-Chance = Annotated[float, Field(ge=0, le=1)]
 Orientation = Annotated[str, Field(pattern="^[LRAPSI]{3}$")]
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -106,20 +105,6 @@ class AnsweringModel(Part):
     """The segmenters in whose lesion it was measured; null for a bundle before schema 3."""
     covariates: Mapping[str, float | str]
     """What it took beside the images, as the study says it."""
-
-
-class Probability(Part):
-    """A calibrated probability with its interval. Never read it without the report's `status`."""
-
-    of: Words = Field(alias="class")
-    """The class it is the probability of."""
-    value: Chance
-    low: Chance
-    high: Chance
-    calibrated: str
-    """How, and on how many patients."""
-    predicted: str | None
-    """The class named; null when indeterminate."""
 
 
 class StudyReport(Document):

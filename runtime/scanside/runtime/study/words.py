@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 
+from scanside.runtime.outcome import Probability
 from scanside.runtime.study.names import TITLES
 from scanside.runtime.study.report import (
     AnsweringModel,
     Feature,
     LesionFound,
-    Probability,
     SequenceUse,
     StudyReport,
 )

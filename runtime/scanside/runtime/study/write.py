@@ -47,10 +47,15 @@ def refuse_existing(out: Path, roles: tuple[str, ...], overwrite: bool) -> None:
     """
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out} is a file; give a folder with -o.")
-    existing = [name for name in (RESULT, *_names(roles)) if (out / name).exists()]
+    existing = existing_results(out, roles)
     if existing and not overwrite:
         more = f" and {len(existing) - 1} more exist" if len(existing) > 1 else " exists"
-        raise OutputError(f"{out / existing[0]}{more} already; add --overwrite or choose another -o.")
+        raise OutputError(f"{existing[0]}{more} already; add --overwrite or choose another -o.")
+
+
+def existing_results(out: Path, roles: tuple[str, ...]) -> tuple[Path, ...]:
+    """The files of a result, of these segmenters, that a folder holds; the report first."""
+    return tuple(out / name for name in (RESULT, *_names(roles)) if (out / name).exists())
 
 
 def write_result(

@@ -10,8 +10,9 @@ from textual.style import Style
 
 from scanside.runtime.appliance.store.records import Case, Entry, Item
 from scanside.runtime.appliance.store.states import Sending, State
+from scanside.runtime.outcome import Probability
 from scanside.runtime.study.prior import Prior, size_words
-from scanside.runtime.study.report import Feature, LesionFound, Probability, StudyReport
+from scanside.runtime.study.report import Feature, LesionFound, StudyReport
 from scanside.tui.case.data import CaseData
 from scanside.tui.case.stack import Spot, place_words, spot_of
 from scanside.tui.case.text import (

@@ -5,12 +5,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 # Before numpy, torch and the backends are loaded: two workers on two cores must not run four threads.
 if "PYTEST_XDIST_WORKER" in os.environ:
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = "1"
 os.environ["nnUNet_def_n_proc"] = "1"  # noqa: SIM112 - nnU-Net's own variable
+
+settings.register_profile("scanside", deadline=None)  # no test judges time
+settings.load_profile("scanside")
 
 _TESTS = Path(__file__).parent
 LONGEST = (

@@ -415,7 +415,7 @@ def test_the_tables_of_states_leave_no_dead_end() -> None:
 
 
 @given(st.sampled_from(list(State)), st.sampled_from(list(Action)))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_only_the_table_changes_a_state(state: State, action: Action) -> None:
     with tempfile.TemporaryDirectory() as folder, Database(Path(folder) / "x.db", create=True) as db:
         queued(db)
@@ -565,7 +565,7 @@ class Appliance(RuleBasedStateMachine):
             self.folder.cleanup()
 
 
-Appliance.TestCase.settings = settings(max_examples=25, stateful_step_count=30, deadline=None)
+Appliance.TestCase.settings = settings(max_examples=25, stateful_step_count=30)
 TestAppliance = Appliance.TestCase
 
 

@@ -37,7 +37,7 @@ def assert_on(folder: Path, grid: Grid, values: np.ndarray = STORED) -> None:
     assert series.study_instance_uid.endswith(".1")
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(
     order=st.permutations(range(5)),
     angles=st.tuples(*[st.floats(-180, 180)] * 3),
@@ -56,7 +56,7 @@ def test_any_order_and_orientation(
     assert_on(write_series(folder, STORED, grid, order), grid)
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(
     order=st.permutations(range(5)), angles=st.tuples(*[st.floats(-180, 180)] * 3), shared_plane=st.booleans()
 )

@@ -62,7 +62,7 @@ def test_other_targets() -> None:
         assert_like_itk(volume_with(SIGNED[17]), target)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.integers(0, len(SIGNED) - 1), st.tuples(*[st.floats(-180, 180)] * 3))
 def test_any_oblique_orientation(index: int, angles: tuple[float, float, float]) -> None:
     matrix = Rotation.from_euler("xyz", angles, degrees=True).as_matrix() @ SIGNED[index]

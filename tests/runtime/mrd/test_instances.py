@@ -126,7 +126,7 @@ def test_an_instance_is_a_valid_mr_image(tmp_path: Path) -> None:
     assert [line for line in errors_of(path) if not any(word in line for word in unsaid)] == []
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.text(st.characters(codec="utf-8", exclude_characters="<>&\x00"), max_size=90), st.floats())
 def test_no_text_of_the_network_breaks_a_data_set(text: str, number: float) -> None:
     try:

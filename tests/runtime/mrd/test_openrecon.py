@@ -96,7 +96,7 @@ def changed(place: Path_, value: Any, how: str) -> Any:
     return document
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.sampled_from(PLACES), VALUES, st.sampled_from(["drop", "set", "add"]))
 def test_the_records_refuse_what_the_schema_refuses(place: Path_, value: Any, how: str) -> None:
     jsonschema = pytest.importorskip("jsonschema")

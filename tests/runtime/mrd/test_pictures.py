@@ -38,7 +38,7 @@ def filled(polygons: list[npt.NDArray[np.float64]], shape: tuple[int, int]) -> n
     return inside
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(arrays(np.bool_, st.tuples(st.integers(1, 9), st.integers(1, 9))))
 def test_outlines_filled_again_are_the_mask(plane: npt.NDArray[np.bool_]) -> None:
     found = outlines(plane)

@@ -31,7 +31,7 @@ def changed(image: Image, **fields: Any) -> Image:
     return replace(image, header=with_fields(image.header, **fields))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     angles=st.tuples(*[st.floats(-180, 180)] * 3),
     order=st.permutations(range(SHAPE[0])),

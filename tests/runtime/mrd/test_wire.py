@@ -137,7 +137,7 @@ def test_attributes_cannot_hold_entities() -> None:
 
 
 @pytest.mark.requirement("mrd-bounded")
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.data())
 def test_mutated_streams_end_in_a_message_or_a_sentence(data: st.DataObject) -> None:
     raw = bytearray(IMAGE + wire.text_message("{}") + IMAGE + wire.close_message())

@@ -17,7 +17,7 @@ IDENTITY = Scaling(0.0, 1.0, 1.0, None)
 spacings = st.sampled_from([0.5, 0.75, 0.8, 1.0, 1.2, 1.5, 2.0, 2.5, 3.0]) | st.floats(0.4, 4)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     st.tuples(st.sampled_from([3.0, 6.0]), spacings, spacings),
     st.tuples(spacings, spacings, st.sampled_from([0.0, 2.0, 6.0])),

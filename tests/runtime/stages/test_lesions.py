@@ -67,7 +67,7 @@ def brute_diameter(component: set[tuple[int, ...]], spacing: tuple[float, float,
     return max(float(np.linalg.norm(a - b)) for a in points for b in points)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(masks, spacings, origins, rotations())
 def test_lesions_are_what_brute_force_and_simpleitk_say(
     mask: Mask,
@@ -100,7 +100,7 @@ def test_lesions_are_what_brute_force_and_simpleitk_say(
             assert lesion.longest_diameter_mm == pytest.approx(brute_diameter(component, spacing), rel=1e-12)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(masks)
 def test_the_main_lesion_is_the_first_of_the_largest(mask: Mask) -> None:
     main = main_lesion(mask)

@@ -67,7 +67,7 @@ def test_youden_is_the_best_point_of_the_roc_curve() -> None:
 
 
 @given(seed=st.integers(0, 1000), coverage=st.sampled_from([0.8, 0.9]))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_conformal_sets_cover_each_class_by_construction(seed: int, coverage: float) -> None:
     y, scores = _scores(seed=seed)
     sets = conformal(y, expit(scores)[None], coverage)

@@ -89,7 +89,7 @@ def test_noise_is_smooth_periodic_and_of_unit_variance(seed: int) -> None:
 
 
 @given(seed=st.integers(0, 99), depth=st.floats(0.5, 2.2))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_lobes_bulge_between_sharp_clefts(seed: int, depth: float) -> None:
     """Clefts lie 0.8 times the depth inside the smooth surface, lobes reach no further than the box."""
     noise, ball = Noise.draw(np.random.default_rng(seed)), Ellipsoid((0, 0, 0), (15, 15, 15))

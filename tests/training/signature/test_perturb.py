@@ -30,7 +30,7 @@ def _dice(a: Uint8, b: Uint8) -> float:
 
 
 @given(part=st.floats(-0.9, 0.6), seed=st.integers(0, 99), radius=st.floats(3, 15))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_the_volume_changes_to_the_voxel_and_nested(part: float, seed: int, radius: float) -> None:
     mask = _ball(radius=radius)
     changed = adapt_volume(mask, SPACING, part, np.random.default_rng(seed))
@@ -59,7 +59,7 @@ def test_the_distance_is_signed_and_in_millimetres() -> None:
 
 
 @given(seed=st.integers(0, 99))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_a_random_contour_is_another_reader(seed: int) -> None:
     mask = _ball()
     changed = random_contour(mask, SPACING, np.random.default_rng(seed))

@@ -37,7 +37,7 @@ places = st.tuples(*[st.floats(-60, 60)] * 3)
 
 
 @given(grids, places)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_places_and_indices_are_those_of_simpleitk(grid: Geometry, place: tuple[float, float, float]) -> None:
     image = to_itk(np.zeros(grid.shape, np.uint8), grid)
     expected = image.TransformPhysicalPointToContinuousIndex(place)[::-1]
@@ -46,7 +46,7 @@ def test_places_and_indices_are_those_of_simpleitk(grid: Geometry, place: tuple[
 
 
 @given(grids, places)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_the_slice_at_a_place_is_the_one_whose_plane_is_nearest(
     grid: Geometry, place: tuple[float, float, float]
 ) -> None:

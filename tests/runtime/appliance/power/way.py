@@ -98,6 +98,7 @@ def go(folder: Path, study: Path, bundle: Path) -> dict[str, str]:
         pacs.on_store = lambda: mark(got=pacs.got[-1])
         config = configuration(folder, bundle, pacs)
         make_folders(config)
+        (config.service.data / receive.PORT_FILE).unlink(missing_ok=True)  # of the receiver before a cut
         stop = threading.Event()
         parts = [
             threading.Thread(target=part.run, args=(config, stop), daemon=True)

@@ -62,7 +62,7 @@ def test_one_data_set_in_two_encodings_is_the_same(tmp_path: Path, syntax: str) 
     assert one.read_bytes() != other.read_bytes() and likeness(one, other) is Likeness.SAME
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     keyword=st.sampled_from(
         ["PatientID", "PatientName", "AccessionNumber", "EchoTime", "ImagePositionPatient"]

@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 WORKERS ?= 3
 SHARED ?= ../shared
 
-.PHONY: demo test check soak bench bench-long gpu figures docs sbom evidence package format clean install
+.PHONY: demo test test-fast check soak bench bench-long gpu figures docs sbom evidence package format clean install
 
 install: $(VENV)/.installed
 
@@ -21,11 +21,21 @@ $(VENV)/.lean: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[cpu,study]'
 	touch $@
 
+# What the tests of the appliance, the terminal and the documents need: no PyTorch either.
+$(VENV)/.light: pyproject.toml constraints.txt
+	test -e $(VENV)/.installed || $(PYTHON) -m venv $(VENV)
+	test -e $(VENV)/.installed || $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[cpu,tui,dev]'
+	touch $@
+
 demo: $(VENV)/.lean
 	$(BIN)/scanside demo demo-out
 
 test: install
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder -m 'not slow and not gpu'
+
+# For whoever changed a sentence or a screen: the tests that need no PyTorch.
+test-fast: $(VENV)/.light
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadscope --light -m 'not slow and not gpu'
 
 soak: install
 	$(BIN)/python -m pytest -m slow

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.support.needs import needs_more
+
 # Before numpy, torch and the backends are loaded: two workers on two cores must not run four threads.
 if "PYTEST_XDIST_WORKER" in os.environ:
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -30,6 +32,16 @@ LONGEST = (
     "tui/test_real_terminal.py",
 )
 """Files that begin first, so that no worker is left alone with one of them at the end. `make test` keeps this order."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--light`: the tests that the appliance's installation is enough for; `make test-fast` runs them."""
+    parser.addoption("--light", action="store_true", help="only tests that need no PyTorch")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Under `--light` leave out folders and files that need more; None leaves the choice to pytest."""
+    return True if config.getoption("--light") and needs_more(collection_path) else None
 
 
 def pytest_report_header() -> list[str]:

@@ -8,6 +8,7 @@ import pytest
 
 from scanside.export import nnunet
 from scanside.export.nnunet import ExportOptions, export_nnunet
+from scanside.export.references import references
 from scanside.runtime import choose, golden
 from scanside.runtime.backends import openvino
 from scanside.runtime.bundle import Bundle, open_bundle
@@ -218,7 +219,7 @@ def test_the_golden_image_keeps_its_orientation(tmp_path: Path) -> None:
     image = Volume(data, Geometry((18, 22, 26), (1.9, 0.9, 1.0), (0.0, 0.0, 0.0), direction))
     _, folder = write_cascade(tmp_path, Tiny(reader="SimpleITKIOWithReorient", mirror=None))
     stages = nnunet._stages(folder, ExportOptions())
-    cases = nnunet._reference_cases(stages, Candidate("turned", "given", image))
+    cases = references([stages], None, Candidate("turned", "given", image))
     for role in STAGES:
         golden_case, _ = cases[role]
         assert golden_case.labels.shape == (18, 22, 26)

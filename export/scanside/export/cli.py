@@ -3,6 +3,7 @@
 import json
 import sys
 import sysconfig
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -32,12 +33,12 @@ def _group() -> None:
 
 @app.command()
 def nnunet(
-    model: Annotated[
-        Path,
+    models: Annotated[
+        list[Path],
         typer.Argument(
-            metavar="MODEL_FOLDER",
+            metavar="MODEL_FOLDER...",
             help="nnU-Net v2 results folder <Trainer>__<Plans>__<configuration>, or a .zip of "
-            "nnUNetv2_export_model_to_zip.",
+            "nnUNetv2_export_model_to_zip; several make an ensemble, as does inference_information.json.",
         ),
     ],
     out: Annotated[Path, typer.Option("-o", "--out", metavar="BUNDLE", help="Bundle folder to make.")],
@@ -103,7 +104,14 @@ def nnunet(
 ) -> None:
     """Export a trained nnU-Net v2 model to a bundle, proving that it computes what the model computes.
 
-    Example: scanside export nnunet nnUNetTrainer__nnUNetPlans__3d_fullres -o hippocampus.bundle
+    Several models make an ensemble: the mean of their probabilities, as nnUNetv2_ensemble merges them, and the
+    postprocessing that find_best_configuration determined for it.
+
+    Examples:
+
+      scanside export nnunet nnUNetTrainer__nnUNetPlans__3d_fullres -o hippocampus.bundle
+
+      scanside export nnunet nnUNetTrainer__nnUNetPlans__2d nnUNetTrainer__nnUNetPlans__3d_fullres -o both.bundle
     """
     require_extra("export", *PACKAGES)
     precisions = parse_precisions(precision)
@@ -112,6 +120,7 @@ def nnunet(
     if "int8" in precisions:
         require_extra("int8", "nncf")
     from scanside.export.archive import unpacked
+    from scanside.export.members import INFORMATION
     from scanside.export.nnunet import ExportOptions, export_nnunet
 
     options = ExportOptions(
@@ -129,8 +138,14 @@ def nnunet(
         licence=licence,
         overwrite=overwrite,
     )
-    with unpacked(model, configuration) as folder:
-        report = export_nnunet(folder, out, options, lambda sentence: print(f"{sentence} …", file=sys.stderr))
+    if configuration is not None and len(models) > 1:
+        raise UsageError("--configuration chooses from one .zip; give the members of an ensemble one by one.")
+    with ExitStack() as stack:
+        folders = [
+            path if path.name == INFORMATION else stack.enter_context(unpacked(path, configuration))
+            for path in models
+        ]
+        report = export_nnunet(folders, out, options, lambda words: print(f"{words} …", file=sys.stderr))
     if as_json:
         print(json.dumps(report, indent=1))
     else:

@@ -151,6 +151,5 @@ def _fp32(bundle: Bundle, role: str, case: GoldenCase) -> Prediction:
     """What the bundle's own networks compute, in the place of nnunetv2's prediction."""
     options = Options(device="cpu", precision="fp32", role=role)
     with Opened(bundle, options, Obtained("cpu", "cpu", "parity gate", "fp32")) as opened:
-        found = opened.segment(case.volume, case=case.name, previous=case.previous, logits=True)
-    assert found.logits is not None
-    return Prediction(found.logits, case.labels, case.margin)
+        outputs, _ = parity.outputs_of(opened, case)
+    return Prediction(outputs, case.labels, case.margin)

@@ -2,18 +2,16 @@
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from torch import nn
-
 from scanside.export import parity
 from scanside.export.cases import Candidate, given_cases, synthetic_cases
 from scanside.export.convert import in_precisions
+from scanside.export.members import ROLE, chosen_models, ensemble_plan, ensemble_postprocessing
 from scanside.export.model_folder import (
     ModelFolder,
     postprocessing_file,
@@ -22,20 +20,19 @@ from scanside.export.model_folder import (
 )
 from scanside.export.network import build_network, load_weights
 from scanside.export.onnx_graph import to_onnx
-from scanside.export.plan import to_plan
+from scanside.export.plan import read_postprocessing, to_plan
 from scanside.export.quantise import Tiles, calibration_tiles
 from scanside.export.ranges import audit
-from scanside.export.reference import Prediction, Reference
+from scanside.export.reference import Prediction
+from scanside.export.references import Stage, references
 from scanside.export.tiles import tiles
 from scanside.export.writer import BundleWriter
 from scanside.runtime.backends.table import FilePrecision
 from scanside.runtime.bundle import open_bundle
 from scanside.runtime.errors import InputError
 from scanside.runtime.golden import GoldenCase
-from scanside.runtime.images.orient import reorient, restore_orientation
 from scanside.runtime.manifest import SCHEMA, FileEntry, Golden, Manifest, Network, Segmenter
 from scanside.runtime.plan import Plan
-from scanside.runtime.stages.postprocess import postprocess
 
 Say = Callable[[str], None]
 
@@ -69,21 +66,13 @@ class ExportOptions:
     overwrite: bool = False
 
 
-@dataclass(frozen=True, eq=False)
-class _Stage:
-    """A stage of the model, ready to be exported and to serve as reference."""
-
-    role: str
-    folder: ModelFolder
-    plan: Plan
-    network: nn.Module = field(repr=False)
-
-
-def export_nnunet(model: Path, out: Path, options: ExportOptions, say: Say) -> dict[str, Any]:
-    """Export a results folder to a bundle, or raise and leave nothing behind.
+def export_nnunet(
+    model: Path | Sequence[Path], out: Path, options: ExportOptions, say: Say
+) -> dict[str, Any]:
+    """Export a results folder, or an ensemble of several, to a bundle, or raise and leave nothing behind.
 
     Args:
-        model: nnU-Net v2 results folder.
+        model: nnU-Net v2 results folder; several make an ensemble; or the inference_information.json that names them.
         out: The bundle folder to make.
         say: Receives progress, a sentence at a time.
 
@@ -99,22 +88,20 @@ def export_nnunet(model: Path, out: Path, options: ExportOptions, say: Say) -> d
     if "fp32" not in options.precisions:
         raise InputError("A bundle needs its fp32 networks: every other precision is judged against them.")
     targets = parity.targets(options.precisions)
-    stages = _stages(model, options)
-    others = postprocessing_of_other_folds(stages[-1].folder)
-    if options.postprocessing == "auto" and others and not stages[-1].plan.postprocessing:
-        say(
-            f"The postprocessing found for folds {', '.join(others)} is left out: folds "
-            f"{'_'.join(stages[-1].folder.folds)} are exported"
-        )
+    members, together = _members((model,) if isinstance(model, Path) else model, options)
+    stages = list({stage.role: stage for chain in members for stage in chain}.values())
+    if together is None:
+        _say_what_is_left_out(stages[-1], options, say)
     candidates = _candidates(stages[-1], options)
     images, calibration = _calibration(stages, options)
     with BundleWriter(out, overwrite=options.overwrite) as writer:
         _say_what_is_stored(candidates, options, say)
         say(f"Running {len(candidates)} golden case(s) through nnunetv2")
-        results: dict[str, list[tuple[GoldenCase, Prediction]]] = {stage.role: [] for stage in stages}
+        roles = [stage.role for stage in stages] + ([ROLE] if together else [])
+        results: dict[str, list[tuple[GoldenCase, Prediction]]] = {role: [] for role in roles}
         golden = []
         for candidate in candidates:
-            for role, (case, prediction) in _reference_cases(stages, candidate).items():
+            for role, (case, prediction) in references(members, together, candidate).items():
                 if candidate.origin == "synthetic" or options.keep_images:
                     path = f"golden/{case.name}.npz"
                     writer.add(path, case.encode())
@@ -125,6 +112,9 @@ def export_nnunet(model: Path, out: Path, options: ExportOptions, say: Say) -> d
             cases = [case for case, _ in results[stage.role]]
             segmenters[stage.role], audited = _write_networks(stage, writer, options, calibration, cases, say)
             ranges += audited
+        if together is not None:
+            finals = tuple(chain[-1].role for chain in members)
+            segmenters[ROLE] = Segmenter(plan=together, members=finals)
         manifest = _manifest(stages, segmenters, tuple(golden), options, writer.files)
         bundle = open_bundle(writer.write_manifest(manifest))
         hops: list[parity.Hop] = []
@@ -142,6 +132,15 @@ def export_nnunet(model: Path, out: Path, options: ExportOptions, say: Say) -> d
         writer.write_manifest(manifest)
         writer.commit()
     return report
+
+
+def _say_what_is_left_out(stage: Stage, options: ExportOptions, say: Say) -> None:
+    others = postprocessing_of_other_folds(stage.folder)
+    if options.postprocessing == "auto" and others and not stage.plan.postprocessing:
+        say(
+            f"The postprocessing found for folds {', '.join(others)} is left out: folds "
+            f"{'_'.join(stage.folder.folds)} are exported"
+        )
 
 
 def _say_what_is_stored(candidates: Sequence[Candidate], options: ExportOptions, say: Say) -> None:
@@ -174,7 +173,46 @@ def unproven_bundle(model: Path, out: Path, options: ExportOptions, say: Say) ->
         writer.commit()
 
 
-def _stages(model: Path, options: ExportOptions) -> list[_Stage]:
+def _members(given: Sequence[Path], options: ExportOptions) -> tuple[list[list[Stage]], Plan | None]:
+    """The stages of each member, and the plan of the ensemble; None where one model is exported by itself."""
+    chosen = chosen_models(given)
+    options = replace(options, folds=options.folds or chosen.folds)
+    if len(chosen.folders) == 1:
+        return [_stages(chosen.folders[0], options)], None
+    if "int8" in options.precisions:
+        raise InputError("An ensemble has no int8: leave it out of --precision.")
+    alone, known = replace(options, postprocessing="none"), dict[str, Stage]()
+    members = [_named_apart(_stages(folder, alone), known) for folder in chosen.folders]
+    finals = [chain[-1] for chain in members]
+    file = None
+    if options.postprocessing == "auto" and len({stage.folder.folds for stage in finals}) == 1:
+        file = ensemble_postprocessing(chosen.folders, finals[0].folder.folds)
+    elif options.postprocessing not in ("auto", "none"):
+        file = _given_postprocessing(options)
+    return members, ensemble_plan([stage.plan for stage in finals], read_postprocessing(file))
+
+
+def _named_apart(chain: list[Stage], known: dict[str, Stage]) -> list[Stage]:
+    """The stages under roles that no other folder has; a stage of a folder that is known is that one."""
+    named: list[Stage] = []
+    for stage in chain:
+        path, role = stage.folder.path.resolve(), stage.role
+        if role in known and known[role].folder.path.resolve() != path:
+            role = path.name
+        previous = named[-1].role if named else None
+        plan = stage.plan.model_copy(update={"previous_stage": previous}) if previous else stage.plan
+        named.append(known.setdefault(role, replace(stage, role=role, plan=plan)))
+    return named
+
+
+def _given_postprocessing(options: ExportOptions) -> Path:
+    file = Path(options.postprocessing)
+    if not file.is_file():
+        raise InputError(f"There is no postprocessing file {file}.")
+    return file
+
+
+def _stages(model: Path, options: ExportOptions) -> list[Stage]:
     """The stages to run, first one first: one, or two for a cascade. Refuses before anything is written."""
     folder = read_model_folder(
         model, folds=options.folds, checkpoint=options.checkpoint, trust_pickles=options.trust_pickles
@@ -208,23 +246,21 @@ def _sibling(folder: ModelFolder, previous: str) -> Path:
     return sibling
 
 
-def _stage(folder: ModelFolder, options: ExportOptions, *, postprocess: bool, previous: str | None) -> _Stage:
+def _stage(folder: ModelFolder, options: ExportOptions, *, postprocess: bool, previous: str | None) -> Stage:
     file = None
     if postprocess and options.postprocessing == "auto":
         file = postprocessing_file(folder)
     elif postprocess and options.postprocessing != "none":
-        file = Path(options.postprocessing)
-        if not file.is_file():
-            raise InputError(f"There is no postprocessing file {file}.")
+        file = _given_postprocessing(options)
     plan = to_plan(folder, postprocessing=file, previous_stage=previous)
     network = build_network(folder, plan.input_channels, plan.labels.heads)
     for fold, checkpoint in zip(folder.folds, folder.checkpoints, strict=True):
         load_weights(network, checkpoint.weights, fold)
-    return _Stage(folder.configuration_name, folder, plan, network)
+    return Stage(folder.configuration_name, folder, plan, network)
 
 
 def _write_networks(
-    stage: _Stage,
+    stage: Stage,
     writer: BundleWriter,
     options: ExportOptions,
     calibration: Tiles,
@@ -252,14 +288,14 @@ def _write_networks(
     return Segmenter(plan=stage.plan, networks=tuple(networks)), ranges
 
 
-def _candidates(stage: _Stage, options: ExportOptions) -> list[Candidate]:
+def _candidates(stage: Stage, options: ExportOptions) -> list[Candidate]:
     statistics = stage.folder.plans.foreground_intensity_properties_per_channel
     ending = str(stage.folder.dataset.get("file_ending", ".nii.gz"))
     given = given_cases(options.golden, stage.plan, ending) if options.golden else []
     return [*synthetic_cases(stage.plan, statistics), *given]
 
 
-def _calibration(stages: Sequence[_Stage], options: ExportOptions) -> tuple[list[Candidate], Tiles]:
+def _calibration(stages: Sequence[Stage], options: ExportOptions) -> tuple[list[Candidate], Tiles]:
     """The images given for int8 and the tiles taken of them; nothing where int8 is not asked for."""
     if "int8" not in options.precisions:
         if options.calibrate:
@@ -271,34 +307,8 @@ def _calibration(stages: Sequence[_Stage], options: ExportOptions) -> tuple[list
     return images, calibration_tiles([image.volume for image in images], final.plan)
 
 
-def _reference_cases(
-    stages: Sequence[_Stage], candidate: Candidate
-) -> dict[str, tuple[GoldenCase, Prediction]]:
-    """Role → golden case of that stage with nnunetv2's result, postprocessing included.
-
-    A second stage is given the reference's first stage, so that each stage is judged by what it does itself.
-    """
-    source, reorientation = candidate.volume.geometry, stages[-1].plan.reorient
-    volume = reorient(candidate.volume, reorientation)[0] if reorientation else candidate.volume
-    previous, previous_restored, cases = None, None, {}
-    for stage in stages:
-        prediction = Reference(stage.folder, stage.network, stage.plan).predict(
-            volume.data, volume.geometry.spacing, previous
-        )
-        labels = postprocess(prediction.labels, stage.plan.postprocessing)
-        # A voxel that the postprocessing removed has no margin of its own: which component is largest decides.
-        margin = np.where(labels == prediction.labels, prediction.margin, np.float16(0))
-        if reorientation:
-            labels, margin = (restore_orientation(a, volume.geometry, source) for a in (labels, margin))
-        name = candidate.name if stage is stages[-1] else f"{candidate.name}-{stage.role}"
-        case = GoldenCase(name, candidate.volume, labels, margin, previous_restored)
-        cases[stage.role] = (case, prediction)
-        previous, previous_restored = prediction.labels, labels
-    return cases
-
-
 def _manifest(
-    stages: Sequence[_Stage],
+    stages: Sequence[Stage],
     segmenters: dict[str, Segmenter],
     golden: tuple[Golden, ...],
     options: ExportOptions,
@@ -321,7 +331,8 @@ def _manifest(
     }
     return Manifest(
         schema=SCHEMA,
-        name=options.name or f"{final.plans.dataset_name}-{final.configuration_name}",
+        name=options.name
+        or f"{final.plans.dataset_name}-{ROLE if ROLE in segmenters else final.configuration_name}",
         version="1",
         intended_use=options.intended_use,
         licence=options.licence,

@@ -18,6 +18,7 @@ from scanside.export.precisions import EXPORTED
 from scanside.export.reference import Prediction
 from scanside.export.simulated import simulated
 from scanside.runtime import machine
+from scanside.runtime.arrays import LabelMask
 from scanside.runtime.backends.table import DEVICES, backend
 from scanside.runtime.bundle import Bundle
 from scanside.runtime.errors import BackendError, BundleError
@@ -45,6 +46,7 @@ class Hop:
         logit_error: Root mean square of Δ logit on the network's grid, relative to that of the reference's logits.
         logit_largest: Largest |Δ logit|; told, not judged (see `Policy.logits`).
         logit_differing: Part of the float16 logits that differ at all.
+            Of an ensemble, which has no logits, these three are of its probabilities.
         labels: The comparison of the masks.
     """
 
@@ -101,12 +103,22 @@ def check(
     with Segmenter(bundle, options, Obtained(run, run, "parity gate", run_precision)) as segmenter:
         for case, reference in cases:
             start = time.perf_counter()
-            found = segmenter.segment(case.volume, case=case.name, previous=case.previous, logits=True)
+            outputs, mask = outputs_of(segmenter, case)
             ms = (time.perf_counter() - start) * 1000
-            assert found.logits is not None
-            comparison = compare(case, found.mask, device, precision, ms)
-            hops.append(_hop(comparison, found.logits.astype(float), reference.logits.astype(float)))
+            comparison = compare(case, mask, device, precision, ms)
+            hops.append(_hop(comparison, outputs.astype(float), reference.logits.astype(float)))
     return hops
+
+
+def outputs_of(segmenter: Segmenter, case: GoldenCase) -> tuple[npt.NDArray[np.floating], LabelMask]:
+    """What is compared beside the mask: the logits, or of an ensemble, which has none, the probabilities."""
+    several = bool(segmenter.bundle.manifest.segmenters[segmenter.role].members)
+    found = segmenter.segment(
+        case.volume, case=case.name, previous=case.previous, logits=True, probabilities=several
+    )
+    outputs = found.probabilities if several else found.logits
+    assert outputs is not None
+    return outputs, found.mask
 
 
 class _Rounded(Bundle):

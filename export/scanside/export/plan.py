@@ -80,7 +80,7 @@ def to_plan(
             resampling_probabilities=_resampling(config, "probabilities"),
             labels=labels,
             mirror_axes=folder.checkpoints[0].mirror_axes,
-            postprocessing=_postprocessing(postprocessing),
+            postprocessing=read_postprocessing(postprocessing),
             previous_stage=previous_stage,
             previous_labels=labels.foreground if previous_stage else (),
         )
@@ -231,7 +231,12 @@ def _labels(dataset: dict[str, Any]) -> Labels:
         raise InputError(f"dataset.json cannot be used: {_reason(error)}.") from error
 
 
-def _postprocessing(file: Path | None) -> tuple[KeepLargest, ...]:
+def read_postprocessing(file: Path | None) -> tuple[KeepLargest, ...]:
+    """The steps of a postprocessing.json, none without one.
+
+    Raises:
+        InputError: Naming what is not supported.
+    """
     if file is None:
         return ()
     steps = []

@@ -31,11 +31,13 @@ class Prediction:
         logits: (K, z, y, x) float16 on the network's grid.
         labels: (Z, Y, X) on the image's grid, without postprocessing.
         margin: (Z, Y, X) float16: distance of each voxel's decision from another label; inf outside the box.
+        probabilities: (K, Z, Y, X) float32 as nnunetv2 saves them, where asked for.
     """
 
     logits: npt.NDArray[np.float16]
     labels: npt.NDArray[np.unsignedinteger]
     margin: npt.NDArray[np.float16]
+    probabilities: npt.NDArray[np.float32] | None = None
 
 
 class Reference:
@@ -70,6 +72,8 @@ class Reference:
         image: npt.NDArray[np.float32],
         spacing: tuple[float, ...],
         previous: npt.NDArray[np.integer] | None = None,
+        *,
+        probabilities: bool = False,
     ) -> Prediction:
         """Run a case.
 
@@ -82,15 +86,17 @@ class Reference:
             warnings.simplefilter("ignore")
             data, properties = self.preprocess(image, spacing, previous)
             logits = self.predictor.predict_logits_from_preprocessed_data(torch.from_numpy(data))
-            labels = convert_predicted_logits_to_segmentation_with_correct_shape(
-                logits,
+            managers = (
                 self.predictor.plans_manager,
                 self.predictor.configuration_manager,
                 self.predictor.label_manager,
-                properties,
             )
+            convert = convert_predicted_logits_to_segmentation_with_correct_shape
+            labels, values = convert(logits, *managers, properties), None
+            if probabilities:
+                labels, values = convert(logits, *managers, properties, return_probabilities=True)
             margins = self._margin(logits, properties)
-        return Prediction(logits.numpy(), labels, margins)
+        return Prediction(logits.numpy(), labels, margins, values)
 
     def preprocess(
         self,

@@ -11,7 +11,8 @@ from scanside.runtime.record import Record
 
 SCHEMA = 4
 """Version of the bundle format that this runtime writes; it reads all up to it. 2 added `orientation`, 3 `models` and
-`agreement` in place of one signature and one classifier: see `of_earlier_schema`; 4 readers of pictures."""
+`agreement` in place of one signature and one classifier: see `of_earlier_schema`; 4 readers of pictures,
+ensembles."""
 MODELS_SINCE = 3
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -56,16 +57,26 @@ class Network(Record):
 
 
 class Segmenter(Record):
-    """One segmenter: a recipe and the networks whose logits are averaged.
+    """One segmenter: a recipe and the networks whose logits are averaged; or an ensemble of other segmenters.
 
     Attributes:
+        plan: Of an ensemble its labels, channels and postprocessing; the rest is its first member's, without effect.
+        networks: None for an ensemble.
+        members: Roles of the segmenters whose probabilities are averaged; none for a segmenter with networks.
         device: Graphs that surrounded the network on a GPU, in bundles of before: hashed like every file, and read by
             nothing any more.
     """
 
     plan: Plan
-    networks: tuple[Network, ...] = Field(min_length=1)
+    networks: tuple[Network, ...] = ()
     device: dict[str, RelativePath] | None = None
+    members: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _networks_or_members(self) -> Self:
+        if bool(self.networks) == bool(self.members) or len(self.members) == 1:
+            raise ValueError("a segmenter has networks, or two members or more")
+        return self
 
 
 class Signature(Record):
@@ -309,6 +320,10 @@ class Manifest(Record):
             previous = segmenter.plan.previous_stage
             if previous is not None and previous not in self.segmenters:
                 raise ValueError(f"segmenter '{role}' needs '{previous}', which is not in the bundle")
+            for member in segmenter.members:
+                part = self.segmenters.get(member)
+                if part is None or part.members or part.plan.labels.heads != segmenter.plan.labels.heads:
+                    raise ValueError(f"'{member}' cannot be a member of the ensemble '{role}'")
             paths = [path for network in segmenter.networks for path in network.files.values()]
             for path in (*paths, *(segmenter.device or {}).values()):
                 if path not in self.files:
@@ -345,10 +360,14 @@ class Manifest(Record):
     def final_roles(self) -> tuple[str, ...]:
         """Segmenters whose mask is a result, not the input of another stage."""
         used = {segmenter.plan.previous_stage for segmenter in self.segmenters.values()}
+        used |= {member for segmenter in self.segmenters.values() for member in segmenter.members}
         return tuple(role for role in self.segmenters if role not in used)
 
     def chain(self, role: str) -> tuple[str, ...]:
-        """The roles to run for `role`, first stage first."""
+        """The roles to run for `role`, first stage first; of an ensemble its members', and itself last."""
+        members = self.segmenters[role].members
+        if members:
+            return tuple(dict.fromkeys([*(part for member in members for part in self.chain(member)), role]))
         roles = [role]
         while (previous := self.segmenters[roles[0]].plan.previous_stage) is not None:
             if previous in roles:

@@ -2,14 +2,12 @@
 
     orient → (per stage of a cascade: crop → normalise → resample → slide → label → restore) → postprocess → orient
 
-Every step is a function from a record to a record in `stages/`; nothing is remembered between cases but the opened
-networks. Where a GPU lends its memory, all from `normalise` to `label` is one call: `device/case.py`.
+Of an ensemble every member goes this way, and the labels are those of their mean. Every step is a function from a
+record to a record in `stages/`; nothing is remembered between cases but the opened networks. Where a GPU lends its
+memory, all from `normalise` to `label` is one call: `device/case.py`.
 """
 
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
 
@@ -18,9 +16,10 @@ import numpy.typing as npt
 
 from scanside.runtime.arrays import LabelMask
 from scanside.runtime.bundle import Bundle
+from scanside.runtime.clock import Clock
 from scanside.runtime.device.case import Device, How, label_case, suits
 from scanside.runtime.errors import BackendError, InputError, UsageError
-from scanside.runtime.events import Listener, StageFinished, StageProgress, StageStarted, ignore
+from scanside.runtime.events import Listener, ignore
 from scanside.runtime.images.orient import reorient, restore_orientation
 from scanside.runtime.opening import Stage, open_stage
 from scanside.runtime.options import Options
@@ -28,6 +27,7 @@ from scanside.runtime.plan import Plan
 from scanside.runtime.stages.body import Body, find_body
 from scanside.runtime.stages.crop import Cropped, crop, restore, restore_probabilities
 from scanside.runtime.stages.decide import Codes
+from scanside.runtime.stages.ensemble import add_member, label_mean, require_memory, under_name
 from scanside.runtime.stages.label import label, label_with_probabilities
 from scanside.runtime.stages.normalise import normalise
 from scanside.runtime.stages.postprocess import postprocess
@@ -103,8 +103,12 @@ class Segmenter:
         self.bundle, self.options, self.device = bundle, options.settled(device.precision), device
         self.role = bundle.role(options.role)
         self._stages: list[Stage] = []
+        self._members: list[Segmenter] = []
+        members = bundle.manifest.segmenters[self.role].members
         try:
-            for role in bundle.manifest.chain(self.role):
+            for role in members:
+                self._members.append(Segmenter(bundle, replace(self.options, role=role), device))
+            for role in () if members else bundle.manifest.chain(self.role):
                 self._stages.append(open_stage(bundle, role, self.options, device.obtained))
             if device.engines is not None and not self.engines <= device.engines:
                 raise BackendError(
@@ -118,12 +122,13 @@ class Segmenter:
     def engines(self) -> frozenset[str]:
         """sha256 of the compiled engines that run, where the device compiles."""
         specs = [session.spec for stage in self._stages for session in stage.sessions]
-        return frozenset(spec.engine for spec in specs if spec.engine)
+        own = frozenset(spec.engine for spec in specs if spec.engine)
+        return own.union(*(member.engines for member in self._members))
 
     @property
     def plan(self) -> Plan:
         """The plan whose labels the mask has."""
-        return self._stages[-1].plan
+        return self.bundle.manifest.segmenters[self.role].plan
 
     def segment(
         self,
@@ -150,6 +155,8 @@ class Segmenter:
             CaseError: If the network's outputs are not usable.
         """
         check_channels(self.plan, volume)
+        if self._members and previous is None:
+            return self._together(volume, Clock(case, listener), probabilities)
         clock = Clock(case, listener)
         original = volume.geometry
         volume, mask = self._oriented(volume, previous)
@@ -178,6 +185,27 @@ class Segmenter:
             areas,
         )
 
+    def _together(self, volume: Volume, clock: Clock, probabilities: bool) -> Segmentation:
+        """An ensemble: the labels of the mean of its members' probabilities."""
+        require_memory(volume.geometry.shape, self.plan.labels)
+        total: Probabilities | None = None
+        for member in self._members:
+            heard = under_name(clock.listener, member.role)
+            found = member.segment(volume, case=clock.case, listener=heard, probabilities=True)
+            clock.ms |= {f"{member.role}: {stage}": ms for stage, ms in found.stages.items()}
+            clock.remarks += found.remarks
+            assert found.probabilities is not None
+            total = add_member(total, found.probabilities)
+            del found
+        assert total is not None
+        with clock.stage("average"):
+            mask = label_mean(total, len(self._members), self.plan.labels)
+        with clock.stage("postprocess"):
+            mask = postprocess(mask, self.plan.postprocessing)
+        volumes, areas = measured(mask, self.plan, volume.geometry)
+        kept = total if probabilities else None
+        return Segmentation(mask, volumes, clock.ms, kept, None, tuple(clock.remarks), False, areas)
+
     def _oriented(self, volume: Volume, previous: LabelMask | None) -> tuple[Volume, LabelMask | None]:
         """The image, and the previous stage's mask where one is given, in the plan's canonical orientation."""
         if previous is not None and self.plan.previous_stage is None:
@@ -194,7 +222,7 @@ class Segmenter:
         stage: Stage,
         volume: Volume,
         previous: LabelMask | None,
-        clock: "Clock",
+        clock: Clock,
         prefix: str,
         probabilities: bool,
         logits: bool,
@@ -226,7 +254,7 @@ class Segmenter:
         return _Staged(mask, full, sums)
 
     def _on_device(
-        self, stage: Stage, device: Device, cropped: Cropped, clock: "Clock", prefix: str
+        self, stage: Stage, device: Device, cropped: Cropped, clock: Clock, prefix: str
     ) -> Codes | None:
         """From the cropped image to its labels on the device; None, with a remark, where its memory is too small."""
         how = How(
@@ -249,9 +277,7 @@ class Segmenter:
         )
         return found.labels
 
-    def _prepare(
-        self, stage: Stage, cropped: Cropped, clock: "Clock", prefix: str
-    ) -> npt.NDArray[np.float32]:
+    def _prepare(self, stage: Stage, cropped: Cropped, clock: Clock, prefix: str) -> npt.NDArray[np.float32]:
         """The image on the network's grid. Overwrites the crop."""
         plan = stage.plan
         with clock.stage(f"{prefix}normalise"):
@@ -269,7 +295,7 @@ class Segmenter:
         self,
         stage: Stage,
         image: npt.NDArray[np.float32],
-        clock: "Clock",
+        clock: Clock,
         name: str,
         body: Body | None,
     ) -> npt.NDArray[np.float16]:
@@ -298,6 +324,8 @@ class Segmenter:
 
     def close(self) -> None:
         """Free the networks."""
+        for member in self._members:
+            member.close()
         for stage in self._stages:
             for session in stage.sessions:
                 session.close()
@@ -316,29 +344,6 @@ class _Staged:
     mask: LabelMask
     probabilities: Probabilities | None
     logits: npt.NDArray[np.float16] | None
-
-
-@dataclass
-class Clock:
-    """Announces stages and keeps their times."""
-
-    case: str
-    listener: Listener
-    ms: dict[str, float] = field(default_factory=dict)
-    remarks: list[str] = field(default_factory=list)
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Announce and time what is done inside the block."""
-        self.listener(StageStarted(self.case, name))
-        start = time.perf_counter()
-        yield
-        self.ms[name] = (time.perf_counter() - start) * 1000
-        self.listener(StageFinished(self.case, name, self.ms[name]))
-
-    def progress(self, name: str, done: int, total: int) -> None:
-        """Announce a part of a stage."""
-        self.listener(StageProgress(self.case, name, done, total))
 
 
 def check_channels(plan: Plan, volume: Volume) -> None:

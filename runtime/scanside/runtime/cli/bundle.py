@@ -126,9 +126,10 @@ def _facts(bundle: Bundle) -> dict[str, Any]:
             "spacing_mm": list(plan.spacing),
             "mirror_axes": list(plan.mirror_axes),
             "folds": [network.fold for network in segmenter.networks],
-            "precisions": list(segmenter.networks[0].files),
+            "precisions": list(segmenter.networks[0].files) if segmenter.networks else [],
             "postprocessing": [list(step.labels) for step in plan.postprocessing],
             "previous_stage": plan.previous_stage,
+            "members": list(segmenter.members),
         }
     return {
         "schema": "scanside.inspect/1",

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from scanside.runtime.arrays import Float32
 from scanside.runtime.plan import Labels
+from scanside.runtime.stages.softmax import sigmoid, softmax
 
 Codes = npt.NDArray[np.uint16]
 
@@ -50,17 +51,8 @@ def decide_probabilities(probabilities: Float32, labels: Labels) -> Codes:
 
 
 def probabilities_of(logits: Float32, labels: Labels) -> Float32:
-    """Softmax over axis 0, or sigmoid for regions, float32. Overwrites `logits`."""
-    if labels.has_regions:
-        np.negative(logits, out=logits)
-        with np.errstate(over="ignore"):
-            np.exp(logits, out=logits)
-        logits += 1
-        return np.reciprocal(logits, out=logits)
-    logits -= logits.max(axis=0)
-    np.exp(logits, out=logits)
-    logits /= logits.sum(axis=0)
-    return logits
+    """Softmax over axis 0, or sigmoid for regions, float32, with PyTorch's very bits. Overwrites `logits`."""
+    return sigmoid(logits) if labels.has_regions else softmax(logits)
 
 
 def margin(logits: Float32, labels: Labels) -> Float32:

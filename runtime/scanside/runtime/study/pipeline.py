@@ -15,10 +15,11 @@ from scanside.runtime.arrays import LabelMask
 from scanside.runtime.bundle import Bundle
 from scanside.runtime.choose import open_segmenters
 from scanside.runtime.classify import ClassifierSession
+from scanside.runtime.clock import Clock
 from scanside.runtime.errors import BundleError, InputError
 from scanside.runtime.events import Event, Listener, StageFinished, StageProgress, StageStarted, ignore
 from scanside.runtime.options import Options
-from scanside.runtime.pipeline import Clock, Segmenter
+from scanside.runtime.pipeline import Segmenter
 from scanside.runtime.plan import Plan
 from scanside.runtime.radiomics.config import RadiomicsConfig, load_config
 from scanside.runtime.radiomics.extract import FeatureValue, extract

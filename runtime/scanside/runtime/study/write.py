@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scanside.runtime.bundle import Bundle
+from scanside.runtime.clock import Clock
 from scanside.runtime.errors import OutputError, UsageError
 from scanside.runtime.events import Listener, ignore
 from scanside.runtime.images.files import atomic_write, writing_failed
 from scanside.runtime.images.write import write_mask
-from scanside.runtime.pipeline import Clock
 from scanside.runtime.study.objects import (
     CAPTURE,
     KEY_IMAGES,

@@ -14,11 +14,12 @@ from pydantic import ValidationError
 
 from scanside.runtime.arrays import LabelMask
 from scanside.runtime.bundle import Bundle
+from scanside.runtime.clock import Clock
 from scanside.runtime.errors import BackendError, BundleError, CaseError, InputError, UsageError
 from scanside.runtime.events import Listener, ignore
 from scanside.runtime.golden import compare, load_golden
 from scanside.runtime.options import Options
-from scanside.runtime.pipeline import Clock, Obtained, Segmentation, Segmenter, check_channels, measured
+from scanside.runtime.pipeline import Obtained, Segmentation, Segmenter, check_channels, measured
 from scanside.runtime.plan import Plan
 from scanside.runtime.record import first_fault
 from scanside.runtime.triton.address import Engine

@@ -24,10 +24,10 @@ from scanside.runtime.appliance.work.inputs import snapshot
 from scanside.runtime.appliance.work.revision import LABELMAPS, inputs_digest, object_options
 from scanside.runtime.appliance.work.tell import Teller
 from scanside.runtime.bundle import Bundle
+from scanside.runtime.clock import Clock
 from scanside.runtime.errors import InputError
 from scanside.runtime.events import StageFinished, StageStarted
 from scanside.runtime.images.files import atomic_write, sync, writing_failed
-from scanside.runtime.pipeline import Clock
 from scanside.runtime.remark import reworded
 from scanside.runtime.study.compose import run_report
 from scanside.runtime.study.figures import figures_of

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import sysconfig
 import threading
 import time
 import urllib.error
@@ -63,7 +64,8 @@ class Triton:
             "--exit-on-error=false",
             "--strict-readiness=false",
         ]
-        environment = dict(os.environ, LD_LIBRARY_PATH=str(self._libraries))
+        libraries = f"{self._libraries}:{sysconfig.get_config_var('LIBDIR')}"  # the stub wants libpython
+        environment = dict(os.environ, LD_LIBRARY_PATH=libraries)
         environment.pop("PYTHONPATH", None)
         with (self._folder / "triton.log").open("ab") as log:
             self._process = subprocess.Popen(

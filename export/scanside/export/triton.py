@@ -118,5 +118,4 @@ def _place(folder: Path, out: Path, models: Sequence[str], overwrite: bool) -> N
     for name in models:
         if name in there:
             (out / name).rename(folder / f"{name}.old")
-        (folder / name).chmod(0o755)
         (folder / name).rename(out / name)

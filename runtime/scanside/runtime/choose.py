@@ -56,7 +56,7 @@ def open_segmenters(
     if options.engine is not None:
         from scanside.runtime.triton.segmenter import open_study
 
-        return open_study(bundle, options, roles, say)
+        return open_study(bundle, options, roles)
     device = choose_device(bundle, options, roles, say)
     segmenters: dict[str, Segmenter] = {}
     with ExitStack() as opened, announcing(say):

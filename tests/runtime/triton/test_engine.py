@@ -21,8 +21,9 @@ import SimpleITK as sitk
 
 from scanside.runtime.acceptance.models import bundle_checks
 from scanside.runtime.appliance.check import Finding, check
-from scanside.runtime.appliance.config import Work, load_config
+from scanside.runtime.appliance.config import Config, Work, load_config
 from scanside.runtime.appliance.config.document import EngineServer
+from scanside.runtime.appliance.store.database import Database
 from scanside.runtime.appliance.store.records import Case
 from scanside.runtime.appliance.store.states import State
 from scanside.runtime.appliance.work.main import Worker
@@ -30,6 +31,7 @@ from scanside.runtime.bundle import open_bundle
 from scanside.runtime.choose import open_segmenter
 from scanside.runtime.cli.main import run
 from scanside.runtime.errors import BackendError, BundleError, InputError, ScansideError, UsageError
+from scanside.runtime.events import StageStarted
 from scanside.runtime.ledger import NAMES
 from scanside.runtime.options import Options
 from scanside.runtime.triton import segmenter as remote
@@ -288,11 +290,13 @@ def test_a_case_is_sent_once_more_and_no_more(
     meddler, segmenter = between
     told: list[str] = []
     monkeypatch.setattr(segmenter, "_say", told.append)
-    broken = [truncated]
+    broken, events = [truncated], []
     meddler.spoil, meddler.after = lambda answer: broken.pop()(answer) if broken else answer, 0
-    assert segmenter.segment(small()).mask.shape == (8, 40, 40)
+    assert segmenter.segment(small(), listener=events.append).mask.shape == (8, 40, 40)
+    stages = [event.stage for event in events if isinstance(event, StageStarted)]
+    assert stages == ["engine", "waiting for the engine", "engine"]
     assert len(told) == 1 and "broke off" in told[0]
-    broken += [truncated] * 3  # the case, and golden cases while it waits: it waits on
+    broken += [truncated] * 2  # the case, and a golden case while it waits: it waits on
     assert segmenter.segment(small()).mask.shape == (8, 40, 40)
     meddler.spoil = case_and_repetition(truncated)
     with pytest.raises(BackendError, match="broke off"):
@@ -309,8 +313,7 @@ def test_tls_is_spoken_through_a_proxy_whose_authority_is_known(place: Place, tm
     files = make_tls(tmp_path)
     proxy = TlsProxy(files.server, place.server.port)
     url = f"triton+https://{LOOPBACK}:{proxy.port}"
-    with opened(url, files.server.authority) as segmenter:
-        assert segmenter.segment(small()).mask.shape == (8, 40, 40)
+    opened(url, files.server.authority).close()
     with pytest.raises(BackendError, match=r"certificate of .* is not accepted"):
         opened(url, tmp_path / "stranger-authority.pem")
     with pytest.raises(UsageError, match="does not hold certificates"):
@@ -372,29 +375,33 @@ def test_what_is_no_address_is_refused(url: str) -> None:
         Engine(url)
 
 
-def test_the_appliance_computes_a_study_on_it_and_waits_while_it_is_away(
-    place: Place, tmp_path: Path
-) -> None:
-    study = write_dicom(tmp_path / "study")
-    alone = tmp_path / "alone"
+def worked(config: Config, database: Database, case_id: str, url: str) -> Case:
+    """The case after a worker has taken its job once."""
+    work = Work(engine=EngineServer(url=url), tries=1, backoff_seconds=0)
+    worker = Worker(config.model_copy(update={"work": work}), database, threading.Event())
+    assert worker.step()
+    worker.close()
+    return filled.shown(database, case_id)
+
+
+def test_studies_wait_while_the_server_is_away(tmp_path: Path) -> None:
+    config, database = filled.opened(filled.configured(tmp_path, BUNDLE))
+    case_id = filled.received(config, database, sorted(write_dicom(tmp_path / "study").rglob("*.dcm")))
+    away = worked(config, database, case_id, f"triton://{LOOPBACK}:{free_port()}")
+    assert (away.state, away.attempts) == (State.QUEUED, 0), "the study has no part in it"
+    assert "cannot be reached" in (away.reason or "")
+
+
+@pytest.mark.slow
+def test_the_appliance_computes_a_study_on_it(place: Place, tmp_path: Path) -> None:
+    study, alone = write_dicom(tmp_path / "study"), tmp_path / "alone"
     assert run(["run", str(BUNDLE), str(study), "-o", str(alone), "--device", "cpu", "--threads", "1"]) in (
         0,
         5,
     )
     config, database = filled.opened(filled.configured(tmp_path, BUNDLE))
     case_id = filled.received(config, database, sorted(study.rglob("*.dcm")))
-
-    def step(url: str) -> Case:
-        work = Work(engine=EngineServer(url=url), tries=1, backoff_seconds=0)
-        worker = Worker(config.model_copy(update={"work": work}), database, threading.Event())
-        assert worker.step()
-        worker.close()
-        return filled.shown(database, case_id)
-
-    away = step(f"triton://{LOOPBACK}:{free_port()}")
-    assert (away.state, away.attempts) == (State.QUEUED, 0), "the study has no part in it"
-    assert "cannot be reached" in (away.reason or "")
-    done = step(place.server.url)
+    done = worked(config, database, case_id, place.server.url)
     assert done.state == State.SENDING and done.result is not None
     out = config.results / done.result
     report, expected = (json.loads((one / "result.json").read_text()) for one in (out, alone))

@@ -16,7 +16,7 @@ from scanside.runtime.arrays import LabelMask
 from scanside.runtime.bundle import Bundle
 from scanside.runtime.clock import Clock
 from scanside.runtime.errors import BackendError, BundleError, CaseError, InputError, UsageError
-from scanside.runtime.events import Listener, ignore
+from scanside.runtime.events import Listener, StageProgress, StageStarted, ignore
 from scanside.runtime.golden import compare, load_golden
 from scanside.runtime.options import Options
 from scanside.runtime.pipeline import Obtained, Segmentation, Segmenter, check_channels, measured
@@ -30,10 +30,11 @@ from scanside.runtime.volume import Volume
 AWAY_SECONDS = 300.0
 """How long a server that was lost may take to come back: it opens its networks and replays its golden cases first."""
 _POLL_SECONDS = 0.5
+_WAITING = "waiting for the engine"
 
 
 def open_study(
-    bundle: Bundle, options: Options, roles: Iterable[str], say: Callable[[str], None]
+    bundle: Bundle, options: Options, roles: Iterable[str]
 ) -> tuple[Obtained, dict[str, Segmenter]]:
     """The segmenters of a study on one server.
 
@@ -49,7 +50,7 @@ def open_study(
             f"{', '.join(wanted)}; leave the model out of the address."
         )
     opened: dict[str, Segmenter] = {
-        role: RemoteSegmenter(bundle, replace(options, role=role), say) for role in wanted
+        role: RemoteSegmenter(bundle, replace(options, role=role)) for role in wanted
     }
     devices = {(one.device.obtained, one.device.precision) for one in opened.values()}
     if len(devices) > 1:
@@ -61,12 +62,14 @@ def open_study(
 class RemoteSegmenter(Segmenter):
     """A segmenter of a bundle that a server has opened. Use as a context manager, like every segmenter."""
 
-    def __init__(self, bundle: Bundle, options: Options, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, bundle: Bundle, options: Options, say: Callable[[str], None] = lambda words: None
+    ) -> None:
         """Prove that the server computes this bundle.
 
         Args:
             options: With an engine.
-            say: Told what is waited for.
+            say: Told of a server that was lost, as long as the segmenter lives.
 
         Raises:
             BundleError: If the bundle has no golden case of the segmenter, or the server has opened another bundle.
@@ -123,7 +126,8 @@ class RemoteSegmenter(Segmenter):
             try:
                 mask, about = self._ask(volume, previous)
             except LostError as error:
-                self._await(error)
+                self._await(error, case, listener)
+                listener(StageStarted(case, "engine"))
                 mask, about = self._ask(volume, previous)
         there = {stage.name: stage.ms for stage in about.stages}
         stages = {**there, "transfer": max(0.0, clock.ms["engine"] - sum(there.values()))}
@@ -241,8 +245,8 @@ class RemoteSegmenter(Segmenter):
         assert about is not None
         return about
 
-    def _await(self, lost: LostError) -> None:
-        """Wait until the server is back, and prove it anew.
+    def _await(self, lost: LostError, case: str, listener: Listener) -> None:
+        """Wait until the server is back, and prove it anew. The listener may end it, as it may end any stage.
 
         Raises:
             LostError: As it was lost, if it stays away.
@@ -252,7 +256,9 @@ class RemoteSegmenter(Segmenter):
             f"{str(lost).split(';')[0].rstrip('.')}; waiting up to {AWAY_SECONDS:g} s for it to come back"
         )
         until = time.monotonic() + AWAY_SECONDS
+        listener(StageStarted(case, _WAITING))
         while True:
+            listener(StageProgress(case, _WAITING, 0, 1))
             try:
                 if self._client.ready(self._model):
                     self._prove()

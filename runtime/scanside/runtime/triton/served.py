@@ -101,7 +101,9 @@ class Served:
 
     def _volume(self, arrays: Mapping[str, Array]) -> Volume:
         image, direction = arrays["image"], arrays.get("direction")
-        if direction is None and self._segmenter.plan.reorient:
+        manifest = self._segmenter.bundle.manifest
+        plans = [manifest.segmenters[role].plan for role in manifest.chain(self._segmenter.role)]
+        if direction is None and any(plan.reorient for plan in plans):
             raise InputError("This model turns images to a known orientation; send the tensor direction too.")
         z, y, x = (float(mm) for mm in arrays["spacing"])
         grid = Geometry((image.shape[1], image.shape[2], image.shape[3]), (z, y, x))
@@ -147,7 +149,7 @@ class Lent:
 
 
 def _proven(folder: Path, parameters: Mapping[str, str]) -> tuple[Segmenter, int]:
-    """The segmenter, and how many golden cases it passed: those of every stage of a cascade."""
+    """The segmenter, and how many golden cases it passed: those of every stage of a cascade, member of an ensemble."""
     contract, wanted = parameters["contract"], parameters["bundle_sha256"]
     if contract != CONTRACT:
         raise BundleError(

@@ -158,6 +158,30 @@ def contrast() -> Iterator[tuple[str, str]]:
             yield f"{stem}.zero", str(stratum["zero"])
 
 
+def ceiling() -> Iterator[tuple[str, str]]:
+    """Observers that know the phantom: `ceiling.<role>.<stratum>.<observer>`, `ceiling.together.<who>.<both>`."""
+    found = read("phantom-254/ceiling.json")
+    for row in found["strata"]:
+        stem = f"ceiling.{row['role']}.{row['name']}".replace(" ", "-")
+        for what in ("reached", "template", "outline", "clutter", "grid"):
+            yield f"{stem}.{what}", f"{row[what]['value']:.2f}"
+        yield f"{stem}.clutter-right", f"{100 * row['clutter_right']['value']:.0f} %"
+        yield f"{stem}.below", str(row["outline_below"])
+        yield f"{stem}.patients", str(row["patients"])
+        yield f"{stem}.d-prime", f"{row['d_prime_lowest']:.0f}"
+    for row in found["together"]:
+        for what in ("both", "one", "none"):
+            yield f"ceiling.together.{row['who']}.{what}", str(row[what])
+        yield f"ceiling.together.{row['who']}.incomplete", str(row["one"] + row["none"])
+    for row in found["missed"]:
+        for what in ("missed", "template", "clutter"):
+            yield f"ceiling.missed.{row['role']}.{what}", str(row[what])
+    low, high = found["oracle"]["delong"]
+    yield "ceiling.oracle", f"{found['oracle']['auc']:.2f} ({low:.2f}–{high:.2f})"
+    for row in read("phantom-254/report.json")["classification"]["ablation"]:
+        yield f"ceiling.masks.{row['masks'].replace(' ', '-').replace(',', '')}", interval(row["auc"])
+
+
 def gpu_prediction() -> Iterator[tuple[str, str]]:
     """What cards that nobody had can do at best: `gpu.<card>.<case>.tile`, `.floor`, `.published`."""
     found = read("benchmarks/gpu-prediction.json")
@@ -276,8 +300,8 @@ def new_patients() -> Iterator[tuple[str, str]]:
 
 
 SOURCES: tuple[Callable[[], Iterator[tuple[str, str]]], ...] = (
-    peers, parity, install, radiomics, soak, terminal, phantom, contrast, gpu_prediction, gpu_path, device_kinds,
-    demonstration, new_patients,
+    peers, parity, install, radiomics, soak, terminal, phantom, contrast, ceiling, gpu_prediction, gpu_path,
+    device_kinds, demonstration, new_patients,
 )  # fmt: skip
 
 

@@ -38,7 +38,7 @@ def ceiling_figure(found: Ceiling) -> Any:
         axis.grid(color=GRID, linewidth=0.7)
         axis.set_axisbelow(True)
         axis.set_ylim(-0.03, 1.03)
-        axis.set_xlim(0, 5)
+        axis.set_xlim(left=0)
         words(axis, ROLE_TITLES[role], "contrast, standard deviations of the surroundings", "Dice")
     handles, labels = axes[0, 0].get_legend_handles_labels()
     made.legend(handles, labels, loc="outside upper center", ncols=4, fontsize=8, frameon=False)

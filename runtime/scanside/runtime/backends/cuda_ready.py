@@ -43,8 +43,8 @@ def packages() -> Problem:
     folder = ort.folder()
     if folder is None:
         return "onnxruntime-gpu is not installed", install_command("gpu")
-    names = {(found.name or "").lower().replace("_", "-") for found in distributions(path=[str(folder)])}
-    if {PACKAGE, "onnxruntime"} <= names:
+    # By name: `auto` asks on every run, and a list of all packages would read the metadata of each.
+    if all(any(distributions(name=name, path=[str(folder)])) for name in (PACKAGE, "onnxruntime")):
         return "onnxruntime and onnxruntime-gpu are both installed and overwrite each other's files", _anew()
     if (folder / "onnxruntime" / "capi" / _PROVIDER).exists():
         return None

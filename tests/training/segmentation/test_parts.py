@@ -397,3 +397,18 @@ def test_seeds_repeat_per_epoch() -> None:
     first = draw(1, 0, 5)
     assert first == draw(1, 0, 5)
     assert len({first, draw(2, 0, 5), draw(1, 1, 5), draw(1, 0, 6)}) == 4
+
+
+def test_a_record_names_the_pretrained_network_and_not_where_it_lies(tmp_path: Path) -> None:
+    name = "nnUNetTrainer__nnUNetPlans__3d_fullres/fold_all/checkpoint_final.pth"
+    one, other = (
+        Settings("t2w", ("t2w",), pretrained=str(tmp_path / place / name), pretrained_sha256="ab" * 32)
+        for place in ("here", "there")
+    )
+    assert recipe.recorded(one) == recipe.recorded(other)
+    assert (
+        recipe.recorded(one)["pretrained"] == name and recipe.recorded(one)["pretrained_sha256"] == "ab" * 32
+    )
+    assert recipe.recorded(Settings("t2w", ("t2w",)))["pretrained"] is None
+    recipe.save(one, tmp_path / "settings.json")
+    assert recipe.load(tmp_path / "settings.json") == one, "what goes on still finds it"

@@ -124,7 +124,7 @@ def test_folds_start_from_the_pretrained_network_with_its_plan(
     record = open_experiment(trained[0]).records()["segment-dwi"]
     before = open_experiment(pretrained[0]).records()["pretrain-dwi"]
     file = Path(before["results_folder"]) / "fold_all" / "checkpoint_final.pth"
-    assert record["configuration"]["pretrained"] == str(file)
+    assert record["configuration"]["pretrained"] == "/".join(file.parts[-3:])
     assert record["configuration"]["pretrained_sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
     assert record["network"] == before["network"]
     assert record["configuration"]["learning_rate"] == 0.0005, "gently"

@@ -1,7 +1,6 @@
 """Pre-training: a role's network on all training patients of a cohort, for folds of other cohorts to start from."""
 
 import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ from scanside.training.experiment import Experiment
 from scanside.training.segmentation import masks
 from scanside.training.segmentation.networks import model_folder, network_of, train_networks, training_of
 from scanside.training.segmentation.progress import minutes, say
-from scanside.training.segmentation.settings import Settings
+from scanside.training.segmentation.settings import Settings, recorded
 from scanside.training.segmentation.train import export_networks
 
 
@@ -49,7 +48,7 @@ def pretrain(cohort: Cohort, experiment: Experiment, settings: Settings, *, resu
         "resumed": resume,
     }
     experiment.record(
-        f"pretrain-{settings.role}", asdict(settings), seed=settings.seed, started=started, **results
+        f"pretrain-{settings.role}", recorded(settings), seed=settings.seed, started=started, **results
     )
     said = (
         f"Dice {measured['dice']:.3f} on {len(left_out)} patients left out" if left_out else "nobody left out"

@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from scanside.runtime.errors import InputError, UsageError
 from scanside.training.cohort.table import ROLES, Patient
@@ -132,6 +133,17 @@ def save(settings: Settings, path: Path) -> None:
     """Write settings as JSON."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(asdict(settings), indent=1) + "\n")
+
+
+def recorded(settings: Settings) -> dict[str, Any]:
+    """Settings as the record of an experiment holds them: a pre-trained network by name and hash, not by where it lies.
+
+    Its name is `<trainer>__<plans>__<configuration>/fold_<fold>/<checkpoint>`, as nnU-Net lays a results folder out.
+    """
+    known = asdict(settings)
+    if settings.pretrained is not None:
+        known["pretrained"] = "/".join(Path(settings.pretrained).parts[-3:])
+    return known
 
 
 def load(path: Path) -> Settings:

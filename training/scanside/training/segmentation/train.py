@@ -1,7 +1,6 @@
 """A role of a cohort: dataset, plan, folds, bundle and masks. Read this file first in this package."""
 
 import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from scanside.training.segmentation.networks import (
 )
 from scanside.training.segmentation.process import run_step
 from scanside.training.segmentation.progress import minutes, say
-from scanside.training.segmentation.settings import Settings
+from scanside.training.segmentation.settings import Settings, recorded
 
 
 def train_segmenter(
@@ -94,7 +93,7 @@ def train_segmenter(
         "resumed": resume,
     }
     experiment.record(
-        f"segment-{settings.role}", asdict(settings), seed=settings.seed, started=started, **results
+        f"segment-{settings.role}", recorded(settings), seed=settings.seed, started=started, **results
     )
     say(f"{settings.role}: done in {minutes(time.time() - started)}; {_sentence(results['cross_validated'])}")
     return bundle

@@ -112,12 +112,13 @@ def table(merged: Merged) -> str:
 
 
 def _row(case: CaseLine, unit: str) -> Mapping[str, object]:
-    """The columns of one case. A probability never stands without its status and interval."""
+    """The columns of one case. A probability has status, interval, and whether it is a phantom's beside it."""
     row: dict[str, object] = {}
     if case.study is not None:
         chance = case.study.probability
         row |= {
             "result": case.study.status,
+            "synthetic": "yes" if case.study.synthetic else "no",
             "class": chance and chance.of,
             "probability": chance and chance.value,
             "low": chance and chance.low,

@@ -34,6 +34,8 @@ class StudyOutcome(Part):
     """Why it is not ok."""
     probability: Probability | None
     """Null where none may be given."""
+    synthetic: bool
+    """The model was trained on a phantom, not on patients."""
 
 
 class FeatureOutcome(Part):

@@ -78,6 +78,7 @@ def test_every_study_has_its_folder_its_line_and_its_row(
         "P4"
     ]
     rows = {row["case"]: row for row in csv.DictReader((tmp_path / "t.csv").open())}
+    assert rows["P0"]["synthetic"] == "yes" and told[0]["study"]["synthetic"] is True
     assert rows["P0"]["result"] == "ok" and 0 < float(rows["P0"]["low"]) <= float(rows["P0"]["probability"])
     assert rows["P3"]["probability"] == rows["P4"]["t2w lesion (ml)"] == ""  # absent, never zero
     assert float(rows["P3"]["t2w lesion (ml)"]) == 0

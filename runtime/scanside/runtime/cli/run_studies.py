@@ -66,7 +66,8 @@ def run_studies(bundle: Path, options: Options, folder: Path, out: Path, many: M
         return exit_code(batch.run_on_ray(many.ray, "studies", opened, options, to_do))
     with StudyRunner(opened, options, lambda words: print(f"{words} …", file=sys.stderr)) as runner:
         results = batch.run(StudySteps(runner, opened, options))
-        print(f"Device {runner.device.obtained}. {RESEARCH}", file=sys.stderr)
+        phantom = "The model was trained on a synthetic phantom. " if opened.manifest.synthetic else ""
+        print(f"Device {runner.device.words}. {phantom}{RESEARCH}", file=sys.stderr)
     return exit_code(results)
 
 

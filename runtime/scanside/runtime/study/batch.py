@@ -157,7 +157,12 @@ class StudySteps:
             ExitCode(result.exit_code),
             report.warnings,
             hashes=loaded.hashes | hashes_of(outputs),
-            study=StudyOutcome(status=report.status, reason=report.reason, probability=report.probability),
+            study=StudyOutcome(
+                status=report.status,
+                reason=report.reason,
+                probability=report.probability,
+                synthetic=report.synthetic,
+            ),
         )
 
 

@@ -15,7 +15,7 @@ from onnx import numpy_helper
 from scanside.benchmarks.rtx_build import (
     LARGE_PATCH,
     SMALL_PATCH,
-    Float,
+    Float32,
     at_patch,
     graphs,
     large,
@@ -34,7 +34,7 @@ from tests.support.tiny_models import Tiny, make_network
 DEMO = Path(__file__).parents[2] / "training/scanside/training/data/pancreas-phantom.bundle"
 CAPABILITIES = ("8.6", "8.9", "12.0")
 TYPED: tuple[FilePrecision, ...] = ("fp32", "mixed", "bf16")
-Network = tuple[onnx.ModelProto, Float]
+Network = tuple[onnx.ModelProto, Float32]
 if not trt_build.installed("tensorrt-rtx") and os.environ.get("CI_REQUIRE_PEERS") != "1":
     pytest.skip("tensorrt-rtx is not installed: pip install 'scanside[rtx]'", allow_module_level=True)
 
@@ -111,7 +111,7 @@ def test_numerics_of_the_default_network_at_its_own_patch() -> None:
     judge(*large()[1:])
 
 
-def judge(network: onnx.ModelProto, tile: Float) -> None:
+def judge(network: onnx.ModelProto, tile: Float32) -> None:
     made = graphs(network, tile, TYPED)
     for precision, rms, labels in (("mixed", 5e-3, 2e-3), ("bf16", 3e-2, 1e-2)):
         difference = numerics(made["fp32"], made[precision], tile)  # type: ignore[index]

@@ -18,7 +18,7 @@ from scanside.runtime.appliance.store import audit
 from scanside.runtime.appliance.store.database import Database
 from scanside.runtime.appliance.store.records import Case
 from scanside.runtime.appliance.store.states import Sending, State
-from scanside.runtime.study.objects import MOST_LESIONS
+from scanside.runtime.study.segments import MOST_LESIONS
 from tests.runtime.appliance.hospital import (
     Back,
     farthest,

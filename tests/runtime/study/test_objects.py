@@ -24,16 +24,11 @@ from scanside.runtime.radiomics.extract import FeatureValue
 from scanside.runtime.stages.lesions import find_lesions, main_lesion
 from scanside.runtime.study import objects
 from scanside.runtime.study.findings import ABSENT, HIGH, LOW, NAMED, QUALITY, REASON, STATUS
-from scanside.runtime.study.objects import (
-    MOST_LESIONS,
-    ObjectOptions,
-    ResultObject,
-    lesion_segments,
-    write_objects,
-)
+from scanside.runtime.study.objects import ObjectOptions, ResultObject, write_objects
 from scanside.runtime.study.pipeline import StudyRunner, refused
 from scanside.runtime.study.read import read_study
 from scanside.runtime.study.records import RoleResult, SequenceImage, StudyInput, StudyResult
+from scanside.runtime.study.segments import MOST_LESIONS, lesion_segments
 from tests.runtime.cli.conftest import Command
 from tests.runtime.study.conftest import run
 from tests.runtime.study.tiny_study import CENTRE, TinyBundle, TinyStudy, write_bundle, write_dicom

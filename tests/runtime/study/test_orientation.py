@@ -104,19 +104,19 @@ def test_a_turned_dicom_study_is_computed_and_delivered_in_its_place(
 
 def test_of_two_lesions_of_one_size_the_measured_one_is_lesion_1(tmp_path: Path, runner: StudyRunner) -> None:
     """In memory of the stored image the other one comes first."""
-    from scanside.runtime.study.objects import _numbered
+    from scanside.runtime.study.segments import numbered
 
     study = study_of()
     image = study.images["t2w"]
     mask = np.zeros(image.volume.geometry.shape, np.uint8)
     mask[3, 10:12, 10:12] = mask[9, 30:32, 30:32] = 1
-    first, _ = _numbered(_role(runner, mask), image, 1, {1: "lesion"})
+    first, _ = numbered(_role(runner, mask), image, 1, {1: "lesion"})
     grid = image.volume.geometry
     turned, geometry = reoriented(mask, grid, "RPI")
     kept = replace(
         image, volume=Volume(np.zeros((1, *geometry.shape), np.float32), geometry), computed_as="LPS"
     )
-    second, _ = _numbered(_role(runner, turned), kept, 1, {1: "lesion"})
+    second, _ = numbered(_role(runner, turned), kept, 1, {1: "lesion"})
     np.testing.assert_array_equal(reoriented(second, geometry, "LPS")[0], first)
     assert first[3, 10, 10] == 1 and first[9, 30, 30] == 2
 

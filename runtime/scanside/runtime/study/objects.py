@@ -16,12 +16,11 @@ import numpy.typing as npt
 from scanside.runtime.arrays import LabelMask
 from scanside.runtime.bundle import Bundle
 from scanside.runtime.errors import InputError, OutputError
-from scanside.runtime.images.orient import reoriented, restore_orientation
-from scanside.runtime.stages.lesions import main_lesion
 from scanside.runtime.study.names import TITLES
 from scanside.runtime.study.overlay import draw_overlay
 from scanside.runtime.study.prior import Prior
 from scanside.runtime.study.records import RoleResult, SequenceImage, StudyResult
+from scanside.runtime.study.segments import MOST_LESIONS, numbered
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -35,8 +34,6 @@ SEG_ENDING = "_mask.dcm"
 REPORT, CAPTURE, KEY_IMAGES = "report_sr.dcm", "capture_sc.dcm", "key_images.dcm"
 OUTLINES = "_outlines"
 REPORT_33, REJECTION = "report_comprehensive_sr.dcm", "rejection.dcm"
-MOST_LESIONS = 10
-"""Lesions of a segmenter that have a segment and a group each; smaller ones share a segment."""
 
 
 ObjectKind = Literal["seg", "sr", "sc", "key", "reject", "gsps"]
@@ -168,54 +165,6 @@ def picture_title(found: RoleResult, bundle: Bundle) -> str:
     return title + f"lesion {main.volume_ml:.2f} ml, {main.longest_diameter_mm:.0f} mm"
 
 
-def lesion_segments(
-    mask: LabelMask, lesion: int, names: Mapping[int, str]
-) -> tuple[LabelMask, dict[str, int]]:
-    """A segmenter's mask with a value a lesion: `Lesion 1` is the largest.
-
-    Args:
-        mask: (Z, Y, X), the segmenter's labels.
-        lesion: The lesion's label.
-        names: Value → name of every foreground label.
-
-    Returns:
-        The mask, and name → value. Lesions come first, from 1; `MOST_LESIONS` of them have a value of their own.
-        Without a lesion there is still a segment for it, without a voxel: it was looked for.
-    """
-    left = mask == lesion
-    made = np.zeros(mask.shape, np.uint16)
-    labels: dict[str, int] = {}
-    word = names[lesion].capitalize()
-    while left.any():
-        number = len(labels) + 1
-        if number > MOST_LESIONS:
-            labels[f"Further {word.lower()}s"] = number
-            made[left] = number
-            break
-        one = main_lesion(left.astype(np.uint8)) > 0
-        labels[f"{word} {number}"] = number
-        made[one] = number
-        left &= ~one
-    labels = labels or {word: 1}
-    for value in sorted(set(names) | set(np.unique(mask[mask != 0]).tolist())):
-        if value not in (0, lesion):
-            labels[names.get(value, f"Label {value}").capitalize()] = len(labels) + 1
-            made[mask == value] = len(labels)
-    return made, labels
-
-
-def _numbered(
-    found: RoleResult, image: SequenceImage, lesion: int, names: Mapping[int, str]
-) -> tuple[LabelMask, dict[str, int]]:
-    """`lesion_segments` in the orientation of the computation: of two lesions of one size the same one is the first."""
-    if image.computed_as is None:
-        return lesion_segments(found.mask, lesion, names)
-    grid = image.volume.geometry
-    turned, oriented = reoriented(found.mask, grid, image.computed_as)
-    mask, labels = lesion_segments(turned, lesion, names)
-    return restore_orientation(mask, oriented, grid), labels
-
-
 def _sources(result: StudyResult, evidence: Sequence["Dataset"]) -> list[list["Dataset"]]:
     """Headers of the source images by series, in the order of the sequences; nothing of another patient or study.
 
@@ -263,7 +212,7 @@ def _write_seg(
 
     role, plan = found.role, bundle.manifest.segmenters[found.role].plan
     names = {value: name for name, value in plan.labels.names.items() if isinstance(value, int) and value}
-    mask, labels = _numbered(found, image, lesion_label(plan, role), names)
+    mask, labels = numbered(found, image, lesion_label(plan, role), names)
     own = [lesion.number for lesion in found.lesions if lesion.number <= MOST_LESIONS]
     for number in own:
         done.trackings[role, number] = (

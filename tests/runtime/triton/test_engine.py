@@ -30,7 +30,7 @@ from scanside.runtime.appliance.work.main import Worker
 from scanside.runtime.bundle import open_bundle
 from scanside.runtime.choose import open_segmenter
 from scanside.runtime.cli.main import run
-from scanside.runtime.errors import BackendError, BundleError, InputError, ScansideError, UsageError
+from scanside.runtime.errors import BackendError, InputError, ScansideError, UsageError
 from scanside.runtime.events import StageStarted
 from scanside.runtime.ledger import NAMES
 from scanside.runtime.options import Options
@@ -185,7 +185,7 @@ def test_labels_are_those_of_this_machine_and_the_report_names_the_engine(
             "does not serve 'absent' .*; it serves by-as-numpy, lying, pancreas-phantom-",
         ),
         ("changed", BackendError, "does not serve 'changed'"),
-        ("pancreas-phantom-dwi", BundleError, "serves segmenter 'dwi' of bundle .*, not 't2w' of"),
+        ("pancreas-phantom-dwi", BackendError, "serves segmenter 'dwi' of this bundle, not 't2w'"),
         ("lying", BackendError, "lying does not compute golden case t2w-synthetic-tiles: .*; do not use it"),
         ("by-as-numpy", BackendError, "by-as-numpy did not compute from the voxels that were sent"),
     ],
@@ -202,7 +202,9 @@ def test_a_bundle_that_was_changed_does_not_load(place: Place) -> None:
     assert "changed/1/bundle is not the bundle that was exported here" in place.server.log()
 
 
-def test_another_bundle_here_than_there_is_refused(place: Place, tmp_path: Path) -> None:
+def test_another_bundle_here_than_there_is_refused(
+    place: Place, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     other = tmp_path / "other.bundle"
     shutil.copytree(BUNDLE, other)
     manifest = other / "bundle.json"
@@ -210,6 +212,7 @@ def test_another_bundle_here_than_there_is_refused(place: Place, tmp_path: Path)
     out = tmp_path / "out"
     command = ["segment", str(other), str(place.images), "-o", str(out), "--role", "t2w"]
     assert run([*command, "--engine", place.server.url]) == 3
+    assert f"serves bundle {open_bundle(BUNDLE).sha256[:12]}…, not {other}" in capfd.readouterr().err
     assert not list(out.glob("*.nii.gz"))
 
 

@@ -191,10 +191,14 @@ class RemoteSegmenter(Segmenter):
         return about.device, about.precision
 
     def _refuse_foreign(self, sha256: Any, role: Any) -> None:
-        if (sha256, role) != (self.bundle.sha256, self.role):
+        if sha256 != self.bundle.sha256:
             raise BundleError(
-                f"{self._url} serves segmenter '{role}' of bundle {str(sha256)[:12]}…, not '{self.role}' of "
-                f"{self.bundle.path} ({self.bundle.sha256[:12]}…); serve this bundle, or give that one here."
+                f"{self._url} serves bundle {str(sha256)[:12]}…, not {self.bundle.path} ({self.bundle.sha256[:12]}…); "
+                "serve this bundle, or give that one here."
+            )
+        if role != self.role:
+            raise BackendError(
+                f"{self._url} serves segmenter '{role}' of this bundle, not '{self.role}'; name the other model."
             )
 
     def _prove(self) -> Obtained:

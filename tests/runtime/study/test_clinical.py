@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from pydicom.dataset import Dataset
@@ -11,8 +12,10 @@ from pydicom.dataset import Dataset
 from scanside.runtime.bundle import open_bundle
 from scanside.runtime.dicom.patient import age_and_sex
 from scanside.runtime.errors import InputError
+from scanside.runtime.manifest import Covariate
 from scanside.runtime.options import Options
 from scanside.runtime.remark import code_of
+from scanside.runtime.study.answer import refuse_unknown_levels
 from scanside.runtime.study.clinical import SIDECAR
 from scanside.runtime.study.pipeline import StudyRunner
 from scanside.runtime.study.read import read_study
@@ -124,3 +127,15 @@ def _stamp(file: Path, age: str, sex: str) -> None:
     dataset = pydicom.dcmread(file)
     dataset.PatientAge, dataset.PatientSex = age, sex
     dataset.save_as(file)
+
+
+def test_a_word_that_the_models_do_not_know_is_refused_and_what_is_unknown_is_not() -> None:
+    level = Covariate(name="jaundice", values=("no", "yes"), low=0, high=1)
+    marker = Covariate(name="ca199", unit="U/ml", low=1, high=90)
+    models = [SimpleNamespace(model=SimpleNamespace(covariates=(level, marker)))]
+    for fine in ({}, {"jaundice": "yes"}, {"ca199": 37.0, "jaundice": "no", "other": "word"}):
+        refuse_unknown_levels(models, fine)  # type: ignore[arg-type]
+    for wrong in ({"jaundice": "perhaps"}, {"jaundice": 1.0}, {"ca199": "high"}):
+        with pytest.raises(InputError) as caught:
+            refuse_unknown_levels(models, wrong)  # type: ignore[arg-type]
+        assert_one_sentence(str(caught.value), next(iter(wrong)))

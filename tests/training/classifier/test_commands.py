@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,10 @@ import pytest
 
 from scanside.export.classifier import probabilities
 from scanside.runtime.classify import relative_distances
+from scanside.runtime.errors import InputError, UsageError
 from scanside.runtime.manifest import StudyModel
 from scanside.training.classifier.cli import classifier
-from scanside.training.experiment import open_experiment
+from scanside.training.experiment import cohort_hash, open_experiment
 from scanside.training.signature import step
 from scanside.training.signature.cli import signature
 from scanside.training.signature.pipeline import FAMILIES
@@ -47,6 +49,78 @@ def trained(tmp_path_factory: pytest.TempPathFactory, tables: dict[str, Path]) -
     return experiment, _train(
         experiment, table=tables["first"], second=tables["second"], labels=tables["labels"]
     )
+
+
+@pytest.fixture(scope="module")
+def with_cohort(trained: tuple[Path, dict[str, Any]], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The experiment once more, with a cohort that declares a marker and a choice, unknown of p0 and p1."""
+    base = tmp_path_factory.mktemp("declared")
+    experiment, cohort = shutil.copytree(trained[0], base / "experiment"), base / "cohort"
+    cohort.mkdir()
+    covariates = {
+        "ca199": {"type": "number", "unit": "U/ml"},
+        "jaundice": {"type": "choice", "values": ["no", "yes"]},
+        "empty": {"type": "number"},
+    }
+    about = {"schema": "scanside.cohort/1", "name": "declared", "synthetic": True, "adc_unit": "1e-6 mm2/s"}
+    about |= {"covariates": covariates}
+    (cohort / "cohort.json").write_text(json.dumps(about))
+    random = np.random.default_rng(2)
+    rows = ["patient,split,diagnosis,age,sex,scanner,field_t,lesion_mm,ca199,jaundice,empty"]
+    for patient in read_measurements(experiment / "signature").patients:
+        marker = f"{20 + 60 * patient.positive + 15 * random.standard_normal():.2f}"
+        level = ("no", "yes")[int(random.random() < 0.5)]
+        known = f"{marker},{level}" if patient.patient not in ("p0", "p1") else f",{level}"
+        rows.append(f"{patient.patient},train,{'PDAC' if patient.positive else 'SPN'},,,a,3,20,{known},")
+    (cohort / "cohort.csv").write_text("\n".join(rows) + "\n")
+    learned = json.loads((experiment / "signature" / "signature.json").read_text())
+    learned["options"]["scheme"]["repeats"] = 1  # once is enough here
+    (experiment / "signature" / "signature.json").write_text(json.dumps(learned))
+    document = json.loads((experiment / "experiment.json").read_text())
+    document |= {"cohort": str(cohort), "cohort_sha256": cohort_hash(cohort)}
+    (experiment / "experiment.json").write_text(json.dumps(document))
+    return experiment
+
+
+def test_declared_covariates_are_the_clinical_data_instead_of_age_and_sex(with_cohort: Path) -> None:
+    assert classifier(with_cohort, coverage=0.8, clinical="ca199,jaundice") == 0
+    document = json.loads((with_cohort / "classifier" / "classifier.json").read_text())
+    first, second = map(StudyModel.model_validate, document["models"])
+    assert (first.name, second.name) == ("combined", "radiomics"), "asked in this order"
+    marker, level = first.covariates
+    assert (marker.name, marker.unit, marker.values) == (
+        "ca199",
+        "U/ml",
+        None,
+    ) and marker.low < 30 < marker.high
+    assert (level.name, level.values, level.low, level.high) == ("jaundice", ("no", "yes"), 0, 1)
+    cv = json.loads((with_cohort / "classifier" / "cv.json").read_text())
+    assert cv["models"]["clinical"]["auc"] > 0.9, "the marker tells the classes apart"
+    assert cv["options"]["clinical"] == ["ca199", "jaundice"]
+    rows = {
+        (p["model"], p["patient"]): p["unguarded"]
+        for p in _predictions(with_cohort)
+        if p["part"] == CROSS_VALIDATED
+    }
+    assert rows["deployed", "p0"] == rows["radiomics", "p0"] != "", (
+        "the model without answers where one is unknown"
+    )
+    assert rows["deployed", "p5"] == rows["combined", "p5"] != rows["radiomics", "p5"]
+
+
+@pytest.mark.parametrize(
+    ("clinical", "error", "words"),
+    [
+        ("age,ca125", UsageError, "ca125"),
+        ("ca199,ca199", UsageError, "twice"),
+        ("empty", InputError, "no training patient a value of empty"),
+    ],
+)
+def test_covariates_that_cannot_be_taken_are_refused(
+    with_cohort: Path, clinical: str, error: type[Exception], words: str
+) -> None:
+    with pytest.raises(error, match=words):
+        classifier(with_cohort, clinical=clinical)
 
 
 def test_everything_that_was_promised(trained: tuple[Path, dict[str, Any]]) -> None:

@@ -3,11 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from scanside.runtime.errors import InputError
 from scanside.runtime.manifest import Covariate, StudyModel
 from scanside.runtime.radiomics.config import RadiomicsConfig
 
 Known = float | str
 """What a study says of a covariate: a number, or one of its two values in words."""
+
+_FROM_DICOM = ("age", "sex")
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +50,25 @@ def choose_model(
         if lesions and all(coded(covariate, known) is not None for covariate in one.model.covariates):
             return one
     return None
+
+
+def refuse_unknown_levels(models: Sequence[Answering], known: Mapping[str, Known]) -> None:
+    """See that what a study says of a covariate is something that the models can take.
+
+    Age and sex are free: DICOM knows more sexes than two, and the model without them answers then.
+
+    Raises:
+        InputError: If a value is another word than the two, or no number where a number is asked for.
+    """
+    for covariate in {one.name: one for model in models for one in model.model.covariates}.values():
+        value = known.get(covariate.name)
+        if covariate.name in _FROM_DICOM or value is None or coded(covariate, known) is not None:
+            continue
+        need = "a number" if covariate.values is None else " or ".join(covariate.values)
+        raise InputError(
+            f"The study says {covariate.name} '{value}', and the bundle's models take {need}; correct it, or leave it "
+            "out where it is not known."
+        )
 
 
 def coded(covariate: Covariate, known: Mapping[str, Known]) -> float | None:

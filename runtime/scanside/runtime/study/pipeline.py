@@ -26,7 +26,7 @@ from scanside.runtime.radiomics.extract import FeatureValue, extract
 from scanside.runtime.remark import Remark
 from scanside.runtime.stages.lesions import find_lesions, one_lesion
 from scanside.runtime.study.agree import Regions, choose_regions, largest_regions
-from scanside.runtime.study.answer import Answering, answering, coded
+from scanside.runtime.study.answer import Answering, answering, coded, refuse_unknown_levels
 from scanside.runtime.study.checks import check_study
 from scanside.runtime.study.judge import (
     Verdict,
@@ -187,6 +187,7 @@ class StudyRunner:
         clock.ms["read"], received = study.read_ms, study
         try:
             with clock.stage("check"):
+                refuse_unknown_levels(self.recipe.models, study.covariates)
                 study = check_study(as_trained(study, self.bundle.manifest.orientation))
         except InputError as error:
             return refused(str(error), received, clock.ms)

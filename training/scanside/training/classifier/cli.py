@@ -23,6 +23,13 @@ def classifier(
             metavar="P", help="Part of each class that the indeterminate band leaves right or undecided."
         ),
     ] = 0.9,
+    clinical: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME,…",
+            help="What is known beside the images: age, sex, and covariates that cohort.json declares.",
+        ),
+    ] = "age,sex",
     jobs: Annotated[int, typer.Option(metavar="N", min=1, help="Processes.")] = 1,
     summary: Annotated[
         Path | None,
@@ -31,7 +38,11 @@ def classifier(
 ) -> int:
     """Compare classifiers of the signature, fit and calibrate the winner, and export it with proof of equality.
 
-    Example: scanside train classifier experiment
+    Examples:
+
+      scanside train classifier experiment
+
+      scanside train classifier experiment --clinical age,sex,ca199
     """
     require_extra("train", *PACKAGES)
     if not 0.5 <= coverage < 1:
@@ -40,7 +51,8 @@ def classifier(
     from scanside.training.classifier.summary import write_summary
     from scanside.training.experiment import open_experiment
 
-    settings = Settings(coverage=coverage, seed=seed, jobs=jobs)
+    names = tuple(name.strip() for name in clinical.split(","))
+    settings = Settings(coverage=coverage, clinical=names, seed=seed, jobs=jobs)
     opened = open_experiment(experiment)
     print(train_classifier(opened, settings, lambda words: print(words, file=sys.stderr)))
     if summary is not None:

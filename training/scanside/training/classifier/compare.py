@@ -9,9 +9,8 @@ from scanside.runtime.errors import InputError
 from scanside.training.classifier.fit import Deployed, calibrate, deploy
 from scanside.training.progress import Progress
 from scanside.training.signature.auc import Auc, repeated_auc
-from scanside.training.signature.cases import BESIDE
 from scanside.training.signature.nested import CHOSEN, Outcome, Scheme, cross_validate
-from scanside.training.signature.pipeline import FAMILIES, Model, Selection, candidates, models
+from scanside.training.signature.pipeline import CLINICAL, FAMILIES, Model, Selection, candidates, models
 from scanside.training.signature.step import FAMILY, usable_for
 from scanside.training.signature.store import CROSS_VALIDATED, Measured, Measurements, Roles
 
@@ -44,18 +43,21 @@ def compare(
     roles: Roles,
     scheme: Scheme,
     say: Say,
+    clinical: tuple[str, ...] = CLINICAL,
 ) -> dict[str, Compared]:
     """Name → model: all families for the main one, logistic regression for the others.
 
     Args:
         features: Role, or None for all roles → indices of its signature.
+        clinical: What of `measurements.beside` are the clinical data.
         say: Told which model of one sequence cannot be fitted, and why.
     """
     cases = measurements.cases(CROSS_VALIDATED)
     usable = measurements.usable(CROSS_VALIDATED)
-    known = tuple(bool(np.isfinite(cases["beside"][usable, i]).any()) for i in range(len(BESIDE)))
+    names = measurements.beside
+    known = tuple(bool(np.isfinite(cases["beside"][usable, i]).any()) for i in range(len(names)))
     compared = {}
-    for model in models(selection, known, roles):
+    for model in models(selection, known, roles, names, clinical):
         try:
             compared[model.name] = _compare(model, measurements, features[model.role], roles, scheme)
         except InputError as error:

@@ -16,7 +16,7 @@ from sklearn.pipeline import Pipeline
 
 from scanside.runtime.arrays import Float64
 from scanside.training.classifier.sigmoid import Sigmoid, fit_sigmoid
-from scanside.training.signature.cases import BESIDE, Cases
+from scanside.training.signature.cases import Cases
 from scanside.training.signature.nested import CHOSEN, Labels, Outcome, Scheme, tune
 from scanside.training.signature.pipeline import Candidate, Model, build
 
@@ -50,9 +50,8 @@ class Deployed:
 
     def matrix(self, cases: Cases) -> Float64:
         """(n, p) raw inputs of patients, NaN where absent."""
-        beside = [BESIDE.index(name) for name in self.model.beside]
         features = cases["values"][:, list(self.indices)]
-        return np.concatenate([features, cases["beside"][:, beside]], axis=1)
+        return np.concatenate([features, cases["beside"][:, list(self.model.columns)]], axis=1)
 
     def probability(self, cases: Cases) -> Float64:
         """(n,) calibrated probabilities of the positive class; NaN where an input is absent."""

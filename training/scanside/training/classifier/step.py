@@ -16,6 +16,7 @@ from scanside.runtime.images.files import atomic_write
 from scanside.runtime.manifest import Classifier, Covariate, Signature, StudyModel
 from scanside.training.classifier.bounded import bounded, slug
 from scanside.training.classifier.compare import MAIN, Compared, Say, compare, misplaced
+from scanside.training.classifier.covariates import covariate_columns, with_covariates
 from scanside.training.classifier.fit import Deployed, logits
 from scanside.training.classifier.predict import (
     Prediction,
@@ -24,11 +25,12 @@ from scanside.training.classifier.predict import (
     predictions,
     write_predictions,
 )
+from scanside.training.cohort.declared import CovariateColumn
 from scanside.training.experiment import Experiment, write_json
 from scanside.training.signature.auc import auc, repeated_auc
-from scanside.training.signature.cases import BESIDE, Cases
+from scanside.training.signature.cases import Cases
 from scanside.training.signature.nested import CHOSEN, Labels, Scheme
-from scanside.training.signature.pipeline import Selection
+from scanside.training.signature.pipeline import CLINICAL, Selection
 from scanside.training.signature.roles import roles_of
 from scanside.training.signature.store import CROSS_VALIDATED, TEST, Measured, Measurements, read_measurements
 
@@ -44,9 +46,11 @@ class Settings:
 
     Attributes:
         coverage: Of the conformal band, within each class.
+        clinical: Covariates that stand for what is known of a patient beside the images.
     """
 
     coverage: float = 0.9
+    clinical: tuple[str, ...] = CLINICAL
     seed: int = 0
     jobs: int = 1
 
@@ -81,7 +85,8 @@ def train_classifier(experiment: Experiment, settings: Settings, say: Say) -> Pa
     """
     started = time.time()
     signature = _signature(experiment)
-    measurements = read_measurements(experiment.signature)
+    columns = covariate_columns(experiment, settings.clinical)
+    measurements = with_covariates(read_measurements(experiment.signature), experiment, columns)
     roles = roles_of(experiment, measurements.features)
     scheme = Scheme(**{**signature["options"]["scheme"], "seed": settings.seed}, jobs=settings.jobs)
     selection = Selection(**signature["options"]["selection"])
@@ -92,10 +97,10 @@ def train_classifier(experiment: Experiment, settings: Settings, say: Say) -> Pa
     with warnings.catch_warnings():
         # In a fold a small scanner may be unseen; the sentence about it would come a hundred times.
         warnings.simplefilter("ignore", ScansideWarning)
-        compared = compare(measurements, selection, chosen, roles, scheme, say)
+        compared = compare(measurements, selection, chosen, roles, scheme, say, settings.clinical)
     names = signature["classes"]["positive"], signature["classes"]["negative"]
     ready = [
-        _ready(one, measurements, names, settings)
+        _ready(one, measurements, names, settings, columns)
         for one in deployable(compared, measurements.of(CROSS_VALIDATED), say)
     ]
     for one in ready:
@@ -114,6 +119,7 @@ def train_classifier(experiment: Experiment, settings: Settings, say: Say) -> Pa
         },
         "options": {
             "coverage": settings.coverage,
+            "clinical": list(settings.clinical),
             "selection": selection.as_dict(),
             "folds": scheme.folds,
             "repeats": scheme.repeats,
@@ -177,7 +183,11 @@ def _unfit(one: Compared, alone: int, wrong: int) -> str | None:
 
 
 def _ready(
-    compared: Compared, measurements: Measurements, names: tuple[str, str], settings: Settings
+    compared: Compared,
+    measurements: Measurements,
+    names: tuple[str, str],
+    settings: Settings,
+    columns: Sequence[CovariateColumn],
 ) -> Ready:
     deployed = compared.deployed
     model = to_onnx(deployed.pipeline, deployed.rows.shape[1])
@@ -187,20 +197,21 @@ def _ready(
     record = StudyModel(
         name=compared.model.name,
         roles=compared.roles or None,
-        covariates=_covariates(deployed),
+        covariates=_covariates(deployed, columns),
         signature=_ranges(features, deployed),
         classifier=classifier,
     )
     return Ready(compared, record, model, facts, parity)
 
 
-def _covariates(deployed: Deployed) -> tuple[Covariate, ...]:
+def _covariates(deployed: Deployed, columns: Sequence[CovariateColumn]) -> tuple[Covariate, ...]:
     beside = deployed.rows[:, len(deployed.indices) :]
+    kinds: dict[str, dict[str, Any]] = {"age": {"unit": "years"}, "sex": {"values": ("F", "M")}}
+    kinds |= {one.name: {"unit": one.unit, "values": one.values} for one in columns}
     found = []
     for name, column in zip(deployed.model.beside, beside.T, strict=True):
         span = {"low": float(column.min()), "high": float(column.max())}
-        kind = {"values": ("F", "M")} if name == "sex" else {"unit": "years"}
-        found.append(Covariate.model_validate({"name": name, **kind, **span}))
+        found.append(Covariate.model_validate({"name": name, **kinds[name], **span}))
     return tuple(found)
 
 
@@ -264,7 +275,6 @@ def _predictions(
 def _voice(compared: Compared, cases: Cases, record: Classifier | None, *, seen: bool) -> Voice:
     """What a model says: the deployed one where `seen`, else those of the folds that did not see the patient."""
     deployed = compared.deployed
-    beside = [BESIDE.index(name) for name in compared.model.beside]
     honest = deployed.recalibration(logits(compared.outcome.probabilities[CHOSEN]))
     return Voice(
         compared.model.name,
@@ -272,7 +282,7 @@ def _voice(compared: Compared, cases: Cases, record: Classifier | None, *, seen:
         deployed.probability(cases) if seen else honest.mean(axis=0),
         record,
         deployed.matrix(cases) if seen else None,
-        np.isfinite(cases["beside"][:, beside]).all(axis=1),
+        np.isfinite(cases["beside"][:, list(compared.model.columns)]).all(axis=1),
     )
 
 

@@ -26,14 +26,14 @@ def make_cases(
     Args:
         values: (n, p) features.
         measured: (n, k, p) repeated measurements of them, k at least 1; only the stability filter looks at them.
-        beside: (n, len(BESIDE)); None when nothing is known.
+        beside: (n, b) `BESIDE`, and what else is known; None when nothing is.
         batch: Scanner of each patient; None when all are one batch.
     """
     count, features = values.shape
     dtype = [
         ("values", np.float64, (features,)),
         ("measured", np.float64, (measured.shape[1], features)),
-        ("beside", np.float64, (len(BESIDE),)),
+        ("beside", np.float64, (len(BESIDE) if beside is None else beside.shape[1],)),
         ("batch", f"U{max([1, *map(len, batch or [])])}"),
     ]
     cases: Cases = np.zeros(count, dtype=dtype)

@@ -156,7 +156,7 @@ class Columns(BaseEstimator):  # type: ignore[misc] # sklearn is not typed
 
     Attributes:
         radiomics: Whether the features come in.
-        beside: Indices into `cases.BESIDE`.
+        beside: Columns of `cases["beside"]`.
     """
 
     def __init__(self, radiomics: bool = True, beside: tuple[int, ...] = ()) -> None:

@@ -1,6 +1,6 @@
 """One scikit-learn Pipeline from patients to a score, and the classifiers that may stand at its end."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import sklearn
@@ -59,10 +59,11 @@ class Model:
         name: As in reports: `radiomics`, `combined`, `dwi alone`, `volume`, `adc_mean`, `clinical`.
         selection: None where nothing is chosen.
         radiomics: Whether features come in at all.
-        beside: Names out of `cases.BESIDE` that come in unselected.
+        beside: Names out of `known` that come in unselected.
         role: The only role whose features it may choose; None for all.
         among: Indices of the features it may choose; None for all.
         given: Indices of features decided before; then `selection` only says whether ComBat is used.
+        known: What the columns of `cases["beside"]` are.
     """
 
     name: str
@@ -72,6 +73,12 @@ class Model:
     role: str | None = None
     among: tuple[int, ...] | None = None
     given: tuple[int, ...] | None = None
+    known: tuple[str, ...] = BESIDE
+
+    @property
+    def columns(self) -> tuple[int, ...]:
+        """Where `beside` stands among `known`."""
+        return tuple(self.known.index(name) for name in self.beside)
 
 
 @dataclass(frozen=True)
@@ -91,29 +98,37 @@ FAMILIES = {
 """Family → values of C, strongest regularisation first: that one wins a draw."""
 
 
-def models(selection: Selection, known: tuple[bool, ...], roles: Roles) -> tuple[Model, ...]:
+def models(
+    selection: Selection,
+    known: tuple[bool, ...],
+    roles: Roles,
+    names: tuple[str, ...] = BESIDE,
+    clinical: tuple[str, ...] = CLINICAL,
+) -> tuple[Model, ...]:
     """The signature, alone and with what is known of a patient; the same of each role; and the baselines.
 
     Args:
-        known: For each of `cases.BESIDE` whether it is known at all; models without their data are left out.
+        known: For each of `names` whether it is known at all; models without their data are left out.
         roles: Role → its features; with two or more, each has models for when it alone shows a lesion.
+        names: What the columns of `cases["beside"]` are.
+        clinical: Which of them are the clinical data.
     """
     alone = []
     for role, among in roles.items() if len(roles) > 1 else ():
         alone += [
             Model(f"{role} alone", selection, role=role, among=among),
-            Model(f"{role} alone, combined", selection, beside=CLINICAL, role=role, among=among),
+            Model(f"{role} alone, combined", selection, beside=clinical, role=role, among=among),
         ]
     every = (
         Model("radiomics", selection),
-        Model("combined", selection, beside=CLINICAL),
+        Model("combined", selection, beside=clinical),
         *alone,
         Model("volume", radiomics=False, beside=("log_volume",)),
         Model("adc_mean", radiomics=False, beside=("adc_mean",)),
-        Model("clinical", radiomics=False, beside=CLINICAL),
+        Model("clinical", radiomics=False, beside=clinical),
     )
-    have = {name for name, is_known in zip(BESIDE, known, strict=True) if is_known}
-    return tuple(model for model in every if have.issuperset(model.beside))
+    have = {name for name, is_known in zip(names, known, strict=True) if is_known}
+    return tuple(replace(model, known=names) for model in every if have.issuperset(model.beside))
 
 
 def candidates(families: tuple[str, ...] = tuple(FAMILIES)) -> tuple[Candidate, ...]:
@@ -123,7 +138,7 @@ def candidates(families: tuple[str, ...] = tuple(FAMILIES)) -> tuple[Candidate, 
 
 def build(model: Model, candidate: Candidate) -> Pipeline:
     """The whole pipeline, unfitted: filters → columns → scaler → classifier."""
-    columns = Columns(model.radiomics, tuple(BESIDE.index(name) for name in model.beside))
+    columns = Columns(model.radiomics, model.columns)
     return Pipeline(
         [
             *_filters(model),

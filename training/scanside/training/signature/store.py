@@ -3,7 +3,7 @@
 import csv
 import io
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import numpy as np
@@ -70,11 +70,18 @@ class Measurements:
         features: Names.
         patients: In the order of patients.csv.
         values: (patient, part, perturbation) → (p,), NaN where absent.
+        clinical: Declared covariate → patient → its value as a classifier takes it; not in the tables.
     """
 
     features: tuple[str, ...]
     patients: tuple[Measured, ...]
     values: dict[tuple[str, str, str], Float64]
+    clinical: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+    @property
+    def beside(self) -> tuple[str, ...]:
+        """What the columns of `cases["beside"]` are."""
+        return (*BESIDE, *self.clinical)
 
     def of(self, part: str) -> tuple[Measured, ...]:
         """The patients of `cross-validated` or `test`."""
@@ -91,7 +98,8 @@ class Measurements:
         empty = np.full(len(self.features), np.nan)
         measured = np.array([[self.values.get((p.patient, part, n), empty) for n in names] for p in patients])
         own = np.array([self.values.get((p.patient, source or part, NONE), empty) for p in patients])
-        beside = np.array([p.beside for p in patients])
+        more = self.clinical.values()
+        beside = np.array([(*p.beside, *(one.get(p.patient, np.nan) for one in more)) for p in patients])
         return make_cases(own, measured, beside, [p.batch for p in patients])
 
     def labels(self, part: str) -> npt.NDArray[np.int_]:

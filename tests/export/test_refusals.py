@@ -167,7 +167,7 @@ EDITS: dict[str, tuple[Callable[[Path], None], tuple[str, ...]]] = {
         ("network_weights", "not an nnU-Net v2 checkpoint"),
     ),
     "checkpoint that is a list": (lambda folder: torch.save([1, 2], checkpoint(folder)), ("not an nnU-Net v2",)),
-    "Primus": (lambda folder: _trainer(folder, "nnUNet_Primus_M_Trainer"), ("Primus", "transformer")),
+    "Primus": (lambda folder: _trainer(folder, "nnUNet_PrimusV2M_Trainer"), ("PrimusV2M", "later kind")),
     "labels the wrong way round": (
         _dataset(labels={"0": "background", "1": "near", "2": "far"}), ("'background'", "wrong way round")),
     "a label of no whole number": (_dataset(labels={"background": 0, "near": 1.5, "far": 2}), ("'near'", "1.5")),

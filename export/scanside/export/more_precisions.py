@@ -134,6 +134,11 @@ def _converted(
     segmenter, networks, ranges = bundle.manifest.segmenters[role], [], []
     for network in segmenter.networks:
         model = onnx.load_from_string(bundle.read(network.files["fp32"]))
+        if any(node.op_type == "MatMul" for node in model.graph.node):
+            raise UsageError(
+                f"Segmenter '{role}' of bundle {bundle.path} is a transformer, which runs in fp32 alone; leave it "
+                "as it is."
+            )
         single_norms(model)
         found = audit(
             model, (tile for case in cases for tile in tiles(case.volume, segmenter.plan, case.previous))

@@ -34,10 +34,10 @@ def build_network(folder: ModelFolder, input_channels: int, heads: int) -> nn.Mo
     Raises:
         InputError: If the trainer cannot be found or its network cannot be built.
     """
-    if "Primus" in folder.trainer:
+    if "PrimusV" in folder.trainer:
         raise InputError(
-            f"{folder.path} is a Primus model (trainer '{folder.trainer}'), a transformer, which scanside does not "
-            "support; convolutional networks are."
+            f"{folder.path} is a Primus model of a later kind (trainer '{folder.trainer}'), which scanside does not "
+            "support; the first Primus and convolutional networks are."
         )
     trainer = find_trainer(folder.trainer)
     build = trainer.build_network_architecture
@@ -71,6 +71,12 @@ def build_network(folder: ModelFolder, input_channels: int, heads: int) -> nn.Mo
             f"{type(network).__name__}); it is not supported."
         )
     return network.eval()
+
+
+def is_primus(network: nn.Module) -> bool:
+    """Whether this is nnU-Net's transformer of the first kind (sizes S, B, M, L)."""
+    kind = type(network)
+    return kind.__name__ == "Primus" and kind.__module__.endswith("architectures.primus")
 
 
 def load_weights(network: nn.Module, weights: dict[str, torch.Tensor], fold: str) -> None:

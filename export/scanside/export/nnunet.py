@@ -18,7 +18,7 @@ from scanside.export.model_folder import (
     postprocessing_of_other_folds,
     read_model_folder,
 )
-from scanside.export.network import build_network, load_weights
+from scanside.export.network import build_network, is_primus, load_weights
 from scanside.export.onnx_graph import to_onnx
 from scanside.export.plan import read_postprocessing, to_plan
 from scanside.export.quantise import Tiles, calibration_tiles
@@ -254,6 +254,11 @@ def _stage(folder: ModelFolder, options: ExportOptions, *, postprocess: bool, pr
         file = _given_postprocessing(options)
     plan = to_plan(folder, postprocessing=file, previous_stage=previous)
     network = build_network(folder, plan.input_channels, plan.labels.heads)
+    if is_primus(network) and options.precisions != ("fp32",):
+        raise InputError(
+            f"{folder.path} is a Primus model, which is exported in fp32 alone: attention in lower precision has not "
+            "been proven; add --precision fp32."
+        )
     for fold, checkpoint in zip(folder.folds, folder.checkpoints, strict=True):
         load_weights(network, checkpoint.weights, fold)
     return Stage(folder.configuration_name, folder, plan, network)

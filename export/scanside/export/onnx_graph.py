@@ -2,12 +2,14 @@
 
 import logging
 import warnings
+from collections.abc import Set
 
 import onnx
 import torch
 from torch import nn
 
 from scanside.export.graph_names import INPUT, OUTPUT
+from scanside.export.network import is_primus
 from scanside.runtime.errors import InputError
 
 OPSET = 20
@@ -18,6 +20,13 @@ ALLOWED = {
 """What nnU-Net's convolutional networks need. Anything else is refused until it has a test of its own."""
 
 
+TRANSFORMER = {
+    "Div", "Gelu", "LayerNormalization", "MatMul", "Neg", "Pow", "ReduceMean", "Reshape", "Shape", "Slice", "Softmax",
+    "Split", "Sqrt", "Sub", "Transpose", "Unsqueeze",
+}  # fmt: skip
+"""What Primus needs besides, and nothing else may have; compared with PyTorch in tests/export/test_primus.py."""
+
+
 def to_onnx(network: nn.Module, input_channels: int, patch: tuple[int, ...]) -> onnx.ModelProto:
     """Export a network.
 
@@ -25,7 +34,8 @@ def to_onnx(network: nn.Module, input_channels: int, patch: tuple[int, ...]) -> 
         patch: Spatial input shape, fixed in the graph; the batch axis is free.
 
     Raises:
-        InputError: If the graph holds an operation outside `ALLOWED`, or batch normalisation in training mode.
+        InputError: If the graph holds an operation that the network's kind may not have, or batch normalisation in
+            training mode.
     """
     example = torch.zeros((2, input_channels, *patch))
     with torch.no_grad(), warnings.catch_warnings(), _quiet():
@@ -47,13 +57,13 @@ def to_onnx(network: nn.Module, input_channels: int, patch: tuple[int, ...]) -> 
         # Names of Python modules and source lines: they would tie the bundle to the exporting machine.
         del record.metadata_props[:]
         record.doc_string = ""
-    check_operations(model)
+    check_operations(model, ALLOWED | TRANSFORMER if is_primus(network) else ALLOWED)
     onnx.checker.check_model(model, full_check=True)
     return model
 
 
-def check_operations(model: onnx.ModelProto) -> dict[str, int]:
-    """Count the operations and refuse unknown ones.
+def check_operations(model: onnx.ModelProto, allowed: Set[str] = ALLOWED) -> dict[str, int]:
+    """Count the operations and refuse those that are not allowed.
 
     Returns:
         Operation → count.
@@ -66,7 +76,7 @@ def check_operations(model: onnx.ModelProto) -> dict[str, int]:
             raise InputError(
                 "The network exports batch normalisation in training mode; its statistics would drift."
             )
-    unknown = sorted(set(counts) - ALLOWED)
+    unknown = sorted(set(counts) - allowed)
     if unknown or len(model.graph.output) != 1:
         what = f"the operation {', '.join(unknown)}" if unknown else f"{len(model.graph.output)} outputs"
         raise InputError(f"The network has {what}, which scanside does not support.")

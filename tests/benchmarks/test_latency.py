@@ -18,6 +18,7 @@ from scanside.runtime.errors import InputError, UsageError
 from scanside.runtime.options import Options
 from scanside.runtime.record import json_schema
 from scanside.runtime.study.read import read_study
+from scanside.runtime.triton.address import Engine
 from scanside.training.phantom.cohort import draw_patient
 from tests.benchmarks.golden import write_golden_bundle
 from tests.benchmarks.samples import SENSED, latency, study, times
@@ -167,6 +168,10 @@ def test_every_choice_of_a_run_reaches_the_cold_command() -> None:
         "--skip-empty-tiles",
     ):
         assert expected in words
+    there = Options(engine=Engine("triton://server:8000", Path("ca.pem"), 60.0))
+    assert conditions.as_arguments(there)[-6:] == [
+        "--engine", "triton://server:8000", "--engine-seconds", "60", "--engine-authority", "ca.pem",
+    ]  # fmt: skip
     known = {
         "device",
         "precision",
@@ -177,6 +182,7 @@ def test_every_choice_of_a_run_reaches_the_cold_command() -> None:
         "role",
         "skip_empty_tiles",
         "on_rejection",
+        "engine",
     }
     assert {field.name for field in fields(Options)} == known, "add the new choice to as_arguments"
 

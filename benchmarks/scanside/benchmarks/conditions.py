@@ -12,6 +12,7 @@ from scanside.benchmarks.distribution import Distribution
 from scanside.benchmarks.sensors import Sensed
 from scanside.runtime import machine
 from scanside.runtime.options import Options
+from scanside.runtime.triton.address import Engine
 
 QUIET = 0.05
 """Part of the processor that other programs may take before a run's headline is refused."""
@@ -94,4 +95,10 @@ def as_arguments(options: Options) -> list[str]:
         *(["--folds", ",".join(options.folds)] if options.folds else []),
         *(["--threads", str(options.threads)] if options.threads else []),
         *(["--skip-empty-tiles"] if options.skip_empty_tiles else []),
+        *(_engine(options.engine) if options.engine else []),
     ]  # fmt: skip
+
+
+def _engine(engine: Engine) -> list[str]:
+    authority = [] if engine.authority is None else ["--engine-authority", str(engine.authority)]
+    return ["--engine", engine.url, "--engine-seconds", f"{engine.seconds:g}", *authority]

@@ -57,7 +57,9 @@ def test_nifti_study(scanside: Command, bundle: Path, nifti: Path, tmp_path: Pat
     assert report["outputs"] == [str(out / name) for name in (
         "t2w_mask.nii.gz", "t2w_overlay.png", "dwi_mask.nii.gz", "dwi_overlay.png", "result.json")]  # fmt: skip
     assert report["inputs"] == [str(nifti / f"{name}.nii.gz") for name in ("t2w", "dwi", "adc")]
-    assert report["device"] == {"asked": "cpu", "obtained": "cpu", "why": "asked for", "precision": "fp32"}
+    assert report["device"] == {
+        "asked": "cpu", "obtained": "cpu", "why": "asked for", "precision": "fp32", "engine": None,
+    }  # fmt: skip
     assert report["stages"][0]["name"] == "read" and report["stages"][-1]["name"] == "write"
     for role in ("t2w", "dwi"):
         mask, image = (

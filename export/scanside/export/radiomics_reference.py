@@ -15,6 +15,7 @@ from scanside.runtime.radiomics.body import scaling
 from scanside.runtime.radiomics.config import RadiomicsConfig, SequenceConfig
 from scanside.runtime.radiomics.engine import pyradiomics
 from scanside.runtime.radiomics.filters import settings_of
+from scanside.runtime.radiomics.names import sequence_of
 from scanside.runtime.volume import Volume
 
 
@@ -32,7 +33,7 @@ def reference_features(
         InputError: If a feature has no finite value.
     """
     values: dict[str, float] = {}
-    for sequence in dict.fromkeys(name.split("_", 1)[0] for name in names):
+    for sequence in dict.fromkeys(sequence_of(name) for name in names):
         recipe = config.sequences[sequence]
         found = _extract(images[sequence], masks[recipe.role], recipe)
         values |= {f"{sequence}_{name}": float(value) for name, value in found.items()}

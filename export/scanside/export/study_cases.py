@@ -18,6 +18,7 @@ from scanside.runtime.errors import InputError
 from scanside.runtime.golden_study import StudyCase
 from scanside.runtime.manifest import Covariate
 from scanside.runtime.radiomics.config import RadiomicsConfig, load_config
+from scanside.runtime.radiomics.names import sequence_of
 from scanside.runtime.volume import Geometry, Volume, stack
 
 FIRST_GRID = Geometry((12, 84, 96), (6.0, 1.4, 1.3), (-60.0, -55.0, 20.0))
@@ -102,7 +103,7 @@ def _segmented(path: Path, parts: StudyParts) -> tuple[dict[str, Volume], dict[s
     from scanside.runtime.study.read import read_study
 
     features = (name for model in parts.models for name in model.record.signature.features)
-    measured = {name.split("_", 1)[0] for name in features}
+    measured = {sequence_of(name) for name in features}
     plans = {
         role: bundle.manifest.segmenters[bundle.role(None)].plan for role, bundle in parts.segmenters.items()
     }

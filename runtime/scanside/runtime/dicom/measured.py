@@ -4,13 +4,11 @@ A feature that IBSI defines, and that pyradiomics computes by that definition, h
 where the image is filtered, with the filter as a modifier. Anything else has a code of Scanside's own.
 """
 
-from typing import get_args
-
 from scanside.runtime.dicom.codes import Code, own_code
 from scanside.runtime.dicom.sr import Number
 from scanside.runtime.radiomics.conformance import KNOWN
 from scanside.runtime.radiomics.ibsi import code
-from scanside.runtime.radiomics.names import ORIGINAL, Class, Name
+from scanside.runtime.radiomics.names import ORIGINAL, FeatureName
 
 ONE: Code = ("1", "UCUM", "no units")
 MM: Code = ("mm", "UCUM", "millimeter")
@@ -57,7 +55,7 @@ def feature_number(feature: str, value: float, normalised: bool) -> Number:
         feature: `<sequence>_<image>_<class>_<feature>`.
         normalised: Grey values were normalised before, so that they have no physical unit.
     """
-    name = split_name(feature)
+    name = FeatureName.read(feature)
     modifiers: list[tuple[Code, Code | str]] = [(FEATURE, feature)]
     if name.kind != "shape":
         modifiers.append((IMAGE, _IMAGES[name.sequence]))
@@ -66,14 +64,7 @@ def feature_number(feature: str, value: float, normalised: bool) -> Number:
     return Number(feature_code(name), value, _unit(name, normalised), tuple(modifiers))
 
 
-def split_name(feature: str) -> Name:
-    """A feature's name in parts; filters' names hold no underscore."""
-    sequence, image, kind, word = feature.split("_", 3)
-    found = next(known for known in get_args(Class) if known == kind)
-    return Name(sequence, image, found, word)
-
-
-def feature_code(name: Name) -> Code:
+def feature_code(name: FeatureName) -> Code:
     """IBSI's code, or Scanside's own where IBSI defines no such feature or defines it otherwise."""
     known = code(name.kind, name.feature)
     if known is None or (name.kind, name.feature) in KNOWN:
@@ -92,7 +83,7 @@ def filter_code(image: str) -> Code:
     return own_code(image.upper(), f"pyradiomics image type {image}")
 
 
-def _unit(name: Name, normalised: bool) -> Code:
+def _unit(name: FeatureName, normalised: bool) -> Code:
     if name.kind == "shape":
         return _SHAPE_UNITS.get(name.feature, MM)
     if name.kind != "firstorder" or name.feature in _NO_UNIT:

@@ -23,7 +23,7 @@ from scanside.runtime.radiomics.config import (
     Setting,
 )
 from scanside.runtime.radiomics.extract import extract
-from scanside.runtime.radiomics.names import FEATURES, ORIGINAL, TEXTURE, Class, Name, names
+from scanside.runtime.radiomics.names import FEATURES, ORIGINAL, TEXTURE, Class, FeatureName, names
 from scanside.runtime.volume import Geometry, Volume
 
 Status = Literal["pass", "known deviation", "fail"]
@@ -152,13 +152,13 @@ def conformance(image: Volume | None = None, mask: npt.NDArray[np.uint8] | None 
     if image is None or mask is None:
         image, mask = phantom()
     wanted = references()
-    values: dict[str, dict[Name, float | None]] = {}
+    values: dict[str, dict[FeatureName, float | None]] = {}
     rows = []
     for reference in wanted:
         way = reference.aggregation
         if way not in values:
             values[way] = _measure(image, mask, way)
-        value = values[way][Name("phantom", ORIGINAL, reference.kind, reference.feature)]
+        value = values[way][FeatureName("phantom", ORIGINAL, reference.kind, reference.feature)]
         rows.append(_judge(reference, value, int(np.count_nonzero(mask))))
     return tuple(rows)
 
@@ -181,7 +181,7 @@ def _judge(reference: Reference, value: float | None, voxels: int) -> Row:
     return Row(reference, value, "fail", "beyond the tolerance")
 
 
-def _measure(image: Volume, mask: npt.NDArray[np.uint8], way: str) -> dict[Name, float | None]:
+def _measure(image: Volume, mask: npt.NDArray[np.uint8], way: str) -> dict[FeatureName, float | None]:
     """Every feature under one aggregation: the phantom's grey levels as they are (bins of 1)."""
     measured = SequenceConfig(
         role="phantom",

@@ -13,7 +13,7 @@ from scanside.runtime.radiomics.body import scaling
 from scanside.runtime.radiomics.config import Minimum, RadiomicsConfig, SequenceConfig
 from scanside.runtime.radiomics.engine import pyradiomics
 from scanside.runtime.radiomics.filters import Settings, filtered, settings_of
-from scanside.runtime.radiomics.names import ORIGINAL, TEXTURE, Class, Name, choose
+from scanside.runtime.radiomics.names import ORIGINAL, TEXTURE, Class, FeatureName, choose
 from scanside.runtime.radiomics.region import Region, region
 from scanside.runtime.volume import Volume
 
@@ -63,7 +63,7 @@ def extract(
         UsageError: If a feature is not in the configuration.
     """
     wanted = choose(config, features)
-    values: dict[Name, FeatureValue] = {}
+    values: dict[FeatureName, FeatureValue] = {}
     for sequence in dict.fromkeys(name.sequence for name in wanted):
         names = [name for name in wanted if name.sequence == sequence]
         measured = config.sequences[sequence]
@@ -85,8 +85,8 @@ def extract(
 
 
 def _sequence(
-    image: Volume, mask: Uint8, config: SequenceConfig, names: list[Name]
-) -> dict[Name, FeatureValue]:
+    image: Volume, mask: Uint8, config: SequenceConfig, names: list[FeatureName]
+) -> dict[FeatureName, FeatureValue]:
     scale = scaling(image, config.normalise)
     if scale is None:
         return _absent(names, "all grey values of the image are one")
@@ -95,7 +95,7 @@ def _sequence(
     found = region(image.data[0], image.geometry, mask, scale, config.setting, margin, bins)
     if found is None:
         return _absent(names, "nothing of the lesion is left on the resampled grid")
-    values: dict[Name, FeatureValue] = {}
+    values: dict[FeatureName, FeatureValue] = {}
     shapes = [name for name in names if name.kind == "shape"]
     values |= _shape(found, settings_of(config), shapes)
     grey = [name for name in names if name.kind != "shape"]
@@ -111,7 +111,7 @@ def _sequence(
     )
 
 
-def _shape(found: Region, settings: Settings, names: list[Name]) -> dict[Name, FeatureValue]:
+def _shape(found: Region, settings: Settings, names: list[FeatureName]) -> dict[FeatureName, FeatureValue]:
     if not names:
         return {}
     inside = found.inside
@@ -125,12 +125,12 @@ def _shape(found: Region, settings: Settings, names: list[Name]) -> dict[Name, F
 
 
 def _image(
-    image: Any, found: Region, settings: Settings, minimum: Minimum, names: list[Name]
-) -> dict[Name, FeatureValue]:
+    image: Any, found: Region, settings: Settings, minimum: Minimum, names: list[FeatureName]
+) -> dict[FeatureName, FeatureValue]:
     """All features of one image's box: the filter has run once for all classes."""
     mask = found.cut(found.mask)
     grey = _grey_values(image, mask)
-    values: dict[Name, FeatureValue] = {}
+    values: dict[FeatureName, FeatureValue] = {}
     for kind in dict.fromkeys(name.kind for name in names):
         here = [name for name in names if name.kind == kind]
         reason = _unfit(kind, found, grey, minimum)
@@ -171,8 +171,8 @@ def _unfit(kind: Class, found: Region, grey: npt.NDArray[np.float64], minimum: M
 
 
 def _compute(
-    kind: Class, image: Any, mask: Any, settings: Settings, names: list[Name]
-) -> tuple[dict[Name, FeatureValue], int]:
+    kind: Class, image: Any, mask: Any, settings: Settings, names: list[FeatureName]
+) -> tuple[dict[FeatureName, FeatureValue], int]:
     """Features of one class, and the number of grey levels in the lesion (0 for shape)."""
     if not names:
         return {}, 0
@@ -210,7 +210,7 @@ def _grey_values(image: Any, mask: Any) -> npt.NDArray[np.float64]:
     return np.asarray(sitk.GetArrayFromImage(image)[sitk.GetArrayFromImage(mask) == 1], dtype=np.float64)
 
 
-def _absent(names: Iterable[Name], reason: str) -> dict[Name, FeatureValue]:
+def _absent(names: Iterable[FeatureName], reason: str) -> dict[FeatureName, FeatureValue]:
     return {name: FeatureValue(None, reason) for name in names}
 
 

@@ -1,9 +1,10 @@
 """Names of features, without importing pyradiomics: `<sequence>_<image>_<class>_<feature>`."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import product
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Self, get_args
 
 from scanside.runtime.errors import UsageError
 
@@ -154,7 +155,7 @@ TEXTURE: frozenset[Class] = frozenset({"glcm", "glrlm", "glszm", "gldm", "ngtdm"
 
 
 @dataclass(frozen=True)
-class Name:
+class FeatureName:
     """A feature's name in parts.
 
     Attributes:
@@ -172,6 +173,24 @@ class Name:
     def __str__(self) -> str:
         return f"{self.sequence}_{self.image}_{self.kind}_{self.feature}"
 
+    @classmethod
+    def read(cls, text: str) -> Self:
+        """A name as bundles, tables and results write it; filters' names hold no underscore.
+
+        Raises:
+            ValueError: If it is no such name.
+        """
+        sequence, image, kind, word = (*text.split("_", 3), "", "", "")[:4]
+        found = next((known for known in get_args(Class) if known == kind), None)
+        if found is None or not (sequence and image and word):
+            raise ValueError(f"'{text}' is no name of a feature")
+        return cls(sequence, image, found, word)
+
+
+def sequence_of(feature: str) -> str:
+    """The sequence of a feature, whatever else its name holds: a bundle may have been made of other features."""
+    return feature.split("_", 1)[0]
+
 
 def filter_names(kind: ImageType, sigma: Sequence[float] = (), flat: bool = False) -> tuple[str, ...]:
     """What pyradiomics calls the images that an image type gives.
@@ -187,17 +206,21 @@ def filter_names(kind: ImageType, sigma: Sequence[float] = (), flat: bool = Fals
     return (kind.lower(),)
 
 
-def names(config: "RadiomicsConfig") -> tuple[Name, ...]:
+def names(config: "RadiomicsConfig") -> tuple[FeatureName, ...]:
     """Every feature of a configuration, by sequence, image and class."""
     found = []
     for sequence, measured in config.sequences.items():
         classes = [kind for kind in FEATURES if kind in measured.feature_classes]
         if "shape" in classes:  # of the mask, whatever the image types
-            found += [Name(sequence, ORIGINAL, "shape", feature) for feature in measured.features("shape")]
+            found += [
+                FeatureName(sequence, ORIGINAL, "shape", feature) for feature in measured.features("shape")
+            ]
         for image in measured.images():
             for kind in classes:
                 if kind != "shape":
-                    found += [Name(sequence, image, kind, feature) for feature in measured.features(kind)]
+                    found += [
+                        FeatureName(sequence, image, kind, feature) for feature in measured.features(kind)
+                    ]
     return tuple(found)
 
 
@@ -206,7 +229,7 @@ def feature_names(config: "RadiomicsConfig") -> tuple[str, ...]:
     return tuple(str(name) for name in names(config))
 
 
-def choose(config: "RadiomicsConfig", features: Sequence[str] | None) -> tuple[Name, ...]:
+def choose(config: "RadiomicsConfig", features: Sequence[str] | None) -> tuple[FeatureName, ...]:
     """The features asked for, in the order asked; all of the configuration for None.
 
     Raises:
@@ -220,13 +243,17 @@ def choose(config: "RadiomicsConfig", features: Sequence[str] | None) -> tuple[N
     return found
 
 
-def _parse(config: "RadiomicsConfig", feature: str) -> Name:
+def _parse(config: "RadiomicsConfig", feature: str) -> FeatureName:
     """One name, without writing down the hundreds that the configuration has."""
-    sequence, image, word, own = (*feature.split("_", 3), "", "", "")[:4]
-    measured = config.sequences.get(sequence)
-    for kind in measured.feature_classes if measured else ():
-        if kind != word or measured is None or own not in measured.features(kind):
-            continue
-        if image in ((ORIGINAL,) if kind == "shape" else measured.images()):
-            return Name(sequence, image, kind, own)
+    with suppress(ValueError):
+        name = FeatureName.read(feature)
+        measured = config.sequences.get(name.sequence)
+        if (
+            measured
+            and name.kind in measured.feature_classes
+            and name.feature in measured.features(name.kind)
+        ):
+            images = (ORIGINAL,) if name.kind == "shape" else measured.images()
+            if name.image in images:
+                return name
     raise UsageError(f"The radiomics configuration has no feature '{feature}'; add it or correct the name.")

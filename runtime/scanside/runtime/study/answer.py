@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from scanside.runtime.errors import InputError
 from scanside.runtime.manifest import Covariate, StudyModel
 from scanside.runtime.radiomics.config import RadiomicsConfig
+from scanside.runtime.radiomics.names import sequence_of
 
 Known = float | str
 """What a study says of a covariate: a number, or one of its two values in words."""
@@ -30,7 +31,7 @@ class Answering:
 
 def answering(model: StudyModel, config: RadiomicsConfig, final: Sequence[str]) -> Answering:
     """When a model answers; one before schema 3 wherever its features can be measured."""
-    sequences = {feature.split("_", 1)[0] for feature in model.signature.features}
+    sequences = {sequence_of(feature) for feature in model.signature.features}
     measured = {config.sequences[name].role for name in sequences}
     roles = model.roles or tuple(role for role in final if role in measured)
     return Answering(model, roles, alone=model.roles is not None)

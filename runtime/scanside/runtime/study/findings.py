@@ -12,6 +12,7 @@ from scanside.runtime.dicom.codes import Code, anatomic_region, own_code
 from scanside.runtime.dicom.measured import DIAMETER, MM, MM3, PERCENT, VOLUME, feature_number
 from scanside.runtime.dicom.sr import COMMENT, Evaluation, LesionGroup, Number, Report, Text
 from scanside.runtime.radiomics.config import RadiomicsConfig, load_config
+from scanside.runtime.radiomics.names import sequence_of
 from scanside.runtime.report import RESEARCH
 from scanside.runtime.stages.lesions import Lesion
 from scanside.runtime.study.names import spoken
@@ -261,7 +262,7 @@ def _features(result: StudyResult, bundle: Bundle) -> dict[str, tuple[list[Numbe
     config = _config(bundle.read(bundle.manifest.radiomics))
     found: dict[str, tuple[list[Number], list[Text]]] = {}
     for name, feature in (result.features or {}).items():
-        measured = config.sequences[name.split("_", 1)[0]]
+        measured = config.sequences[sequence_of(name)]
         numbers, absent = found.setdefault(measured.role, ([], []))
         if feature.value is None:
             absent.append((ABSENT, f"{name}: {feature.reason}."))

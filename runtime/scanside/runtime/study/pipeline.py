@@ -23,6 +23,7 @@ from scanside.runtime.pipeline import Segmenter
 from scanside.runtime.plan import Plan
 from scanside.runtime.radiomics.config import RadiomicsConfig, load_config
 from scanside.runtime.radiomics.extract import FeatureValue, extract
+from scanside.runtime.radiomics.names import sequence_of
 from scanside.runtime.remark import Remark
 from scanside.runtime.stages.lesions import find_lesions, one_lesion
 from scanside.runtime.study.agree import Regions, choose_regions, largest_regions
@@ -85,7 +86,7 @@ class Recipe:
         """Every sequence that a study must have."""
         used = {name for channels in self.channels.values() for name in channels}
         features = (feature for one in self.models for feature in one.model.signature.features)
-        used |= {feature.split("_", 1)[0] for feature in features}
+        used |= {sequence_of(feature) for feature in features}
         return tuple(name for name in SEQUENCES if name in used)
 
 
@@ -103,7 +104,7 @@ def read_recipe(bundle: Bundle) -> Recipe:
     channels = {role: _sequences(manifest.segmenters[role].plan, role) for role in manifest.final_roles}
     config = load_config(bundle.read(manifest.radiomics))
     for feature in (feature for model in manifest.models for feature in model.signature.features):
-        name = feature.split("_", 1)[0]
+        name = sequence_of(feature)
         if (
             name not in SEQUENCES
             or name not in config.sequences

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from scanside.runtime.errors import InputError
 from scanside.runtime.radiomics.config import load_config
+from scanside.runtime.radiomics.names import sequence_of
 from scanside.training.experiment import Experiment
 from scanside.training.signature.store import Roles
 
@@ -25,6 +26,6 @@ def roles_of(experiment: Experiment, features: Sequence[str]) -> Roles:
         ) from error
     found: dict[str, tuple[int, ...]] = {}
     for index, name in enumerate(features):
-        role = config.sequences[name.split("_", 1)[0]].role
+        role = config.sequences[sequence_of(name)].role
         found[role] = (*found.get(role, ()), index)
     return found

@@ -129,8 +129,11 @@ def _facts(bundle: Bundle) -> dict[str, Any]:
             "precisions": list(segmenter.networks[0].files) if segmenter.networks else [],
             "postprocessing": [list(step.labels) for step in plan.postprocessing],
             "previous_stage": plan.previous_stage,
-            "members": list(segmenter.members),
         }
+        if segmenter.members:  # all else is the members' own
+            mine = ("configuration", "channels", "labels", "postprocessing")
+            facts = {name: segmenters[role][name] for name in mine}
+            segmenters[role] = {**facts, "members": list(segmenter.members)}
     return {
         "schema": "scanside.inspect/1",
         **bundle.summary(),

@@ -104,6 +104,8 @@ class Device(Part):
     obtained: str
     why: str
     precision: str
+    engine: str | None = None
+    """The server's model that computed it on its own device; null for a device of this machine."""
 
 
 class ParityDevice(Part):

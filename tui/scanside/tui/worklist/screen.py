@@ -292,10 +292,12 @@ is done next is asked once for all of them. Search: any words that a line shows.
 
     def subjects(self, act: str) -> Sequence[Subject] | str:
         """The marked studies, else the one under the cursor."""
-        feed = self.work.feed
-        marked = [
-            Subject(case) for one in self.table.shown if one in self.table.marked and (case := feed.case(one))
-        ]
+        table, feed = (
+            self.table,
+            self.work.feed,
+        )  # asked for every command at every key, with thousands of rows
+        rows = table.shown if table.marked else ()
+        marked = [Subject(case) for one in rows if one in table.marked and (case := feed.case(one))]
         if marked:
             return marked
         return [Subject(self.case)] if self.case is not None else "No study is under the cursor."

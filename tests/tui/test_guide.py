@@ -48,3 +48,18 @@ def test_the_guides_figures_are_those_of_the_results_file() -> None:
     for (name, value), (known, figure) in zip(row, figures.items(), strict=True):
         assert name.startswith(known) and value == figure, (name, value, figure)
     assert all(remark.split(":")[0] in GUIDE for remark in found["remarks"])
+
+
+def test_the_guides_figures_of_an_open_case_are_those_of_the_results_file() -> None:
+    found = json.loads((ROOT / "results" / "benchmarks" / "tui.json").read_text())["traffic"]
+    words = " ".join(GUIDE.split("## What it takes")[1].split())
+    for graphics in ("half blocks", "sixel"):
+        keys = [1000 * one["case"]["key_to_paint_s"]["p95"] for one in found if one["graphics"] == graphics]
+        assert f"{min(keys):.0f} to {max(keys):.0f}" in words
+    assert all(
+        bytes_ == 0 for one in found for name, bytes_ in one["case"].items() if name != "key_to_paint_s"
+    )
+    at_rest = [one["worklist"]["at_rest"] for one in found]
+    beside = [one["worklist"]["while_another_computes"] / 1000 for one in found]
+    assert f"the worklist sends {min(at_rest):.0f} to {max(at_rest):.0f} bytes per second" in words
+    assert f"{min(beside):.0f} to {max(beside):.0f} kB" in words

@@ -30,7 +30,7 @@ def turned(degrees: tuple[float, float, float], flips: tuple[int, int, int] = (1
     return Geometry(GRID.shape, GRID.spacing, GRID.origin, tuple(matrix.ravel().tolist()))
 
 
-degrees = st.floats(-40, 40).map(lambda angle: round(angle, 3))  # ITK cannot invert an angle of 1e-300
+degrees = st.floats(-40, 40).map(lambda angle: round(angle, 3))  # next to zero ITK gives up
 flips = st.sampled_from([-1, 1])
 grids = st.builds(turned, st.tuples(degrees, degrees, degrees), st.tuples(flips, flips, flips))
 places = st.tuples(*[st.floats(-60, 60)] * 3)

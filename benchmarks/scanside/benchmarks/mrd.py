@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import Field
 
 from scanside.benchmarks.conditions import noise
@@ -22,14 +21,13 @@ from scanside.benchmarks.distribution import Distribution, percentile
 from scanside.benchmarks.progress import Progress
 from scanside.benchmarks.results import BundleId, Run
 from scanside.benchmarks.tables import aligned
+from scanside.runtime.arrays import LabelMask
 from scanside.runtime.bundle import Bundle
 from scanside.runtime.errors import BackendError, CaseError
 from scanside.runtime.mrd import wire
 from scanside.runtime.mrd.series import slices_of
 from scanside.runtime.mrd.wire import Image
 from scanside.runtime.volume import Volume
-
-Labels = npt.NDArray[np.uint16]
 
 
 class MrdReport(Run):
@@ -129,7 +127,7 @@ def _serving(arguments: Sequence[str]) -> Iterator[tuple[tuple[str, int], float]
         process.wait(60)
 
 
-def _session(address: tuple[str, int], images: Sequence[Image]) -> tuple[Labels, float]:
+def _session(address: tuple[str, int], images: Sequence[Image]) -> tuple[LabelMask, float]:
     """Send the images; labels in z order, and ms from CLOSE to the last of them."""
     found: list[Image] = []
     with socket.create_connection(address, timeout=600) as connection:

@@ -25,6 +25,7 @@ from scanside.runtime.errors import CaseError
 from scanside.runtime.golden_study import FEATURE_TOLERANCE
 from scanside.runtime.options import Options
 from scanside.runtime.radiomics.config import RadiomicsConfig
+from scanside.runtime.radiomics.names import sequence_of
 from scanside.runtime.study.pipeline import StudyRunner
 from scanside.runtime.study.read import read_study
 from scanside.runtime.study.records import StudyResult
@@ -179,7 +180,7 @@ def _feature(ours: float | None, theirs: float) -> Feature:
 def _enabled(config: RadiomicsConfig, names: Sequence[str]) -> int:
     """Features of the sequences that the signature needs; shape is measured on the original image alone."""
     total = 0
-    for sequence in dict.fromkeys(name.split("_", 1)[0] for name in names):
+    for sequence in dict.fromkeys(map(sequence_of, names)):
         recipe = config.sequences[sequence]
         for kind in recipe.feature_classes:
             total += len(recipe.features(kind)) * (1 if kind == "shape" else len(recipe.images()))

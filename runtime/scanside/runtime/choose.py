@@ -17,7 +17,7 @@ from scanside.runtime.backends.engines import announcing
 from scanside.runtime.backends.table import DEVICES, Backend, backend
 from scanside.runtime.bundle import Bundle
 from scanside.runtime.errors import BackendError, CaseError
-from scanside.runtime.golden import replay_all
+from scanside.runtime.golden import first_problem, replay_all
 from scanside.runtime.options import Options
 from scanside.runtime.pipeline import Obtained, Segmenter
 
@@ -202,9 +202,8 @@ def _replay(bundle: Bundle, options: Options, module: Backend) -> tuple[str | No
             results = replay_all(segmenter)
         if module.ON_TRIAL and not results:
             return f"the bundle has no golden case of '{role}' to prove it with", engines
-        for result in results:
-            if result.problem:
-                return f"golden case {result.case}: {result.problem}", engines
+        if problem := first_problem(results):
+            return problem, engines
     return None, engines
 
 

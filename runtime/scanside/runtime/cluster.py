@@ -19,7 +19,7 @@ from scanside.runtime.bundle import Bundle, open_bundle
 from scanside.runtime.choose import open_segmenter
 from scanside.runtime.errors import BackendError, BundleError, ExitCode
 from scanside.runtime.events import ignore
-from scanside.runtime.golden import replay_all
+from scanside.runtime.golden import first_problem, replay_all
 from scanside.runtime.mask_steps import MaskSteps
 from scanside.runtime.options import Options
 from scanside.runtime.run import CaseResult, Item, Steps, run_items
@@ -71,9 +71,7 @@ class Worker:
 
 def _masks(bundle: Bundle, options: Options) -> tuple[Steps[Any, Any], str | None]:
     segmenter = open_segmenter(bundle, options)
-    wrong = [found for found in replay_all(segmenter) if found.problem]
-    problem = f"golden case {wrong[0].case}: {wrong[0].problem}" if wrong else None
-    return MaskSteps(segmenter, hashed=True), problem
+    return MaskSteps(segmenter, hashed=True), first_problem(replay_all(segmenter))
 
 
 def _studies(bundle: Bundle, options: Options) -> tuple[Steps[Any, Any], str | None]:

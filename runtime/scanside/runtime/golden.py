@@ -8,6 +8,7 @@ import io
 import math
 import time
 import zipfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -179,6 +180,11 @@ def label_dice(
             ours, theirs = mask == value, reference == value
             scores[int(value)] = 2 * int((ours & theirs).sum()) / (int(ours.sum()) + int(theirs.sum()))
     return scores
+
+
+def first_problem(results: Iterable[Comparison]) -> str | None:
+    """The first golden case that is not what it must be, and why; None where all are."""
+    return next((f"golden case {one.case}: {one.problem}" for one in results if one.problem), None)
 
 
 def replay_all(segmenter: Segmenter) -> list[Comparison]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from scanside.runtime.errors import ExitCode, OutputError
 from scanside.runtime.outcome import FeatureOutcome, StudyOutcome
@@ -155,7 +155,7 @@ def lines_of(file: Path) -> Iterator[PlanLine | CaseLine]:
             content = json.loads(line)  # not pydantic's own reader: names may hold bytes that are no UTF-8
             kind = PlanLine if isinstance(content, dict) and "planned" in content else CaseLine
             yield kind.model_validate(content)
-        except (ValueError, ValidationError):
+        except ValueError:  # of JSON, or of a field
             continue
 
 

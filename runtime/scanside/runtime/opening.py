@@ -49,7 +49,7 @@ def open_stage(bundle: Bundle, role: str, options: Options, device: str) -> Stag
             sessions.append(open_session(device, bundle.read(path), options.precision, options.threads))
             _check_network(sessions[-1], segmenter.plan, role)
         lend = backend(device).on_device
-        around = lend(sessions) if lend and labels_on_device(options, device) else None
+        around = lend(sessions) if lend and not options.skip_empty_tiles else None
     except BaseException:
         for session in sessions:
             session.close()
@@ -76,8 +76,3 @@ def _check_network(session: Session, plan: Plan, role: str) -> None:
             f"The network of '{role}' takes {session.spec.input_shape} and gives {session.spec.heads} channels, but "
             f"its plan says {expected} and {plan.labels.heads}; export the bundle again."
         )
-
-
-def labels_on_device(options: Options, device: str) -> bool:
-    """Whether labels are computed on this device in runs that ask for labels alone."""
-    return backend(device).on_device is not None and not options.skip_empty_tiles

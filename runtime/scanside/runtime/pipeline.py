@@ -148,7 +148,7 @@ class Segmenter:
             listener: Receives the events of this case.
             probabilities: Also compute full-resolution probabilities (memory: all classes at full resolution).
             logits: Also keep the logits on the network's grid: what the parity gate compares.
-            previous: LabelMask of a cascade's previous stage on the grid of the image; only the last stage runs then.
+            previous: Mask of a cascade's previous stage on the grid of the image; only the last stage runs then.
 
         Raises:
             InputError: If the image does not fit the plan.
@@ -362,11 +362,12 @@ def measured(
     mask: LabelMask, plan: Plan, geometry: Geometry
 ) -> tuple[dict[str, float] | None, dict[str, float] | None]:
     """Volumes of a mask's labels in ml, or areas in mm² of a picture's; the other is None, or both without a scale."""
-    if not geometry.scaled:
-        return None, None
-    if geometry.dimension == 2:
-        return None, _sizes(mask, plan, geometry.pixel_area_mm2)
-    return _sizes(mask, plan, geometry.voxel_volume_ml), None
+    match geometry.measure:
+        case "ml":
+            return _sizes(mask, plan, geometry.voxel_volume_ml), None
+        case "mm2":
+            return None, _sizes(mask, plan, geometry.pixel_area_mm2)
+    return None, None
 
 
 def _sizes(mask: LabelMask, plan: Plan, unit: float) -> dict[str, float]:

@@ -87,8 +87,7 @@ def measure_labels(
         channels: A name for each channel.
         roi: Measure these labels alone.
     """
-    flat = volume.geometry.dimension == 2
-    unit = volume.geometry.pixel_area_mm2 if flat else volume.geometry.voxel_volume_ml
+    grid = volume.geometry
     found = []
     for name, value in labels.names.items():
         members = value if isinstance(value, tuple) else (value,)
@@ -96,7 +95,6 @@ def measure_labels(
             continue
         inside = np.isin(mask, members)
         count = int(np.count_nonzero(inside))
-        size = round(count * unit, 6) if volume.geometry.scaled else None
         measured = (
             [_intensity(title, data[inside]) for title, data in zip(channels, volume.data, strict=True)]
             if count
@@ -106,8 +104,8 @@ def measure_labels(
             LabelStatistics(
                 label=name,
                 voxels=count,
-                volume_ml=None if flat else size,
-                area_mm2=size if flat else None,
+                volume_ml=round(count * grid.voxel_volume_ml, 6) if grid.measure == "ml" else None,
+                area_mm2=round(count * grid.pixel_area_mm2, 6) if grid.measure == "mm2" else None,
                 intensities=None if measured is None else tuple(measured),
             )
         )

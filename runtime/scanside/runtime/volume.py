@@ -1,7 +1,7 @@
 """`Volume`: an image with several channels on one regular grid in patient space."""
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -9,6 +9,7 @@ import numpy.typing as npt
 from scanside.runtime.errors import GeometryError, InputError
 
 Triple = tuple[float, float, float]
+Measure = Literal["ml", "mm2"]
 
 ORTHONORMAL_TOLERANCE = 1e-3
 """How far the direction matrix may be from orthonormal. Headers store cosines with 5 to 7 digits."""
@@ -69,6 +70,13 @@ class Geometry:
     def pixel_area_mm2(self) -> float:
         """Area of one pixel of a picture, mm²: its thickness is invented and measures nothing."""
         return float(self.spacing[1] * self.spacing[2])
+
+    @property
+    def measure(self) -> Measure | None:
+        """What a label's size is: a volume, the area of a picture, or nothing where the file says no spacing."""
+        if not self.scaled:
+            return None
+        return "mm2" if self.dimension == 2 else "ml"
 
     def difference(self, other: Self) -> str | None:
         """What differs from `other`, in words, or None when both are the same grid within 1e-3 mm."""

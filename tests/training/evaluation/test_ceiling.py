@@ -9,6 +9,7 @@ from scipy.stats import norm
 from typer.testing import CliRunner
 
 from scanside.runtime.errors import InputError
+from scanside.runtime.masks.overlap import dice
 from scanside.training.cohort.cli import app
 from scanside.training.evaluation.ceiling import observers, step
 from scanside.training.evaluation.ceiling.records import Ceiling
@@ -60,7 +61,7 @@ def test_clear_lesions_are_outlined_completely_and_invisible_ones_no_better_than
         )
     assert observers.outline_observer(clear, observers.Places(clear), np.random.default_rng(0)) > 0.99
     places = observers.Places(nothing)
-    prior = observers.dice(observers.best_mask(places.prior, places.voxels), nothing.mask)
+    prior = dice(observers.best_mask(places.prior, places.voxels), nothing.mask)
     template = observers.template_observer(nothing, places, np.random.default_rng(0)).dice
     outline = observers.outline_observer(nothing, places, np.random.default_rng(0))
     assert template == pytest.approx(prior, abs=1e-6)
@@ -76,9 +77,7 @@ def test_the_blind_mask_is_as_good_as_its_mean_over_all_places() -> None:
         replace(scene, mask=np.roll(scene.mask, np.subtract(place, places.middle), (0, 1, 2))).mask
         for place in np.argwhere(places.allowed)
     ]
-    assert observers.blind(places) == pytest.approx(
-        np.mean([observers.dice(made, one) for one in moved]), abs=1e-3
-    )
+    assert observers.blind(places) == pytest.approx(np.mean([dice(made, one) for one in moved]), abs=1e-3)
 
 
 def test_the_best_mask_of_known_size_beats_every_other_of_the_same_chances() -> None:

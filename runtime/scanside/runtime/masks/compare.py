@@ -6,7 +6,6 @@ voxels that the reference ignores count nowhere.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
@@ -16,15 +15,6 @@ from scanside.runtime.masks.distances import distances
 from scanside.runtime.masks.overlap import overlap
 from scanside.runtime.masks.report import LabelScores
 from scanside.runtime.volume import Geometry, Volume
-
-Measure = Literal["ml", "mm2"] | None
-
-
-def measure_of(geometry: Geometry) -> Measure:
-    """What a label's size is: a volume, the area of a picture, or nothing where the file says no spacing."""
-    if not geometry.scaled:
-        return None
-    return "mm2" if geometry.dimension == 2 else "ml"
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,7 +108,7 @@ def _scores(
         measured = distances(reference, prediction, geometry.spacing, (tolerance,), flat=flat)
         surface = min(measured.nsd[tolerance], 1.0)
         hd95 = measured.hd95_mm if all(voxels) else None
-    measure = measure_of(geometry)
+    measure = geometry.measure
     areas = [count * geometry.pixel_area_mm2 for count in voxels]
     return LabelScores(
         label=name,

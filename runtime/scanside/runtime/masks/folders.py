@@ -9,10 +9,10 @@ from scanside.runtime.errors import InputError, UsageError
 from scanside.runtime.images.files import ALL_ENDINGS, READER_ENDINGS, ending_of
 from scanside.runtime.images.names import files_in, stem
 from scanside.runtime.images.read import read_image
-from scanside.runtime.masks.compare import Measure, as_labels, compare, measure_of
+from scanside.runtime.masks.compare import as_labels, compare
 from scanside.runtime.masks.report import CaseScores, LabelScores, MasksReport, foreground_dice, mean_scores
 from scanside.runtime.report import RESEARCH
-from scanside.runtime.volume import Volume
+from scanside.runtime.volume import Measure, Volume
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def evaluate_masks(
         advance: Told the name of each case that is done.
     """
     cases: list[CaseScores] = []
-    measures: dict[str, Measure] = {}
+    measures: dict[str, Measure | None] = {}
     for name, (prediction, reference) in pairs.found.items():
         reason, rows = None, None
         try:
@@ -131,7 +131,7 @@ def evaluate_masks(
 
 def _measured(
     prediction: Path, reference: Path, named: Named, tolerance: float
-) -> tuple[tuple[LabelScores, ...], Measure]:
+) -> tuple[tuple[LabelScores, ...], Measure | None]:
     masks = [as_labels(_read(path), path.name) for path in (prediction, reference)]
     occur = masks[0].values | masks[1].values
     labels = named.labels if named.labels is not None else {str(v): (v,) for v in sorted(occur)}
@@ -142,7 +142,7 @@ def _measured(
             "of them."
         )
     try:
-        return compare(masks[0], masks[1], labels, tolerance, named.ignore), measure_of(masks[1].geometry)
+        return compare(masks[0], masks[1], labels, tolerance, named.ignore), masks[1].geometry.measure
     except InputError as error:
         raise InputError(f"{prediction.name}: {error}.") from error
 
@@ -159,7 +159,7 @@ def _numbers(cases: list[CaseScores]) -> tuple[str, ...]:
     return tuple(sorted({row.label for case in cases for row in case.labels or ()}, key=int))
 
 
-def _with_all(case: CaseScores, names: tuple[str, ...], measure: Measure) -> CaseScores:
+def _with_all(case: CaseScores, names: tuple[str, ...], measure: Measure | None) -> CaseScores:
     """The case with a row for every label; one that neither of its masks has is absent there."""
     if case.labels is None:
         return case

@@ -6,8 +6,6 @@ import numpy as np
 
 from scanside.runtime.arrays import Mask
 
-"""(Z, Y, X) bool: True where the lesion is."""
-
 
 @dataclass(frozen=True)
 class Overlap:
@@ -50,13 +48,27 @@ def overlap(reference: Mask, automatic: Mask, spacing: tuple[float, float, float
     """
     if reference.shape != automatic.shape:
         raise ValueError(f"masks of shape {reference.shape} and {automatic.shape} are not on one grid")
-    first, second = int(np.count_nonzero(reference)), int(np.count_nonzero(automatic))
-    common = int(np.count_nonzero(reference & automatic))
+    first, second, common = _counts(reference, automatic)
     both = first + second
     voxel_ml = float(np.prod(spacing)) / 1000.0
     return Overlap(
-        dice=2 * common / both if both else 1.0,
+        dice=_dice(first, second, common),
         iou=common / (both - common) if both else 1.0,
         reference_ml=first * voxel_ml,
         automatic_ml=second * voxel_ml,
     )
+
+
+def dice(first: Mask, second: Mask) -> float:
+    """2·|A∩B| / (|A|+|B|) of two masks of one shape; 1 where both are empty."""
+    return _dice(*_counts(first, second))
+
+
+def _counts(first: Mask, second: Mask) -> tuple[int, int, int]:
+    """Voxels of each, and of both together."""
+    one, other, common = (int(np.count_nonzero(mask)) for mask in (first, second, first & second))
+    return one, other, common
+
+
+def _dice(first: int, second: int, common: int) -> float:
+    return 2 * common / (first + second) if first + second else 1.0

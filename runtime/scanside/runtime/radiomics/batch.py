@@ -18,7 +18,7 @@ from scanside.runtime.images.read import read_image
 from scanside.runtime.outcome import FeatureOutcome, Features
 from scanside.runtime.radiomics.config import RadiomicsConfig
 from scanside.runtime.radiomics.extract import extract
-from scanside.runtime.radiomics.names import feature_names
+from scanside.runtime.radiomics.names import feature_names, sequence_of
 from scanside.runtime.run import CaseResult, hashes_of
 from scanside.runtime.stages.lesions import main_lesion
 from scanside.runtime.volume import Volume
@@ -60,7 +60,7 @@ class FeatureTask:
 
     def told(self, line: "CaseLine") -> bool:
         """Whether the line has the features of this sequence."""
-        return all(name.startswith(f"{self.sequence}_") for name in line.features or {})
+        return all(sequence_of(name) == self.sequence for name in line.features or {})
 
 
 def tasks_of_table(table: Path, sequence: str, out: Path) -> list[FeatureTask]:
@@ -151,7 +151,7 @@ def measure(image: Volume, mask: Volume, sequence: str, recipe: RadiomicsConfig)
         mask: On its grid; the lesion is above 0.
         sequence: One of the configuration's.
     """
-    wanted = [name for name in feature_names(recipe) if name.startswith(f"{sequence}_")]
+    wanted = [name for name in feature_names(recipe) if sequence_of(name) == sequence]
     roi = main_lesion(np.rint(mask.data[0]).astype(np.int64))
     values = extract({sequence: image}, {recipe.sequences[sequence].role: roi}, recipe, wanted)
     return {name: FeatureOutcome(value=got.value, reason=got.reason) for name, got in values.items()}

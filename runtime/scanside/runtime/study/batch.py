@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from scanside.runtime.bundle import Bundle
 from scanside.runtime.errors import ExitCode, InputError, UsageError
 from scanside.runtime.events import Listener, StageFinished
-from scanside.runtime.golden import replay_all
+from scanside.runtime.golden import first_problem, replay_all
 from scanside.runtime.golden_study import load_study, replay_study
 from scanside.runtime.options import Options
 from scanside.runtime.outcome import StudyOutcome
@@ -176,9 +176,8 @@ def _evidence(path: Path) -> Sequence["Dataset"]:
 def prove(bundle: Bundle, runner: StudyRunner) -> str | None:
     """Replay everything golden with opened networks; why it fails here, or None."""
     for segmenter in runner.segmenters:
-        for found in replay_all(segmenter):
-            if found.problem:
-                return f"golden case {found.case}: {found.problem}"
+        if problem := first_problem(replay_all(segmenter)):
+            return problem
     for study in bundle.manifest.studies:
         compared = replay_study(bundle, load_study(bundle, study))
         if compared.problem:

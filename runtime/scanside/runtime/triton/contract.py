@@ -10,6 +10,7 @@ from pydantic import Field
 
 from scanside.runtime.backends.table import FilePrecision
 from scanside.runtime.bundle import Bundle
+from scanside.runtime.errors import BackendError, CaseError, InputError, ScansideError
 from scanside.runtime.record import Part, Sha256
 from scanside.runtime.report import StageTime
 
@@ -17,6 +18,8 @@ CONTRACT = "scanside.triton/1"
 """Changes when a tensor or the meaning of one changes."""
 PREFIX = "scanside"
 """Begins the message of an error that the served model found: `scanside case: …`."""
+KINDS: dict[str, type[ScansideError]] = {"input": InputError, "case": CaseError, "backend": BackendError}
+"""What stands behind it → the error it is here; the first that fits."""
 MOST_ABOUT = 1 << 16
 """Bytes of the largest `about` that is read."""
 

@@ -20,7 +20,6 @@ from scanside.runtime.events import Listener, StageProgress, StageStarted, ignor
 from scanside.runtime.golden import compare, load_golden
 from scanside.runtime.options import Options
 from scanside.runtime.pipeline import Obtained, Segmentation, Segmenter, check_channels, measured
-from scanside.runtime.plan import Plan
 from scanside.runtime.record import first_fault
 from scanside.runtime.triton.address import Engine
 from scanside.runtime.triton.contract import CONTRACT, MOST_ABOUT, About, Array, digest, model_name
@@ -91,11 +90,6 @@ class RemoteSegmenter(Segmenter):
         """None that this machine knows of."""
         return frozenset()
 
-    @property
-    def plan(self) -> Plan:
-        """The plan whose labels the mask has."""
-        return self.bundle.manifest.segmenters[self.role].plan
-
     def segment(
         self,
         volume: Volume,
@@ -132,9 +126,7 @@ class RemoteSegmenter(Segmenter):
         there = {stage.name: stage.ms for stage in about.stages}
         stages = {**there, "transfer": max(0.0, clock.ms["engine"] - sum(there.values()))}
         volumes, areas = measured(mask, self.plan, volume.geometry)
-        return Segmentation(
-            mask, volumes, stages, None, None, about.remarks, about.on_device, areas
-        )  # fmt: skip
+        return Segmentation(mask, volumes, stages, None, None, about.remarks, about.on_device, areas)
 
     def close(self) -> None:
         """Nothing is open here."""

@@ -20,7 +20,7 @@ from scanside.runtime.golden import replay_all
 from scanside.runtime.options import Options
 from scanside.runtime.pipeline import Segmenter
 from scanside.runtime.report import stage_times
-from scanside.runtime.triton.contract import CONTRACT, PREFIX, About, Array, digest
+from scanside.runtime.triton.contract import CONTRACT, KINDS, PREFIX, About, Array, digest
 from scanside.runtime.volume import Geometry, Volume
 
 _NO_MEMORY = "There is not enough memory on the server for this case; use a larger machine."
@@ -112,13 +112,7 @@ class Served:
         return Volume(image, grid)
 
     def _refusal(self, error: ScansideError) -> Any:
-        kind = (
-            "input"
-            if isinstance(error, InputError)
-            else "case"
-            if isinstance(error, CaseError)
-            else "backend"
-        )
+        kind = next((name for name, kind in KINDS.items() if isinstance(error, kind)), "backend")
         words = self._backend.TritonError(f"{PREFIX} {kind}: {error}")
         return self._backend.InferenceResponse(output_tensors=[], error=words)
 

@@ -18,16 +18,15 @@ from urllib.parse import quote
 
 import numpy as np
 
-from scanside.runtime.errors import BackendError, CaseError, InputError, ScansideError, UsageError
+from scanside.runtime.errors import BackendError, ScansideError, UsageError
 from scanside.runtime.triton.address import Engine
-from scanside.runtime.triton.contract import PREFIX, TYPES, Array
+from scanside.runtime.triton.contract import KINDS, PREFIX, TYPES, Array
 
 _CONNECT_SECONDS = 10.0
 _MOST_JSON = 1 << 20
 """Bytes of the largest answer without tensors, and of the header before tensors."""
 _PIECE = 1 << 18
 _LENGTH = "Inference-Header-Content-Length"
-_KINDS: dict[str, type[ScansideError]] = {"input": InputError, "case": CaseError, "backend": BackendError}
 
 
 class LostError(BackendError):
@@ -233,7 +232,7 @@ class Client:
     def _refused(self, body: bytes, status: int, model: str) -> ScansideError:
         """The served model's own sentence where there is one."""
         said = _said(body, status)
-        for kind, error in _KINDS.items():
+        for kind, error in KINDS.items():
             _, found, sentence = said.partition(f"{PREFIX} {kind}: ")
             if found:
                 return error(sentence.strip())

@@ -1,10 +1,10 @@
 """`[fetch]`: where images are asked for that a complete study lacks. Off without an archive."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from scanside.runtime.appliance.config.peers import DicomPeer, WebPeer
+from scanside.runtime.appliance.config.peers import DicomPeer, WebPeer, kind_of
 from scanside.runtime.appliance.config.values import Seconds
 from scanside.runtime.record import Record
 
@@ -24,15 +24,11 @@ class WebArchive(WebPeer):
 Archive = DicomArchive | WebArchive
 
 
-def _kind(archive: Any) -> Any:
-    if isinstance(archive, dict):
-        return archive.get("kind", "dicom")
-    return getattr(archive, "kind", None)
-
-
 AnyArchive = Annotated[
     Annotated[DicomArchive, Tag("dicom")] | Annotated[WebArchive, Tag("dicomweb")],
-    Discriminator(_kind, custom_error_type="kind", custom_error_message="kind must be 'dicom' or 'dicomweb'"),
+    Discriminator(
+        kind_of, custom_error_type="kind", custom_error_message="kind must be 'dicom' or 'dicomweb'"
+    ),
 ]
 
 

@@ -1,6 +1,6 @@
 """Whom we call: a DICOM entity, or a DICOMweb server; to send to, or to fetch from."""
 
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
@@ -68,3 +68,10 @@ class WebPeer(Record):
         if scheme == "http" and not self.plaintext and not is_loopback(host):
             raise ValueError(f"{self.name}: {host} is not this machine: use https, or say plaintext = true")
         return self
+
+
+def kind_of(given: Any) -> Any:
+    """Which of several records a destination or an archive is; without a `kind` a DICOM peer."""
+    if isinstance(given, dict):
+        return given.get("kind", "dicom")
+    return getattr(given, "kind", None)

@@ -1,10 +1,10 @@
 """`[send]` and `[[destinations]]`: who gets which objects, and how."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field, Tag
 
-from scanside.runtime.appliance.config.peers import DicomPeer, WebPeer
+from scanside.runtime.appliance.config.peers import DicomPeer, WebPeer, kind_of
 from scanside.runtime.appliance.config.values import AETitle, FilePath, Host, Name, Port, Seconds, Tls
 from scanside.runtime.record import Record
 
@@ -125,19 +125,12 @@ class FolderDestination(AnyPeer):
 Destination = DicomDestination | WebDestination | FolderDestination
 
 
-def _kind(destination: Any) -> Any:
-    """Which of the records a destination is; without a `kind` a DICOM peer."""
-    if isinstance(destination, dict):
-        return destination.get("kind", "dicom")
-    return getattr(destination, "kind", None)
-
-
 AnyDestination = Annotated[
     Annotated[DicomDestination, Tag("dicom")]
     | Annotated[WebDestination, Tag("stow")]
     | Annotated[FolderDestination, Tag("folder")],
     Discriminator(
-        _kind,
+        kind_of,
         custom_error_type="kind",
         custom_error_message="kind must be 'dicom', 'stow' or 'folder'",
     ),

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from scanside.runtime.appliance.config import Archive, Config
-from scanside.runtime.appliance.fetch.archive import FetchError, Listed
+from scanside.runtime.appliance.fetch.archive import FetchError, Listed, Source
 from scanside.runtime.appliance.fetch.lacking import lacking, needed_of
 from scanside.runtime.appliance.fetch.sources import source_of
 from scanside.runtime.appliance.receive.incoming import Conditions
@@ -108,11 +108,12 @@ class Fetcher:
             left = self._left(one)
             if left <= 0:
                 raise FetchError(f"{archive.name} is too slow for fetch.seconds; raise it.")
-            brought += self._bring(archive, listed, one, left, new=not here[listed.series_uid])
+            brought += self._bring(source, archive, listed, one, left, new=not here[listed.series_uid])
         return brought
 
-    def _bring(self, archive: Archive, listed: Listed, one: Due, left: float, new: bool) -> int:
-        source = source_of(archive, self._config, self._conditions, self._receiver)
+    def _bring(
+        self, source: Source, archive: Archive, listed: Listed, one: Due, left: float, new: bool
+    ) -> int:
         if new:
             self._ledger.expect(one, listed.series_uid, listed.instances or _ALL)
         with self._receiver.wanted.asking(one.study_uid, [listed.series_uid], one.patient_id) as asked:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from scipy import fft, ndimage
 
 from scanside.runtime.arrays import Float64, Mask
+from scanside.runtime.masks.overlap import dice
 from scanside.training.evaluation.ceiling.scene import Scene
 from scanside.training.evaluation.lesion_hits import MINIMUM_IOU
 
@@ -65,12 +66,6 @@ def best_mask(chance: Float64, voxels: float) -> Mask:
     made = np.zeros(chance.size, dtype=bool)
     made[order[:count]] = True
     return made.reshape(chance.shape)
-
-
-def dice(first: Mask, second: Mask) -> float:
-    """Dice of two masks that are not both empty."""
-    both = np.count_nonzero(first) + np.count_nonzero(second)
-    return float(2 * np.count_nonzero(first & second) / both)
 
 
 class Places:

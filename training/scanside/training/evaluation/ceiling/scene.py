@@ -7,6 +7,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from scanside.runtime.arrays import Float32, Mask
+from scanside.runtime.masks.overlap import dice
 from scanside.training.evaluation.contrast import contrast
 from scanside.training.phantom.render import LABELS
 from scanside.training.phantom.study import PhantomStudy
@@ -78,9 +79,7 @@ def grid_dice(mask: Mask, spacing: tuple[float, float, float], other: tuple[floa
         spacing, other: (Z, Y, X), mm.
     """
     shape = [max(1, round(n * a / b)) for n, a, b in zip(mask.shape, spacing, other, strict=True)]
-    there = _resized(mask, shape)
-    back = _resized(there, mask.shape)
-    return float(2 * np.count_nonzero(mask & back) / (np.count_nonzero(mask) + np.count_nonzero(back)))
+    return dice(mask, _resized(_resized(mask, shape), mask.shape))
 
 
 def _resized(mask: Mask, shape: list[int] | tuple[int, ...]) -> Mask:

@@ -3,6 +3,7 @@
 Whoever finds a `result.json` finds all files it names, made by the same run.
 """
 
+import glob
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +21,7 @@ from scanside.runtime.images.write import write_mask
 from scanside.runtime.study.objects import (
     CAPTURE,
     KEY_IMAGES,
+    OUTLINES,
     REJECTION,
     REPORT,
     REPORT_33,
@@ -55,7 +57,7 @@ def refuse_existing(out: Path, roles: tuple[str, ...], overwrite: bool) -> None:
 
 def existing_results(out: Path, roles: tuple[str, ...]) -> tuple[Path, ...]:
     """The files of a result, of these segmenters, that a folder holds; the report first."""
-    return tuple(out / name for name in (RESULT, *_names(roles)) if (out / name).exists())
+    return tuple(out / name for name in (RESULT, *_present(out, roles)) if (out / name).exists())
 
 
 def write_result(
@@ -100,7 +102,7 @@ def write_result(
                 write_mask(found.mask, geometry, beside / f"{role}_mask.nii.gz")
                 write_overlay(pictures[role], beside / f"{role}_overlay.png")
             objects, warnings = write_objects(result, bundle, channels, beside, evidence, options, pictures)
-        names = [name for name in _names(tuple(channels)) if (beside / name).exists()]
+        names = _present(beside, tuple(channels))
         result = replace(result, warnings=(*result.warnings, *warnings), stages={**result.stages, **clock.ms})
         document = report(result, [*(out / name for name in names), out / RESULT])
         written = tuple(
@@ -129,7 +131,7 @@ def _move(beside: Path, out: Path, names: list[str], roles: tuple[str, ...]) -> 
             beside.chmod(0o755)
             beside.rename(out)
             return
-        for name in (RESULT, *_names(roles)):
+        for name in (RESULT, *_present(out, roles)):
             with suppress(FileNotFoundError):
                 (out / name).unlink()
         for name in (*names, RESULT):
@@ -138,9 +140,9 @@ def _move(beside: Path, out: Path, names: list[str], roles: tuple[str, ...]) -> 
         raise writing_failed(out, error) from error
 
 
-def _names(roles: tuple[str, ...]) -> list[str]:
-    """Every file that a run of these segmenters may write, but for the report, in order."""
-    return [
+def _present(folder: Path, roles: tuple[str, ...]) -> list[str]:
+    """The files in a folder that a run of these segmenters may write, but for the report, in order."""
+    fixed = [
         *(f"{role}{ending}" for role in roles for ending in _ENDINGS),
         REPORT,
         REPORT_33,
@@ -148,3 +150,5 @@ def _names(roles: tuple[str, ...]) -> list[str]:
         KEY_IMAGES,
         REJECTION,
     ]
+    outlines = [path for role in roles for path in sorted(folder.glob(f"{glob.escape(role)}{OUTLINES}*.dcm"))]
+    return [name for name in fixed if (folder / name).exists()] + [path.name for path in outlines]

@@ -6,15 +6,13 @@ alone, to be batched on GPUs, are written where they are asked for; nobody here 
 
 import json
 import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 
 from scanside.export.triton_config import RepositoryOptions, case_config, network_config, network_name
 from scanside.runtime.bundle import Bundle, open_bundle, verify
-from scanside.runtime.errors import BundleError, OutputError, ScansideError, UsageError
-from scanside.runtime.images.files import writing_failed
+from scanside.runtime.errors import BundleError, OutputError, UsageError
+from scanside.runtime.images.files import folder_beside
 from scanside.runtime.options import Options
 from scanside.runtime.triton.contract import model_name
 
@@ -36,7 +34,7 @@ def export_repository(paths: Sequence[Path], out: Path, options: RepositoryOptio
     Options(options.device, options.precision, threads=options.threads)  # refuses what a run would refuse
     bundles = [open_bundle(path) for path in paths]
     made: list[str] = []
-    with _beside(out) as folder:
+    with folder_beside(out) as folder:
         for bundle in bundles:
             verify(bundle)
             for role in bundle.manifest.final_roles:
@@ -86,22 +84,6 @@ def _write_networks(bundle: Bundle, role: str, folder: Path, options: Repository
             config = network_config(bundle, stage, network, precision)
             (folder / name / "config.pbtxt").write_text(config, encoding="utf-8")
             yield name
-
-
-@contextmanager
-def _beside(out: Path) -> Iterator[Path]:
-    """A temporary folder on the same file system; gone at the end, whatever happens."""
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-    except OSError as error:
-        raise writing_failed(out, error) from error
-    try:
-        yield folder
-    except OSError as error:
-        raise error if isinstance(error, ScansideError) else writing_failed(out, error) from error
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _place(folder: Path, out: Path, models: Sequence[str], overwrite: bool) -> None:

@@ -4,6 +4,8 @@ import errno
 import hashlib
 import os
 import secrets
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -137,3 +139,23 @@ def atomic_write(path: Path) -> Iterator[Path]:
         if isinstance(error, (OSError, RuntimeError)) and not isinstance(error, ScansideError):
             raise writing_failed(path, error) from error
         raise
+
+
+@contextmanager
+def folder_beside(out: Path) -> Iterator[Path]:
+    """A temporary folder on the file system of `out`; gone at the end, whatever happens.
+
+    Raises:
+        OutputError: If it cannot be made, or the system cannot write in the block.
+    """
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    except OSError as error:
+        raise writing_failed(out, error) from error
+    try:
+        yield folder
+    except OSError as error:  # an OutputError is one, and says more already
+        raise error if isinstance(error, ScansideError) else writing_failed(out, error) from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -6,14 +6,13 @@ Never built and never run on a scanner: this machine has neither.
 import json
 import re
 import shutil
-import tempfile
 from datetime import date
 from importlib.metadata import version as installed
 from pathlib import Path
 
 from scanside.runtime.bundle import Bundle
 from scanside.runtime.errors import OutputError, UsageError
-from scanside.runtime.images.files import writing_failed
+from scanside.runtime.images.files import folder_beside
 from scanside.runtime.mrd.openrecon.fire import NEVER, Package, defaults, ini, workflow
 from scanside.runtime.mrd.openrecon.label import (
     DOCKER_LABEL,
@@ -101,22 +100,15 @@ def write_package(bundle: Bundle, package: Package, out: Path, wheel: Path | Non
         f"fire/config/wip_070_fire_{package.name}.json": defaults(label),
         "README.txt": _readme(label),
     }
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-        try:
-            for name, text in texts.items():
-                (beside / name).parent.mkdir(parents=True, exist_ok=True)
-                (beside / name).write_text(text)
-            shutil.copytree(bundle.path, beside / "bundle")
-            if wheel is not None:
-                shutil.copy2(wheel, beside / wheel.name)
-            beside.chmod(0o755)
-            beside.rename(out)
-        finally:
-            shutil.rmtree(beside, ignore_errors=True)
-    except OSError as error:
-        raise writing_failed(out, error) from error
+    with folder_beside(out) as beside:
+        for name, text in texts.items():
+            (beside / name).parent.mkdir(parents=True, exist_ok=True)
+            (beside / name).write_text(text)
+        shutil.copytree(bundle.path, beside / "bundle")
+        if wheel is not None:
+            shutil.copy2(wheel, beside / wheel.name)
+        beside.chmod(0o755)
+        beside.rename(out)
     return label
 
 

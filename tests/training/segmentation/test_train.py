@@ -161,8 +161,6 @@ def test_what_cannot_be_started_from_is_refused_with_the_reason(
     settings = recipe.Settings(role="dwi", channels=("dwi", "adc"))
     experiment, before = open_experiment(trained[0]), open_experiment(pretrained[0])
     model = Path(experiment.records()["segment-dwi"]["results_folder"])
-    with pytest.raises(InputError, match="is a bundle, which holds graphs for inference"):
-        find_pretrained(experiment.segmentation("dwi") / "bundle", settings, "another")
     with pytest.raises(InputError, match="this very cohort"):
         find_pretrained(pretrained[0], settings, before.cohort_sha256)
     with pytest.raises(InputError, match="sees dwi,adc, and this training dwi"):
@@ -177,6 +175,88 @@ def test_what_cannot_be_started_from_is_refused_with_the_reason(
         find_pretrained(tmp_path, settings, "another")
     one = find_pretrained(model / "fold_1" / "checkpoint_final.pth", settings, "another")
     assert one.checkpoint == (model / "fold_1" / "checkpoint_final.pth").resolve()
+
+
+def test_the_weights_of_a_bundle_arrive_but_for_the_heads_of_deep_supervision(
+    pretrained: tuple[Path, str],
+) -> None:
+    import torch
+
+    from scanside.export.checkpoint import load_checkpoint
+    from scanside.export.model_folder import read_model_folder
+    from scanside.export.network import build_network
+    from scanside.training.segmentation.graph_weights import load_graph_weights
+
+    experiment = open_experiment(pretrained[0])
+    model = Path(experiment.records()["pretrain-dwi"]["results_folder"])
+    folder = read_model_folder(model, folds=None, checkpoint="checkpoint_final.pth", trust_pickles=False)
+    network = build_network(folder, 2, 2)
+    left = load_graph_weights(
+        network, experiment.segmentation("dwi") / "bundle" / "segmenters" / "3d_fullres" / "all.onnx"
+    )
+    weights = load_checkpoint(model / "fold_all" / "checkpoint_final.pth").weights
+    own = dict(network.named_parameters())
+    deepest = max(name.rsplit(".", 1)[0] for name in own if "seg_layers" in name)
+    assert set(left) == {name for name in own if "seg_layers" in name and not name.startswith(deepest)}
+    for name in set(own) - set(left):
+        assert torch.equal(own[name], weights[name]), name
+
+
+def test_weights_of_another_network_or_none_are_refused(pretrained: tuple[Path, str], tmp_path: Path) -> None:
+    import torch
+
+    from scanside.training.segmentation.graph_weights import load_graph_weights
+
+    graph = (
+        open_experiment(pretrained[0]).segmentation("dwi")
+        / "bundle"
+        / "segmenters"
+        / "3d_fullres"
+        / "all.onnx"
+    )
+    with pytest.raises(InputError, match=r"does not fit|holds no weights for"):
+        load_graph_weights(torch.nn.Conv3d(1, 1, 1), graph)
+    (tmp_path / "broken.onnx").write_bytes(graph.read_bytes()[:5000])
+    with pytest.raises(InputError, match=r"cannot be read as an ONNX graph|holds no weights for"):
+        load_graph_weights(torch.nn.Conv3d(1, 1, 1), tmp_path / "broken.onnx")
+
+
+def test_a_training_starts_from_a_bundle_on_its_grid(
+    trained: tuple[Path, str, str], pretrained: tuple[Path, str], tmp_path: Path
+) -> None:
+    from scanside.training.segmentation.pretrained import find_pretrained
+    from scanside.training.segmentation.pretrained_bundle import take_over_grid
+
+    settings = recipe.Settings(role="dwi", channels=("dwi", "adc"))
+    bundle = open_experiment(pretrained[0]).segmentation("dwi") / "bundle"
+    graph = bundle / "segmenters" / "3d_fullres" / "all.onnx"
+    one = find_pretrained(bundle, settings, "another")
+    assert one.checkpoint == graph.resolve() and one.sha256 == hashlib.sha256(graph.read_bytes()).hexdigest()
+    assert find_pretrained(graph, settings, "another") == one
+    several = open_experiment(trained[0]).segmentation("dwi") / "bundle"
+    with pytest.raises(UsageError, match=r"holds 2 networks; name the graph of one, such as .*0\.onnx"):
+        find_pretrained(several, settings, "another")
+    with pytest.raises(InputError, match="sees dwi,adc, and this training t2w"):
+        find_pretrained(bundle, recipe.Settings(role="t2w", channels=("t2w",)), "another")
+    with pytest.raises(InputError, match="sees dwi,adc, and this training dwi"):
+        find_pretrained(bundle, recipe.Settings(role="dwi", channels=("dwi",)), "another")
+    with pytest.raises(InputError, match="has no networks of the role dwi"):
+        find_pretrained(bundle, replace(settings, configuration="2d"), "another")
+    (tmp_path / "alone.onnx").write_bytes(graph.read_bytes())
+    with pytest.raises(UsageError, match="lies in no bundle"):
+        find_pretrained(tmp_path / "alone.onnx", settings, "another")
+    plans = tmp_path / "plans.json"
+    made = json.loads((Path(trained_model(trained)) / "plans.json").read_text())
+    made["configurations"]["3d_fullres"] |= {"spacing": [1.0, 1.0, 1.0], "patch_size": [8, 8, 8]}
+    plans.write_text(json.dumps(made))
+    take_over_grid(graph, plans, settings)
+    taken = json.loads(plans.read_text())["configurations"]["3d_fullres"]
+    plan = open_bundle(bundle).manifest.segmenters["3d_fullres"].plan
+    assert taken["spacing"] == list(plan.spacing) and taken["patch_size"] == list(plan.patch_size)
+
+
+def trained_model(trained: tuple[Path, str, str]) -> str:
+    return str(open_experiment(trained[0]).records()["segment-dwi"]["results_folder"])
 
 
 def test_a_dry_run_names_what_would_be_trained_and_leaves_nothing(tmp_path: Path) -> None:

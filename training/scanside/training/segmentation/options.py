@@ -104,8 +104,8 @@ Start = Annotated[
     typer.Option(
         "--pretrained",
         metavar="PATH",
-        help="Start from these weights, with their plans: a checkpoint, an nnU-Net results folder, or an experiment of "
-        "`train pretrain`.",
+        help="Start from these weights, with their plans: a checkpoint, an nnU-Net results folder, an experiment of "
+        "`train pretrain`, or a network of a bundle.",
     ),
 ]
 Seed = Annotated[int, typer.Option(metavar="S", min=0, help="Of folds, weights, patches, augmentation.")]

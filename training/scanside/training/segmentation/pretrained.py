@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from scanside.export.model_folder import ModelFolder, read_model_folder
+from scanside.runtime.bundle import MANIFEST
 from scanside.runtime.errors import InputError, UsageError
 from scanside.training.segmentation.dataset import LABELS
+from scanside.training.segmentation.pretrained_bundle import GRAPH, find_graph
 from scanside.training.segmentation.settings import Settings
 
 FINAL = "checkpoint_final.pth"
@@ -18,7 +20,7 @@ class Pretrained:
     """A network to start from.
 
     Attributes:
-        checkpoint: Its file.
+        checkpoint: Its file: a checkpoint of PyTorch, or a graph in a bundle.
         sha256: Of that file, for the record.
     """
 
@@ -30,18 +32,17 @@ def find_pretrained(given: Path, settings: Settings, cohort_sha256: str) -> Pret
     """Find and check the network that a training shall start from.
 
     Args:
-        given: A checkpoint, an nnU-Net results folder, or an experiment that `train pretrain` made.
+        given: A checkpoint, an nnU-Net results folder, an experiment that `train pretrain` made, or a graph of a
+            bundle.
         cohort_sha256: Hash of the table of the cohort to train on.
 
     Raises:
         InputError: If it is none of these, was made for other channels or labels, or saw the patients of this cohort.
-        UsageError: If a folder holds several folds.
+        UsageError: If a folder or a bundle holds several folds.
+        BundleError: If a bundle is damaged.
     """
-    if (given / "bundle.json").exists():
-        raise InputError(
-            f"{given} is a bundle, which holds graphs for inference and no weights to train on; "
-            "give the results folder or the checkpoint that it was exported from."
-        )
+    if (given / MANIFEST).exists() or given.suffix == GRAPH:
+        return Pretrained(*find_graph(given, settings, cohort_sha256))
     if (given / "experiment.json").exists():
         given = _of_experiment(given, settings, cohort_sha256)
     model, folds = given, None

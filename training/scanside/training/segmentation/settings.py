@@ -138,7 +138,8 @@ def save(settings: Settings, path: Path) -> None:
 def recorded(settings: Settings) -> dict[str, Any]:
     """Settings as the record of an experiment holds them: a pre-trained network by name and hash, not by where it lies.
 
-    Its name is `<trainer>__<plans>__<configuration>/fold_<fold>/<checkpoint>`, as nnU-Net lays a results folder out.
+    Its name is `<trainer>__<plans>__<configuration>/fold_<fold>/<checkpoint>`, as nnU-Net lays a results folder out, or
+    `segmenters/<role>/<fold>.onnx`, as a bundle does.
     """
     known = asdict(settings)
     if settings.pretrained is not None:

@@ -16,6 +16,8 @@ from torch.nn import functional
 
 from scanside.export.checkpoint import load_checkpoint
 from scanside.export.network import find_trainer, load_weights
+from scanside.training.segmentation.graph_weights import load_graph_weights
+from scanside.training.segmentation.pretrained_bundle import GRAPH
 from scanside.training.segmentation.schedule import spent, train_for
 from scanside.training.segmentation.settings import ALL, SMALL_LESION_FACTOR, Settings
 
@@ -104,11 +106,18 @@ def start_from(trainer: Any, checkpoint: Path) -> None:
     """Give an initialised trainer's network the weights of an earlier training.
 
     As nnU-Net's `-pretrained_weights`, and the segmentation layers too, which nnU-Net leaves out because labels may
-    differ: here they are the same (see `pretrained.find_pretrained`). The checkpoint cannot run code.
+    differ: here they are the same (see `pretrained.find_pretrained`). The checkpoint cannot run code. A graph holds no
+    heads of deep supervision; these start from random weights.
+
+    Args:
+        checkpoint: A checkpoint of PyTorch, or a float32 graph of a bundle.
 
     Raises:
         InputError: If names or shapes of weights do not fit.
     """
+    if checkpoint.suffix == GRAPH:
+        load_graph_weights(trainer.network, checkpoint)
+        return
     loaded = load_checkpoint(checkpoint)
     load_weights(trainer.network, loaded.weights, checkpoint.parent.name.removeprefix("fold_"))
 

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from scanside.training.segmentation.pretrained_bundle import GRAPH, take_over_grid
 from scanside.training.segmentation.settings import COMPACT, DEFAULT, Settings, load
 
 Send = Callable[[dict[str, Any]], None]
@@ -110,16 +111,19 @@ def plan(folder: Path, settings: Settings, send: Send) -> Any:
         show_progress_bar=False,
     )
     preprocessed = folder / "preprocessed" / settings.dataset
-    if settings.pretrained:
+    start = Path(settings.pretrained) if settings.pretrained else None
+    if start and start.suffix != GRAPH:
         from scanside.training.segmentation.pretrained import take_over_plans
 
         raw = folder / "raw" / settings.dataset
-        name = take_over_plans(Path(settings.pretrained), raw, preprocessed, settings.dataset)
+        name = take_over_plans(start, raw, preprocessed, settings.dataset)
     else:
         send({"event": "say", "text": "nnU-Net plans"})
         _, name = plan_experiment_dataset(
             settings.dataset_id, _planner(settings.plans), overwrite_plans_name=settings.plans_name
         )
+    if start and start.suffix == GRAPH:
+        take_over_grid(start, preprocessed / f"{name}.json", settings)
     plans = PlansManager(str(preprocessed / f"{name}.json"))
     if settings.configuration not in plans.available_configurations:
         raise SystemExit(f"nnU-Net has planned no configuration '{settings.configuration}' for this dataset.")

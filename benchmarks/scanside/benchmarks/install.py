@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from scanside.benchmarks.environment import environment
 from scanside.runtime.errors import CaseError
 from scanside.runtime.images.files import atomic_write
 
-SCHEMA = "scanside.bench-install/1"
+SCHEMA = "scanside.bench-install/2"
 INSTALLS = {
     "scanside[cpu]": "the lean runtime",
     "nnunetv2": "nnU-Net as pip installs it, with PyTorch's CUDA packages",
@@ -28,6 +29,7 @@ _IMPORT = (
     "import time; start = time.process_time(); import scanside.runtime; print(time.process_time() - start)"
 )
 _REPEATS = 7
+_TOOLS = ("pip", "setuptools")
 
 
 @dataclass(frozen=True)
@@ -37,14 +39,14 @@ class Weight:
     Attributes:
         megabytes: Everything below site-packages, pip and setuptools left out, in 10^6 bytes.
         packages: Number of distributions, pip and setuptools left out.
-        largest: The five largest folders, MB.
+        parts: Distribution → MB of its files, the largest first; those below 1 MB together as `others`.
     """
 
     requirement: str
     what: str
     megabytes: float
     packages: int
-    largest: dict[str, float]
+    parts: dict[str, float]
 
 
 def weigh(source: Path, out: Path, arguments: Sequence[str], say: Callable[[str], None]) -> dict[str, Any]:
@@ -87,10 +89,13 @@ def table(document: dict[str, Any]) -> str:
     """The document as a Markdown table."""
     lines = ["| installation | MB | packages | of which |", "|---|---:|---:|---|"]
     for row in document["installs"]:
-        largest = ", ".join(f"{name} {size:.0f}" for name, size in list(row["largest"].items())[:3])
+        largest = ", ".join(f"{name} {size:.0f}" for name, size in list(row["parts"].items())[:3])
         lines.append(
             f"| `pip install {row['requirement']}` | {row['megabytes']:.0f} | {row['packages']} | {largest} |"
         )
+    lean = document["installs"][0]
+    lines += ["", f"| part of `{lean['requirement']}` | MB |", "|---|---:|"]
+    lines += [f"| {name} | {size:.1f} |" for name, size in lean["parts"].items()]
     seconds = document["import_cpu_seconds"]["median"]
     return "\n".join(
         [*lines, "", f"`import scanside.runtime`: {seconds * 1000:.0f} ms of CPU time (median)."]
@@ -110,15 +115,34 @@ def _install(folder: Path, requirement: str, source: Path) -> Path:
 
 def _weight(python: Path, requirement: str, what: str) -> Weight:
     site = Path(_run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").strip())
-    sizes = {
-        child.name: sum(file.stat().st_size for file in [child, *child.rglob("*")] if file.is_file()) / 1e6
+    total = sum(
+        file.stat().st_size
         for child in site.iterdir()
-        if not child.name.startswith(("pip", "setuptools", "_distutils", "pkg_resources"))
-    }
-    largest = sorted(sizes.items(), key=lambda item: -item[1])[:5]
-    packages = sum(name.endswith(".dist-info") for name in sizes)
-    total = round(sum(sizes.values()), 1)
-    return Weight(requirement, what, total, packages, {name: round(size, 1) for name, size in largest})
+        if not child.name.startswith((*_TOOLS, "_distutils", "pkg_resources"))
+        for file in [child, *child.rglob("*")]
+        if file.is_file()
+    )
+    sizes = parts(site)
+    large = {name: round(size / 1e6, 1) for name, size in sizes.items() if size >= 1e6}
+    others = sum(size for size in sizes.values() if size < 1e6)
+    return Weight(
+        requirement, what, round(total / 1e6, 1), len(sizes), {**large, "others": round(others / 1e6, 1)}
+    )
+
+
+def parts(site: Path) -> dict[str, int]:
+    """Distribution → bytes of the files that its RECORD names below a site-packages folder, the largest first.
+
+    pip and setuptools are left out. Compiled Python files count where they are there.
+    """
+    sizes: dict[str, int] = {}
+    for found in distributions(path=[str(site)]):
+        if found.name in _TOOLS:
+            continue
+        files = {Path(str(file.locate())).resolve() for file in found.files or []}
+        inside = [file for file in files if file.is_relative_to(site.resolve()) and file.is_file()]
+        sizes[found.name] = sum(file.stat().st_size for file in inside)
+    return dict(sorted(sizes.items(), key=lambda item: -item[1]))
 
 
 def _run(program: Path, *arguments: str) -> str:

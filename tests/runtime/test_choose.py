@@ -13,7 +13,7 @@ import pytest
 
 from scanside.runtime import choose
 from scanside.runtime.arrays import Float32
-from scanside.runtime.backends import ort
+from scanside.runtime.backends import engines, ort
 from scanside.runtime.backends.session import Closing, Session
 from scanside.runtime.backends.trt import RTX
 from scanside.runtime.bundle import open_bundle
@@ -75,7 +75,7 @@ class Made:
         self.opens, self.replays = RIGHT, 0
         monkeypatch.setattr(RTX, "missing", lambda: None, raising=False)
         monkeypatch.setattr(RTX, "version", lambda: "tensorrt-rtx 1, made for a test", raising=False)
-        monkeypatch.setattr(RTX, "kept", lambda network, precision: self.kept, raising=False)
+        monkeypatch.setattr(RTX, "kept", lambda network, precision, threads: self.kept, raising=False)
         monkeypatch.setattr(RTX, "open_session", self.open, raising=False)
         monkeypatch.setattr(gpu_arrays, "gpu_arrays", StrictArrays)
         replay = choose.replay_all
@@ -177,7 +177,7 @@ def test_an_engine_that_changes_after_its_trial_is_not_used(bundle: Path, made: 
 def test_an_engine_cache_that_cannot_be_trusted_is_a_rejection(
     bundle: Path, made: Made, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(network: str, precision: str) -> str:
+    def refuse(network: object, precision: str, threads: int | None) -> str:
         raise BackendError("The engine cache is open to other users; remove it.")
 
     monkeypatch.setattr(RTX, "kept", refuse, raising=False)
@@ -235,3 +235,33 @@ def test_the_report_of_a_run_carries_the_rejection(
     assert device["asked"] == DEVICE and device["obtained"] == "openvino"
     assert f"not {DEVICE}: " in device["why"] and "constant" in device["why"]
     assert f"Device {DEVICE} is not used" in captured.err
+
+
+def test_what_openvino_compiled_has_golden_cases_of_its_own(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kept network, not only its ONNX file, is what passed: another one, or none, runs them again."""
+    replays: list[Segmenter] = []
+    replay = choose.replay_all
+
+    def counted(segmenter: Segmenter) -> object:
+        replays.append(segmenter)
+        return replay(segmenter)
+
+    monkeypatch.setattr(choose, "replay_all", counted)
+    opened, said = open_bundle(bundle), list[str]()
+    for _ in range(2):
+        with choose.open_segmenter(opened, Options(), said.append) as segmenter:
+            assert segmenter.device.obtained == "openvino" and len(segmenter.engines) == 1
+            assert segmenter.engines == segmenter.device.engines
+    assert len(replays) == 1 and len(said) == 1 and "First use" in said[0]
+    plan = next(engines.folder().glob("*.plan"))
+    plan.write_bytes(b"something else")
+    with choose.open_segmenter(opened, Options(), said.append) as segmenter:
+        assert len(segmenter.engines) == 1 and segmenter.engines == segmenter.device.engines
+    assert len(replays) == 2 and "is refused" in said[2]
+    with choose.open_segmenter(
+        opened, Options(device="openvino")
+    ) as segmenter:  # asked for: nothing was judged
+        assert segmenter.engines == frozenset()
+    assert len(replays) == 2

@@ -39,7 +39,7 @@ def build_here(path: Path, device: str | None, precision: str, say: Callable[[st
     choose_device(bundle, options, bundle.manifest.final_roles, say)
     rows = []
     for name, file in networks:
-        kept = flavour.kept(bundle.manifest.files[file].sha256, precision)
+        kept = flavour.kept(bundle.manifest.files[file], precision)
         rows.append({"network": name, "sha256": kept})
     verdict = f"Engines of {flavour.version()} pass the golden cases."
     return _report(bundle, flavour, precision, rows, gpu.gpu().capability, verdict)

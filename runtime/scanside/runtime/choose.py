@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from scanside.runtime import machine
-from scanside.runtime.backends.engines import announcing
+from scanside.runtime.backends.engines import announcing, keeping
 from scanside.runtime.backends.table import DEVICES, Backend, backend
 from scanside.runtime.bundle import Bundle
 from scanside.runtime.errors import BackendError, CaseError
@@ -41,7 +41,7 @@ def open_segmenter(
     if options.engine is not None:
         return _remote(bundle, options, say)
     device = choose_device(bundle, options, (bundle.role(options.role),), say)
-    with announcing(say):
+    with announcing(say), keeping(_judged(bundle, device)):
         return Segmenter(bundle, options, device)
 
 
@@ -59,11 +59,16 @@ def open_segmenters(
         return open_study(bundle, options, roles)
     device = choose_device(bundle, options, roles, say)
     segmenters: dict[str, Segmenter] = {}
-    with ExitStack() as opened, announcing(say):
+    with ExitStack() as opened, announcing(say), keeping(_judged(bundle, device)):
         for role in roles:
             segmenters[role] = opened.enter_context(Segmenter(bundle, replace(options, role=role), device))
         opened.pop_all()
     return device, segmenters
+
+
+def _judged(bundle: Bundle, device: Obtained) -> bool:
+    """Whether golden cases passed with the very networks that are kept here."""
+    return device.engines is not None and bool(bundle.manifest.golden)
 
 
 def _remote(bundle: Bundle, options: Options, say: Callable[[str], None]) -> Segmenter:
@@ -183,7 +188,7 @@ def _golden_problem(
     if bundle.manifest.golden:
         say(f"First use of this bundle on {module.NAME} here: running its golden cases")
     try:
-        with announcing(say):
+        with announcing(say), keeping(bool(bundle.manifest.golden)):
             problem, engines = _replay(bundle, options, module)
     except (BackendError, CaseError) as error:
         return str(error).rstrip("."), frozenset()
@@ -209,17 +214,18 @@ def _replay(bundle: Bundle, options: Options, module: Backend) -> tuple[str | No
 
 def _kept_engines(bundle: Bundle, options: Options, module: Backend) -> frozenset[str] | None:
     """The engines that opening the bundle would take from this machine's cache; None where it would build one."""
-    if module.kept is None:
+    if module.kept is None or not (bundle.manifest.golden or module.ON_TRIAL):
         return frozenset()
     found: set[str] = set()
     for role in bundle.manifest.chain(bundle.role(options.role)):
         for network in bundle.manifest.segmenters[role].networks:
             path = network.files.get(module.FILES[options.precision])
-            engine = module.kept(bundle.manifest.files[path].sha256, options.precision) if path else None
+            file = bundle.manifest.files[path] if path else None
+            engine = module.kept(file, options.precision, options.threads) if file else None
             if engine is None:
                 return None
             found.add(engine)
-    return frozenset(found)
+    return frozenset(found - {""})
 
 
 def _cache_file(bundle: Bundle, options: Options, module: Backend, engines: frozenset[str]) -> Path:

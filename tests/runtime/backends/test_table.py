@@ -41,7 +41,7 @@ def test_every_device_has_the_names_of_a_backend() -> None:
             == (device in ("tensorrt", "tensorrt-rtx", "cuda"))
             == module.ON_TRIAL
         )
-        assert (module.kept is not None) == (device in ("tensorrt", "tensorrt-rtx"))
+        assert (module.kept is not None) == (device in ("tensorrt", "tensorrt-rtx", "openvino"))
         absent = module.missing()
         if absent is None:
             assert any(digit.isdigit() for digit in module.version())

@@ -1,10 +1,12 @@
 """Engines that this machine built for itself, kept in a folder that only its user can write.
 
 A TensorRT plan is native code: reading one from anywhere else is running a stranger's program. So none is ever taken
-from a bundle, a copy or another machine. Beside each plan lies a sidecar with the plan's sha256 and every fact that it
-depends on; both are compared before the library sees one byte, and what does not agree is built anew and said.
+from a bundle, a copy or another machine. What OpenVINO compiled is kept in the same way. Beside each plan lies a
+sidecar with the plan's sha256 and every fact that it depends on; both are compared before the library sees one byte,
+and what does not agree is built anew and said.
 """
 
+import fcntl
 import hashlib
 import json
 import logging
@@ -12,7 +14,7 @@ import os
 import platform
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -29,6 +31,7 @@ _DIGEST = 32
 _say: ContextVar[Callable[[str], None]] = ContextVar(
     "say", default=logging.getLogger("scanside.engines").warning
 )
+_keeping: ContextVar[bool] = ContextVar("keeping", default=False)
 
 
 @dataclass(frozen=True)
@@ -38,9 +41,10 @@ class Facts:
     Attributes:
         network: sha256 of the ONNX file.
         library: Flavour and version, such as `tensorrt-rtx 1.7.1.116`.
-        memory: Of the GPU, bytes.
-        driver, cuda: Version of the driver, and the newest CUDA it runs.
-        profile: Largest batch asked for, and workspace.
+        gpu, capability: Name of the GPU or processor, and what it can do.
+        memory: Of the GPU, bytes; 0 for a processor.
+        driver, cuda: Version of the driver, and the newest CUDA it runs; empty for a processor.
+        profile: Largest batch asked for, and workspace; of a processor its threads.
     """
 
     network: str
@@ -98,6 +102,24 @@ def announcing(say: Callable[[str], None]) -> Iterator[None]:
         _say.reset(token)
 
 
+@contextmanager
+def keeping(keeps: bool = True) -> Iterator[None]:
+    """Inside the block, a device that could as well compile afresh (`keeps_here`) uses this cache.
+
+    Only `choose` opens it, where golden cases judge the very bytes that are kept.
+    """
+    token = _keeping.set(keeps)
+    try:
+        yield
+    finally:
+        _keeping.reset(token)
+
+
+def keeps_here() -> bool:
+    """Whether the block is one of `keeping`."""
+    return _keeping.get()
+
+
 def announce(sentence: str) -> None:
     """Say what happens to an engine."""
     _say.get()(sentence)
@@ -131,8 +153,28 @@ def folder() -> Path:
     return path
 
 
-def obtain(facts: Facts, build: Callable[[], Built]) -> Engine:
+@contextmanager
+def alone() -> Iterator[None]:
+    """Inside the block, no other process is in one: two that begin together keep one engine, and both take that one.
+
+    Where the folder's file system has no locks, both build, and the later one may have to run again.
+
+    Raises:
+        BackendError: If the cache is open to others.
+    """
+    with ExitStack() as held:
+        with suppress(OSError):
+            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+            file = held.enter_context(os.fdopen(os.open(folder() / "lock", flags, 0o600), "wb"))
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def obtain(facts: Facts, build: Callable[[], Built], quietly: bool = False) -> Engine:
     """The engine of these facts: from the cache where it is there and untouched, else built and kept.
+
+    Args:
+        quietly: A build takes no time worth a sentence; what is refused is said all the same.
 
     Raises:
         BackendError: If the cache is open to others, or the build fails.
@@ -141,9 +183,10 @@ def obtain(facts: Facts, build: Callable[[], Built]) -> Engine:
     try:
         return _load(facts, cache)
     except FileNotFoundError:
-        announce(
-            f"Building a {facts.library} engine for {facts.gpu} in {facts.precision}{_what_changed(facts, cache)}"
-        )
+        if not quietly:
+            announce(
+                f"Building a {facts.library} engine for {facts.gpu} in {facts.precision}{_what_changed(facts, cache)}"
+            )
     except ValueError as why:
         announce(f"The kept {facts.library} engine is refused: {why}; building it anew")
     built = build()

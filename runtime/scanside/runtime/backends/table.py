@@ -16,6 +16,7 @@ from scanside.runtime.errors import BackendError, UsageError
 if TYPE_CHECKING:  # numpy would come along, which the terminal and the queue do without
     from scanside.runtime.backends.session import Session
     from scanside.runtime.device.case import Device
+    from scanside.runtime.manifest import FileEntry
 
 MODULES = {  # a module, or `module:name` where one holds several
     "tensorrt": "scanside.runtime.backends.trt:FULL",
@@ -38,8 +39,9 @@ class Backend(Protocol):
             name.
         on_device: Makes the device's memory with a segmenter's networks in it, where a whole case is computed; None
             for a device that works in the host's memory.
-        kept: sha256 of the engine that this machine keeps for a network, given as its file's sha256 and a precision, or
-            None where it would be built; None in its place for a device that builds none.
+        kept: sha256 of the engine that this machine keeps for a network, given as its file in the bundle, a precision
+            and a number of threads; empty where the network opens without one; None where one would be built. None in
+            its place for a device that keeps none.
     """
 
     NAME: str
@@ -47,7 +49,7 @@ class Backend(Protocol):
     FILES: Mapping[str, FilePrecision]
     ON_TRIAL: bool
     on_device: "Callable[[Sequence[Session]], Device] | None"
-    kept: Callable[[str, str], str | None] | None
+    kept: "Callable[[FileEntry, str, int | None], str | None] | None"
 
     def missing(self) -> tuple[str, str] | None:
         """Why it cannot be used here and how to mend it, or None."""

@@ -14,6 +14,7 @@ from scanside.runtime.device import gpu_arrays
 from scanside.runtime.device.case import Device
 from scanside.runtime.errors import BackendError
 from scanside.runtime.extras import install_command, package_command
+from scanside.runtime.manifest import FileEntry
 
 _PRECISIONS: dict[str, FilePrecision] = {"fp32": "fp32", "mixed": "mixed", "bf16": "bf16", "int8": "int8"}
 
@@ -86,9 +87,13 @@ class TensorRt:
         most = min(network.spec.batch for network in networks)
         return device(networks, gpu_arrays.gpu_arrays(), networks, most)
 
-    def kept(self, network: str, precision: str) -> str | None:
-        """sha256 of the engine that is kept here for a network (its ONNX file's sha256), or None."""
-        return engines.kept(self.facts(network, precision))
+    def kept(self, network: FileEntry, precision: str, threads: int | None = None) -> str | None:
+        """sha256 of the engine that is kept here for a network, or None.
+
+        Args:
+            threads: Not used: the network runs on the GPU.
+        """
+        return engines.kept(self.facts(network.sha256, precision))
 
     def facts(self, network: str, precision: str) -> engines.Facts:
         """What an engine of a network (its ONNX file's sha256) depends on here."""

@@ -1,6 +1,6 @@
 """OpenVINO on the CPU: on 3-D U-Nets about 1.5 times as fast as ONNX Runtime's CPU provider.
 
-What it compiled of a small network is kept (docs/engines.md): reading it takes about half of what compiling takes.
+What it compiled of a small network is kept, and read at the next opening (docs/engines.md).
 """
 
 import importlib.util

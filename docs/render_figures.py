@@ -87,6 +87,12 @@ def install() -> Iterator[tuple[str, str]]:
     yield "install.lean", f"{lean['megabytes'] / 1000:.2f} GB"
     yield "install.nnunetv2", f"{full['megabytes'] / 1000:.1f} GB"
     yield "install.nnunetv2-cpu", f"{cpu['megabytes'] / 1000:.1f} GB"
+    yield "install.times", f"{full['megabytes'] / lean['megabytes']:.1f}"
+    yield "install.megabytes", f"{lean['megabytes']:.0f} MB"
+    yield "install.without-onnxruntime", f"{lean['megabytes'] - lean['parts']['onnxruntime']:.0f} MB"
+    yield "install.without-openvino", f"{lean['megabytes'] - lean['parts']['openvino']:.0f} MB"
+    yield "install.without-simpleitk", f"{lean['megabytes'] - lean['parts']['simpleitk']:.0f} MB"
+    yield "install.parts", "\n".join(f"| {name} | {size:.1f} |" for name, size in lean["parts"].items())
 
 
 def radiomics() -> Iterator[tuple[str, str]]:

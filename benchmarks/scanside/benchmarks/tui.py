@@ -26,6 +26,8 @@ SIZES = ((80, 24), (120, 40), (200, 60))
 """Columns and rows of the terminals of which bytes are counted."""
 _DOWN, _UP, _PAGE_DOWN = b"\x1b[B", b"\x1b[A", b"\x1b[6~"
 _THROUGH_THE_LIST = (_DOWN, _DOWN, _DOWN, _UP, _PAGE_DOWN)
+_THROUGH_THE_CASE = (*[_UP] * 7, b"c", *[_DOWN] * 7, b"c")
+"""Slices and windows: pictures that were drawn a moment ago are kept, so that none may come twice."""
 _EVENTS_PER_SECOND = 50
 _STEADY_EVENTS = 5
 """So many per second a worker tells of how far a case is."""
@@ -207,7 +209,7 @@ def _traffic(config: Path, size: tuple[int, int], graphics: str, seconds: float)
         terminal.wait(b"T2WI ")
         terminal.settle(5.0)
         beside = _at_rest_and_beside(terminal, config, seconds)
-        pressed = Times.of(_presses(terminal, _CASE_KEYS, [_UP, _DOWN]))
+        pressed = Times.of(_presses(terminal, _CASE_KEYS, _THROUGH_THE_CASE))
         case = CaseBytes(**beside, key_to_paint_s=pressed)
     return Traffic(size=size, graphics=graphics, worklist=worklist, case=case)
 

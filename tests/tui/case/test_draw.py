@@ -6,7 +6,7 @@ from rich.style import Style
 
 from scanside.runtime.volume import Geometry, Volume
 from scanside.tui.case.cells import Mark, lines_of_cells
-from scanside.tui.case.draw import CHOSEN, OTHER, Rgb, View, draw, fitting
+from scanside.tui.case.draw import CHOSEN, OTHER, Rgb, View, _along, draw, fitting
 from scanside.tui.case.stack import Stack, position, stack_of
 
 GRID = Geometry((3, 40, 60), (5.0, 2.0, 2.0), (-59.0, -39.0, -5.0))
@@ -145,3 +145,11 @@ def test_sixteen_colours_are_enough_for_shades_and_an_outline() -> None:
         "white",
         "bright_yellow",
     }
+
+
+@pytest.mark.parametrize("step", [0.3, 1.0, 1.7, 4.0])
+def test_places_are_weighed_as_a_matrix_of_all_weights_would(step: float) -> None:
+    image = np.random.default_rng(3).normal(size=(20, 7)).astype(np.float32)
+    at = np.arange(-3, 25, step)
+    dense = np.maximum(0.0, 1 - np.abs(np.clip(at, 0, 19)[:, None] - np.arange(20)) / max(1.0, step))
+    np.testing.assert_allclose(_along(image, at), dense / dense.sum(axis=1, keepdims=True) @ image, atol=1e-5)

@@ -75,7 +75,8 @@ def _style(upper: tuple[int, int, int], lower: tuple[int, int, int]) -> Style:
     return Style.from_color(Color.from_rgb(*upper), Color.from_rgb(*lower))
 
 
-_WORDS = Style.parse("bold white on black")
+WORDS = Style.parse("bold white on black")
+"""Of marks: colours that the theme gives."""
 _PLAIN = Style.parse("white on black")
 _LINE = Style.parse("bold bright_yellow on black")
 _Cell = tuple[str, Style]
@@ -147,7 +148,7 @@ def _lettered(line: Rgb, drawn: list[_Cell]) -> list[_Cell]:
     """Grey cells, with letters where an outline is."""
     chosen, other = _holding(line, CHOSEN), _holding(line, OTHER)
     return [
-        ("o", _WORDS) if here else ("x", _WORDS) if there else cell
+        ("o", WORDS) if here else ("x", WORDS) if there else cell
         for cell, here, there in zip(drawn, chosen, other, strict=True)
     ]
 
@@ -170,10 +171,10 @@ def _shades(line: Rgb) -> list[_Cell]:
 def _merged(cells: list[_Cell], written: dict[int, str]) -> list[Segment]:
     """Cells of one style become one segment."""
     segments: list[Segment] = []
-    text, style = "", _WORDS
+    text, style = "", WORDS
     for column, (letter, own) in enumerate(cells):
         if column in written:
-            letter, own = written[column], _WORDS
+            letter, own = written[column], WORDS
         if own is not style and text:
             segments.append(Segment(text, style))
             text = ""

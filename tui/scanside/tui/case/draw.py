@@ -1,5 +1,6 @@
 """A slice → pixels: resampled to the size of its place on the screen, windowed, with the outline of the lesions."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,14 +57,12 @@ def draw(
     """
     down, across = _samples(stack.geometry, view)
     low, high = window
-    shown = (
-        _weights(down, stack.image.shape[1]) @ stack.image[number] @ _weights(across, stack.image.shape[2]).T
-    )
-    gray = np.clip((shown - low) / max(high - low, 1e-6), 0, 1)
-    gray = np.where(
-        _within(down, stack.image.shape[1])[:, None] & _within(across, stack.image.shape[2]), gray, 0
-    )
-    picture = np.repeat(np.rint(gray * 255).astype(np.uint8)[..., None], 3, axis=2)
+    shown = _resampled(stack.image[number], down, across)
+    gray = np.rint(np.clip((shown - low) * (255 / max(high - low, 1e-6)), 0, 255)).astype(np.uint8)
+    gray[~_within(down, stack.image.shape[1])] = 0
+    gray[:, ~_within(across, stack.image.shape[2])] = 0
+    picture = np.empty((*gray.shape, 3), np.uint8)
+    picture[:] = gray[..., None]
     if chosen is not None and stack.lesions is not None:
         _outline(picture, stack.lesions[number], down, across, chosen)
     return picture
@@ -81,12 +80,27 @@ def _within(at: npt.NDArray[np.float64], size: int) -> npt.NDArray[np.bool_]:
     return (at >= -0.5) & (at <= size - 0.5)
 
 
-def _weights(at: npt.NDArray[np.float64], size: int) -> npt.NDArray[np.float32]:
-    """(N, size): linear interpolation between pixels, and a mean over as many as fall on one where it shrinks."""
-    step = abs(at[1] - at[0]) if len(at) > 1 else 1.0
-    found = np.clip(at, 0, size - 1)[:, None] - np.arange(size)
-    weights = np.maximum(0.0, 1 - np.abs(found) / max(1.0, step))
-    return np.asarray(weights / weights.sum(axis=1, keepdims=True), dtype=np.float32)
+def _resampled(
+    image: npt.NDArray[np.float32], down: npt.NDArray[np.float64], across: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float32]:
+    """(rows, columns) of a picture from (Y, X): rows first. A matrix product would wake BLAS, whose threads spin."""
+    return _along(_along(image, down).T, across).T
+
+
+def _along(image: npt.NDArray[np.float32], at: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+    """(N, X) from (Y, X): at each place linear between two rows; a mean over as many as fall on it where it shrinks."""
+    size = len(image)
+    step = max(1.0, abs(at[1] - at[0]) if len(at) > 1 else 1.0)
+    places, reach = np.clip(at, 0, size - 1), math.ceil(step)
+    taps = np.floor(places).astype(int)[:, None] + np.arange(1 - reach, reach + 1)
+    weights = np.maximum(0.0, 1 - np.abs(places[:, None] - taps) / step)
+    weights[(taps < 0) | (taps >= size)] = 0
+    weights = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+    rows = np.clip(taps, 0, size - 1)
+    found = image[rows[:, 0]] * weights[:, :1]
+    for tap in range(1, 2 * reach):
+        found += image[rows[:, tap]] * weights[:, tap, None]
+    return found
 
 
 def _outline(
@@ -114,7 +128,7 @@ def _covered(
     rows, columns = lesion.shape
     shrinks = (down[1] - down[0] if len(down) > 1 else 0) > 1
     if shrinks:
-        part = _weights(down, rows) @ lesion.astype(np.float32) @ _weights(across, columns).T
+        part = _resampled(lesion.astype(np.float32), down, across)
         part[~(_within(down, rows)[:, None] & _within(across, columns))] = 0
         return part >= min(0.5, max(float(part.max()), 1e-6))
     y = np.clip(np.rint(down).astype(int), 0, rows - 1)

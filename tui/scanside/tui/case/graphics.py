@@ -115,7 +115,7 @@ def probe(environment: Mapping[str, str] = os.environ) -> Terminal:
         answer = _ask()
     multiplexed = bool(environment.get("TMUX")) or environment.get("TERM", "").startswith(("tmux", "screen"))
     _found = understood(answer, few_colours=few, multiplexed=multiplexed)
-    if _found.graphics is not Graphics.CELLS:
+    if _found.graphics is Graphics.KITTY:
         import textual_image.widget  # noqa: F401 - now: it asks the terminal once more when it is loaded
     return _found
 

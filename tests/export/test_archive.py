@@ -14,31 +14,10 @@ from scanside.export.nnunet import ExportOptions, export_nnunet
 from scanside.runtime.bundle import open_bundle
 from scanside.runtime.errors import InputError
 from tests.support import phantoms
+from tests.support.kinds import CONFIGURATION, archive
 from tests.support.tiny_models import Tiny, write_model
 
 pytestmark = pytest.mark.requirement("no-code-in-models")
-
-CONFIGURATION = "3d_fullres"
-
-
-def archive(folder: Path, file: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """What nnU-Net's own exporter writes of a results folder."""
-    for name in ("nnUNet_results", "nnUNet_raw", "nnUNet_preprocessed"):
-        monkeypatch.setenv(name, str(folder.parents[1]))
-    (folder / "dataset_fingerprint.json").write_text("{}")
-    for fold in folder.glob("fold_*"):
-        (fold / "progress.png").write_bytes(b"")
-        (fold / "validation").mkdir(exist_ok=True)
-        (fold / "validation" / "summary.json").write_text("{}")
-    from nnunetv2.model_sharing import model_export
-
-    monkeypatch.setattr(model_export, "nnUNet_results", str(folder.parents[1]))
-    monkeypatch.setattr(model_export, "maybe_convert_to_dataset_name", lambda name: folder.parent.name)
-    monkeypatch.setattr(model_export, "get_output_folder", lambda *arguments: str(folder))
-    model_export.export_pretrained_model(
-        folder.parent.name, str(file), (CONFIGURATION,), folds=(0,), export_crossval_predictions=False
-    )
-    return file
 
 
 def test_an_archive_gives_the_bundle_of_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 import itertools
 import os
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,12 @@ from scanside.export.plan import to_plan
 from scanside.export.reference import Prediction, Reference
 from scanside.runtime.bundle import Bundle, open_bundle
 from scanside.runtime.choose import open_segmenter
+from scanside.runtime.cli.main import run
 from scanside.runtime.golden import EXACT, lowest_dice
 from scanside.runtime.options import Options
 from scanside.runtime.volume import Volume
 from tests.support.cuda_on_host import put_in_place, unproven
+from tests.support.kinds import KINDS, LONGER, Kind, read
 from tests.support.nnunet_files import postprocessed
 from tests.support.phantoms import volume
 from tests.support.tiny_models import (
@@ -246,3 +249,34 @@ def test_the_model_segments_something(exported: Exported) -> None:
     counts = np.bincount(large.prediction.labels.ravel())
     assert (counts > 0.003 * large.mask.size).sum() >= 3
     assert (np.diff(large.mask.astype(int), axis=2) == 0).mean() > 0.7, "salt and pepper"
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(name, marks=[pytest.mark.slow] if name in LONGER else []) for name in KINDS],
+)
+def exported_kind(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Kind, Path]]:
+    """A kind that has to be compared file by file, and its bundle."""
+    root = tmp_path_factory.mktemp("kind")
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        kind = KINDS[request.param](root, patch)
+        models = [str(model) for model in kind.models]
+        assert run(["export", "nnunet", *models, "-o", str(root / "bundle"), "--precision", "fp32"]) == 0
+        yield kind, root / "bundle"
+
+
+@pytest.mark.parametrize("device", BACKENDS)
+def test_files_of_other_kinds(exported_kind: tuple[Kind, Path], device: str, tmp_path: Path) -> None:
+    """Ensembles, pictures, archives and Primus beside nnU-Net's own commands: not one value of a mask differs."""
+    kind, bundle = exported_kind
+    command = ["segment", str(bundle), str(kind.images), "-o", str(tmp_path / "ours"), "--device", device]
+    assert run([*command, *kind.options]) == 0
+    for name in kind.masks:
+        ours, theirs = read(tmp_path / "ours" / name), read(kind.theirs / name)
+        assert len(np.unique(theirs)) > 2
+        np.testing.assert_array_equal(ours, theirs, strict=True)
+    if device == "cpu":
+        kind.also(bundle, tmp_path / "ours")

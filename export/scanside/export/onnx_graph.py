@@ -24,7 +24,7 @@ TRANSFORMER = {
     "Div", "Gelu", "LayerNormalization", "MatMul", "Neg", "Pow", "ReduceMean", "Reshape", "Shape", "Slice", "Softmax",
     "Split", "Sqrt", "Sub", "Transpose", "Unsqueeze",
 }  # fmt: skip
-"""What Primus needs besides, and nothing else may have; compared with PyTorch in tests/export/test_primus.py."""
+"""What Primus needs besides, and nothing else may have; compared with nnunetv2 in tests/export/test_matrix.py."""
 
 
 def to_onnx(network: nn.Module, input_channels: int, patch: tuple[int, ...]) -> onnx.ModelProto:

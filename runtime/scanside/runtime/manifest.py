@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from scanside.runtime.backends.table import FilePrecision
-from scanside.runtime.images.orient import is_orientation
+from scanside.runtime.images.letters import is_orientation
 from scanside.runtime.plan import Plan
 from scanside.runtime.record import Record
 

@@ -7,8 +7,9 @@ from time import perf_counter
 
 from scanside.runtime.errors import ExitCode
 from scanside.runtime.events import Listener, StageFinished
+from scanside.runtime.images.letters import USUAL
 from scanside.runtime.images.load import LoadedCase, load_case
-from scanside.runtime.images.orient import USUAL, unlike_training
+from scanside.runtime.images.orient import unlike_training
 from scanside.runtime.labels import keep_roi
 from scanside.runtime.outputs import Task, check_outputs, write_outputs
 from scanside.runtime.pipeline import Segmentation, Segmenter

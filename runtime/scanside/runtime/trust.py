@@ -6,11 +6,10 @@ altered after it was signed, or is revoked, does not run at all.
 
 import hashlib
 from dataclasses import dataclass
-from typing import Annotated, Self
+from typing import TYPE_CHECKING, Annotated, Self
 
 from pydantic import StringConstraints, model_validator
 
-from scanside.runtime.bundle import MANIFEST, Bundle
 from scanside.runtime.errors import BundleError
 from scanside.runtime.record import Record
 from scanside.runtime.signing import (
@@ -23,6 +22,9 @@ from scanside.runtime.signing import (
     key_id,
     signatures_of,
 )
+
+if TYPE_CHECKING:
+    from scanside.runtime.bundle import Bundle
 
 Revoked = Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{16}|[0-9a-f]{64})$")]
 Allowed = Annotated[str, StringConstraints(pattern=r"^[^@\s][^@]*(@[0-9a-f]{64})?$")]
@@ -83,12 +85,16 @@ class Standing:
     words: str
 
 
-def signatures_of_bundle(bundle: Bundle) -> tuple[Signature, ...]:
+def signatures_of_bundle(bundle: "Bundle") -> tuple[Signature, ...]:
     """The signatures of a bundle, each proven; none when nobody has signed it.
 
     Raises:
         BundleError: If its manifest is not what was signed, or a signature is not by the key that it names.
     """
+    from scanside.runtime.bundle import (
+        MANIFEST,
+    )  # here: the configuration loads this module, and reads no bundle
+
     path = bundle.path / MANIFEST
     try:
         data = path.read_bytes()
@@ -101,7 +107,7 @@ def signatures_of_bundle(bundle: Bundle) -> tuple[Signature, ...]:
         raise BundleError(str(error)) from error
 
 
-def judge(bundle: Bundle, trust: Trust) -> Standing:
+def judge(bundle: "Bundle", trust: Trust) -> Standing:
     """Whether a bundle may compute studies here.
 
     Raises:

@@ -7,23 +7,11 @@ import numpy as np
 import numpy.typing as npt
 
 from scanside.runtime.errors import GeometryError
+from scanside.runtime.images.letters import LETTERS
 from scanside.runtime.remark import Remark
 from scanside.runtime.volume import Geometry, Volume
 
-USUAL = "LPS"
-"""Of an axial DICOM image of a patient on the back, head first: columns to the left, rows to posterior, slices up."""
-
 _Scalar = TypeVar("_Scalar", bound=np.generic)
-
-_LETTERS = ("RL", "AP", "IS")
-"""Per LPS coordinate: the letter when the index grows against it, and along it."""
-
-
-def is_orientation(letters: str) -> bool:
-    """Whether three letters name an orientation, such as `LPS`: one of each pair."""
-    return len(letters) == 3 and {pair for pair in _LETTERS for one in letters if one in pair} == set(
-        _LETTERS
-    )
 
 
 def orientation(geometry: Geometry) -> str:
@@ -37,7 +25,7 @@ def orientation(geometry: Geometry) -> str:
     letters = [""] * 3
     while left:
         _, row, column = max(left)
-        letters[column] = _LETTERS[row][int(matrix[row, column] > 0)]
+        letters[column] = LETTERS[row][int(matrix[row, column] > 0)]
         left = [item for item in left if item[1] != row and item[2] != column]
     return "".join(letters)
 
@@ -120,7 +108,7 @@ def unlike_training(geometry: Geometry, wanted: tuple[str, ...], name: str) -> l
 
 
 def _same_line(a: str, b: str) -> bool:
-    return any(a in letters and b in letters for letters in _LETTERS)
+    return any(a in letters and b in letters for letters in LETTERS)
 
 
 def _apply(array: npt.NDArray[_Scalar], signed: npt.NDArray[np.float64]) -> npt.NDArray[_Scalar]:

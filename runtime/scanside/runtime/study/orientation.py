@@ -10,7 +10,8 @@ from dataclasses import replace
 import numpy as np
 
 from scanside.runtime.errors import InputError
-from scanside.runtime.images.orient import USUAL, orientation, reorient, restore_orientation
+from scanside.runtime.images.letters import USUAL
+from scanside.runtime.images.orient import orientation, reorient, restore_orientation
 from scanside.runtime.remark import Remark
 from scanside.runtime.study.checks import AXIAL, NEARLY_AXIAL
 from scanside.runtime.study.records import RoleResult, SequenceImage, StudyInput

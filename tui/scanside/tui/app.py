@@ -1,5 +1,6 @@
 """The application: three screens over one feed."""
 
+import gc
 import os
 import select
 import sys
@@ -103,6 +104,7 @@ class ScansideApp(App[None]):
             coming=coming,
             preferences=chosen,
         )
+        self._settled = False
         self.changes: Signal[Snapshot] = Signal(self, "changes")
         for known in THEMES.values():
             self.register_theme(known)
@@ -148,6 +150,10 @@ class ScansideApp(App[None]):
             work.feed.cases.values(), work.feed.health, work.config, work.now(), work.configured
         )
         self.changes.publish(snapshot)
+        if snapshot.complete and not self._settled:
+            self._settled = True
+            gc.freeze()  # what stays is not searched for garbage again and again, between a key and its paint
+            gc.enable()
 
     def _fatal_error(self) -> None:
         """A fault of ours: end without Textual's traceback, whose values would show patients; `cli` says a sentence."""

@@ -1,5 +1,6 @@
 """`scanside tui`: the operator's terminal."""
 
+import gc
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -91,6 +92,7 @@ def _show(
         raise UsageError(
             "There is no keyboard: stdin is not a terminal; use --plain, or start it in a terminal."
         )
+    gc.disable()  # until the worklist is read: nothing of it is garbage
     from scanside.tui.app import ScansideApp
     from scanside.tui.case.graphics import Cells, choose, probe
 
@@ -99,6 +101,7 @@ def _show(
         choose(Cells(cells))
     terminal = ScansideApp(config, theme=theme, place=place, configured=configured, coming=coming)
     terminal.run()
+    gc.enable()
     if terminal.fault is not None:
         raise terminal.fault
     return terminal.return_code or 0

@@ -171,6 +171,8 @@ class _Reader:
         self._drift = Drift()
         self._typical = Typical()
         self._health_due = 0.0
+        self._asked = -1
+        self._stored: tuple[bool, Mapping[str, Stuck]] = False, MappingProxyType({})
         self._quiet: Mapping[str, Stuck] = MappingProxyType({})
 
     def look(self) -> Iterator[Snapshot]:
@@ -186,7 +188,7 @@ class _Reader:
         if self._database is not None:
             self._database.close()
         self._database = None
-        self._version = -1
+        self._version = self._asked = -1
 
     def _read(self) -> Iterator[Snapshot]:
         fresh = self._open()
@@ -252,12 +254,17 @@ class _Reader:
     def _check(self) -> Health:
         assert self._database is not None
         self._see_intact()
+        version = self._database.data_version()
+        if version != self._asked:  # what stands in the store is asked for only where somebody has written
+            self._stored = orders.is_paused(self._database), self._stuck(self._database)
+            self._asked = version
+        paused, stuck = self._stored
         return Health(
             drift=self._drift.alarms(self._config),
-            paused=orders.is_paused(self._database),
+            paused=paused,
             beats=beats(self._config),
             free=free_bytes(self._config.service.data),
-            stuck=self._stuck(self._database),
+            stuck=stuck,
         )
 
     def _stuck(self, database: Database) -> Mapping[str, Stuck]:

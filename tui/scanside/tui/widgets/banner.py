@@ -18,17 +18,22 @@ class Banner(Static):
     def on_mount(self) -> None:
         """Keep the clock going."""
         self._shown = ""
-        self.set_interval(5, self._tick)
         self._show()
+        self._await_minute()
 
     def on_resize(self) -> None:
         """Fit the line to the width."""
         self._show()
 
+    def _await_minute(self) -> None:
+        """Wake when the minute changes: at rest nothing is sent, and the clock is never late."""
+        self.set_timer(60.05 - time.time() % 60, self._tick)
+
     def _tick(self) -> None:
         """The clock shows minutes: only another minute is drawn, and only where it is seen."""
         if self.app.screen is self.screen and self._clock() != self._shown:
             self._show()
+        self._await_minute()
 
     def _clock(self) -> str:
         return time.strftime("%H:%M", time.localtime(workplace(self).now()))

@@ -21,6 +21,8 @@ from scanside.tui.format import (
     state_words,
 )
 
+_MINUTE = 60.0
+
 
 @dataclass(frozen=True)
 class Scene:
@@ -112,7 +114,14 @@ def _of(words: Words) -> Cell:
 
 
 def _age(case: Case, scene: Scene, width: int) -> Cell:
-    return Cell("" if case.finished is None else age(scene.now - case.finished), Tone.QUIET)
+    if case.finished is None:
+        return Cell("", Tone.QUIET)
+    since = scene.now - case.finished
+    if (
+        since >= _MINUTE
+    ):  # older ones change when the clock does, all at once: between two minutes nothing is drawn
+        since = max(_MINUTE, scene.now // _MINUTE * _MINUTE - case.finished)
+    return Cell(age(since), Tone.QUIET)
 
 
 def _name(case: Case, scene: Scene, width: int) -> Cell:

@@ -1,5 +1,6 @@
 """Below the table: the case under the cursor in whole sentences."""
 
+from rich.cells import cell_len
 from rich.console import Group
 from rich.text import Text
 from textual.widgets import Static
@@ -20,8 +21,13 @@ class DetailStrip(Static):
         """Show a case, or say why there is none."""
         words = (nothing, "") if case is None else (" · ".join(facts(case, scene)), remark(case, scene))
         if words != self._words:
+            height = None if self._words is None else self._height(self._words)
             self._words = words
-            self.update(Group(Text(words[0]), Text(words[1])))
+            self.update(Group(Text(words[0]), Text(words[1])), layout=height != 2 or self._height(words) != 2)
+
+    def _height(self, words: tuple[str, str]) -> int | None:
+        """2 where each of the two fits on a line, as mostly: then nothing on the screen has to move; else None."""
+        return 2 if max(map(cell_len, words)) <= self.content_size.width else None
 
 
 def facts(case: Case, scene: Scene) -> list[str]:

@@ -62,6 +62,8 @@ is done next is asked once for all of them. Search: any words that a line shows.
         self._beyond: dict[str, Case] = {}
         self._refused: tuple[bool, ...] = ()
         self._alarm = 0
+        self._groups = Text()
+        self._minute = 0
         self._group_places: list[tuple[int, int, str]] = []
 
     def compose_body(self) -> ComposeResult:
@@ -166,7 +168,9 @@ is done next is asked once for all of them. Search: any words that a line shows.
             line.append(f"  “{self.view.words}”: {shown}", "bold")
         if not self.work.feed.loaded and self.work.feed.health.lost_since is None:
             line.append("  reading …")
-        self.query_one("#groups", Static).update(line, layout=False)
+        if line != self._groups or line.spans != self._groups.spans:
+            self._groups = line
+            self.query_one("#groups", Static).update(line, layout=False)
 
     def _show_detail(self) -> None:
         case = self.case
@@ -190,11 +194,16 @@ is done next is asked once for all of them. Search: any words that a line shows.
 
     def _tick(self) -> None:
         """Time left counts down between two events; in an empty list, what is coming."""
-        if self.seen and not self.work.feed.cases and self.work.coming():
+        if not self.seen:
+            return
+        if not self.work.feed.cases and self.work.coming():
             self._show_detail()
-        if self.seen and self._stages and self.scene.working:
+        before, self._minute = self._minute, int(self.work.now() // 60)
+        if before != self._minute:
+            self._older()
+        elif self._stages and self.scene.working:
             self._renew_scene()
-            self.table.refresh_times()
+            self.table.refresh_times(only=self._stages)
             if self.table.cursor in self._stages:
                 self._show_detail()
 

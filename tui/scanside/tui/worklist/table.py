@@ -1,6 +1,6 @@
 """The table of cases: draws only the lines that are on the screen, however many there are behind them."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import ClassVar
 
 from rich.cells import cell_len, set_cell_size
@@ -104,22 +104,22 @@ class CaseTable(ScrollView, can_focus=True):
         self._keep_cursor(line)
         self.refresh()
 
-    def refresh_times(self) -> None:
-        """Draw the lines on the screen anew whose words have changed with the time; the others stay untouched."""
+    def refresh_times(self, only: Container[str] | None = None) -> None:
+        """Draw the lines on the screen anew whose words have changed with the time; the others stay untouched.
+
+        Args:
+            only: Cases whose words can have changed; None for all.
+        """
         top = self.scroll_offset.y
         shown = self._shown[top : top + max(0, self.size.height - _HEADER)]
-        words = {case_id: self._words(self._cases[case_id]) for case_id in shown if case_id in self._cases}
-        for case_id, now in words.items():
-            if self._said.get(case_id) != now:
+        places = laid_out(self.columns, self.size.width)
+        for case_id in shown:
+            case = self._cases.get(case_id)
+            if case is None or (only is not None and case_id not in only):
+                continue
+            words = tuple(column.cell(case, self.scene, cells).text for column, cells in places)
+            if self._said.get(case_id) != words:
                 self._refresh_case(case_id)
-        self._said = words
-
-    def _words(self, case: Case) -> tuple[str, ...]:
-        """What stands on the line of a case."""
-        return tuple(
-            column.cell(case, self.scene, cells).text
-            for column, cells in laid_out(self.columns, self.size.width)
-        )
 
     def move_to(self, case_id: str) -> bool:
         """Put the cursor on a case; False when it is not shown."""
@@ -220,8 +220,10 @@ class CaseTable(ScrollView, can_focus=True):
         ground = base + self.get_component_rich_style("case-table--cursor", partial=True) if here else base
         sign = "◉" if case.case_id in self.marked else "▌" if here else " "
         segments = [Segment(sign, ground)]
-        for column, cells in laid_out(self.columns, width):
-            cell = column.cell(case, self.scene, cells)
+        places = laid_out(self.columns, width)
+        drawn = [column.cell(case, self.scene, cells) for column, cells in places]
+        self._said[case.case_id] = tuple(cell.text for cell in drawn)
+        for cell, (_, cells) in zip(drawn, places, strict=True):
             style = ground if cell.tone is Tone.PLAIN else ground + self._tone(cell.tone)
             segments += [Segment(fitted(cell.text, cells), style), Segment(" ", ground)]
         return Strip(segments).adjust_cell_length(width, ground)

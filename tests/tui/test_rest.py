@@ -1,5 +1,7 @@
 """What a terminal at rest and a key cost, counted: drawings, layouts, questions to the store."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -116,3 +118,12 @@ def test_the_store_is_asked_only_after_somebody_has_written(
     reader._health_due = 0.0
     (snapshot,) = [one for one in reader.look() if not one.changed]
     assert asked == ["PACS"] and list(snapshot.health.stuck) == [case_id]
+
+
+def test_opening_loads_no_monitoring_where_nothing_was_commissioned() -> None:
+    script = (
+        "import sys, scanside.tui.app; print(*(name for name in sys.modules if name.startswith('scanside.')))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    names = {name.rpartition(".")[2] for name in done.stdout.split()}
+    assert "drift" in names and "monitoring" not in names

@@ -3,21 +3,26 @@
 import time
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from typing import TYPE_CHECKING
 
 from scanside.runtime.appliance.config import Config
 from scanside.runtime.appliance.store.database import Database
 from scanside.runtime.appliance.store.trends import finished
-from scanside.runtime.appliance.watch.monitoring import Monitoring, monitor
+
+if TYPE_CHECKING:
+    from scanside.runtime.appliance.watch.monitoring import Monitoring
 
 _KEEP_SECONDS = 600.0
 
 
-def read_monitoring(config: Config, since: date) -> Monitoring:
+def read_monitoring(config: Config, since: date) -> "Monitoring":
     """Results since a day, judged by the configuration's days of commissioning.
 
     Raises:
         InputError: If there is no store, or it cannot be read.
     """
+    from scanside.runtime.appliance.watch.monitoring import monitor  # here: the terminal opens without it
+
     commissioned = config.watch.commissioned
     with Database(config.database) as database:
         results = finished(database, _start(since))

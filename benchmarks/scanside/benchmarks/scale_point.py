@@ -10,14 +10,11 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 from scanside.benchmarks.child import answering, told
 from scanside.benchmarks.made import make_image
 from scanside.benchmarks.processes import MIB, busy_s, high_water_mark, reset_high_water_mark
-from scanside.benchmarks.warm import Stopwatch
-from scanside.runtime.backends import table
-from scanside.runtime.backends.session import Session
+from scanside.benchmarks.warm import Stopwatch, timed_sessions
 from scanside.runtime.bundle import open_bundle
 from scanside.runtime.errors import ScansideError
 from scanside.runtime.options import Options
@@ -36,17 +33,11 @@ def main(setup: Path) -> None:
 
 def _measure(asked: dict[str, Any]) -> dict[str, Any]:
     watch = Stopwatch()
-
-    def open_timed(device: str, model: bytes, precision: str, threads: int | None = None) -> Session:
-        session = table.open_session(device, model, precision, threads)
-        session.run = watch.time(session.run)  # type: ignore[method-assign]
-        return session
-
     options = Options(
         device=asked["device"], step_size=asked["step_size"], mirroring=False, threads=asked["threads"]
     )
     obtained = Obtained(asked["device"], asked["device"], "asked for", "fp32")
-    with mock.patch("scanside.runtime.opening.open_session", open_timed):
+    with timed_sessions(watch):
         segmenter = Segmenter(open_bundle(Path(asked["bundle"])), options, obtained)
     z, y, x = asked["shape"]
     volume = make_image((z, y, x))

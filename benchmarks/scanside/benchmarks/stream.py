@@ -11,15 +11,12 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import psutil
 
 from scanside.benchmarks.child import answering, told
 from scanside.benchmarks.processes import MIB, busy_s, high_water_mark, reset_high_water_mark
-from scanside.benchmarks.warm import Stopwatch
-from scanside.runtime.backends import table
-from scanside.runtime.backends.session import Session
+from scanside.benchmarks.warm import Stopwatch, timed_sessions
 from scanside.runtime.bundle import open_bundle
 from scanside.runtime.errors import InputError, ScansideError
 from scanside.runtime.options import Options
@@ -41,16 +38,10 @@ class Stream:
 
     def __init__(self, bundle: Path, options: Options) -> None:
         self.watch, self._options = Stopwatch(), options
-
-        def open_timed(device: str, model: bytes, precision: str, threads: int | None = None) -> Session:
-            session = table.open_session(device, model, precision, threads)
-            session.run = self.watch.time(session.run)  # type: ignore[method-assign]
-            return session
-
         start = time.perf_counter()
         self._bundle = open_bundle(bundle)
         opened = time.perf_counter()
-        with mock.patch("scanside.runtime.opening.open_session", open_timed):
+        with timed_sessions(self.watch):
             self.runner = StudyRunner(self._bundle, options)
         self.opening = {
             "bundle_ms": round(1000 * (opened - start), 1),

@@ -11,7 +11,7 @@ import io
 import multiprocessing
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -45,6 +45,21 @@ class Stopwatch:
     def restart(self) -> None:
         """Back to zero."""
         self.seconds, self.calls = 0.0, 0
+
+
+@contextlib.contextmanager
+def timed_sessions(watch: Stopwatch) -> Iterator[None]:
+    """Sessions that a segmenter opens meanwhile count on `watch` the time inside their network."""
+    from scanside.runtime.backends import table
+    from scanside.runtime.backends.session import Session
+
+    def open_timed(device: str, model: bytes, precision: str, threads: int | None = None) -> Session:
+        session = table.open_session(device, model, precision, threads)
+        session.run = watch.time(session.run)  # type: ignore[method-assign]
+        return session
+
+    with mock.patch("scanside.runtime.opening.open_session", open_timed):
+        yield
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,25 +145,17 @@ class _Scanside:
     """An opened `Segmenter`."""
 
     def __init__(self, kind: PeerKind, setup: Setup) -> None:
-        from scanside.runtime.backends import table
-        from scanside.runtime.backends.session import Session
         from scanside.runtime.bundle import open_bundle
         from scanside.runtime.choose import open_segmenter
         from scanside.runtime.options import Options
         from scanside.runtime.pipeline import Obtained, Segmenter
 
         self.watch = Stopwatch()
-
-        def open_timed(device: str, model: bytes, precision: str, threads: int | None = None) -> Session:
-            session = table.open_session(device, model, precision, threads)
-            session.run = self.watch.time(session.run)  # type: ignore[method-assign]
-            return session
-
         bundle = open_bundle(setup.bundle)
         options = Options(
             device=kind.device, precision=kind.precision, mirroring=setup.mirroring, folds=setup.folds or None
         )
-        with mock.patch("scanside.runtime.opening.open_session", open_timed):
+        with timed_sessions(self.watch):
             if setup.proven:
                 self._segmenter = open_segmenter(bundle, options)
             else:

@@ -66,6 +66,17 @@ def test_no_answer_means_asking_again_and_not_sending_again(tmp_path: Path) -> N
         assert len({uid for uid, _ in pacs.requests}) == len(pacs.requests)  # a transaction UID is used once
 
 
+def test_the_reason_names_a_listener_that_no_peer_can_reach(tmp_path: Path) -> None:
+    """Another way to write 127.0.0.1: for the configuration a PACS elsewhere, which is to call our loopback."""
+    with peer(answer=Answer.NEVER) as pacs:
+        desk = Desk(tmp_path, pacs.destination(host="127.1", plaintext=True, commitment_seconds=0.2))
+        assert desk.config.unanswerable == desk.config.destinations
+        desk.put("pacs", kinds=("sr",))
+        with desk.sending():
+            reason = desk.reason("pacs", "no answer to the request for commitment, and ")
+    assert "send.commitment_host" in reason and "127.0.0.1" in reason
+
+
 def test_a_refused_request_is_made_again(tmp_path: Path) -> None:
     with peer(answer=Answer.REFUSED) as pacs:
         desk = Desk(tmp_path, pacs.destination())

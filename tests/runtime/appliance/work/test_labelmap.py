@@ -1,6 +1,7 @@
 """Peers that negotiate LABELMAP get Segmentations of that kind and a report on them; all others get BINARY."""
 
 import io
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pydicom
+import pytest
 from pydicom.uid import ComprehensiveSRStorage
 from pynetdicom.sop_class import (
     KeyObjectSelectionDocumentStorage,
@@ -112,3 +114,27 @@ def test_who_negotiates_labelmap_gets_it_and_all_others_binary(
     assert (
         wrong == []
     )  # dciodvfy does not know that reports may refer to segments of a Label Map (PS3.3 table 10-3)
+
+
+def test_a_job_asks_no_peer_so_that_one_that_hangs_costs_it_nothing(
+    tmp_path: Path, bundle: Path, dicom_study: Path
+) -> None:
+    """The worker reads what the sender has learned; it once waited for such a peer in the middle of a job."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections and says nothing
+        silent.setblocking(False)
+        port = silent.getsockname()[1]
+        destination = {
+            "name": "silent", "ae_title": "PEER", "host": "127.0.0.1", "port": port, "labelmap": True,
+        }  # fmt: skip
+        path = configured(tmp_path, bundle, destinations=[destination])
+        config, database = opened(path)
+        case_id = received(config, database, sorted(dicom_study.rglob("*.dcm")))
+        worker = Worker(config, database, threading.Event())
+        with database:
+            assert worker.step()
+            assert shown(database, case_id).state is State.SENDING
+        worker.close()
+        with pytest.raises(BlockingIOError):
+            silent.accept()
+    result = config.results / case_id / "1"
+    assert sorted(result.glob("*.dcm")) and not (result / "labelmap").exists()

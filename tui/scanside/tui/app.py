@@ -153,7 +153,6 @@ class ScansideApp(App[None]):
         if snapshot.complete and not self._settled:
             self._settled = True
             gc.freeze()  # what stays is not searched for garbage again and again, between a key and its paint
-            gc.enable()
 
     def _fatal_error(self) -> None:
         """A fault of ours: end without Textual's traceback, whose values would show patients; `cli` says a sentence."""

@@ -92,7 +92,7 @@ def _show(
         raise UsageError(
             "There is no keyboard: stdin is not a terminal; use --plain, or start it in a terminal."
         )
-    gc.disable()  # until the worklist is read: nothing of it is garbage
+    gc.disable()  # what is imported stays
     from scanside.tui.app import ScansideApp
     from scanside.tui.case.graphics import Cells, choose, probe
 
@@ -100,8 +100,9 @@ def _show(
     if cells is not None:
         choose(Cells(cells))
     terminal = ScansideApp(config, theme=theme, place=place, configured=configured, coming=coming)
-    terminal.run()
+    gc.freeze()
     gc.enable()
+    terminal.run()
     if terminal.fault is not None:
         raise terminal.fault
     return terminal.return_code or 0

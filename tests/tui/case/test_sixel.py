@@ -45,12 +45,14 @@ def read_back(text: str) -> Rgb:
     return made[:rows]
 
 
+@pytest.mark.parametrize("factor", [1, 2])
 @pytest.mark.parametrize(("rows", "columns"), [(1, 1), (6, 4), (13, 1200), (40, 31)])
-def test_what_is_read_back_is_the_picture(rows: int, columns: int) -> None:
+def test_what_is_read_back_is_the_picture(rows: int, columns: int, factor: int) -> None:
     gray = np.random.default_rng(1).integers(0, 256, (rows, columns), dtype=np.uint8)
     picture = np.repeat(gray[..., None], 3, axis=2)
     picture[rows // 2, : columns // 2], picture[rows // 3, columns // 2 :] = CHOSEN, OTHER
-    assert np.abs(read_back(sixel(picture)) - picture).max() < _STEP
+    whole = np.repeat(np.repeat(picture, factor, axis=0), factor, axis=1)
+    assert np.abs(read_back(sixel(picture, factor)) - whole).max() < _STEP
 
 
 class Showing(App[None]):
@@ -77,8 +79,8 @@ def test_a_picture_is_encoded_once_however_often_it_is_shown(monkeypatch: pytest
 async def _a_picture_is_encoded_once_however_often_it_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[str] = []
 
-    def counted(picture: Rgb) -> str:
-        made.append(text := sixel(picture))
+    def counted(picture: Rgb, factor: int) -> str:
+        made.append(text := sixel(picture, factor))
         return text
 
     monkeypatch.setattr(surfaces, "sixel", counted)
@@ -96,6 +98,27 @@ async def _a_picture_is_encoded_once_however_often_it_is_shown(monkeypatch: pyte
         assert app.query_one(SixelPicture) is widget  # the widget stays: nothing is laid out anew
         picture = app.surface.picture
         assert picture is not None and np.abs(read_back(made[-1]) - picture).max() < _STEP
+
+
+def test_a_large_place_has_a_picture_of_larger_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+    asyncio.run(_a_large_place_has_a_picture_of_larger_pixels(monkeypatch))
+
+
+async def _a_large_place_has_a_picture_of_larger_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+    monkeypatch.setattr(
+        surfaces, "sixel", lambda picture, factor: made.append(sixel(picture, factor)) or made[-1]
+    )
+    app = Showing(Terminal(Graphics.SIXEL, cell=(21, 41)))
+    app.CSS = "Characters, Pixels { width: 70; height: 30; }"
+    async with app.run_test(size=(100, 40)) as pilot:
+        assert app.surface.pixels == (30 * 41 // 2, 70 * 21 // 2)
+        app.surface.show(picture_for(app.surface, 0), [])
+        await pilot.pause()
+        picture = app.surface.picture
+        assert picture is not None
+        whole = np.repeat(np.repeat(picture, 2, axis=0), 2, axis=1)
+        assert np.abs(read_back(made[-1]) - whole).max() < _STEP
 
 
 def test_the_same_picture_in_cells_is_not_drawn_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,21 +17,23 @@ _COLOURS = 64
 """At most so many beside the grey ones; outlines are two."""
 _NOTHING, _LINE, _BACK = b"?", b"-", b"$"
 _PIECE = 8
-"""Bytes of a piece: `!9999?` and a character, or what begins a pass, such as `$#95`."""
+"""Bytes of a piece: `!9999?` and a character or two, or what begins a pass, such as `$#95`."""
 _PIXEL = np.array([1, 2, 4, 8, 16, 32, 0, 0], np.uint8)
 
 
-def sixel(picture: Rgb) -> str:
+def sixel(picture: Rgb, factor: int = 1) -> str:
     """The bytes that draw a picture where the cursor is.
 
     Args:
         picture: (rows, columns, 3).
+        factor: 1, or 2 for a picture of which each pixel becomes four of the terminal.
     """
-    rows, columns = picture.shape[:2]
     index, colours = _indexed(picture)
+    index = np.repeat(index, factor, axis=0)
+    rows, columns = index.shape[0], index.shape[1] * factor
     percents = np.rint(colours.astype(float) * (100 / 255)).astype(int)
     registers = "".join(f"#{n};2;{r};{g};{b}" for n, (r, g, b) in enumerate(percents.tolist()))
-    return f'\x1bP0;1q"1;1;{columns};{rows}{registers}{_bands(index, len(colours)).decode()}\x1b\\'
+    return f'\x1bP0;1q"1;1;{columns};{rows}{registers}{_bands(index, len(colours), factor).decode()}\x1b\\'
 
 
 def _indexed(picture: Rgb) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.uint8]]:
@@ -49,7 +51,7 @@ def _indexed(picture: Rgb) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.uint8]
     return index, np.concatenate([levels, found])
 
 
-def _bands(index: npt.NDArray[np.int32], colours: int) -> bytes:
+def _bands(index: npt.NDArray[np.int32], colours: int, factor: int) -> bytes:
     """Every band, its colours one after the other."""
     rows, columns = index.shape
     row = np.arange(rows, dtype=np.int32)[:, None]
@@ -64,7 +66,9 @@ def _bands(index: npt.NDArray[np.int32], colours: int) -> bytes:
     begins = np.concatenate([[True], passes[1:] != passes[:-1]])
     gaps = np.diff(places, prepend=-1) - 1
     gaps[begins] = places[begins] % columns
-    pieces = _skips(columns)[gaps] | (letters.astype(np.uint64) << np.uint64(8 * (_PIECE - 1)))
+    pieces = _skips(columns, factor)[gaps]
+    for place in range(_PIECE - factor, _PIECE):
+        pieces |= letters.astype(np.uint64) << np.uint64(8 * place)
     starts = np.flatnonzero(begins)
     return np.insert(pieces, starts, _heads(passes[starts], colours)).tobytes().translate(None, b"\0")
 
@@ -79,9 +83,9 @@ def _heads(passes: npt.NDArray[np.int32], colours: int) -> npt.NDArray[np.uint64
 
 
 @lru_cache(maxsize=8)
-def _skips(columns: int) -> npt.NDArray[np.uint64]:
-    """What passes over so many columns."""
-    return _pieces([_NOTHING * n if n <= 3 else b"!%d?" % n for n in range(columns)])
+def _skips(columns: int, factor: int) -> npt.NDArray[np.uint64]:
+    """What passes over so many columns of the picture."""
+    return _pieces([_NOTHING * n if n <= 3 else b"!%d?" % n for n in range(0, columns * factor, factor)])
 
 
 @lru_cache(maxsize=8)

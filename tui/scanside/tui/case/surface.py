@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 MOST_PIXELS = 600_000
 """Of a picture in pixels: with more, each step through the slices would be felt; the terminal enlarges it."""
 
+SHARP = 250_000
+"""Pixels of a place up to which Sixel shows each one by itself. In larger places four of them are one of the picture,
+which takes half of the time, and is finer than most series are."""
+
 KEPT = 16
 """Pictures as Sixel that a place keeps, of 1 MB at most as a rule."""
 _BARE = Style()
@@ -125,6 +129,11 @@ class SixelPicture(Widget, can_focus=False):
         self._picture = picture
         self.refresh()
 
+    @property
+    def factor(self) -> int:
+        """Pixels of the terminal for each of the picture, down and across."""
+        return _factor(self.size.area * self._cell[0] * self._cell[1])
+
     def render_lines(self, crop: Region) -> list[Strip]:
         """The part of the picture that nothing lies upon; nothing below a window, whose shade would spoil the bytes."""
         if self._picture is None or not self.screen.is_active or not crop.height:
@@ -139,13 +148,13 @@ class SixelPicture(Widget, can_focus=False):
         """Of a part in cells; what was drawn lately is kept."""
         key = (hashlib.blake2b(picture.tobytes()).digest(), crop)
         if key not in self._made:
-            width, height = self._cell
-            down = np.arange(crop.y * height, crop.bottom * height) * picture.shape[0]
-            across = np.arange(crop.x * width, crop.right * width) * picture.shape[1]
+            width, height = (side / self.factor for side in self._cell)
+            down = np.arange(int(crop.y * height), int(crop.bottom * height)) * picture.shape[0]
+            across = np.arange(int(crop.x * width), int(crop.right * width)) * picture.shape[1]
             whole = picture[
-                (down // (self.size.height * height))[:, None], across // (self.size.width * width)
+                (down // int(self.size.height * height))[:, None], across // int(self.size.width * width)
             ]
-            self._made[key] = sixel(whole)
+            self._made[key] = sixel(whole, self.factor)
             while len(self._made) > KEPT:
                 self._made.popitem(last=False)
         self._made.move_to_end(key)
@@ -183,7 +192,8 @@ class Pixels(Container, can_focus=False):
     @property
     def _shrunk(self) -> float:
         area = self.size.width * self._terminal.cell[0] * self.size.height * self._terminal.cell[1]
-        return max(1.0, (area / MOST_PIXELS) ** 0.5)
+        least = _factor(area) if self._terminal.graphics is Graphics.SIXEL else 1
+        return max(least, (area / MOST_PIXELS) ** 0.5)
 
     @property
     def pixels(self) -> tuple[int, int]:
@@ -233,6 +243,11 @@ def lettered(picture: Rgb, marks: Sequence[Mark], cells: Size) -> Rgb:
         pen.rectangle(pen.textbbox(place, mark.text, font=font), fill=(0, 0, 0))
         pen.text(place, mark.text, fill=(255, 255, 255), font=font)
     return np.array(image)
+
+
+def _factor(area: int) -> int:
+    """How many pixels of the terminal, down and across, are one of the picture in a place for Sixel of so many."""
+    return 1 if area <= SHARP else 2
 
 
 @lru_cache(maxsize=4)

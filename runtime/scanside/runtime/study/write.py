@@ -4,8 +4,6 @@ Whoever finds a `result.json` finds all files it names, made by the same run.
 """
 
 import glob
-import shutil
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -16,7 +14,7 @@ from scanside.runtime.bundle import Bundle
 from scanside.runtime.clock import Clock
 from scanside.runtime.errors import OutputError, UsageError
 from scanside.runtime.events import Listener, ignore
-from scanside.runtime.images.files import atomic_write, writing_failed
+from scanside.runtime.images.files import atomic_write, folder_beside
 from scanside.runtime.images.write import write_mask
 from scanside.runtime.study.objects import (
     CAPTURE,
@@ -87,12 +85,7 @@ def write_result(
         OutputError: If something cannot be written, or a Segmentation read again is not the mask; then nothing of it is
             left behind.
     """
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-    except OSError as error:
-        raise writing_failed(out, error) from error
-    try:
+    with folder_beside(out) as beside:
         clock = Clock(out.name if result.study is None else result.study.name, listener)
         with clock.stage("write"):
             pictures = draw_pictures(result, bundle, channels)
@@ -119,25 +112,20 @@ def write_result(
         with atomic_write(beside / RESULT) as temporary:
             temporary.write_text(document.text())
         _move(beside, out, names, tuple(channels))
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
     return document
 
 
 def _move(beside: Path, out: Path, names: list[str], roles: tuple[str, ...]) -> None:
     """Put the finished files in place. The old report goes first and the new one comes last."""
-    try:
-        if not out.exists():
-            beside.chmod(0o755)
-            beside.rename(out)
-            return
-        for name in (RESULT, *_present(out, roles)):
-            with suppress(FileNotFoundError):
-                (out / name).unlink()
-        for name in (*names, RESULT):
-            (beside / name).rename(out / name)
-    except OSError as error:
-        raise writing_failed(out, error) from error
+    if not out.exists():
+        beside.chmod(0o755)
+        beside.rename(out)
+        return
+    for name in (RESULT, *_present(out, roles)):
+        with suppress(FileNotFoundError):
+            (out / name).unlink()
+    for name in (*names, RESULT):
+        (beside / name).rename(out / name)
 
 
 def _present(folder: Path, roles: tuple[str, ...]) -> list[str]:

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scanside.export.model_folder import ModelFolder, read_model_folder
+from scanside.export.model_folder import read_model_folder
 from scanside.runtime.bundle import MANIFEST
 from scanside.runtime.errors import InputError, UsageError
-from scanside.training.segmentation.dataset import LABELS
+from scanside.training.segmentation.fit import refuse_same_cohort, refuse_unlike
 from scanside.training.segmentation.pretrained_bundle import GRAPH, find_graph
 from scanside.training.segmentation.settings import Settings
 
@@ -55,41 +55,24 @@ def find_pretrained(given: Path, settings: Settings, cohort_sha256: str) -> Pret
             f"{model} holds {len(folder.folds)} folds; name the checkpoint of one, such as "
             f"{model / f'fold_{folder.folds[0]}' / checkpoint}."
         )
-    _check(folder, settings)
+    refuse_unlike(
+        folder.path,
+        settings,
+        channels=tuple(folder.dataset.get("channel_names", {}).values()),
+        labels=folder.dataset.get("labels"),
+        configuration=folder.configuration_name,
+    )
     (fold,) = folder.folds
     return Pretrained((model / f"fold_{fold}" / checkpoint).resolve(), folder.hashes[fold])
 
 
 def _of_experiment(experiment: Path, settings: Settings, cohort_sha256: str) -> Path:
     document = json.loads((experiment / "experiment.json").read_text())
-    if document.get("cohort_sha256") == cohort_sha256:
-        raise InputError(
-            f"{experiment} was trained on this very cohort, so that no mask could be out of fold; "
-            "pre-train on other patients."
-        )
+    refuse_same_cohort(experiment, document.get("cohort_sha256"), cohort_sha256)
     file = experiment / "segmentation" / settings.role / "model.json"
     if not file.exists():
         raise InputError(f"{experiment} holds no finished training of the role {settings.role}.")
     return Path(json.loads(file.read_text())["model"])
-
-
-def _check(folder: ModelFolder, settings: Settings) -> None:
-    channels = tuple(folder.dataset.get("channel_names", {}).values())
-    if channels != settings.channels:
-        raise InputError(
-            f"The network of {folder.path} sees {','.join(channels)}, and this training "
-            f"{','.join(settings.channels)}; its first layer does not fit."
-        )
-    if folder.dataset.get("labels") != LABELS:
-        raise InputError(
-            f"The network of {folder.path} tells other labels apart ({folder.dataset.get('labels')}) than "
-            f"{LABELS}; its last layer does not fit."
-        )
-    if folder.configuration_name != settings.configuration:
-        raise InputError(
-            f"The network of {folder.path} is of nnU-Net's configuration {folder.configuration_name}, and this "
-            f"training of {settings.configuration}."
-        )
 
 
 def take_over_plans(checkpoint: Path, raw: Path, preprocessed: Path, dataset: str) -> str:

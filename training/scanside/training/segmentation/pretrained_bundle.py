@@ -11,7 +11,7 @@ from typing import Any
 from scanside.runtime.bundle import MANIFEST, Bundle, open_bundle
 from scanside.runtime.errors import InputError, UsageError
 from scanside.runtime.manifest import Segmenter
-from scanside.training.segmentation.dataset import LABELS
+from scanside.training.segmentation.fit import refuse_same_cohort, refuse_unlike
 from scanside.training.segmentation.settings import Settings
 
 GRAPH = ".onnx"
@@ -47,7 +47,14 @@ def find_graph(given: Path, settings: Settings, cohort_sha256: str) -> tuple[Pat
         raise UsageError(
             f"{given} is no float32 network of the role {settings.role}; name one, such as {names[0]}."
         )
-    _check(bundle, segmenter, settings, cohort_sha256)
+    refuse_same_cohort(bundle.path, bundle.manifest.provenance.get("cohort_sha256"), cohort_sha256)
+    refuse_unlike(
+        bundle.path,
+        settings,
+        channels=tuple(channel.name for channel in segmenter.plan.channels),
+        labels=segmenter.plan.labels.names,
+        configuration=segmenter.plan.configuration,
+    )
     bundle.read(name)
     return (bundle.path / name).resolve(), bundle.manifest.files[name].sha256
 
@@ -65,31 +72,6 @@ def _folder_of(graph: Path) -> Path:
     raise UsageError(
         f"{graph} lies in no bundle, which would say what it was made for; name a graph in its bundle."
     )
-
-
-def _check(bundle: Bundle, segmenter: Segmenter, settings: Settings, cohort_sha256: str) -> None:
-    plan = segmenter.plan
-    channels = tuple(channel.name for channel in plan.channels)
-    if bundle.manifest.provenance.get("cohort_sha256") == cohort_sha256:
-        raise InputError(
-            f"{bundle.path} was trained on this very cohort, so that no mask could be out of fold; "
-            "pre-train on other patients."
-        )
-    if channels != settings.channels:
-        raise InputError(
-            f"The network of {bundle.path} sees {','.join(channels)}, and this training "
-            f"{','.join(settings.channels)}; its first layer does not fit."
-        )
-    if plan.labels.names != LABELS:
-        raise InputError(
-            f"The network of {bundle.path} tells other labels apart ({plan.labels.names}) than {LABELS}; "
-            "its last layer does not fit."
-        )
-    if plan.configuration != settings.configuration:
-        raise InputError(
-            f"The network of {bundle.path} is of nnU-Net's configuration {plan.configuration}, and this "
-            f"training of {settings.configuration}."
-        )
 
 
 def take_over_grid(graph: Path, plans: Path, settings: Settings) -> None:

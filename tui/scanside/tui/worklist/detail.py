@@ -21,13 +21,13 @@ class DetailStrip(Static):
         """Show a case, or say why there is none."""
         words = (nothing, "") if case is None else (" · ".join(facts(case, scene)), remark(case, scene))
         if words != self._words:
-            height = None if self._words is None else self._height(self._words)
+            stays = self._words is not None and self._fits(self._words) and self._fits(words)
             self._words = words
-            self.update(Group(Text(words[0]), Text(words[1])), layout=height != 2 or self._height(words) != 2)
+            self.update(Group(Text(words[0]), Text(words[1])), layout=not stays)
 
-    def _height(self, words: tuple[str, str]) -> int | None:
-        """2 where each of the two fits on a line, as mostly: then nothing on the screen has to move; else None."""
-        return 2 if max(map(cell_len, words)) <= self.content_size.width else None
+    def _fits(self, words: tuple[str, str]) -> bool:
+        """Whether each of the two fits on a line, as mostly: between two such, nothing on the screen has to move."""
+        return max(map(cell_len, words)) <= self.content_size.width
 
 
 def facts(case: Case, scene: Scene) -> list[str]:

@@ -95,6 +95,7 @@ PANCREAS ?= training/scanside/training/data/pancreas-phantom.bundle
 ABDOMEN := $(SHARED)/data/dicom/abdomen_scan_002_t2
 PELVIS := $(SHARED)/data/dicom/prostatex_0000/4.000000-t2tsetra-00702
 PEERS := $(BIN)/scanside bench peers
+SCRIPTS := $(BIN)/python benchmarks/scripts
 # $(call written,NAME): where a benchmark writes its results and its table.
 written = -o $(RESULTS)/$(1).json --table $(RESULTS)/$(1).md --overwrite
 
@@ -123,9 +124,9 @@ bench: install $(VENV)/hippocampus.bundle $(VENV)/abdomen.bundle $(VENV)/sixty
 	$(PEERS) $(HIPPOCAMPUS) $(VENV)/sixty --bundle $(VENV)/hippocampus.bundle --mirroring --together --no-cold \
 		--no-warm --repeats 2 --backends openvino:fp32,openvino:int8,onnx-loop $(call written,peers-sixty)
 	$(BIN)/scanside bench run $(PANCREAS) --most 12 --offline 8 $(call written,run)
-	$(BIN)/scanside bench radiomics $(PANCREAS) $(call written,radiomics)
-	$(BIN)/scanside bench peak $(VENV)/abdomen.bundle --backends openvino:fp32,openvino:bf16,openvino:int8,cpu:fp32 \
-		--repeats 5 $(call written,peak)
+	$(SCRIPTS)/radiomics_speed.py $(PANCREAS) $(RESULTS)/radiomics.json --overwrite
+	$(SCRIPTS)/peak.py $(VENV)/abdomen.bundle $(RESULTS)/peak.json --overwrite \
+		--backends openvino:fp32,openvino:bf16,openvino:int8,cpu:fp32 --repeats 5
 	$(BIN)/scanside bench appliance $(PANCREAS) --repeats 6 $(call written,appliance)
 	$(BIN)/scanside bench report $(RESULTS)/run.json $(RESULTS)/appliance.json -o $(RESULTS)/report --overwrite
 
@@ -172,7 +173,7 @@ bench-long: install $(VENV)/hippocampus.bundle $(VENV)/abdomen.bundle
 	$(PEERS) $(VENV)/abdomen-31m $(ABDOMEN) --bundle $(VENV)/abdomen.bundle --mirroring --repeats 1 --no-warm \
 		--backends openvino:fp32,openvino:bf16 $(call written,peers-abdomen-mirroring)
 	$(BIN)/scanside bench parity $(HIPPOCAMPUS) $(MRIS)/imagesTr --labels $(MRIS)/labelsTr $(call written,parity-hippocampus)
-	$(BIN)/scanside bench install $(call written,install)
+	$(SCRIPTS)/install.py $(RESULTS)/install.json --overwrite
 
 clean:
 	rm -rf $(VENV) demo-out site dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -124,8 +124,7 @@ def test_no_document_installs_from_an_index_that_does_not_have_the_package(docum
         "bench report",
         "bench peers",
         "bench parity",
-        "bench install",
-        "bench mrd",
+        "bench gpu",
     ],
 )
 def test_every_command_is_in_a_document(command: str) -> None:

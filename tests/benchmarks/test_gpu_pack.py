@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from scanside.benchmarks.gpu_pack import NEVER, ROOT, WITH_TORCH, fits, needed, pack
+from benchmarks.scripts.gpu_pack import NEVER, ROOT, WITH_TORCH, fits, needed, pack
 
 
 def test_all_that_the_benchmark_imports_travels_and_nothing_that_is_there() -> None:

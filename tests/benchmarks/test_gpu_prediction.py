@@ -7,7 +7,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from scanside.benchmarks.gpu_prediction import (
+from benchmarks.scripts.gpu_prediction import (
     CARDS,
     NOTICE,
     PUBLISHED_PART,
@@ -46,11 +46,11 @@ def test_a_case_is_counted_from_its_graph() -> None:
 def test_a_floor_is_the_longer_of_arithmetic_and_traffic(gb_s: float, tile_ms: float, bound: str) -> None:
     card, case = Card("c", 100, gb_s, 10, 8, "made"), Case("x", 5, 1000, 3, 10, 80, 20)
     found = predict(card, case)
-    assert (found.tile_ms, found.bound) == (tile_ms, bound)
-    assert found.network == pytest.approx(40 * tile_ms / 1e3) and found.bus == 0.01
-    assert found.floor == pytest.approx(found.network + 10 / gb_s + 0.01)
+    assert (found["tile_ms"], found["bound"]) == (tile_ms, bound)
+    assert found["network"] == pytest.approx(40 * tile_ms / 1e3) and found["bus"] == 0.01
+    assert found["floor"] == pytest.approx(found["network"] + 10 / gb_s + 0.01)
     likely = 40 * max(10 / PUBLISHED_PART, 30 * 100 / gb_s) / 1e3
-    assert found.at_published_part == pytest.approx(likely + 10 / gb_s + 0.01, abs=0.01)
+    assert found["at_published_part"] == pytest.approx(likely + 10 / gb_s + 0.01, abs=0.01)
 
 
 def test_the_committed_file_is_what_the_code_makes_of_its_inputs() -> None:
@@ -68,7 +68,7 @@ def test_the_committed_file_is_what_the_code_makes_of_its_inputs() -> None:
         "predictions",
     ):
         assert written[name] == json.loads(json.dumps(made[name])), (
-            "run: python -m scanside.benchmarks.gpu_prediction"
+            "run: python benchmarks/scripts/gpu_prediction.py"
         )
     assert written["prediction"] is True and written["notice"] == NOTICE
     assert {card.name for card in CARDS} == {"RTX 4060", "RTX 4090", "RTX A2000", "AGX Orin", "H100"}

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from scanside.benchmarks.install import parts
+from benchmarks.scripts.install import parts
 
 
 def test_every_file_belongs_to_the_distribution_that_brought_it(tmp_path: Path) -> None:

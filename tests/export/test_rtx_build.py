@@ -12,16 +12,8 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from scanside.benchmarks.rtx_build import (
-    LARGE_PATCH,
-    SMALL_PATCH,
-    Float32,
-    at_patch,
-    graphs,
-    large,
-    numerics,
-    of_bundle,
-)
+from benchmarks.scripts.rtx_build import LARGE_PATCH, Float32, graphs, numerics, of_bundle
+from scanside.benchmarks.models import SMALL_PATCH, at_patch, large
 from scanside.export.convert import in_precisions
 from scanside.export.onnx_graph import to_onnx
 from scanside.runtime.backends import engines, gpu, trt_build
@@ -108,7 +100,7 @@ def test_numerics_of_the_default_network(default_network: Network) -> None:
 
 @pytest.mark.slow
 def test_numerics_of_the_default_network_at_its_own_patch() -> None:
-    judge(*large()[1:])
+    judge(*large(LARGE_PATCH)[1:])
 
 
 def judge(network: onnx.ModelProto, tile: Float32) -> None:

@@ -6,8 +6,8 @@ from pydantic import Field
 
 from scanside.benchmarks.distribution import Distribution
 from scanside.benchmarks.latency_results import RunRecord
-from scanside.benchmarks.results import Part
 from scanside.benchmarks.sensors import Sensed
+from scanside.runtime.record import Part
 
 APPLIANCE = "scanside.bench-appliance/1"
 

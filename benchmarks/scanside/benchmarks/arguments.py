@@ -27,8 +27,6 @@ BundleFolder = Annotated[
 ]
 PACKAGES = ("torch", "nnunetv2", "onnx", "onnxscript", "psutil")
 """What the commands that run nnunetv2 need."""
-PHANTOM_SEED = 2
-"""The demonstration bundle segments this phantom's lesions at every size: radiomics and classifier are measured too."""
 
 
 def words(text: str | None) -> tuple[str, ...] | None:

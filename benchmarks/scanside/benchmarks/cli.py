@@ -8,7 +8,6 @@ import typer
 
 from scanside.benchmarks.arguments import (
     PACKAGES,
-    PHANTOM_SEED,
     BundleFolder,
     Folds,
     Model,
@@ -22,7 +21,8 @@ from scanside.benchmarks.arguments import (
     words,
 )
 from scanside.benchmarks.cli_made import make_bundle, make_image, make_model
-from scanside.benchmarks.cli_parts import gpu, install, mrd, peak, radiomics, receivers
+from scanside.benchmarks.cli_parts import gpu
+from scanside.benchmarks.studies import PHANTOM_SEED
 from scanside.benchmarks.tui import tui
 from scanside.runtime.cli.arguments import Device, NoMirroring, Precision, SkipEmptyTiles, StepSize, Threads
 from scanside.runtime.cli.group import Group
@@ -37,12 +37,7 @@ app = typer.Typer(
     help="How long studies take on this machine, and how long nnunetv2 takes.",
 )
 app.command()(tui)
-app.command()(radiomics)
-app.command()(peak)
-app.command()(receivers)
 app.command()(gpu)
-app.command()(mrd)
-app.command()(install)
 app.command()(make_model)
 app.command()(make_bundle)
 app.command()(make_image)

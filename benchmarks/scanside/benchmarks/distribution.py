@@ -1,4 +1,4 @@
-"""Percentiles that a sample can carry, and an interval for its median that assumes nothing about its distribution."""
+"""The statistics of all benchmarks: medians with intervals that assume nothing about the distribution, and ratios."""
 
 import math
 import random
@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict
+from scanside.runtime.record import Part
 
 CONFIDENCE = 0.95
 FEWEST = 6
@@ -14,10 +14,25 @@ FEWEST = 6
 _RESAMPLES = 4000
 
 
-class Distribution(BaseModel):
-    """Some samples of one quantity, ms or another unit; null where the sample is too small to say."""
+class Ratio(Part):
+    """The ratio of two programs, round by round."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    min: float
+    median: float
+    max: float
+    low: float | None
+    """Of the 95 % interval of the median; null below 6 rounds."""
+    high: float | None
+
+    @classmethod
+    def of(cls, samples: Sequence[float]) -> Self:
+        """Summarise at least one ratio."""
+        low, high = median_interval(samples) or (None, None)
+        return cls(min=min(samples), median=statistics.median(samples), max=max(samples), low=low, high=high)
+
+
+class Distribution(Part):
+    """Some samples of one quantity, ms or another unit; null where the sample is too small to say."""
 
     samples: list[float]
     """In order."""

@@ -19,11 +19,16 @@ BUSY_LOAD = 0.25
 
 
 def environment(arguments: Sequence[str]) -> dict[str, Any]:
-    """The machine, versions, git commit, command line, date and load before the run, for a `Record`."""
+    """The machine, versions, git commit, command line, date and load before the run, for a `Record`.
+
+    Args:
+        arguments: Of `scanside`, or a whole command that begins with `python`.
+    """
+    program = () if arguments[:1] == ["python"] else ("scanside",)
     load = _load_average()
     return {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": ["scanside", *(_neutral(argument) for argument in arguments)],
+        "command": [*program, *(_neutral(argument) for argument in arguments)],
         "machine": {
             "processor": machine.processor(),
             "cores": machine.cores(),

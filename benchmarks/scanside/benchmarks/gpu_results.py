@@ -5,7 +5,8 @@ from typing import Literal
 from pydantic import Field
 
 from scanside.benchmarks.distribution import Distribution
-from scanside.benchmarks.results import Part, Record
+from scanside.benchmarks.results import Record
+from scanside.runtime.record import Part
 
 GPU = "scanside.bench-gpu/1"
 

@@ -5,8 +5,9 @@ from typing import Literal
 from pydantic import Field
 
 from scanside.benchmarks.distribution import Distribution
-from scanside.benchmarks.results import BundleId, Device, Part, Run
+from scanside.benchmarks.results import BundleId, Device, Run
 from scanside.benchmarks.sensors import Sensed
+from scanside.runtime.record import Part
 
 LATENCY = "scanside.bench-run/1"
 

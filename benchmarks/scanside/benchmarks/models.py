@@ -6,14 +6,17 @@ are times and memory, never accuracy.
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnx
 import torch
 from torch import nn
 
 from scanside.export.results_folder import dataset_json, plain_unet, plans, write_results_folder
+from scanside.runtime.arrays import Float32
 from scanside.runtime.errors import InputError, OutputError, UsageError
 
 Say = Callable[[str], None]
@@ -21,6 +24,10 @@ NOTICE = "UNTRAINED: seeded random weights, for timing and tests only; it segmen
 _CONFIGURATION = "3d_fullres"
 _DETAIL = 0.1
 """Part of each kernel that is not a blur."""
+
+
+SMALL_PATCH = (28, 64, 64)
+"""(z, y, x) at which PyTorch exports the network of `large`, in seconds."""
 
 
 @dataclass(frozen=True)
@@ -223,3 +230,28 @@ def _spread(network: Any, kind: Kind) -> None:
         # The background's logit is fixed; each label is lowered until it wins only its share.
         lead = (scores[label] - scores[0]).flatten()
         head.bias[label] -= torch.quantile(lead[:: max(1, lead.numel() // 100_000)], 1 - kind.foreground)
+
+
+def large(patch: tuple[int, ...]) -> tuple[str, onnx.ModelProto, Float32]:
+    """nnU-Net's default six stages, 31 M parameters, and a tile of noise; untrained.
+
+    PyTorch exports it at `SMALL_PATCH` whatever the patch: a convolutional graph differs in nothing but its shapes.
+    """
+    from scanside.export.onnx_graph import to_onnx
+
+    kind = replace(KINDS["abdomen-31m"], patch=SMALL_PATCH)
+    network = _network(kind, _plans(kind, "abdomen-31m"), 0)
+    network.decoder.deep_supervision = False  # type: ignore[union-attr]
+    tile = np.random.default_rng(0).standard_normal((1, 1, *patch)).astype(np.float32)
+    return "six stages, 31 M parameters", at_patch(to_onnx(network, 1, SMALL_PATCH), patch), tile
+
+
+def at_patch(model: onnx.ModelProto, patch: tuple[int, ...]) -> onnx.ModelProto:
+    """A copy of a network, as PyTorch exports it, for another patch."""
+    other = onnx.ModelProto()
+    other.CopyFrom(model)
+    del other.graph.value_info[:]
+    for value in (*other.graph.input, *other.graph.output):
+        for dimension, size in zip(value.type.tensor_type.shape.dim[2:], patch, strict=True):
+            dimension.dim_value = size
+    return other

@@ -6,27 +6,13 @@ from typing import Literal, Self
 
 from pydantic import Field
 
-from scanside.benchmarks.distribution import median_interval
+from scanside.benchmarks.distribution import Ratio
 from scanside.benchmarks.kinds import REFERENCE
-from scanside.benchmarks.results import Device, Margins, Part, Record, Summary
+from scanside.benchmarks.results import Device, Margins, Record
+from scanside.runtime.record import Part
 
 PEERS = "scanside.bench-peers/2"
 Mode = Literal["cold", "warm", "together"]
-
-
-class Ratio(Summary):
-    """nnunetv2 / peer, round by round: above 1 the peer needs less."""
-
-    low: float | None
-    """Of the 95 % interval of the median; null below 6 rounds."""
-    high: float | None
-
-    @classmethod
-    def of(cls, samples: Sequence[float]) -> Self:
-        """Summarise at least one ratio."""
-        low, high = median_interval(samples) or (None, None)
-        middle = statistics.median(samples)
-        return cls(min=min(samples), median=middle, max=max(samples), low=low, high=high)
 
 
 class Metric(Part):

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
+from scanside.benchmarks.distribution import Ratio
 from scanside.benchmarks.kinds import REFERENCE
-from scanside.benchmarks.peers_results import Agreement, Metric, PeersReport, Ratio
+from scanside.benchmarks.peers_results import Agreement, Metric, PeersReport
 from scanside.benchmarks.tables import aligned, conditions, number, score
 
 _ROWS = {

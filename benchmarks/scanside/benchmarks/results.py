@@ -1,25 +1,18 @@
 """The results files as data, validated when read back. `scanside schema bench-parity` prints the schema of one."""
 
 import json
-import statistics
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, Self, TypeVar
+from typing import Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from scanside.runtime.errors import InputError
 from scanside.runtime.images.files import atomic_write
+from scanside.runtime.record import Part
 
 PARITY = "scanside.bench-parity/1"
 
 Report = TypeVar("Report", bound=BaseModel)
-
-
-class Part(BaseModel):
-    """A record of a results file."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class Machine(Part):
@@ -72,19 +65,6 @@ class Record(Run):
     checkpoints: dict[str, str]
     """sha256 of each fold's checkpoint, as nnunetv2 loaded it."""
     mirroring: bool
-
-
-class Summary(Part):
-    """Smallest, middle and largest of some samples."""
-
-    min: float
-    median: float
-    max: float
-
-    @classmethod
-    def of(cls, samples: Sequence[float]) -> Self:
-        """Summarise at least one sample."""
-        return cls(min=min(samples), median=statistics.median(samples), max=max(samples))
 
 
 class Margins(Part):

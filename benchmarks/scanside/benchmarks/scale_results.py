@@ -5,7 +5,8 @@ from typing import Literal
 from pydantic import Field
 
 from scanside.benchmarks.distribution import Distribution
-from scanside.benchmarks.results import Device, Part, Run
+from scanside.benchmarks.results import Device, Run
+from scanside.runtime.record import Part
 
 SCALE = "scanside.bench-scale/1"
 Axis = Literal["voxels", "classes", "tiles", "studies"]

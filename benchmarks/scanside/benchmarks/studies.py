@@ -9,6 +9,8 @@ from typing import Literal
 
 from scanside.runtime.errors import CaseError, InputError
 
+PHANTOM_SEED = 2
+"""The demonstration bundle segments this phantom's lesions at every size: radiomics and classifier are measured too."""
 SIZES = {"small": 2.0, "typical": 1.0, "large": 0.5}
 """Factor on the pixel size: a quarter of the voxels, what scanners give, four times as many."""
 

@@ -16,11 +16,12 @@ import typer
 from pydantic import Field
 
 from scanside.benchmarks.environment import environment
-from scanside.benchmarks.results import Part, Run, write
+from scanside.benchmarks.results import Run, write
 from scanside.benchmarks.tui_store import IMAGES, events, heartbeats, prepare
 from scanside.benchmarks.tui_terminal import GRAPHICS, SIZE, Terminal
 from scanside.runtime import machine
 from scanside.runtime.errors import CaseError, OutputError
+from scanside.runtime.record import Part
 
 SIZES = ((80, 24), (120, 40), (200, 60))
 """Columns and rows of the terminals of which bytes are counted."""

@@ -16,13 +16,14 @@ import numpy as np
 import onnx
 
 from scanside.benchmarks import models
-from scanside.benchmarks.rtx_build import CUBE, SMALL_PATCH, at_patch, large
+from scanside.benchmarks.models import SMALL_PATCH, at_patch, large
 from scanside.export.convert import in_precisions
 from scanside.runtime import machine
 from tests.support.fake_cuda import answer, build
 from tests.support.onnxruntime_gpu import onnxruntime_gpu
 
 GIB = 1 << 30
+CUBE = (128, 128, 128)
 CARDS = (24, 12, 8, 6)
 """GiB."""
 ABDOMEN, BODY = "128x256x256", "400x512x512"

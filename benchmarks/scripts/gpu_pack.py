@@ -1,11 +1,10 @@
-"""`python -m scanside.benchmarks.gpu_pack OUT MODEL BUNDLE IMAGE...`: `bench gpu` for a machine without a registry.
+"""`python benchmarks/scripts/gpu_pack.py OUT MODEL BUNDLE IMAGE...`: `bench gpu` for a machine without a registry.
 
 Such a machine has an NVIDIA GPU and a PyTorch for CUDA, and reaches no package index. The folder OUT holds the wheels
 that it lacks, unpacked, Scanside among them, the model in both forms, one image, and `run.sh`, which measures there
 what `make gpu` measures elsewhere. What it has is told by a file of `pip list --format=freeze` (`--have`).
 """
 
-import argparse
 import re
 import shutil
 import subprocess
@@ -16,32 +15,20 @@ from collections.abc import Collection, Sequence
 from fnmatch import fnmatch
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from packaging.requirements import Requirement
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[2]
 EXTRAS = ("gpu", "export", "bench")
 WITH_TORCH = (
-    "torch",
-    "torchvision",
-    "triton",
-    "nvidia-*",
-    "cuda-*",
-    "numpy",
-    "sympy",
-    "networkx",
-    "jinja2",
-    "setuptools",
-)
+    "torch", "torchvision", "triton", "nvidia-*", "cuda-*", "numpy", "sympy", "networkx", "jinja2", "setuptools",
+)  # fmt: skip
 """What comes with a PyTorch for CUDA, where nobody says what is there."""
 NEVER = ("onnxruntime", "openvino*", "nncf", "skl2onnx")
 """What `bench gpu` does without, or what would stand in the way of onnxruntime-gpu."""
-_PLATFORMS = (
-    "manylinux_2_28_x86_64",
-    "manylinux_2_27_x86_64",
-    "manylinux2014_x86_64",
-    "manylinux_2_17_x86_64",
-)
+_PLATFORMS = tuple(f"manylinux{glibc}_x86_64" for glibc in ("_2_28", "_2_27", "2014", "_2_17"))
 RUN = """#!/usr/bin/env bash
 # Measures the GPU of this machine. Usage: bash run.sh [options of `scanside bench gpu`]; PYTHON names the interpreter.
 set -euo pipefail
@@ -102,16 +89,10 @@ def fetch(requirements: Sequence[str], python: str, wheels: Path) -> None:
     pip = [sys.executable, "-m", "pip"]
     platforms = [word for platform in _PLATFORMS for word in ("--platform", platform)]
     for requirement in requirements:
-        command = [
-            *pip,
-            "download",
-            "--quiet",
-            "--no-deps",
-            "--only-binary=:all:",
-            "--python-version",
-            python,
-        ]
-        download = [*command, *platforms, "--dest", str(wheels), requirement]
+        download = [
+            *pip, "download", "--quiet", "--no-deps", "--only-binary=:all:", "--python-version", python, *platforms,
+            "--dest", str(wheels), requirement,
+        ]  # fmt: skip
         if Path(requirement).is_dir() or subprocess.run(download, check=False).returncode:
             subprocess.run(
                 [*pip, "wheel", "--quiet", "--no-deps", "--wheel-dir", str(wheels), requirement], check=True
@@ -146,31 +127,23 @@ def pack(out: Path, wheels: Path, model: Path, bundle: Path, images: Sequence[Pa
     (out / "run.sh").write_text(RUN)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main(
+    out: Path, model: Path, bundle: Path, images: list[Path],
+    python: Annotated[str, typer.Option(help="Of that machine.")] = f"3.{sys.version_info.minor}",
+    have: Annotated[Path | None, typer.Option(help="Its `pip list --format=freeze`.")] = None,
+) -> None:  # fmt: skip
     """Make the folder."""
-    parser = argparse.ArgumentParser(
-        prog="gpu_pack", description="`scanside bench gpu` for a machine without a registry."
-    )
-    parser.add_argument("out", type=Path)
-    parser.add_argument("model", type=Path)
-    parser.add_argument("bundle", type=Path)
-    parser.add_argument("images", type=Path, nargs="+")
-    parser.add_argument(
-        "--python", default=f"{sys.version_info.major}.{sys.version_info.minor}", help="of that machine"
-    )
-    parser.add_argument("--have", type=Path, help="its `pip list --format=freeze`")
-    chosen = parser.parse_args(arguments)
-    if chosen.out.exists():
-        sys.exit(f"{chosen.out} exists already; choose another folder.")
-    lines = chosen.have.read_text().split() if chosen.have else ()
-    have = [canonical(re.split("[=@ ]", line, maxsplit=1)[0]) for line in lines] or WITH_TORCH
-    wheels = chosen.out / "wheels"
+    if out.exists():
+        sys.exit(f"{out} exists already; choose another folder.")
+    lines = have.read_text().split() if have else ()
+    there = [canonical(re.split("[=@ ]", line, maxsplit=1)[0]) for line in lines] or WITH_TORCH
+    wheels = out / "wheels"
     wheels.mkdir(parents=True)
-    fetch([*needed(have), str(ROOT)], chosen.python, wheels)
-    pack(chosen.out, wheels, chosen.model, chosen.bundle, chosen.images)
+    fetch([*needed(there), str(ROOT)], python, wheels)
+    pack(out, wheels, model, bundle, images)
     shutil.rmtree(wheels)
-    print(chosen.out)
+    print(out)
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

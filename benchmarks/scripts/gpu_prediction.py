@@ -1,4 +1,4 @@
-"""`python -m scanside.benchmarks.gpu_prediction OUT.json`: what a case can take at least on cards that we do not have.
+"""`python benchmarks/scripts/gpu_prediction.py OUT.json`: what a case can take at least on cards that we do not have.
 
 A prediction, not a measurement. Of each card two figures are taken, its product of matrices in float16 and its
 bandwidth; of each case the operations and bytes that its graph asks for. A floor is the longer of the two: no program
@@ -16,12 +16,19 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import numpy as np
+import onnx
 
 from scanside.benchmarks.flops import convolution_flops
+from scanside.benchmarks.models import KINDS, SMALL_PATCH, at_patch, large, make_bundle, make_model
+from scanside.benchmarks.warm import Stopwatch, timed_sessions
 from scanside.runtime import machine
+from scanside.runtime.bundle import open_bundle
+from scanside.runtime.choose import open_segmenter
+from scanside.runtime.options import Options
+from scanside.runtime.stages.slide import tiling
+from scanside.runtime.volume import Geometry, Volume
 
 SCHEMA = "scanside.gpu-prediction/1"
 NOTICE = "Predicted from arithmetic and bandwidth, never measured: no GPU was available."
@@ -85,47 +92,24 @@ class Case:
     down_mb: float
 
 
-@dataclass(frozen=True)
-class Prediction:
-    """A case on a card; seconds unless it says otherwise.
-
-    Attributes:
-        tile_ms: Floor of the network for one tile.
-        bound: What the network waits for at its floor.
-        network, around, bus: Floors of the whole case with mirroring.
-        at_published_part: The whole case, with the network at `PUBLISHED_PART` of the card's product.
-    """
-
-    card: str
-    case: str
-    tile_ms: float
-    bound: str
-    network: float
-    around: float
-    bus: float
-    floor: float
-    at_published_part: float
-
-
-def predict(card: Card, case: Case) -> Prediction:
-    """The arithmetic."""
+def predict(card: Card, case: Case) -> dict[str, Any]:
+    """A case on a card: the floor of the network for one tile, `tile_ms`, and what it waits for; in seconds with
+    mirroring the floors of network, surroundings and bus, and the case at `PUBLISHED_PART` of the card's product."""
     runs = case.tiles * VARIANTS
     maths, moved = case.gflop / card.tflops / 1e3, case.network_gb / card.gb_s
-    tile = max(maths, moved)
-    around = case.around_gb / card.gb_s
+    tile, around = max(maths, moved), case.around_gb / card.gb_s
     bus = (case.up_mb + case.down_mb) / 1e3 / card.bus_gb_s if card.bus_gb_s else 0.0
-    likely = max(maths / PUBLISHED_PART, moved)
-    return Prediction(
-        card.name,
-        case.name,
-        round(1e3 * tile, 2),
-        "arithmetic" if maths >= moved else "bandwidth",
-        round(runs * tile, 3),
-        round(around, 3),
-        round(bus, 3),
-        round(runs * tile + around + bus, 2),
-        round(runs * likely + around + bus, 2),
-    )
+    return {
+        "card": card.name,
+        "case": case.name,
+        "tile_ms": round(1e3 * tile, 2),
+        "bound": "arithmetic" if maths >= moved else "bandwidth",
+        "network": round(runs * tile, 3),
+        "around": round(around, 3),
+        "bus": round(bus, 3),
+        "floor": round(runs * tile + around + bus, 2),
+        "at_published_part": round(runs * max(maths / PUBLISHED_PART, moved) + around + bus, 2),
+    }
 
 
 def count(name: str, model: bytes, image: Sequence[int], grid: Sequence[int], heads: int) -> Case:
@@ -136,9 +120,8 @@ def count(name: str, model: bytes, image: Sequence[int], grid: Sequence[int], he
         image: (z, y, x) voxels of the image as it comes.
         grid: The same on the network's grid.
     """
-    from scanside.runtime.stages.slide import tiling
-
-    patch = input_size(model)
+    source = onnx.load_from_string(model).graph.input[0]
+    patch = tuple(size.dim_value for size in source.type.tensor_type.shape.dim[2:])
     tiles = tiling(tuple(grid), patch, 0.5).count
     voxels = math.prod(patch)
     sums = tiles * heads * voxels * 4 * (VARIANTS + 2)  # each variant read, the sum read and written
@@ -158,8 +141,6 @@ def count(name: str, model: bytes, image: Sequence[int], grid: Sequence[int], he
 
 def convolution_outputs(model: bytes) -> int:
     """Elements of the outputs of all convolutions for one tile."""
-    import onnx
-
     graph = onnx.shape_inference.infer_shapes(onnx.load_from_string(model)).graph
     shapes = {
         value.name: [size.dim_value or 1 for size in value.type.tensor_type.shape.dim]
@@ -170,59 +151,28 @@ def convolution_outputs(model: bytes) -> int:
     )
 
 
-def input_size(model: bytes) -> tuple[int, ...]:
-    """Spatial sizes of the network's input."""
-    import onnx
-
-    source = onnx.load_from_string(model).graph.input[0]
-    return tuple(size.dim_value for size in source.type.tensor_type.shape.dim[2:])
-
-
 def host_cpu_s(folder: Path, image: Sequence[int], spacing: tuple[float, float, float]) -> dict[str, float]:
     """CPU seconds, of all threads, that the host path takes outside the network for the abdominal case.
 
     CPU time, which a busy machine changes little. The network is the plan's with next to no channels.
     """
-    from scanside.benchmarks.models import make_bundle, make_model
-    from scanside.runtime.backends import table
-    from scanside.runtime.bundle import open_bundle
-    from scanside.runtime.choose import open_segmenter
-    from scanside.runtime.options import Options
-    from scanside.runtime.volume import Geometry, Volume
-
     make_model(folder / "light", "abdomen-light")
     make_bundle(folder / "light", folder / "light.bundle", (), False, lambda words: None)
-    inside = 0.0
-
-    def open_timed(device: str, model: bytes, precision: str, threads: int | None = None) -> Any:
-        session = table.open_session(device, model, precision, threads)
-        run = session.run
-
-        def timed(tiles: Any) -> Any:
-            nonlocal inside
-            start = time.process_time()
-            output = run(tiles)
-            inside += time.process_time() - start
-            return output
-
-        session.run = timed  # type: ignore[method-assign]
-        return session
-
     data = np.random.default_rng(0).normal(800, 300, (1, *image)).astype(np.float32)
     volume = Volume(data, Geometry((image[0], image[1], image[2]), spacing))
-    taken = {}
+    taken, watch = dict[str, float](), Stopwatch(time.process_time)
     for mirroring in (True, False):
         options = Options(device="cpu", threads=1, mirroring=mirroring)
         with (
-            mock.patch("scanside.runtime.opening.open_session", open_timed),
+            timed_sessions(watch),
             open_segmenter(open_bundle(folder / "light.bundle"), options) as segmenter,
         ):
             segmenter.segment(volume)
-            inside, start = 0.0, time.process_time()
+            watch.restart()
+            start = time.process_time()
             segmenter.segment(volume)
-            taken["mirroring" if mirroring else "no mirroring"] = round(
-                time.process_time() - start - inside, 2
-            )
+            name = "mirroring" if mirroring else "no mirroring"
+            taken[name] = round(time.process_time() - start - watch.seconds, 2)
     return taken
 
 
@@ -242,16 +192,13 @@ def document(cases: Sequence[Case], host: dict[str, float]) -> dict[str, Any]:
         "versions": machine.versions(("torch", "onnx")),
         "cards": [asdict(card) for card in CARDS],
         "cases": [asdict(case) for case in cases],
-        "predictions": [asdict(predict(card, case)) for card in CARDS for case in cases],
+        "predictions": [predict(card, case) for card in CARDS for case in cases],
     }
 
 
 def main(out: Path) -> None:
     """Count, measure and write."""
-    from scanside.benchmarks.models import KINDS
-    from scanside.benchmarks.rtx_build import at_patch, large
-
-    network = large((28, 64, 64))[1]
+    network = large(SMALL_PATCH)[1]
     patch = KINDS["abdomen-31m"].patch
     abdomen = at_patch(network, patch).SerializeToString()
     cube = at_patch(network, (128, 128, 128)).SerializeToString()

@@ -1,4 +1,4 @@
-"""`python -m scanside.benchmarks.rtx_build`: every precision of networks through TensorRT-RTX, without a GPU.
+"""`python benchmarks/scripts/rtx_build.py OUT BUNDLE`: every precision of networks through TensorRT-RTX, without a GPU.
 
 Builds plans ahead of time for three generations of GPUs, as a card of `MEMORY` builds them: for as many tiles at once
 as it takes. The numerics of every graph are compared with float32 on the CPU. It shows that the graphs are what
@@ -8,18 +8,17 @@ TensorRT takes; what a GPU makes of the plans is not shown here.
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 
-from scanside.benchmarks import models
+from scanside.benchmarks.models import SMALL_PATCH, at_patch, large
+from scanside.benchmarks.script import table as rows_of
 from scanside.export.accurate_norm import single_norms
 from scanside.export.convert import in_precisions
 from scanside.export.graph_names import INPUT
-from scanside.export.onnx_graph import to_onnx
 from scanside.export.precisions import EXPORTED
 from scanside.export.ranges import audit
 from scanside.export.simulated import simulated
@@ -34,31 +33,6 @@ MEMORY = 16 << 30
 """Bytes of the card that is built for."""
 LARGE_PATCH = (28, 256, 256)
 CUBE = (128, 128, 128)
-SMALL_PATCH = (28, 64, 64)
-"""One sixteenth: for the numerics of the same weights where the large patch would take minutes."""
-
-
-def large(patch: tuple[int, ...] = LARGE_PATCH) -> tuple[str, onnx.ModelProto, Float32]:
-    """nnU-Net's default six stages, 31 M parameters, and a tile of noise; untrained.
-
-    PyTorch exports it at `SMALL_PATCH` whatever the patch: a convolutional graph differs in nothing but its shapes.
-    """
-    kind = replace(models.KINDS["abdomen-31m"], patch=SMALL_PATCH)
-    network = models._network(kind, models._plans(kind, "abdomen-31m"), 0)
-    network.decoder.deep_supervision = False  # type: ignore[union-attr]
-    tile = np.random.default_rng(0).standard_normal((1, 1, *patch)).astype(np.float32)
-    return "six stages, 31 M parameters", at_patch(to_onnx(network, 1, SMALL_PATCH), patch), tile
-
-
-def at_patch(model: onnx.ModelProto, patch: tuple[int, ...]) -> onnx.ModelProto:
-    """A copy of a network, as PyTorch exports it, for another patch."""
-    other = onnx.ModelProto()
-    other.CopyFrom(model)
-    del other.graph.value_info[:]
-    for value in (*other.graph.input, *other.graph.output):
-        for dimension, size in zip(value.type.tensor_type.shape.dim[2:], patch, strict=True):
-            dimension.dim_value = size
-    return other
 
 
 def of_bundle(path: Path) -> Iterator[tuple[str, onnx.ModelProto, Float32]]:
@@ -161,22 +135,16 @@ def main(out: Path, bundle: Path) -> None:
 
     rows = measure(networks(), lambda row: print(row, file=sys.stderr))
     record = {
-        "schema": "scanside.rtx_build/2",
-        "command": f"python -m scanside.benchmarks.rtx_build OUT {bundle.name}",
+        "schema": "scanside.rtx_build/2", "command": f"python benchmarks/scripts/rtx_build.py OUT {bundle.name}",
         "machine": {
-            "processor": machine.processor(),
-            "cores": machine.cores(),
-            "memory_gib": machine.memory_gib(),
-            "gpu": None,
+            "processor": machine.processor(), "cores": machine.cores(), "memory_gib": machine.memory_gib(), "gpu": None,
         },
         "card": {
-            "memory_gib": MEMORY / 2**30,
-            "scratch_gib": trt_build.workspace("tensorrt-rtx", MEMORY) / 2**30,
+            "memory_gib": MEMORY / 2**30, "scratch_gib": trt_build.workspace("tensorrt-rtx", MEMORY) / 2**30,
             "batch_asked": gpu.LARGEST_BATCH,
         },
-        "versions": machine.versions(("tensorrt-rtx-cu13-libs", "onnx", "torch")),
-        "rows": rows,
-    }
+        "versions": machine.versions(("tensorrt-rtx-cu13-libs", "onnx", "torch")), "rows": rows,
+    }  # fmt: skip
     out.with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n")
     out.with_suffix(".md").write_text(table(record))
 
@@ -189,36 +157,25 @@ def table(record: dict[str, Any]) -> str:
         f"{host['processor']} ({host['cores']} cores, busy), **without a GPU: nothing was executed by TensorRT**. "
         f"Built for 1 to {card['batch_asked']} tiles at once, as a card of {card['memory_gib']:.0f} GiB builds them: "
         "*tiles* is the most that a plan takes. Differences from fp32: every rounding simulated in float32 on the CPU "
-        "(int8: its graph in ONNX Runtime), on one tile of noise, which int8 has its scales from too.\n\n"
+        "(int8: its graph in ONNX Runtime), on one tile of noise, which int8 has its scales from too."
     )
-    columns = [
-        *("network", "patch", "precision", "ONNX MB", "GPU", "tiles", "plan MB"),
-        *("Δ logits (rel. RMS)", "Δ labels"),
-    ]
-    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
-    for row in record["rows"]:
-        lines += [f"| {' | '.join(_cells(row, made))} |" for made in row["builds"]]
-    return head + "\n".join(lines) + "\n"
+    columns = (
+        "network", "patch", "precision", "ONNX MB", "GPU", "tiles", "plan MB", "Δ logits (rel. RMS)", "Δ labels",
+    )  # fmt: skip
+    cells = [_cells(row, made) for row in record["rows"] for made in row["builds"]]
+    return "\n".join([head, *rows_of(columns, cells)])
 
 
-def _cells(row: dict[str, Any], made: dict[str, Any]) -> list[str]:
-    difference = row.get("against_fp32")
-    patch, gpu_name = "×".join(map(str, row["patch"])), f"SM{made['capability'].replace('.', '')}"
-    numbers = (made["batch"], made["engine_mb"])
-    apart = (
-        [f"{difference[name]:.2g}" for name in ("relative_rms", "labels_differing")]
-        if difference
-        else ["—", "—"]
-    )
-    return [
-        row["network"],
-        patch,
-        row["precision"],
-        str(row["onnx_mb"]),
-        gpu_name,
-        *map(str, numbers),
-        *apart,
+def _cells(row: dict[str, Any], made: dict[str, Any]) -> tuple[object, ...]:
+    difference = row.get("against_fp32") or {}
+    apart = [
+        f"{difference[name]:.2g}" if name in difference else "—"
+        for name in ("relative_rms", "labels_differing")
     ]
+    return (
+        row["network"], "×".join(map(str, row["patch"])), row["precision"], row["onnx_mb"],
+        f"SM{made['capability'].replace('.', '')}", made["batch"], made["engine_mb"], *apart,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

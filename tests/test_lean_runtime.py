@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scanside.runtime.ahead import imported_ahead
 from scanside.runtime.images.write import write_mask
+from scanside.runtime.preload import imported_ahead
 from scanside.runtime.volume import Geometry
 from tests.support.interpreter import python
 

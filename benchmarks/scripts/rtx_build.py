@@ -21,7 +21,7 @@ from scanside.export.convert import in_precisions
 from scanside.export.graph_names import INPUT
 from scanside.export.precisions import EXPORTED
 from scanside.export.ranges import audit
-from scanside.export.simulated import simulated
+from scanside.export.simulated_precision import simulated
 from scanside.runtime import machine
 from scanside.runtime.arrays import Float32
 from scanside.runtime.backends import gpu, trt_build

@@ -17,8 +17,8 @@ from scanside.benchmarks.gpu_table import gpu_table
 from scanside.benchmarks.kinds import parse_kinds
 from scanside.benchmarks.source import Source
 from scanside.runtime.backends import cuda, gpu
+from scanside.runtime.backends.device_io import Allocator
 from scanside.runtime.backends.guard import Guarded
-from scanside.runtime.backends.lending import Allocator
 from scanside.runtime.bundle import open_bundle
 from scanside.runtime.cli.main import run
 from scanside.runtime.device.arrays import HostArrays

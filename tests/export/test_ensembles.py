@@ -13,7 +13,7 @@ from tests.support.tiny_models import Tiny, write_model
 
 def test_what_find_best_configuration_wrote(tmp_path: Path) -> None:
     """inference_information.json names folders and folds; its ensemble's postprocessing is found in any order."""
-    from scanside.export.members import chosen_models, ensemble_postprocessing
+    from scanside.export.ensemble_members import chosen_models, ensemble_postprocessing
 
     names = [f"nnUNetTrainer__nnUNetPlans__{configuration}" for configuration in ("2d", "3d_fullres")]
     file = tmp_path / "inference_information.json"

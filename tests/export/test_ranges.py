@@ -13,7 +13,7 @@ from torch import nn
 from scanside.export.mixed import to_mixed
 from scanside.export.onnx_graph import INPUT, to_onnx
 from scanside.export.ranges import LIMIT, Ranges, audit
-from scanside.export.simulated import simulated
+from scanside.export.simulated_precision import simulated
 from scanside.export.tiles import tiles
 from scanside.runtime.plan import Plan
 from tests.support.phantoms import volume

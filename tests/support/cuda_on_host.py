@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 
 from scanside.runtime.backends import cuda, table
-from scanside.runtime.backends.lending import Allocator
+from scanside.runtime.backends.device_io import Allocator
 from scanside.runtime.backends.session import Session
 from scanside.runtime.bundle import Bundle
 from scanside.runtime.device.case import Device

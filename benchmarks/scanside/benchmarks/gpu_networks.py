@@ -14,7 +14,7 @@ from scanside.benchmarks.gpu_results import Ceiling, NetworkTime
 from scanside.benchmarks.kinds import PeerKind
 from scanside.benchmarks.source import CHECKPOINT, Source
 from scanside.runtime.arrays import Float32
-from scanside.runtime.backends.lending import Lending
+from scanside.runtime.backends.device_io import Lending
 from scanside.runtime.backends.session import Session
 from scanside.runtime.backends.table import backend, open_session
 from scanside.runtime.errors import BackendError

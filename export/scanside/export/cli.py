@@ -120,7 +120,7 @@ def nnunet(
     if "int8" in precisions:
         require_extra("int8", "nncf")
     from scanside.export.archive import unpacked
-    from scanside.export.members import INFORMATION
+    from scanside.export.ensemble_members import INFORMATION
     from scanside.export.nnunet import ExportOptions, export_nnunet
 
     options = ExportOptions(

@@ -27,7 +27,7 @@ from scanside.runtime.manifest import (
 )
 from scanside.runtime.plan import Channel, Labels, Normalization, Plan
 from scanside.runtime.radiomics.config import default_config, dump_config
-from scanside.runtime.study.agree import NEAR_MM
+from scanside.runtime.study.lesion_agreement import NEAR_MM
 
 _PATCH = (16, 32, 32)
 _FEATURES = ("t2w_original_shape_MeshVolume", "dwi_original_shape_MeshVolume", "adc_original_firstorder_Mean")

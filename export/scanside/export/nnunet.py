@@ -11,7 +11,7 @@ from typing import Any
 from scanside.export import parity
 from scanside.export.cases import Candidate, given_cases, synthetic_cases
 from scanside.export.convert import in_precisions
-from scanside.export.members import ROLE, chosen_models, ensemble_plan, ensemble_postprocessing
+from scanside.export.ensemble_members import ROLE, chosen_models, ensemble_plan, ensemble_postprocessing
 from scanside.export.model_folder import (
     ModelFolder,
     postprocessing_file,

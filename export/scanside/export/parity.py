@@ -16,7 +16,7 @@ import onnx
 from scanside.export.cases import Candidate
 from scanside.export.precisions import EXPORTED
 from scanside.export.reference import Prediction
-from scanside.export.simulated import simulated
+from scanside.export.simulated_precision import simulated
 from scanside.runtime import machine
 from scanside.runtime.arrays import LabelMask
 from scanside.runtime.backends.table import DEVICES, backend

@@ -7,7 +7,7 @@ import numpy as np
 from torch import nn
 
 from scanside.export.cases import Candidate
-from scanside.export.members import ROLE, merged
+from scanside.export.ensemble_members import ROLE, merged
 from scanside.export.model_folder import ModelFolder
 from scanside.export.reference import Prediction, Reference
 from scanside.runtime.arrays import LabelMask

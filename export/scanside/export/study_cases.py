@@ -99,7 +99,7 @@ def _segmented(path: Path, parts: StudyParts) -> tuple[dict[str, Volume], dict[s
     """A given study, with the masks of this experiment's own segmenters."""
     from scanside.runtime.choose import open_segmenter
     from scanside.runtime.stages.lesions import one_lesion
-    from scanside.runtime.study.agree import choose_regions
+    from scanside.runtime.study.lesion_agreement import choose_regions
     from scanside.runtime.study.read import read_study
 
     features = (name for model in parts.models for name in model.record.signature.features)

@@ -214,7 +214,7 @@ class Covariate(Record):
 
 
 class Agreement(Record):
-    """How the lesion of each sequence is chosen (`study/agree.py`), in training and in a new study alike.
+    """How the lesion of each sequence is chosen (`study/lesion_agreement.py`), in training and in a new study alike.
 
     Attributes:
         near_mm: Lesions whose nearest voxels lie within this are one.

@@ -9,9 +9,9 @@ from PIL import Image
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from scanside.runtime.bundle import Bundle
+from scanside.runtime.dicom.object_header import Algorithm, stamp_of
 from scanside.runtime.dicom.seg import write_seg
 from scanside.runtime.dicom.sr import write_sr
-from scanside.runtime.dicom.stamp import Algorithm, stamp_of
 from scanside.runtime.radiomics.config import load_config
 from scanside.runtime.radiomics.extract import extract
 from scanside.runtime.study.findings import report_of

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from scanside.runtime.appliance import accept as beside
+from scanside.runtime.appliance import admission as beside
 from scanside.runtime.appliance.config import (
     Config,
     Destination,
@@ -19,7 +19,7 @@ from scanside.runtime.appliance.config import (
     WebDestination,
     load_config,
 )
-from scanside.runtime.appliance.toml_lines import key_lines
+from scanside.runtime.appliance.config.toml_lines import key_lines
 from scanside.runtime.errors import UsageError
 from tests.support.sentences import assert_one_sentence
 

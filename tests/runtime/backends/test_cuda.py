@@ -10,8 +10,8 @@ import onnxruntime
 import pytest
 
 from scanside.runtime.backends import cuda
+from scanside.runtime.backends.device_io import Allocator
 from scanside.runtime.backends.guard import Guarded
-from scanside.runtime.backends.lending import Allocator
 from scanside.runtime.backends.network_bytes import refuse_foreign
 from scanside.runtime.backends.ort_errors import ort_error
 from scanside.runtime.backends.session import Session

@@ -12,8 +12,8 @@ import onnxruntime
 import pytest
 
 from scanside.runtime.backends import cuda
+from scanside.runtime.backends.device_io import Allocator
 from scanside.runtime.backends.guard import Guarded
-from scanside.runtime.backends.lending import Allocator
 from scanside.runtime.backends.session import Session
 from scanside.runtime.backends.trt import FULL
 from scanside.runtime.backends.trt_session import TensorRtSession

@@ -14,7 +14,7 @@ from scanside.runtime.appliance.store.database import Database
 from scanside.runtime.appliance.store.records import Instance, Made, Outcome, Patient
 from scanside.runtime.appliance.store.states import Action, Sending, State
 from scanside.runtime.cli import main
-from scanside.runtime.cli.queue_words import line_of
+from scanside.runtime.cli.queue_text import line_of
 from tests.runtime.cli.conftest import Command
 from tests.runtime.study.tiny_study import write_bundle
 from tests.support.appliance import toml

@@ -7,11 +7,11 @@ import numpy as np
 import pydicom
 import pytest
 
-from scanside.runtime.dicom.capture import write_capture
 from scanside.runtime.dicom.key_object import write_key_objects
+from scanside.runtime.dicom.object_header import Algorithm, Stamp, stamp_of
 from scanside.runtime.dicom.read import read_series
+from scanside.runtime.dicom.secondary_capture import write_capture
 from scanside.runtime.dicom.series import DicomSeries
-from scanside.runtime.dicom.stamp import Algorithm, Stamp, stamp_of
 from tests.support.dciodvfy import errors_of
 from tests.support.dicom_factory import Grid, enhanced, save, stored_values, write_series
 

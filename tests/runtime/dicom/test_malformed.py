@@ -16,7 +16,7 @@ import pydicom
 import pytest
 from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEG2000Lossless
 
-from scanside.runtime.dicom import apart, header
+from scanside.runtime.dicom import decoder_process, header
 from scanside.runtime.dicom.read import read_series
 from scanside.runtime.dicom.study import index_study
 from scanside.runtime.errors import GeometryError, ImageReadError, ScansideError
@@ -181,8 +181,8 @@ def test_a_decoder_that_dies_refuses_the_file_and_not_the_program(tmp_path: Path
 
 
 def test_a_decoder_that_takes_too_long_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(apart, "SECONDS", 0.0)
-    monkeypatch.setattr(apart, "SECONDS_PER_FRAME", 0.0)
+    monkeypatch.setattr(decoder_process, "SECONDS", 0.0)
+    monkeypatch.setattr(decoder_process, "SECONDS_PER_FRAME", 0.0)
     refused(shared_data("malformed", "pydicom", "MR_small_jp2klossless.dcm"), ImageReadError, "damaged")
 
 

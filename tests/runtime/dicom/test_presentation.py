@@ -10,10 +10,10 @@ import pytest
 
 from scanside.runtime.arrays import LabelMask
 from scanside.runtime.dicom import presentation
+from scanside.runtime.dicom.object_header import Algorithm, stamp_of
 from scanside.runtime.dicom.presentation import Lesion, filled, write_outlines
 from scanside.runtime.dicom.read import read_series
 from scanside.runtime.dicom.series import DicomSeries
-from scanside.runtime.dicom.stamp import Algorithm, stamp_of
 from scanside.runtime.errors import OutputError
 from scanside.runtime.labels import segment_color
 from scanside.runtime.stages.outline import outlines

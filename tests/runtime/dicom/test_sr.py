@@ -12,7 +12,7 @@ from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 
 from scanside.runtime.dicom.codes import own_code
-from scanside.runtime.dicom.measured import (
+from scanside.runtime.dicom.feature_codes import (
     ADC_UNIT,
     ARBITRARY,
     DIAMETER,
@@ -25,11 +25,11 @@ from scanside.runtime.dicom.measured import (
     VOLUME,
     feature_number,
 )
+from scanside.runtime.dicom.object_header import Algorithm, Stamp, stamp_of
 from scanside.runtime.dicom.read import read_series
 from scanside.runtime.dicom.seg import write_seg
 from scanside.runtime.dicom.series import DicomSeries
 from scanside.runtime.dicom.sr import COMMENT, LesionGroup, Number, Report, write_sr
-from scanside.runtime.dicom.stamp import Algorithm, Stamp, stamp_of
 from scanside.runtime.errors import OutputError
 from tests.support.dciodvfy import errors_of
 from tests.support.dicom_factory import stored_values, write_series

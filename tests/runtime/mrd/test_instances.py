@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scanside.runtime.appliance.receive.incoming import PREAMBLE, Announced, file_meta
-from scanside.runtime.dicom.streamed import EXPLICIT, MR_IMAGE, Slice, mr_image, table_of
+from scanside.runtime.dicom.mr_image import EXPLICIT, MR_IMAGE, Slice, mr_image, table_of
 from scanside.runtime.errors import InputError
 from scanside.runtime.mrd.examination import Examination, read_examination
 from scanside.runtime.mrd.header import with_fields

@@ -9,8 +9,8 @@ import pytest
 
 from scanside.runtime.bundle import Bundle, open_bundle
 from scanside.runtime.dicom.header import attribute
+from scanside.runtime.dicom.object_header import Replaced, Revision
 from scanside.runtime.dicom.read import read_frames
-from scanside.runtime.dicom.stamp import Replaced, Revision
 from scanside.runtime.dicom.study import index_study
 from scanside.runtime.errors import InputError
 from scanside.runtime.radiomics.extract import FeatureValue

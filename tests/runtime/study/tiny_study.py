@@ -38,7 +38,7 @@ from scanside.runtime.manifest import (
 )
 from scanside.runtime.plan import Channel, Labels, Normalization, Plan
 from scanside.runtime.radiomics.config import default_config, dump_config
-from scanside.runtime.study.agree import NEAR_MM
+from scanside.runtime.study.lesion_agreement import NEAR_MM
 from scanside.runtime.volume import Geometry, Volume
 from tests.support.dicom_factory import ROOT, Grid, write_series
 

@@ -12,8 +12,8 @@ from scanside.runtime.appliance.config import Config
 from scanside.runtime.study.names import amount
 from scanside.runtime.study.pipeline import StudyRunner
 from scanside.tui.app import ScansideApp
-from scanside.tui.case.board import Layout
 from scanside.tui.case.draw import OTHER
+from scanside.tui.case.layout import Layout
 from scanside.tui.case.pane import Pane
 from scanside.tui.case.screen import CaseScreen
 from scanside.tui.widgets.help import HelpScreen

@@ -15,7 +15,7 @@ from scanside.runtime.appliance.config import (
 )
 from scanside.runtime.appliance.deliver.association import Context, associate, our_title
 from scanside.runtime.appliance.deliver.classes import NAMES
-from scanside.runtime.appliance.deliver.reasons import status_words
+from scanside.runtime.appliance.deliver.status_codes import status_words
 from scanside.runtime.appliance.deliver.stow import ask_web, http_words
 from scanside.runtime.errors import InputError, OutputError, ScansideError
 

@@ -8,7 +8,7 @@ import pydicom
 
 from scanside.runtime.appliance.config import Config, DicomDestination
 from scanside.runtime.appliance.deliver.association import Context, associate
-from scanside.runtime.appliance.deliver.reasons import status_words, took
+from scanside.runtime.appliance.deliver.status_codes import status_words, took
 from scanside.runtime.errors import ScansideError
 
 if TYPE_CHECKING:

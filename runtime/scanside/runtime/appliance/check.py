@@ -350,7 +350,7 @@ def _port(what: str, host: str, port: int) -> Finding:
 
 
 def _callback(config: Config, destination: DicomDestination) -> Finding:
-    from scanside.runtime.appliance.deliver.reach import cannot_answer
+    from scanside.runtime.appliance.deliver.retry import cannot_answer
 
     words = cannot_answer(config, destination)
     return Finding(

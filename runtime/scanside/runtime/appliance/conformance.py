@@ -21,7 +21,7 @@ from scanside.runtime.appliance.config import (
 )
 from scanside.runtime.appliance.deliver.association import EXPLICIT, IMPLICIT
 from scanside.runtime.appliance.deliver.classes import COMMITMENT, NAMES, SENT
-from scanside.runtime.appliance.deliver.reasons import took
+from scanside.runtime.appliance.deliver.status_codes import took
 from scanside.runtime.appliance.fetch.dicom import FIND_KEYS, SCU_ROLES
 from scanside.runtime.appliance.receive import incoming
 from scanside.runtime.appliance.receive.classes import (
@@ -33,7 +33,7 @@ from scanside.runtime.appliance.receive.classes import (
     PROCEDURE_STEP,
     VERIFICATION,
 )
-from scanside.runtime.appliance.receive.steps import STATUSES as STEP_STATUSES
+from scanside.runtime.appliance.receive.mpps import STATUSES as STEP_STATUSES
 from scanside.runtime.appliance.receive.stow import FAILURES
 from scanside.runtime.record import Record
 

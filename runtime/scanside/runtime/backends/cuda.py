@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from scanside.runtime.backends import cuda_ready, gpu
-from scanside.runtime.backends.lending import Allocator, Lending, device, measured
+from scanside.runtime.backends.device_io import Allocator, Lending, device, measured
 from scanside.runtime.backends.ort_errors import ort_error
 from scanside.runtime.backends.session import Session, SessionSpec
 from scanside.runtime.backends.table import FilePrecision

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from scanside.runtime.backends import engines, gpu, trt_build, trt_ready
-from scanside.runtime.backends.lending import device
+from scanside.runtime.backends.device_io import device
 from scanside.runtime.backends.session import Session
 from scanside.runtime.backends.table import FilePrecision
 from scanside.runtime.device import gpu_arrays

@@ -7,7 +7,7 @@ capture is left out: a patch takes milliseconds and its hundred kernel launches 
 import math
 from typing import Any
 
-from scanside.runtime.backends.lending import Lending
+from scanside.runtime.backends.device_io import Lending
 from scanside.runtime.backends.session import SessionSpec
 from scanside.runtime.backends.trt_context import prepare
 from scanside.runtime.device.arrays import Array, Arrays, address

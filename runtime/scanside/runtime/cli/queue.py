@@ -14,7 +14,7 @@ from scanside.runtime.appliance.store import audit, jobs, orders, outbox, retent
 from scanside.runtime.appliance.store.states import ENDED, Action
 from scanside.runtime.cli.arguments import ConfigFile
 from scanside.runtime.cli.queue_store import OpenStore, open_store
-from scanside.runtime.cli.queue_words import document, facts, history, items_table, jobs_table, line_of, table
+from scanside.runtime.cli.queue_text import document, facts, history, items_table, jobs_table, line_of, table
 from scanside.runtime.errors import UsageError
 from scanside.runtime.report import RESEARCH
 

@@ -149,7 +149,7 @@ def _run_one(
     as_json: bool,
 ) -> int:
     from scanside.runtime.study.compose import run_report
-    from scanside.runtime.study.words import summary
+    from scanside.runtime.study.summary import summary
     from scanside.runtime.study.write import refuse_existing, write_result
 
     refuse_existing(out, bundle.manifest.final_roles, overwrite)

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from scanside.runtime.ahead import imported_ahead
 from scanside.runtime.bundle import Bundle, open_bundle
 from scanside.runtime.choose import open_segmenter
 from scanside.runtime.cli.arguments import (
@@ -42,6 +41,7 @@ from scanside.runtime.ledger import Ledger, parse_part, recipe_of
 from scanside.runtime.mask_steps import MaskSteps
 from scanside.runtime.options import Options
 from scanside.runtime.outputs import Task, write_folder_files
+from scanside.runtime.preload import imported_ahead
 from scanside.runtime.report import RESEARCH, segment_report
 from scanside.runtime.run import CaseResult, exit_code
 

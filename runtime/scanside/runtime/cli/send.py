@@ -207,8 +207,8 @@ def _store(association: "Association", one: _Outgoing) -> str | None:
     from pydicom.uid import UID
 
     from scanside.runtime.appliance.deliver.association import EXPLICIT
-    from scanside.runtime.appliance.deliver.reach import SLOWEST
-    from scanside.runtime.appliance.deliver.reasons import status_words, took
+    from scanside.runtime.appliance.deliver.retry import SLOWEST
+    from scanside.runtime.appliance.deliver.status_codes import status_words, took
     from scanside.runtime.dicom.header import quiet, read_dataset, with_transfer_syntax
 
     if not association.accepts(one.context.sop_class):

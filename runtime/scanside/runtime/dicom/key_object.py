@@ -11,8 +11,8 @@ from pydicom.sr.codedict import codes
 
 from scanside.runtime.dicom.frames import Frame
 from scanside.runtime.dicom.header import quiet
+from scanside.runtime.dicom.object_header import NOTICE, Stamp, source_header
 from scanside.runtime.dicom.sr import device_observer
-from scanside.runtime.dicom.stamp import NOTICE, Stamp, source_header
 from scanside.runtime.errors import OutputError
 from scanside.runtime.images.files import atomic_write
 

@@ -11,7 +11,7 @@ from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.processing import apply_modality_lut
 from pydicom.uid import UID
 
-from scanside.runtime.dicom.apart import Decoder, needs_own_process
+from scanside.runtime.dicom.decoder_process import Decoder, needs_own_process
 from scanside.runtime.dicom.frames import Frame
 from scanside.runtime.dicom.header import quiet, read_dataset, whole, with_transfer_syntax
 from scanside.runtime.dicom.private import Private, private_value

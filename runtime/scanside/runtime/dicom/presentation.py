@@ -21,8 +21,8 @@ from pydicom.dataset import Dataset
 from scanside.runtime.arrays import LabelMask
 from scanside.runtime.dicom.frames import Frame
 from scanside.runtime.dicom.header import attribute, quiet
+from scanside.runtime.dicom.object_header import NOTICE, Stamp, hand_on_body_part, source_header
 from scanside.runtime.dicom.series import DicomSeries
-from scanside.runtime.dicom.stamp import NOTICE, Stamp, hand_on_body_part, source_header
 from scanside.runtime.errors import OutputError
 from scanside.runtime.images.files import atomic_write
 from scanside.runtime.labels import segment_color

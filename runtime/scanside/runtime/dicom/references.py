@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from pydicom.dataset import Dataset
 
-from scanside.runtime.dicom.stamp import Replaced
+from scanside.runtime.dicom.object_header import Replaced
 
 
 def references(study_uid: str, objects: Sequence[Replaced]) -> list[Dataset]:

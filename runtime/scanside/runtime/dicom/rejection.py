@@ -13,8 +13,8 @@ from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
 
 from scanside.runtime.dicom.header import quiet
+from scanside.runtime.dicom.object_header import NOTICE, Replaced, Stamp, source_header
 from scanside.runtime.dicom.sr import device_observer
-from scanside.runtime.dicom.stamp import NOTICE, Replaced, Stamp, source_header
 from scanside.runtime.errors import OutputError
 from scanside.runtime.images.files import atomic_write
 

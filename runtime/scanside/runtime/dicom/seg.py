@@ -13,6 +13,14 @@ import numpy as np
 from scanside.runtime.arrays import LabelMask
 from scanside.runtime.dicom.codes import Code
 from scanside.runtime.dicom.header import quiet
+from scanside.runtime.dicom.object_header import (
+    NOTICE,
+    SERIES_NUMBER_OFFSET,
+    Algorithm,
+    Revision,
+    Stamp,
+    stamp_of,
+)
 from scanside.runtime.dicom.segments import (
     fix_dimension_uid,
     fix_frame_numbers,
@@ -22,7 +30,6 @@ from scanside.runtime.dicom.segments import (
     unfit,
 )
 from scanside.runtime.dicom.series import DicomSeries
-from scanside.runtime.dicom.stamp import NOTICE, SERIES_NUMBER_OFFSET, Algorithm, Revision, Stamp, stamp_of
 from scanside.runtime.errors import OutputError
 from scanside.runtime.images.files import atomic_write
 

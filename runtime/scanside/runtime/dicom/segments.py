@@ -12,8 +12,8 @@ from pydicom.valuerep import DSfloat
 
 from scanside.runtime.dicom.codes import ABNORMAL, Code, anatomic_region, segment_codes
 from scanside.runtime.dicom.header import attribute
+from scanside.runtime.dicom.object_header import Algorithm, short_text, source_header
 from scanside.runtime.dicom.series import DicomSeries
-from scanside.runtime.dicom.stamp import Algorithm, short_text, source_header
 from scanside.runtime.errors import OutputError
 from scanside.runtime.labels import segment_color
 

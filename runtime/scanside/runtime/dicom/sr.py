@@ -20,8 +20,8 @@ from pydicom.uid import UID, ComprehensiveSRStorage
 
 from scanside.runtime.dicom.codes import ABNORMAL, SCHEME, Code
 from scanside.runtime.dicom.header import attribute, quiet
+from scanside.runtime.dicom.object_header import MAKER, Stamp, plain, short_text, source_header
 from scanside.runtime.dicom.references import references
-from scanside.runtime.dicom.stamp import MAKER, Stamp, plain, short_text, source_header
 from scanside.runtime.dicom.uids import derived_uid
 from scanside.runtime.errors import OutputError
 from scanside.runtime.images.files import atomic_write

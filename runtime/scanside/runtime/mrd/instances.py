@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from scanside.runtime.dicom.streamed import Slice
+from scanside.runtime.dicom.mr_image import Slice
 from scanside.runtime.dicom.uids import derived_uid
 from scanside.runtime.errors import InputError
 from scanside.runtime.mrd.examination import Examination, is_uid

@@ -26,7 +26,7 @@ from scanside.runtime.stages.decide import (
     decide_probabilities,
     probabilities_of,
 )
-from scanside.runtime.stages.half import decode_half, largest_half
+from scanside.runtime.stages.float16 import decode_half, largest_half
 from scanside.runtime.stages.resample import (
     Shape,
     Spacing,

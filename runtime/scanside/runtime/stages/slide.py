@@ -17,7 +17,7 @@ from scanside.runtime.arrays import Float32
 from scanside.runtime.errors import CaseError
 from scanside.runtime.plan import Labels, Plan
 from scanside.runtime.stages.body import Body
-from scanside.runtime.stages.half import HALF_MAX, encode_half, exceeds_half, round_to_half
+from scanside.runtime.stages.float16 import HALF_MAX, encode_half, exceeds_half, round_to_half
 
 Network = Callable[[Float32], Float32]
 """(1, C, *patch) float32 → (1, K, *patch) float32, a fresh array."""

@@ -9,7 +9,7 @@ from importlib.metadata import version
 
 from scanside.runtime.bundle import Bundle
 from scanside.runtime.dicom.codes import Code, anatomic_region, own_code
-from scanside.runtime.dicom.measured import DIAMETER, MM, MM3, PERCENT, VOLUME, feature_number
+from scanside.runtime.dicom.feature_codes import DIAMETER, MM, MM3, PERCENT, VOLUME, feature_number
 from scanside.runtime.dicom.sr import COMMENT, Evaluation, LesionGroup, Number, Report, Text
 from scanside.runtime.radiomics.config import RadiomicsConfig, load_config
 from scanside.runtime.radiomics.names import sequence_of

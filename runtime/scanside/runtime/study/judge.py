@@ -7,8 +7,8 @@ from scanside.runtime.classify import Classification
 from scanside.runtime.outcome import Status
 from scanside.runtime.radiomics.extract import FeatureValue
 from scanside.runtime.remark import Remark, reworded
-from scanside.runtime.study.agree import NEAR_MM, Regions
 from scanside.runtime.study.answer import Answering, Known, choose_model, coded
+from scanside.runtime.study.lesion_agreement import NEAR_MM, Regions
 from scanside.runtime.study.records import RoleResult
 
 LOOK = "look at the images and the overlays"

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from pydicom.dataset import Dataset
 
+    from scanside.runtime.dicom.object_header import Revision, Stamp
     from scanside.runtime.dicom.seg import Encoding
-    from scanside.runtime.dicom.stamp import Revision, Stamp
     from scanside.runtime.study.findings import Beside
 
 SEG_ENDING = "_mask.dcm"
@@ -126,7 +126,7 @@ def write_objects(
         return (), (str(error),)
     if not sources:
         return (), ()
-    from scanside.runtime.dicom.stamp import Algorithm, stamp_of
+    from scanside.runtime.dicom.object_header import Algorithm, stamp_of
 
     manifest = bundle.manifest
     headers = [header for series in sources for header in series]
@@ -316,8 +316,8 @@ def _write_pictures(
     done: _Written,
 ) -> None:
     """Secondary capture of the segmenters' pictures; key objects where there is a lesion."""
-    from scanside.runtime.dicom.capture import write_capture
     from scanside.runtime.dicom.key_object import write_key_objects
+    from scanside.runtime.dicom.secondary_capture import write_capture
 
     pictures: dict[str, npt.NDArray[np.uint8]] = {}
     slices = []

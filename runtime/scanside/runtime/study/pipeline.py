@@ -26,7 +26,6 @@ from scanside.runtime.radiomics.extract import FeatureValue, extract
 from scanside.runtime.radiomics.names import sequence_of
 from scanside.runtime.remark import Remark
 from scanside.runtime.stages.lesions import find_lesions, one_lesion
-from scanside.runtime.study.agree import Regions, choose_regions, largest_regions
 from scanside.runtime.study.answer import Answering, answering, coded, refuse_unknown_levels
 from scanside.runtime.study.checks import check_study
 from scanside.runtime.study.judge import (
@@ -37,6 +36,7 @@ from scanside.runtime.study.judge import (
     remarks_on_covariates,
     without_model,
 )
+from scanside.runtime.study.lesion_agreement import Regions, choose_regions, largest_regions
 from scanside.runtime.study.orientation import as_received, as_trained, on_received_grid
 from scanside.runtime.study.records import SEQUENCES, RoleResult, StudyInput, StudyResult
 from scanside.runtime.volume import Geometry, stack

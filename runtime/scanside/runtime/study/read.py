@@ -14,7 +14,7 @@ from scanside.runtime.images.read import read_image
 from scanside.runtime.remark import Remark
 from scanside.runtime.study.clinical import read_clinical
 from scanside.runtime.study.diffusion import fitted_adc
-from scanside.runtime.study.named import named_in, sidecar_b
+from scanside.runtime.study.named_folder import named_in, sidecar_b
 from scanside.runtime.study.records import SEQUENCES, Considered, SequenceImage, StudyInput
 from scanside.runtime.volume import Volume
 

@@ -10,7 +10,7 @@ from scanside.runtime.appliance.store.audit import entries
 from scanside.runtime.appliance.store.fetches import LATE
 from scanside.runtime.appliance.store.states import Action, State
 from scanside.runtime.appliance.work.main import Worker
-from scanside.runtime.cli.queue_words import line_of, state_of
+from scanside.runtime.cli.queue_text import line_of, state_of
 from scanside.runtime.remark import Remark
 from tests.runtime.appliance.work.filled import ASSOCIATION, configured, opened, received, shown
 

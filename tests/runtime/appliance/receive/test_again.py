@@ -13,7 +13,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from scanside.runtime.appliance.receive.classes import DEFLATED, IMPLICIT
-from scanside.runtime.appliance.receive.likeness import Likeness, likeness
+from scanside.runtime.appliance.receive.same_instance import Likeness, likeness
 from scanside.runtime.appliance.store import audit, jobs, retention
 from scanside.runtime.appliance.store.database import Database
 from scanside.runtime.appliance.store.states import NotAllowedError, State

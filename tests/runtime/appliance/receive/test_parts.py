@@ -23,7 +23,7 @@ from scanside.runtime.appliance.receive.incoming import (
     file_meta,
 )
 from scanside.runtime.appliance.receive.ledger import Ledger
-from scanside.runtime.appliance.receive.limits import Callers, Room, Sparing, free_bytes
+from scanside.runtime.appliance.receive.limits import Callers, DiskReserve, Sparing, free_bytes
 from scanside.runtime.appliance.receive.quarantine import Quarantine
 from scanside.runtime.appliance.receive.spool import Spool, Swept
 from scanside.runtime.appliance.store.records import Patient
@@ -207,8 +207,10 @@ def test_the_same_is_said_a_few_times_a_minute(tmp_path: Path) -> None:
 
 
 def test_a_lack_of_room_is_one_episode(tmp_path: Path) -> None:
-    assert Room(tmp_path, 0).enough() and not Room(tmp_path, free_bytes(tmp_path) + 1e12).enough()
-    lacking = Room(tmp_path, free_bytes(tmp_path) + 1e12)
+    assert (
+        DiskReserve(tmp_path, 0).enough() and not DiskReserve(tmp_path, free_bytes(tmp_path) + 1e12).enough()
+    )
+    lacking = DiskReserve(tmp_path, free_bytes(tmp_path) + 1e12)
     assert [lacking.lacks() for _ in range(3)] == [True, False, False]
     assert lacking.recovered() == 0
     lacking._reserve = 0
@@ -278,7 +280,7 @@ def test_the_file_meta_is_valid_and_always_the_same(tmp_path: Path) -> None:
 
 
 def test_an_instance_that_comes_in_is_never_in_memory(tmp_path: Path) -> None:
-    conditions = Conditions(Spool(tmp_path), Room(tmp_path, 0), 10_000)
+    conditions = Conditions(Spool(tmp_path), DiskReserve(tmp_path, 0), 10_000)
     one = Incoming(conditions, lambda: Announced(MR, "1.2.3", EXPLICIT))
     for _ in range(9):
         assert one.write(bytes(1000)) == 1000

@@ -8,9 +8,9 @@ from typing import Any
 from scanside.export.model_folder import read_model_folder
 from scanside.runtime.bundle import MANIFEST
 from scanside.runtime.errors import InputError, UsageError
-from scanside.training.segmentation.fit import refuse_same_cohort, refuse_unlike
 from scanside.training.segmentation.pretrained_bundle import GRAPH, find_graph
 from scanside.training.segmentation.settings import Settings
+from scanside.training.segmentation.start import refuse_same_cohort, refuse_unlike
 
 FINAL = "checkpoint_final.pth"
 

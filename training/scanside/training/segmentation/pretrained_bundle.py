@@ -11,8 +11,8 @@ from typing import Any
 from scanside.runtime.bundle import MANIFEST, Bundle, open_bundle
 from scanside.runtime.errors import InputError, UsageError
 from scanside.runtime.manifest import Segmenter
-from scanside.training.segmentation.fit import refuse_same_cohort, refuse_unlike
 from scanside.training.segmentation.settings import Settings
+from scanside.training.segmentation.start import refuse_same_cohort, refuse_unlike
 
 GRAPH = ".onnx"
 

@@ -25,7 +25,7 @@ from scanside.runtime.images.read import read_image
 from scanside.runtime.radiomics.config import RadiomicsConfig, dump_config, load_config
 from scanside.runtime.radiomics.extract import extract
 from scanside.runtime.stages.lesions import one_lesion
-from scanside.runtime.study.agree import NEAR_MM, Regions, choose_regions
+from scanside.runtime.study.lesion_agreement import NEAR_MM, Regions, choose_regions
 from scanside.runtime.volume import Volume
 from scanside.training.cohort.table import Cohort, Patient
 from scanside.training.evaluation.lesion_hits import elsewhere

@@ -32,7 +32,7 @@ class Measured:
         batch: Scanner.
         age, sex, volume_ml, adc_mean: NaN where unknown; sex is 1 for men; volume and ADC of the main lesion.
         missed: Roles whose mask holds no lesion, separated by blanks.
-        apart: Whether the lesions of the roles do not show one lesion (`runtime/study/agree.py`).
+        apart: Whether the lesions of the roles do not show one lesion (`runtime/study/lesion_agreement.py`).
         wrong: Roles whose measured region is not the reader's lesion, separated by blanks; nothing is fitted to it.
         site: Centre; empty where it is not known.
     """

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from scanside.runtime.images.read import read_image
-from scanside.runtime.study.agree import NEAR_MM, choose_regions
+from scanside.runtime.study.lesion_agreement import NEAR_MM, choose_regions
 from scanside.training.cohort.table import Cohort
 
 LEAST_MM, MOST_MM = 5.0, 15.0

@@ -13,9 +13,9 @@ from scanside.tui.case.draw import Rgb, View, draw, fitting
 from scanside.tui.case.graphics import Terminal
 from scanside.tui.case.images import Shown
 from scanside.tui.case.lens import with_lens
-from scanside.tui.case.looking import Looking
 from scanside.tui.case.stack import Stack, edges, index_of, on_slice, position, slice_at
 from scanside.tui.case.surface import surface
+from scanside.tui.case.view_state import Looking
 
 SYNTHETIC = "SYNTHETIC PHANTOM"
 UNITS = {"adc": " ×10⁻⁶ mm²/s"}

@@ -17,12 +17,12 @@ from scanside.runtime.appliance.store.records import Case
 from scanside.runtime.appliance.store.states import State
 from scanside.runtime.errors import ScansideError
 from scanside.tui.actions import Subject
-from scanside.tui.case import looking as look
-from scanside.tui.case.board import Board, PanelView
+from scanside.tui.case import view_state
 from scanside.tui.case.choose import JobsScreen
 from scanside.tui.case.data import CaseData, read_case
 from scanside.tui.case.graphics import Cells, found
 from scanside.tui.case.images import Shown, Wanted
+from scanside.tui.case.layout import Board, PanelView
 from scanside.tui.case.stack import Spot, place_words, spot_of, spots_in
 from scanside.tui.case.viewer import Viewer
 from scanside.tui.commands import Place, bindings
@@ -249,7 +249,7 @@ Accepting sends the result and cannot be undone; a rejection and a mark can (U).
 
     def action_outline(self) -> None:
         """Outlines on or off."""
-        self.viewer.change(look.outlined)
+        self.viewer.change(view_state.outlined)
 
     def action_image(self) -> None:
         """The next image."""
@@ -257,7 +257,7 @@ Accepting sends the result and cannot be undone; a rejection and a mark can (U).
 
     def action_lens(self) -> None:
         """A lens on the lesion, or none."""
-        self.viewer.change(look.lensed)
+        self.viewer.change(view_state.lensed)
 
     def action_cells(self) -> None:
         """Finer parts of cells, or half blocks again."""
@@ -269,7 +269,7 @@ Accepting sends the result and cannot be undone; a rejection and a mark can (U).
 
     def action_zoom(self, steps: int) -> None:
         """Larger or smaller."""
-        self.viewer.change(lambda now, stack: look.zoomed(now, stack, steps))
+        self.viewer.change(lambda now, stack: view_state.zoomed(now, stack, steps))
 
     def action_shift(self, down: int, right: int) -> None:
         """Move the view."""
@@ -277,11 +277,11 @@ Accepting sends the result and cannot be undone; a rejection and a mark can (U).
 
     def action_window(self, narrower: int, darker: int) -> None:
         """Contrast and brightness."""
-        self.viewer.change(lambda now, stack: look.windowed(now, stack, narrower, darker))
+        self.viewer.change(lambda now, stack: view_state.windowed(now, stack, narrower, darker))
 
     def action_anew(self) -> None:
         """The view as it was at first."""
-        self.viewer.change(look.anew)
+        self.viewer.change(view_state.anew)
 
     def action_alone(self) -> None:
         """One image on the whole screen, and back."""

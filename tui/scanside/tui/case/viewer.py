@@ -13,13 +13,13 @@ from textual.worker import get_current_worker
 from scanside.runtime.errors import InputError
 from scanside.runtime.study.names import amount
 from scanside.runtime.volume import Triple
-from scanside.tui.case import looking as look
+from scanside.tui.case import view_state
 from scanside.tui.case.graphics import Cells, Terminal, choose
 from scanside.tui.case.images import ImageCache, Shown, Wanted
-from scanside.tui.case.looking import Looking
 from scanside.tui.case.pane import Pane
 from scanside.tui.case.stack import Spot, Stack, index_of
 from scanside.tui.case.surface import Characters, Sized
+from scanside.tui.case.view_state import Looking
 
 CACHE = ImageCache()
 """Of all cases that this terminal looks at."""
@@ -137,7 +137,7 @@ class Viewer(Horizontal):
 
     def _first_look(self, sequence: str, stack: Stack) -> None:
         if self.looking is None or (not self._touched and sequence == self.looking.sequence):
-            self.looking = look.first_look(sequence, stack, self._spots)
+            self.looking = view_state.first_look(sequence, stack, self._spots)
         elif self.looking.spot is not None and self.looking.spot not in self._spots:
             self.looking = replace(self.looking, spot=None)
 
@@ -178,19 +178,19 @@ class Viewer(Horizontal):
 
     def scroll_slices(self, slices: int) -> None:
         """Towards the head, or the feet if negative."""
-        self.change(lambda now, stack: look.scrolled(now, stack, slices))
+        self.change(lambda now, stack: view_state.scrolled(now, stack, slices))
 
     def shift(self, down: int, right: int) -> None:
         """Move the view by a part of what is shown."""
         sides = [pane.mm * side for pane in self._panes() for side in pane.surface.pixels if pane.mm]
         part = min(sides, default=0.0) / _PART
-        self.change(lambda now, stack: look.panned(now, stack, down * part, right * part))
+        self.change(lambda now, stack: view_state.panned(now, stack, down * part, right * part))
 
     def jump(self, steps: int) -> None:
         """To the next lesion of the report, or the one before, in the image in which it was found."""
         if self.looking is None or self.leader is None:
             return
-        spot = look.next_spot(self.looking, self.leader, self._spots, steps)
+        spot = view_state.next_spot(self.looking, self.leader, self._spots, steps)
         if spot is not None:
             self.go_to(spot)
 
@@ -198,7 +198,7 @@ class Viewer(Horizontal):
         """To a lesion, in the image in which it was found."""
         if spot.role in self.shown:
             self._turn_to(spot.role)
-        self.change(lambda now, stack: look.jumped_to(now, stack, spot))
+        self.change(lambda now, stack: view_state.jumped_to(now, stack, spot))
 
     def turn(self) -> None:
         """Let keys act upon the next image; in a single place it is also the one that is shown."""
@@ -210,7 +210,7 @@ class Viewer(Horizontal):
         if self.looking is None or sequence == self.looking.sequence:
             return
         self._touched = True
-        self.looking = look.turned_to(self.looking, sequence, self.shown[sequence].stack)
+        self.looking = view_state.turned_to(self.looking, sequence, self.shown[sequence].stack)
         self.refresh_panes()
 
     def _panes(self) -> tuple[Pane, Pane]:
@@ -330,7 +330,7 @@ class Viewer(Horizontal):
         if self._drag is not None and event.screen_offset != self._drag:
             moved = event.screen_offset - self._drag
             self._drag = event.screen_offset
-            self.change(lambda now, stack: look.windowed(now, stack, -moved.x / 4, -moved.y / 2))
+            self.change(lambda now, stack: view_state.windowed(now, stack, -moved.x / 4, -moved.y / 2))
         elif self._drag is None:
             self._point(event.screen_offset)
 

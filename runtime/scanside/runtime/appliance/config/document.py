@@ -7,12 +7,12 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from scanside.runtime.appliance.accept import Accept
+from scanside.runtime.appliance.admission import Accept
+from scanside.runtime.appliance.config.errors import sentences
 from scanside.runtime.appliance.config.fetch import Fetch
 from scanside.runtime.appliance.config.receive import Mrd, Receive
 from scanside.runtime.appliance.config.send import AnyDestination, DicomDestination, Send
 from scanside.runtime.appliance.config.values import FilePath, Host, Port, Seconds, Tls, is_loopback
-from scanside.runtime.appliance.faults import sentences
 from scanside.runtime.errors import UsageError
 from scanside.runtime.options import Options
 from scanside.runtime.record import Record

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from scanside.runtime.appliance.config import Config, DicomPeer
-from scanside.runtime.appliance.deliver.reach import (
+from scanside.runtime.appliance.deliver.retry import (
     DeliveryError,
     cut_after,
     limit_waits,

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from scanside.runtime.appliance.config import Config, DicomDestination
 from scanside.runtime.appliance.deliver.association import Association, Context, associate
-from scanside.runtime.appliance.deliver.reach import DeliveryError, backoff
-from scanside.runtime.appliance.deliver.reasons import commitment_words, status_words
+from scanside.runtime.appliance.deliver.retry import DeliveryError, backoff
+from scanside.runtime.appliance.deliver.status_codes import commitment_words, status_words
 from scanside.runtime.appliance.store import outbox
 from scanside.runtime.appliance.store.database import Database
 from scanside.runtime.appliance.store.records import Item

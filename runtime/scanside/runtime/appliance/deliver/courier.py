@@ -9,7 +9,7 @@ from scanside.runtime.appliance.config import Config, Destination, Send
 from scanside.runtime.appliance.deliver.association import AssociationError, ContextError
 from scanside.runtime.appliance.deliver.commitment import Answers
 from scanside.runtime.appliance.deliver.objects import DamagedError
-from scanside.runtime.appliance.deliver.reach import DeliveryError, backoff
+from scanside.runtime.appliance.deliver.retry import DeliveryError, backoff
 from scanside.runtime.appliance.deliver.sender import Commitment
 from scanside.runtime.appliance.deliver.senders import sender_of
 from scanside.runtime.appliance.store import audit, outbox

@@ -13,10 +13,10 @@ from scanside.runtime.appliance.deliver.classes import (
 )
 from scanside.runtime.appliance.deliver.commitment import Answers, ask
 from scanside.runtime.appliance.deliver.labelmap import LabelmapQuestion
-from scanside.runtime.appliance.deliver.reach import cannot_answer
-from scanside.runtime.appliance.deliver.reasons import status_words
+from scanside.runtime.appliance.deliver.retry import cannot_answer
 from scanside.runtime.appliance.deliver.scu import store
 from scanside.runtime.appliance.deliver.sender import Failed, Took
+from scanside.runtime.appliance.deliver.status_codes import status_words
 from scanside.runtime.appliance.store.database import Database
 from scanside.runtime.appliance.store.records import Item
 from scanside.runtime.errors import ScansideError

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from scanside.runtime.appliance.config import Config, FolderDestination
 from scanside.runtime.appliance.deliver.association import AssociationError
 from scanside.runtime.appliance.deliver.objects import DamagedError, read_object
-from scanside.runtime.appliance.deliver.reach import DeliveryError
+from scanside.runtime.appliance.deliver.retry import DeliveryError
 from scanside.runtime.appliance.deliver.sender import Failed, Took
 from scanside.runtime.appliance.store.database import Database
 from scanside.runtime.appliance.store.records import Item

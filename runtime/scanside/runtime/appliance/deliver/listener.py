@@ -13,7 +13,7 @@ from scanside.runtime.appliance.config import Config
 from scanside.runtime.appliance.deliver.association import EXPLICIT, IMPLICIT, our_title
 from scanside.runtime.appliance.deliver.classes import VERIFICATION
 from scanside.runtime.appliance.deliver.commitment import PUSH_MODEL, Answers
-from scanside.runtime.appliance.deliver.reach import limit_waits
+from scanside.runtime.appliance.deliver.retry import limit_waits
 from scanside.runtime.errors import OutputError
 from scanside.runtime.images.files import atomic_write
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scanside.runtime.appliance.deliver.reach import DeliveryError
+from scanside.runtime.appliance.deliver.retry import DeliveryError
 from scanside.runtime.appliance.store.records import Item
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ from scanside.runtime.appliance.deliver.association import (
     associate,
 )
 from scanside.runtime.appliance.deliver.objects import DamagedError, read_object
-from scanside.runtime.appliance.deliver.reach import SLOWEST, DeliveryError
-from scanside.runtime.appliance.deliver.reasons import status_words, took
+from scanside.runtime.appliance.deliver.retry import SLOWEST, DeliveryError
 from scanside.runtime.appliance.deliver.sender import Failed, Took
+from scanside.runtime.appliance.deliver.status_codes import status_words, took
 from scanside.runtime.appliance.store.records import Item
 
 log = logging.getLogger("scanside.deliver")

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from scanside.runtime.appliance.deliver.reach import DeliveryError
+from scanside.runtime.appliance.deliver.retry import DeliveryError
 from scanside.runtime.appliance.store.database import Database
 from scanside.runtime.appliance.store.records import Item
 

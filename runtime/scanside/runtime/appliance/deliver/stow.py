@@ -13,9 +13,9 @@ from urllib.parse import urlsplit
 from scanside.runtime.appliance.config import Config, WebDestination, WebPeer
 from scanside.runtime.appliance.deliver.association import AssociationError
 from scanside.runtime.appliance.deliver.objects import DamagedError, read_object
-from scanside.runtime.appliance.deliver.reach import SLOWEST, DeliveryError, cut_after
-from scanside.runtime.appliance.deliver.reasons import commitment_words
+from scanside.runtime.appliance.deliver.retry import SLOWEST, DeliveryError, cut_after
 from scanside.runtime.appliance.deliver.sender import Failed, Took
+from scanside.runtime.appliance.deliver.status_codes import commitment_words
 from scanside.runtime.appliance.store.database import Database
 from scanside.runtime.appliance.store.records import Item
 from scanside.runtime.errors import ScansideError, UsageError

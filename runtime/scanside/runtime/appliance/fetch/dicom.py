@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from scanside.runtime.appliance.config import Config, DicomArchive, is_loopback
 from scanside.runtime.appliance.deliver.association import Context, associate, our_title
 from scanside.runtime.appliance.deliver.classes import VERIFICATION
-from scanside.runtime.appliance.deliver.reasons import status_words
+from scanside.runtime.appliance.deliver.status_codes import status_words
 from scanside.runtime.appliance.fetch.archive import FetchError, Listed
 from scanside.runtime.errors import ScansideError
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from scanside.runtime.appliance.config import Archive, Config
 from scanside.runtime.appliance.fetch.archive import FetchError, Listed, Source
-from scanside.runtime.appliance.fetch.lacking import lacking, needed_of
+from scanside.runtime.appliance.fetch.missing import lacking, needed_of
 from scanside.runtime.appliance.fetch.sources import source_of
 from scanside.runtime.appliance.receive.incoming import Conditions
 from scanside.runtime.appliance.receive.ledger import Ledger

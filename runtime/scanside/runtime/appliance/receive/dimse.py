@@ -175,7 +175,7 @@ class BoundedSocket(AssociationSocket):  # type: ignore[misc]
         return self._max_pdu + _PDU_SLACK if self.assoc.is_established else LONGEST_NEGOTIATION
 
 
-class EnduringMachine(StateMachine):  # type: ignore[misc]
+class LenientStateMachine(StateMachine):  # type: ignore[misc]
     """Ends the connection where pynetdicom's own would end its thread with a traceback (`do_action`)."""
 
     def do_action(self, event: str) -> None:

@@ -9,7 +9,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from scanside.runtime.appliance.receive.limits import Room
+from scanside.runtime.appliance.receive.limits import DiskReserve
 from scanside.runtime.appliance.receive.spool import Spool
 
 LONGEST_ATTRIBUTES = 4 << 20
@@ -46,7 +46,7 @@ class Conditions:
     """
 
     spool: Spool
-    room: Room
+    room: DiskReserve
     most: int
 
 

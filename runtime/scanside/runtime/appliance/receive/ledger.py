@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from scanside.runtime.appliance.receive.limits import Sparing
-from scanside.runtime.appliance.store import audit, fetches, intake, retention, steps, worklist
+from scanside.runtime.appliance.store import audit, fetches, intake, mpps, retention, worklist
 from scanside.runtime.appliance.store.database import Database
 from scanside.runtime.appliance.store.fetches import Due
 from scanside.runtime.appliance.store.intake import RECEIVER, Added, pseudonym
+from scanside.runtime.appliance.store.mpps import Noted, Step
 from scanside.runtime.appliance.store.records import Case, Instance, Patient
-from scanside.runtime.appliance.store.steps import Noted, Step
 from scanside.runtime.errors import InputError, OutputError
 from scanside.runtime.remark import Remark
 
@@ -87,27 +87,25 @@ class Ledger:
         return self._do(lambda: worklist.instance(self._database, sop_uid))
 
     def begin_step(self, step_uid: str, study_uid: str, calling: str, state: Step) -> Noted:
-        """See `steps.begin_step`."""
+        """See `mpps.begin_step`."""
         case_id = self.case_of(study_uid)
-        return self._do(
-            lambda: steps.begin_step(self._database, step_uid, study_uid, case_id, calling, state)
-        )
+        return self._do(lambda: mpps.begin_step(self._database, step_uid, study_uid, case_id, calling, state))
 
     def change_step(
         self, step_uid: str, state: Step | None, images: Sequence[str], calling: str, reason: str | None
     ) -> Noted:
-        """See `steps.change_step`."""
-        study_uid = self._do(lambda: steps.study_of_step(self._database, step_uid))
+        """See `mpps.change_step`."""
+        study_uid = self._do(lambda: mpps.study_of_step(self._database, step_uid))
         if study_uid is None:
             return Noted.UNKNOWN
         case_id = self.case_of(study_uid)
         return self._do(
-            lambda: steps.change_step(self._database, step_uid, state, images, calling, case_id, reason)
+            lambda: mpps.change_step(self._database, step_uid, state, images, calling, case_id, reason)
         )
 
     def forget_old_steps(self, seconds: float) -> None:
-        """See `steps.forget_old_steps`."""
-        self._do(lambda: steps.forget_old_steps(self._database, seconds))
+        """See `mpps.forget_old_steps`."""
+        self._do(lambda: mpps.forget_old_steps(self._database, seconds))
 
     def case(self, study_uid: str) -> Case | None:
         """A study's line in the worklist."""

@@ -130,7 +130,7 @@ def free_bytes(folder: Path) -> int:
     return found.f_bavail * found.f_frsize
 
 
-class Room:
+class DiskReserve:
     """Whether the disk has room; its lack is an episode with a beginning and an end, each said once."""
 
     def __init__(self, folder: Path, reserve: float) -> None:

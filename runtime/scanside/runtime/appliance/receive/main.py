@@ -12,12 +12,12 @@ from scanside.runtime.appliance.config import Config, Receive, is_loopback
 from scanside.runtime.appliance.deliver.association import our_title
 from scanside.runtime.appliance.receive.incoming import Conditions
 from scanside.runtime.appliance.receive.ledger import Ledger
-from scanside.runtime.appliance.receive.limits import Callers, Room
+from scanside.runtime.appliance.receive.limits import Callers, DiskReserve
+from scanside.runtime.appliance.receive.mpps import Steps
 from scanside.runtime.appliance.receive.quarantine import Quarantine
 from scanside.runtime.appliance.receive.scp import Receiver
 from scanside.runtime.appliance.receive.server import Server
 from scanside.runtime.appliance.receive.spool import Spool
-from scanside.runtime.appliance.receive.steps import Steps
 from scanside.runtime.appliance.receive.web import WebServer
 from scanside.runtime.appliance.tls import server_context
 from scanside.runtime.errors import InputError, OutputError, ScansideError, UsageError
@@ -124,7 +124,7 @@ def _open_web(receive: Receive, conditions: Conditions, receiver: Receiver) -> W
 def _conditions(config: Config) -> Conditions:
     reserve = config.receive.reserve_gb * 1e9
     spool = Spool(config.spool)
-    return Conditions(spool, Room(config.spool, reserve), int(config.receive.max_instance_mb * 1e6))
+    return Conditions(spool, DiskReserve(config.spool, reserve), int(config.receive.max_instance_mb * 1e6))
 
 
 def _turned_away(ledger: Ledger) -> Callable[[str, str, str], None]:

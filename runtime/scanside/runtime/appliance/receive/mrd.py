@@ -19,7 +19,7 @@ from scanside.runtime.appliance.receive.results import Result, result_of
 from scanside.runtime.appliance.receive.scp import Receiver, Sender
 from scanside.runtime.appliance.store.records import Case
 from scanside.runtime.appliance.store.states import ENDED, State
-from scanside.runtime.dicom.streamed import EXPLICIT, MR_IMAGE, Slice, mr_image, table_of
+from scanside.runtime.dicom.mr_image import EXPLICIT, MR_IMAGE, Slice, mr_image, table_of
 from scanside.runtime.errors import InputError, OutputError, ScansideError, UsageError
 from scanside.runtime.mrd.examination import read_examination
 from scanside.runtime.mrd.instances import instances

@@ -25,10 +25,10 @@ from scanside.runtime.appliance.receive.incoming import (
     refusal_of,
 )
 from scanside.runtime.appliance.receive.ledger import Ledger
-from scanside.runtime.appliance.receive.likeness import Likeness, likeness
 from scanside.runtime.appliance.receive.limits import Callers
 from scanside.runtime.appliance.receive.quarantine import Quarantine
-from scanside.runtime.appliance.receive.wanted import NOT_WANTED, Wanted
+from scanside.runtime.appliance.receive.requested import NOT_WANTED, Wanted
+from scanside.runtime.appliance.receive.same_instance import Likeness, likeness
 from scanside.runtime.appliance.store.intake import Added
 from scanside.runtime.appliance.store.records import Instance
 from scanside.runtime.errors import OutputError, ScansideError

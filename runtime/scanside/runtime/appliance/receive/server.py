@@ -18,7 +18,7 @@ from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 
 from scanside.runtime.appliance.config import DicomArchive, Receive
 from scanside.runtime.appliance.receive.classes import contexts
-from scanside.runtime.appliance.receive.dimse import BoundedSocket, EnduringMachine, StreamingDimse
+from scanside.runtime.appliance.receive.dimse import BoundedSocket, LenientStateMachine, StreamingDimse
 from scanside.runtime.appliance.receive.incoming import IMPLEMENTATION_CLASS, Conditions
 from scanside.runtime.appliance.receive.limits import TOO_MANY, Callers, Rejection
 
@@ -206,7 +206,7 @@ class _Handler(RequestHandler):  # type: ignore[misc]
         with suppress(Empty):
             association.dul.event_queue.get_nowait()  # both sockets have told of the connection
         association.dul.daemon = True
-        association.dul.state_machine = EnduringMachine(association.dul)
+        association.dul.state_machine = LenientStateMachine(association.dul)
         association.dimse = StreamingDimse(association, server.conditions, server.new_name())
         association.acse = _Acse(association, server)
         return association

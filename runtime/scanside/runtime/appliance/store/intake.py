@@ -11,9 +11,9 @@ from scanside.runtime.appliance.store.audit import append
 from scanside.runtime.appliance.store.database import Database, clock, next_tick
 from scanside.runtime.appliance.store.fetches import Fetching
 from scanside.runtime.appliance.store.jobs import move
+from scanside.runtime.appliance.store.mpps import Step
 from scanside.runtime.appliance.store.records import Instance, Patient
 from scanside.runtime.appliance.store.states import TRANSITIONS, Action, State
-from scanside.runtime.appliance.store.steps import Step
 
 RECEIVER = "receiver"
 

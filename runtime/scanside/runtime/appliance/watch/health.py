@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from scanside.runtime.appliance.config import Config
-from scanside.runtime.appliance.deliver.reach import cannot_answer
+from scanside.runtime.appliance.deliver.retry import cannot_answer
 from scanside.runtime.appliance.process import NAMES
 from scanside.runtime.appliance.store.database import why_not_writable
 from scanside.runtime.appliance.store.states import State

@@ -9,20 +9,20 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from scanside.runtime.appliance.accept import SeriesFacts, why_not
+from scanside.runtime.appliance.admission import SeriesFacts, why_not
 from scanside.runtime.appliance.config import Config
 from scanside.runtime.appliance.deliver.classes import report_class
 from scanside.runtime.appliance.deliver.labelmap import labelmap_takers
 from scanside.runtime.appliance.deliver.rules import sends_to
 from scanside.runtime.appliance.store import fetches, priors, worklist
 from scanside.runtime.appliance.store.database import Database
-from scanside.runtime.appliance.store.occasions import occasion
 from scanside.runtime.appliance.store.records import Case, Job, Made, Measured, Outcome, Warned
+from scanside.runtime.appliance.store.revisions import occasion
 from scanside.runtime.appliance.work.engine import Engine
-from scanside.runtime.appliance.work.faults import Words
+from scanside.runtime.appliance.work.failure import Words
 from scanside.runtime.appliance.work.inputs import snapshot
+from scanside.runtime.appliance.work.progress import ProgressListener
 from scanside.runtime.appliance.work.revision import LABELMAPS, inputs_digest, object_options
-from scanside.runtime.appliance.work.tell import Teller
 from scanside.runtime.bundle import Bundle
 from scanside.runtime.clock import Clock
 from scanside.runtime.errors import InputError
@@ -68,7 +68,7 @@ class CaseRun:
         folders = (self.out, self.out.parent, self.config.results, self.config.spool)
         return Words(folders, self.case.patient, self.config.spool / self.job.case_id)
 
-    def compute(self, database: Database, engine: Engine, tell: Teller) -> Outcome:
+    def compute(self, database: Database, engine: Engine, tell: ProgressListener) -> Outcome:
         """Run the job; its result is on disk afterwards.
 
         Raises:
@@ -126,7 +126,7 @@ class CaseRun:
         return [SeriesFacts(*said) for said in series_headers(study)]
 
     def _result(
-        self, bundle: Bundle, recipe: Recipe, path: Path, engine: Engine, tell: Teller, clock: Clock
+        self, bundle: Bundle, recipe: Recipe, path: Path, engine: Engine, tell: ProgressListener, clock: Clock
     ) -> StudyResult:
         """A study that is refused needs no network."""
         case_id = self.job.case_id
@@ -150,7 +150,7 @@ class CaseRun:
         bundle: Bundle,
         recipe: Recipe,
         study: Path,
-        tell: Teller,
+        tell: ProgressListener,
         options: ObjectOptions,
     ) -> StudyReport:
         from scanside.runtime.dicom.evidence import read_evidence

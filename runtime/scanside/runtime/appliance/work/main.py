@@ -17,9 +17,9 @@ from scanside.runtime.appliance.store.records import Job, Outcome
 from scanside.runtime.appliance.store.states import NotAllowedError, State
 from scanside.runtime.appliance.work.case import CaseRun, begin
 from scanside.runtime.appliance.work.engine import Engine
-from scanside.runtime.appliance.work.faults import Fault, fault_of
+from scanside.runtime.appliance.work.failure import Fault, fault_of
 from scanside.runtime.appliance.work.inputs import remove_leftovers
-from scanside.runtime.appliance.work.tell import Stopped, Teller
+from scanside.runtime.appliance.work.progress import ProgressListener, Stopped
 from scanside.runtime.errors import OutputError
 
 _POLL_SECONDS = 0.2
@@ -94,7 +94,9 @@ class Worker:
         log.info("computing, try %d", job.attempts, extra=_about(job))
         begun = begin(self._config, self._database, job)
         outcome: Outcome | Fault | None = None
-        with Teller(self._config.database, job.job, self._config.work.stage_seconds, self._stop) as tell:
+        with ProgressListener(
+            self._config.database, job.job, self._config.work.stage_seconds, self._stop
+        ) as tell:
             try:
                 outcome = begun.compute(self._database, self._engine, tell)
             except Stopped:

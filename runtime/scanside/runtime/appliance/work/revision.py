@@ -15,8 +15,8 @@ from scanside.runtime.study.objects import ObjectOptions
 from scanside.runtime.study.prior import Prior
 
 if TYPE_CHECKING:
+    from scanside.runtime.dicom.object_header import Kind, Replaced
     from scanside.runtime.dicom.seg import Encoding
-    from scanside.runtime.dicom.stamp import Kind, Replaced
 
 LABELMAPS = "labelmap"
 """Folder in a result: the objects for peers that take Segmentations as LABELMAP."""
@@ -45,7 +45,7 @@ def object_options(
     config: Config, occasion: Occasion, encoding: "Encoding" = "BINARY", prior: Prior | None = None
 ) -> ObjectOptions:
     """How the objects of a job are made: its time, its number, and what they replace."""
-    from scanside.runtime.dicom.stamp import Revision
+    from scanside.runtime.dicom.object_header import Revision
 
     moment = datetime.fromtimestamp(int(occasion.moment))
     replaced = _of_kind(occasion.replaces, encoding == "LABELMAP")
@@ -69,7 +69,7 @@ def _of_kind(objects: Sequence[Made], labelmap: bool) -> Sequence[Made]:
 
 
 def _replaced(made: Made, results: Path) -> "Replaced":
-    from scanside.runtime.dicom.stamp import Replaced
+    from scanside.runtime.dicom.object_header import Replaced
 
     series_uid = made.series_uid or _series_of(results / made.path)
     return Replaced(cast("Kind", made.kind), made.sop_class, made.sop_uid, series_uid)

@@ -13,8 +13,9 @@ from scanside.training.cohort.sizes import sized
 from scanside.training.cohort.table import Cohort, read_cohort
 from scanside.training.evaluation.cases import measure_all
 from scanside.training.evaluation.classification import classification, sample
-from scanside.training.evaluation.frozen import centres, said
+from scanside.training.evaluation.frozen import centres
 from scanside.training.evaluation.frozen.drift import drift
+from scanside.training.evaluation.frozen.predictions import FrozenMasks, classifier_facts, predictions
 from scanside.training.evaluation.frozen.records import Frozen, FrozenBundle, FrozenModel, Joined
 from scanside.training.evaluation.frozen.results import Answer, find_results, results_of_store
 from scanside.training.evaluation.frozen.run import run_cohort
@@ -145,9 +146,9 @@ def _evaluated(
     repeats: int,
     seed: int,
 ) -> Evaluated:
-    cohort, answers, masks = truth.cohort, truth.answers, said.FrozenMasks(bundle, truth.answers)
-    facts = said.facts(bundle, answers, cohort)
-    rows = said.predictions(bundle, answers, cohort)
+    cohort, answers, masks = truth.cohort, truth.answers, FrozenMasks(bundle, truth.answers)
+    facts = classifier_facts(bundle, answers, cohort)
+    rows = predictions(bundle, answers, cohort)
     cases, absent = measure_all(masks, cohort)
     source = asked.pathology if asked.cohort is None else asked.cohort / "cohort.csv"
     assert source is not None

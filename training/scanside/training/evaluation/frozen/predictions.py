@@ -58,7 +58,7 @@ def predictions(bundle: Bundle, answers: Sequence[Answer], cohort: Cohort) -> li
     return found
 
 
-def facts(bundle: Bundle, answers: Sequence[Answer], cohort: Cohort) -> ClassifierFacts:
+def classifier_facts(bundle: Bundle, answers: Sequence[Answer], cohort: Cohort) -> ClassifierFacts:
     """Thresholds, bands and roles as frozen in the bundle."""
     models = bundle.manifest.models
     recipe = read_recipe(bundle)

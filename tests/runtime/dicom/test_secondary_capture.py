@@ -6,10 +6,10 @@ import numpy as np
 import pydicom
 import pytest
 
-from scanside.runtime.dicom.capture import write_capture
+from scanside.runtime.dicom.object_header import Algorithm, stamp_of
 from scanside.runtime.dicom.read import read_series
+from scanside.runtime.dicom.secondary_capture import write_capture
 from scanside.runtime.dicom.series import DicomSeries, find_series
-from scanside.runtime.dicom.stamp import Algorithm, stamp_of
 from tests.support.dciodvfy import errors_of
 from tests.support.dicom_factory import stored_values, write_series
 

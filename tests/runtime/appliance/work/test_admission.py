@@ -9,7 +9,7 @@ import pydicom
 import pytest
 from pydicom.dataset import Dataset
 
-from scanside.runtime.appliance.accept import Accept, SeriesFacts, why_not
+from scanside.runtime.appliance.admission import Accept, SeriesFacts, why_not
 from scanside.runtime.appliance.store import orders, outbox
 from scanside.runtime.appliance.store.states import State
 from scanside.runtime.appliance.work.main import Worker

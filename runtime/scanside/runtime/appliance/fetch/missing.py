@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from scanside.runtime.appliance.accept import SeriesFacts, why_not
+from scanside.runtime.appliance.admission import SeriesFacts, why_not
 from scanside.runtime.appliance.config import Config
 from scanside.runtime.bundle import open_bundle
 from scanside.runtime.errors import InputError, ScansideError

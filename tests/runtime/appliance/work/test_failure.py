@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from scanside.runtime.appliance.store.records import Instance, Patient
-from scanside.runtime.appliance.work.faults import Words, fault_of
+from scanside.runtime.appliance.work.failure import Words, fault_of
 from scanside.runtime.appliance.work.inputs import SpoolError, snapshot
 from scanside.runtime.errors import (
     BackendError,

@@ -74,7 +74,7 @@ class Decoder:
     def _started(self) -> "subprocess.Popen[bytes]":
         if self._child is None:
             self._child = subprocess.Popen(
-                [sys.executable, "-m", "scanside.runtime.dicom.apart"],
+                [sys.executable, "-m", "scanside.runtime.dicom.decoder_process"],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
             )  # fmt: skip
         return self._child

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from scanside.runtime.appliance.toml_lines import Key, key_lines
+from scanside.runtime.appliance.config.toml_lines import Key, key_lines
 
 _SHOWN = 40
 """Characters of a wrong value that a message repeats."""

@@ -22,7 +22,7 @@ class Stopped(Exception):
     """The job is not to be computed any further."""
 
 
-class Teller:
+class ProgressListener:
     """Writes from a thread and a connection of its own, so that a busy store never holds up the computation.
 
     Use as a context manager. Calling it with an event raises `Stopped` when there is no point in going on.

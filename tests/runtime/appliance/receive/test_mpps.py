@@ -12,7 +12,7 @@ from pynetdicom.association import Association
 from scanside.runtime.appliance.conformance import conformance_statement
 from scanside.runtime.appliance.receive.classes import PROCEDURE_STEP
 from scanside.runtime.appliance.receive.incoming import LONGEST_ATTRIBUTES
-from scanside.runtime.appliance.receive.steps import STATUSES
+from scanside.runtime.appliance.receive.mpps import STATUSES
 from scanside.runtime.appliance.store.states import State
 from tests.runtime.appliance.receive.receiving import MR, Desk, associate, child, mr_slice, receiver
 from tests.support.appliance import until

@@ -10,8 +10,8 @@ from scipy import ndimage
 from scipy.spatial.distance import cdist
 
 from scanside.runtime.stages.lesions import find_lesions, one_lesion
-from scanside.runtime.study.agree import choose_regions, largest_regions
 from scanside.runtime.study.diffusion import grid_points
+from scanside.runtime.study.lesion_agreement import choose_regions, largest_regions
 from scanside.runtime.volume import Geometry
 
 pytestmark = pytest.mark.requirement("right-lesion")

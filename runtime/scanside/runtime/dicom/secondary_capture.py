@@ -13,7 +13,7 @@ from pydicom.sr.codedict import codes
 from pydicom.uid import ExplicitVRLittleEndian, MultiFrameTrueColorSecondaryCaptureImageStorage
 
 from scanside.runtime.dicom.header import quiet
-from scanside.runtime.dicom.stamp import NOTICE, Stamp, hand_on_body_part, source_header
+from scanside.runtime.dicom.object_header import NOTICE, Stamp, hand_on_body_part, source_header
 from scanside.runtime.errors import OutputError
 from scanside.runtime.images.files import atomic_write
 

@@ -11,7 +11,7 @@ from scanside.runtime.appliance.receive.classes import STORED
 from scanside.runtime.appliance.receive.incoming import NOT_ASKED_FOR
 from scanside.runtime.appliance.receive.ledger import Ledger
 from scanside.runtime.appliance.receive.limits import Callers
-from scanside.runtime.appliance.store.steps import Noted, Step
+from scanside.runtime.appliance.store.mpps import Noted, Step
 from scanside.runtime.errors import ScansideError
 
 if TYPE_CHECKING:

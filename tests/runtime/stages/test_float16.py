@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from scanside.runtime.stages.half import HALF_MAX, decode_half, encode_half, exceeds_half, round_to_half
+from scanside.runtime.stages.float16 import HALF_MAX, decode_half, encode_half, exceeds_half, round_to_half
 from tests.support.properties import examples
 
 ALL = np.arange(65536, dtype=np.uint16).view(np.float16)

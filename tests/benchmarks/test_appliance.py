@@ -9,10 +9,10 @@ import numpy as np
 import pydicom
 import pytest
 
-from scanside.benchmarks.appliance import ApplianceOptions
 from scanside.benchmarks.appliance_inputs import renamed_study, write_slices
 from scanside.benchmarks.appliance_results import ApplianceReport
-from scanside.benchmarks.appliance_table import appliance_table
+from scanside.benchmarks.choices import ApplianceOptions
+from scanside.benchmarks.report_tables import render
 from scanside.runtime.cli.main import run
 from scanside.runtime.errors import InputError, UsageError
 from scanside.runtime.record import json_schema
@@ -125,14 +125,12 @@ def test_a_study_under_other_uids_is_otherwise_the_same(tmp_path: Path) -> None:
 
 
 def test_wrong_choices_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="at least 1"):
-        ApplianceOptions(repeats=0)
     with pytest.raises(UsageError, match="--senders"):
-        ApplianceOptions(senders=(0,))
+        ApplianceOptions(senders="0")
     assert run(["bench", "appliance", "x", "-o", str(tmp_path / "o.json"), "--senders", "many"]) == 2
 
 
 def test_the_table_tells_quiet_time_apart() -> None:
-    words = appliance_table(appliance())
+    words = render(appliance())
     assert "complete after 2 quiet second(s)" in words and "| 3       | 225 " in words
     assert "added: without quiet time and inference" in words

@@ -9,12 +9,13 @@ import onnxruntime
 import pytest
 
 from scanside.benchmarks import gpu_bench, gpu_card, gpu_networks
+from scanside.benchmarks.choices import GpuOptions
 from scanside.benchmarks.environment import environment
-from scanside.benchmarks.gpu_bench import GpuOptions, file_name, run_gpu
+from scanside.benchmarks.gpu_bench import file_name, run_gpu
 from scanside.benchmarks.gpu_card import TorchDevice, flops_fraction, watched
 from scanside.benchmarks.gpu_results import Ceiling, GpuReport
-from scanside.benchmarks.gpu_table import gpu_table
 from scanside.benchmarks.kinds import parse_kinds
+from scanside.benchmarks.report_tables import render
 from scanside.benchmarks.source import Source
 from scanside.runtime.backends import cuda, gpu
 from scanside.runtime.backends.device_io import Allocator
@@ -32,15 +33,9 @@ def test_a_dry_run_measures_everything_and_writes_nothing(
     model: Path, bundle: Path, images: Path, tmp_path: Path
 ) -> None:
     named: list[str] = []
-    options = GpuOptions(
-        model,
-        (images / "first_0000.nii.gz",),
-        bundle=bundle,
-        backends=("cpu:fp32", "openvino:fp32", "openvino:int8"),
-        repeats=2,
-        dry=True,
-    )
-    report = run_gpu(options, environment(["bench", "gpu"]), named.append)
+    options = GpuOptions(bundle, "cpu:fp32,openvino:fp32,openvino:int8", repeats=2, dry_run=True)
+    image = images / "first_0000.nii.gz"
+    report = run_gpu(model, [image], options, environment(["bench", "gpu"]), named.append)
     document = json.loads(report.model_dump_json(by_alias=True))
     jsonschema.validate(document, json_schema(GpuReport))
     assert report.dry_run and named == [file_name(report.card.name, report.bundle.name)]
@@ -60,7 +55,7 @@ def test_a_dry_run_measures_everything_and_writes_nothing(
     assert cases["cpu:fp32"].times == pytest.approx(ratio, rel=0.01, abs=0.01)
     assert [words for words in report.failed if not words.startswith("openvino:int8")] == []
     assert len(report.failed) == 3  # network, golden cases, whole case: the bundle holds no int8
-    table = gpu_table(report)
+    table = render(report)
     assert table.startswith("**Dry run on a CPU") and "| openvino:fp32" in table
     assert "Not measured: openvino:int8: BackendError: the bundle was exported without int8" in table
 

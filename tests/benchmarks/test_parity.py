@@ -5,10 +5,12 @@ import jsonschema
 import pytest
 
 from scanside.benchmarks import parity as module
-from scanside.benchmarks.parity import ParityOptions, run_parity
+from scanside.benchmarks.choices import ParityOptions
+from scanside.benchmarks.environment import environment
+from scanside.benchmarks.parity import run_parity
 from scanside.benchmarks.results import ParityReport
 from scanside.runtime.cli.main import run
-from scanside.runtime.errors import ExitCode, InputError, OutputError, UsageError
+from scanside.runtime.errors import ExitCode, InputError, UsageError
 from scanside.runtime.record import json_schema
 
 
@@ -68,22 +70,20 @@ def test_a_file_of_another_comparison_is_not_resumed(
     model: Path, bundle: Path, images: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "parity.json"
-    options = ParityOptions(bundle=bundle, devices=("cpu",), limit=1)
-    first = run_parity(model, images, out, options, [])
+    options = ParityOptions(bundle=bundle, device=["cpu"], limit=1)
+    first = run_parity(model, images, out, options, environment([]))
     assert first.complete and first.cases[0].reference_dice == {}
-    with pytest.raises(OutputError, match="exists already"):
-        run_parity(model, images, out, options, [])
-    others = ParityOptions(bundle=bundle, devices=("openvino",), limit=1, resume=True)
+    others = ParityOptions(bundle=bundle, device=["openvino"], limit=1, resume=True)
     with pytest.raises(UsageError, match="has devices cpu, not openvino"):
-        run_parity(model, images, out, others, [])
-    unmirrored = ParityOptions(bundle=bundle, devices=("cpu",), limit=1, resume=True, mirroring=False)
+        run_parity(model, images, out, others, environment([]))
+    unmirrored = ParityOptions(bundle=bundle, device=["cpu"], limit=1, resume=True, mirroring=False)
     with pytest.raises(UsageError, match="has another mirroring"):
-        run_parity(model, images, out, unmirrored, [])
+        run_parity(model, images, out, unmirrored, environment([]))
 
 
 def test_a_missing_label_is_told_before_anything_runs(
     model: Path, bundle: Path, images: Path, tmp_path: Path
 ) -> None:
-    options = ParityOptions(bundle=bundle, labels=tmp_path, devices=("cpu",))
+    options = ParityOptions(bundle=bundle, labels=tmp_path, device=["cpu"])
     with pytest.raises(InputError, match=r"has no label for first \(and 1 more\)"):
-        run_parity(model, images, tmp_path / "parity.json", options, [])
+        run_parity(model, images, tmp_path / "parity.json", options, environment([]))

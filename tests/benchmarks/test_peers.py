@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from scanside.benchmarks.choices import PeersOptions
+from scanside.benchmarks.environment import environment
 from scanside.benchmarks.kinds import file_precisions, parse_kinds
 from scanside.benchmarks.naive_loop import Loop
-from scanside.benchmarks.peers import PeersOptions, run_peers
+from scanside.benchmarks.peers import run_peers
 from scanside.benchmarks.peers_results import PeersReport
-from scanside.benchmarks.peers_table import peers_table
+from scanside.benchmarks.report_tables import render
 from scanside.benchmarks.source import find_source
 from scanside.benchmarks.staging import stage
 from scanside.benchmarks.warm import Setup
@@ -85,15 +87,16 @@ def test_peers_run_cold_warm_and_together(
 def test_a_peer_that_needs_too_much_memory_is_ended_and_told(
     model: Path, bundle: Path, images: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    backends = ("cpu", "cpu:mixed")
-    options = PeersOptions(bundle=bundle, backends=backends, repeats=2, warm=False, ceiling_mib=250)
-    report = run_peers(model, [images / "first_0000.nii.gz"], options, [])
+    options = PeersOptions(
+        bundle=bundle, backends="cpu,cpu:mixed", repeats=2, warm=False, ceiling_gib=250 / 1024
+    )
+    report = run_peers(model, [images / "first_0000.nii.gz"], options, environment([]))
     assert "exported without precision 'mixed'" in report.absent["cpu:mixed"]
     (end,) = report.ended
     assert (end.peer, end.mode, end.case) == ("nnunetv2", "cold", "first") and end.held_mib >= 250
     (case,) = report.cases
     assert set(case.metrics[0].samples) == {"cpu:fp32"} and not case.metrics[0].ratio and not case.labels
-    text = peers_table(report)
+    text = render(report)
     assert "nnunetv2 was ended by memory (cold, first)" in text and "more than the ceiling of 0.2 GiB" in text
     assert (
         "Labels are not compared" in text and "nnunetv2, first: nnUNetv2_predict" in capsys.readouterr().err
@@ -142,7 +145,7 @@ def test_a_bundle_of_another_model_is_refused(
     with pytest.raises(BundleError, match="was not made of fold 0"):
         find_source(tmp_path / "other", bundle, None, tmp_path)
     with pytest.raises(UsageError, match="has no fold 3; it has 0"):
-        run_peers(model, [images], PeersOptions(bundle=bundle, folds=("3",)), [])
+        run_peers(model, [images], PeersOptions(bundle=bundle, folds="3"), environment([]))
 
 
 def test_images_of_other_formats_are_converted_and_keep_their_grid(bundle: Path, tmp_path: Path) -> None:

@@ -7,13 +7,18 @@ import pytest
 
 from scanside.benchmarks import environment
 from scanside.benchmarks.agreement import BOUND, dice, margins
+from scanside.benchmarks.appliance_results import ApplianceReport
+from scanside.benchmarks.latency_results import LatencyReport
 from scanside.benchmarks.peers_results import Metric, PeersReport
-from scanside.benchmarks.peers_table import peers_table
 from scanside.benchmarks.progress import duration
-from scanside.benchmarks.results import read_parity
+from scanside.benchmarks.report_tables import render
+from scanside.benchmarks.results import ParityReport, read_back
+from scanside.benchmarks.scale_results import ScaleReport
+from scanside.benchmarks.tui import TuiReport
 from scanside.runtime.errors import InputError
 
 ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "results" / "benchmarks"
 RECORD: dict[str, Any] = {
     "created": "2030-01-01T00:00:00+00:00",
     "command": ["scanside", "bench"],
@@ -94,8 +99,8 @@ def test_the_peers_table_tells_conditions_values_and_labels() -> None:
             "cases": [case], "together": None,
         }
     )  # fmt: skip
-    text = peers_table(report)
-    assert "Busy machine: beware." in text and "A processor, 2 core(s)" in text and "mirroring off" in text
+    text = render(report)
+    assert "Busy machine: beware." in text and "A processor, 2 core(s)" in text and "Mirroring off" in text
     assert "| scan | cold command | nnunetv2  | 105 s  |" in text
     assert "| scan | cold command | auto:fp32 | 45.0 s | 2.35 × (2.20 … 2.50) |" in text
     assert "openvino:bf16 is not measured: it lacks bfloat16" in text
@@ -103,17 +108,30 @@ def test_the_peers_table_tells_conditions_values_and_labels() -> None:
     assert "| 1 of 24 " in text and "lesion 0.5000, other –" in text and "rejected: a differing voxel" in text
     assert "auto:fp32 gave different masks in different runs" in text and "36 tile(s)" in text
     many = report.model_copy(update={"cases": [report.cases[0].model_copy(update={"metrics": []})] * 5})
-    summary = peers_table(many)
+    summary = render(many)
     assert "| 5 cases | cold | auto:fp32 | 5 of 120" in summary and "lowest: lesion 0.5000" in summary
     assert "5 of 5 rejected" in summary and "36 tile(s)" not in summary
 
 
 def test_a_file_to_resume_must_be_one(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be read"):
-        read_parity(tmp_path / "absent.json")
+        read_back(ParityReport, tmp_path / "absent.json", "scanside bench parity")
     (tmp_path / "other.json").write_text("{}")
     with pytest.raises(InputError, match="not a results file"):
-        read_parity(tmp_path / "other.json")
+        read_back(ParityReport, tmp_path / "other.json", "scanside bench parity")
+
+
+@pytest.mark.parametrize(
+    "name", ["run", "appliance", "scale", "tui", *(f.stem for f in RESULTS.glob("p*-*.json"))]
+)
+def test_every_committed_result_can_still_be_read_and_shown(name: str) -> None:
+    kind = {
+        "run": LatencyReport, "appliance": ApplianceReport, "scale": ScaleReport, "tui": TuiReport,
+    }.get(name, ParityReport if name.startswith("parity") else PeersReport)  # fmt: skip
+    report = read_back(kind, RESULTS / f"{name}.json", "scanside bench")
+    assert report.machine.processor in render(report) and all(
+        remark in render(report) for remark in report.remarks
+    )
 
 
 def test_the_record_names_no_folder_of_this_machine() -> None:

@@ -10,16 +10,16 @@ import pytest
 import SimpleITK as sitk
 from scipy import ndimage
 
+from scanside.benchmarks.choices import ScaleOptions
 from scanside.benchmarks.environment import environment
 from scanside.benchmarks.made import make_image, write_bundle
 from scanside.benchmarks.models import KINDS
+from scanside.benchmarks.report_tables import render
 from scanside.benchmarks.results import write
-from scanside.benchmarks.scale import LARGEST, MOST_CLASSES, ScaleOptions, _exponent, points, run_scale, tiles
+from scanside.benchmarks.scale import LARGEST, MOST_CLASSES, _exponent, points, run_scale, tiles
 from scanside.benchmarks.scale_results import ScaleReport
-from scanside.benchmarks.scale_table import scale_table
 from scanside.runtime.bundle import open_bundle
 from scanside.runtime.cli.main import run
-from scanside.runtime.errors import UsageError
 from scanside.runtime.options import Options
 from scanside.runtime.pipeline import Obtained, Segmenter
 from scanside.runtime.record import json_schema
@@ -93,7 +93,7 @@ def test_points_are_measured_and_the_file_is_valid(tmp_path: Path, monkeypatch: 
     schema = json_schema(ScaleReport)
     jsonschema.Draft202012Validator.check_schema(schema)
     jsonschema.validate(json.loads((tmp_path / "scale.json").read_text()), schema)
-    assert "4096 MiB: none does" in scale_table(report)
+    assert "4096 MiB: none does" in render(report)
 
 
 def test_a_ceiling_that_is_passed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,12 +101,11 @@ def test_a_ceiling_that_is_passed_is_told(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr("scanside.benchmarks.scale.points", lambda options: points(TINY)[:1])
     report = run_scale(options, environment(["bench", "scale"]))
     assert not report.within_ceiling and not report.headline
-    assert any("more than 10" in remark for remark in report.remarks) and "SOME DO" in scale_table(report)
+    assert any("more than 10" in remark for remark in report.remarks) and "SOME DO" in render(report)
 
 
-def test_wrong_choices_are_refused() -> None:
-    with pytest.raises(UsageError):
-        ScaleOptions(repeats=0)
+def test_wrong_choices_are_refused(tmp_path: Path) -> None:
+    assert run(["bench", "scale", "-o", str(tmp_path / "o.json"), "--repeats", "0"]) == 2
 
 
 def test_a_made_image_can_be_written(tmp_path: Path) -> None:

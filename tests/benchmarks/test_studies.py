@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from scanside.benchmarks.arguments import PHANTOM_SEED
 from scanside.benchmarks.stream import Stream
-from scanside.benchmarks.studies import SIZES, phantom_studies
+from scanside.benchmarks.studies import PHANTOM_SEED, SIZES, phantom_studies
 from scanside.runtime.options import Options
 
 

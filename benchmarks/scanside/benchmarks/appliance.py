@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from shutil import rmtree
 from typing import Any
@@ -21,6 +21,7 @@ from scanside.benchmarks.appliance_peer import Peer, Stored
 from scanside.benchmarks.appliance_results import APPLIANCE, ApplianceReport, Rate, StudyWay, WholeWay
 from scanside.benchmarks.appliance_service import TITLE, Service, Way, tree_cpu_s
 from scanside.benchmarks.child import Child
+from scanside.benchmarks.choices import ApplianceOptions
 from scanside.benchmarks.distribution import Distribution
 from scanside.benchmarks.gpus import gpu_names
 from scanside.benchmarks.processes import busy_s
@@ -28,42 +29,14 @@ from scanside.benchmarks.progress import Progress
 from scanside.benchmarks.sensors import Sensors
 from scanside.benchmarks.studies import BenchStudy
 from scanside.runtime.bundle import open_bundle
-from scanside.runtime.errors import CaseError, UsageError
-from scanside.runtime.options import Options
+from scanside.runtime.errors import CaseError
 
 _NEVER = 86_400.0
 """Quiet seconds while only receiving is measured: nothing is computed meanwhile."""
 _PEER_SECONDS = 30.0
+_STUDY_SECONDS = 3600.0
+"""A study that takes longer is an error."""
 _KINDS = {"SEG": "seg", "SR": "sr", "OT": "sc", "KO": "key", "PR": "gsps"}
-
-
-@dataclass(frozen=True)
-class ApplianceOptions:
-    """Choices of a run.
-
-    Attributes:
-        run: How studies are computed, as for `scanside run`.
-        repeats: How often each study, and each round of slices, is sent; below 6 there is no interval of the
-            median, and so no headline.
-        senders: Numbers of senders whose rate is measured; none leaves it out.
-        instances, size: Slices of a round and sender; their rows and columns.
-        quiet_seconds: Of the configuration.
-        study_seconds: A study that takes longer is an error.
-    """
-
-    run: Options = field(default_factory=Options)
-    repeats: int = 10
-    senders: tuple[int, ...] = (1, 3)
-    instances: int = 300
-    size: int = 320
-    quiet_seconds: float = 2.0
-    study_seconds: float = 3600.0
-
-    def __post_init__(self) -> None:
-        if self.repeats < 1:
-            raise UsageError("--repeats must be at least 1.")
-        if any(number < 1 for number in self.senders):
-            raise UsageError("--senders must be numbers from 1, such as 1,3.")
 
 
 @dataclass(frozen=True)
@@ -98,10 +71,10 @@ def run_appliance(
         CaseError: If the service does not start, refuses an instance or does not finish a study.
     """
     opened, remarks = open_bundle(bundle), list[str]()
-    progress = Progress((options.repeats + 1) * (len(options.senders) + len(studies)))
+    progress = Progress((options.repeats + 1) * (len(options.counts) + len(studies)))
     with tempfile.TemporaryDirectory(prefix="scanside-bench-") as temporary, Sensors() as sensors:
         folder = Path(temporary)
-        rates = [_rate(folder, bundle, options, number, progress) for number in options.senders]
+        rates = [_rate(folder, bundle, options, number, progress) for number in options.counts]
         measured, device, peak = _ways(folder, bundle, studies, options, progress, remarks)
     progress.say("Replaying the bundle's golden cases on this device")
     selftest = conditions.golden_cases(bundle, device["obtained"], device["precision"])
@@ -113,7 +86,7 @@ def run_appliance(
     remarks += [*conditions.throttled("The whole run", sensed), *conditions.wrong(selftest)]
     return ApplianceReport.model_validate(
         {
-            **{name: facts[name] for name in ("created", "command", "machine", "versions", "git")},
+            **facts,
             "schema": APPLIANCE,
             "gpus": gpu_names(),
             "bundle": opened.summary(),
@@ -155,7 +128,7 @@ def _rate(folder: Path, bundle: Path, options: ApplianceOptions, senders: int, p
             inputs = [place / f"slices-{index}" for index in range(senders)]
             for index, one in enumerate(inputs):
                 name = f"{senders} {number} {index} {time.time_ns()}"
-                size = write_slices(one, options.instances, options.size, name)
+                size = write_slices(one, options.instances, options.matrix, name)
             rounds.append(_round(them, inputs))
             for one in inputs:
                 rmtree(one)
@@ -231,7 +204,7 @@ def _passage(
     sender.ask({"folder": str(source)})
     busy, own = busy_s(), tree_cpu_s()
     sent = sender.ask({})
-    way = service.way(uid, options.quiet_seconds + options.study_seconds)
+    way = service.way(uid, options.quiet_seconds + _STUDY_SECONDS)
     stored = peer.wait(uid, way.objects, _PEER_SECONDS)
     other = max(0.0, busy_s() - busy - (tree_cpu_s() - own))
     if len(stored) != way.objects or not any(one.modality == "SR" for one in stored):

@@ -1,4 +1,4 @@
-"""`scanside bench …`. torch and nnunetv2 are imported only when a command runs."""
+"""`scanside bench …`. What each command can be told stands in `choices.py`; heavy libraries load when one runs."""
 
 import sys
 from pathlib import Path
@@ -6,25 +6,26 @@ from typing import Annotated
 
 import typer
 
-from scanside.benchmarks.arguments import (
+from scanside.benchmarks.choices import (
     PACKAGES,
-    BundleFolder,
-    Folds,
+    ApplianceOptions,
+    Bundle,
+    GpuOptions,
+    Images,
+    LatencyOptions,
     Model,
     Out,
     Overwrite,
-    Table,
+    ParityOptions,
+    PeersOptions,
+    ScaleOptions,
+    Studies,
+    TuiOptions,
     numbers,
-    phantom_sizes,
-    refuse_existing,
-    show,
-    words,
+    option,
 )
-from scanside.benchmarks.cli_made import make_bundle, make_image, make_model
-from scanside.benchmarks.cli_parts import gpu
-from scanside.benchmarks.studies import PHANTOM_SEED
-from scanside.benchmarks.tui import tui
-from scanside.runtime.cli.arguments import Device, NoMirroring, Precision, SkipEmptyTiles, StepSize, Threads
+from scanside.benchmarks.commands import Facts, command, refuse_existing, show
+from scanside.benchmarks.results import Run
 from scanside.runtime.cli.group import Group
 from scanside.runtime.cli.main import require_extra
 from scanside.runtime.errors import ExitCode, UsageError
@@ -36,46 +37,10 @@ app = typer.Typer(
     cls=Group,
     help="How long studies take on this machine, and how long nnunetv2 takes.",
 )
-app.command()(tui)
-app.command()(gpu)
-app.command()(make_model)
-app.command()(make_bundle)
-app.command()(make_image)
 
 
-@app.command("run")
-def run_(
-    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle folder.")],
-    out: Out,
-    studies: Annotated[
-        list[Path] | None,
-        typer.Argument(metavar="STUDY...", help="As for `scanside run`; default: phantoms of three sizes."),
-    ] = None,
-    sizes: Annotated[
-        str, typer.Option(metavar="LIST", help="Phantoms to measure, of small, typical, large.")
-    ] = "small,typical,large",
-    seed: Annotated[int, typer.Option(metavar="S", min=0, help="Of the phantoms.")] = PHANTOM_SEED,
-    device: Device = "auto",
-    precision: Precision = "fp32",
-    no_mirroring: NoMirroring = False,
-    step_size: StepSize = 0.5,
-    folds: Folds = None,
-    threads: Threads = None,
-    skip_empty_tiles: SkipEmptyTiles = False,
-    repeats: Annotated[int, typer.Option(metavar="N", min=6, help="Fewest repetitions, warm.")] = 10,
-    most: Annotated[
-        int,
-        typer.Option(
-            metavar="N", min=6, help="Most repetitions; it stops when the median is known to ± 3 %."
-        ),
-    ] = 40,
-    cold: Annotated[
-        int, typer.Option(metavar="N", min=0, help="Repetitions of the command; 0 for none.")
-    ] = 6,
-    offline: Annotated[int, typer.Option(metavar="N", min=0, help="Studies back to back; 0 for none.")] = 12,
-    table: Table = None,
-    overwrite: Overwrite = False,
-) -> int:
+@command(app, "psutil")
+def run(bundle: Bundle, options: LatencyOptions, facts: Facts, studies: Studies = None) -> Run:
     """Measure how long whole studies take here: warm, cold, back to back; by stage; memory, energy, temperature.
 
     Exit code 1 when the golden cases fail on the device.
@@ -84,75 +49,15 @@ def run_(
 
       scanside bench run pancreas.bundle study_folder -o results/latency.json --device openvino
     """
-    require_extra("bench", "psutil")
-    refuse_existing(overwrite, out, table)
-    import tempfile
+    from scanside.benchmarks.latency import run_latency
+    from scanside.benchmarks.studies import chosen_studies
 
-    from scanside.benchmarks.environment import environment
-    from scanside.benchmarks.latency import LatencyOptions, run_latency
-    from scanside.benchmarks.latency_table import latency_table
-    from scanside.benchmarks.results import write
-    from scanside.benchmarks.studies import given_studies, phantom_studies
-    from scanside.runtime.options import Options
-
-    facts = environment(sys.argv[1:])  # first: the load average is that of the machine before this run
-    wanted = phantom_sizes(sizes)
-    choice = LatencyOptions(
-        run=Options(
-            device=device, precision=precision, mirroring=not no_mirroring, step_size=step_size,
-            folds=words(folds), threads=threads, skip_empty_tiles=skip_empty_tiles,
-        ),
-        repeats=(repeats, max(repeats, most)),
-        cold=cold,
-        offline=offline,
-    )  # fmt: skip
-    with tempfile.TemporaryDirectory(prefix="scanside-bench-") as folder:
-        chosen = given_studies(studies) if studies else phantom_studies(Path(folder), wanted, seed)
-        report = run_latency(bundle, chosen, choice, facts)
-    write(report, out)
-    show(latency_table(report), table)
-    return ExitCode.OK if report.selftest.passed else ExitCode.CASE_FAILED
+    with chosen_studies(studies, options.wanted, options.seed) as chosen:
+        return run_latency(bundle, chosen, options, facts)
 
 
-@app.command()
-def appliance(
-    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle folder.")],
-    out: Out,
-    studies: Annotated[
-        list[Path] | None,
-        typer.Argument(metavar="STUDY...", help="Folders of DICOM studies; default: phantoms."),
-    ] = None,
-    sizes: Annotated[
-        str, typer.Option(metavar="LIST", help="Phantoms to send, of small, typical, large.")
-    ] = "typical",
-    seed: Annotated[int, typer.Option(metavar="S", min=0, help="Of the phantoms.")] = PHANTOM_SEED,
-    device: Device = "auto",
-    precision: Precision = "fp32",
-    no_mirroring: NoMirroring = False,
-    step_size: StepSize = 0.5,
-    folds: Folds = None,
-    threads: Threads = None,
-    repeats: Annotated[
-        int,
-        typer.Option(
-            metavar="N", min=1, help="How often each study and each round is sent; no headline below 6."
-        ),
-    ] = 10,
-    senders: Annotated[
-        str, typer.Option(metavar="LIST", help="Numbers of senders for the rate; empty for none.")
-    ] = "1,3",
-    instances: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Slices of each sender in a round.")
-    ] = 300,
-    matrix: Annotated[
-        int, typer.Option(metavar="N", min=16, max=4096, help="Rows and columns of those slices.")
-    ] = 320,
-    quiet_seconds: Annotated[
-        float, typer.Option(metavar="S", min=0, help="As in scanside.toml; told apart in the results.")
-    ] = 2.0,
-    table: Table = None,
-    overwrite: Overwrite = False,
-) -> int:
+@command(app, "psutil")
+def appliance(bundle: Bundle, options: ApplianceOptions, facts: Facts, studies: Studies = None) -> Run:
     """Measure a real service here: instances per second, and the time from last instance to report at the PACS.
 
     It runs `scanside serve`, senders and a peer of its own on loopback, in a temporary folder; a round of slices is
@@ -160,81 +65,110 @@ def appliance(
 
     Example: scanside bench appliance pancreas.bundle -o results/appliance.json
     """
-    require_extra("bench", "psutil")
-    refuse_existing(overwrite, out, table)
-    import tempfile
+    from scanside.benchmarks.appliance import run_appliance
+    from scanside.benchmarks.studies import chosen_studies
 
-    from scanside.benchmarks.appliance import ApplianceOptions, run_appliance
-    from scanside.benchmarks.appliance_table import appliance_table
-    from scanside.benchmarks.environment import environment
-    from scanside.benchmarks.results import write
-    from scanside.benchmarks.studies import given_studies, phantom_studies
-    from scanside.runtime.options import Options
-
-    facts = environment(sys.argv[1:])
-    wanted = phantom_sizes(sizes)
-    choice = ApplianceOptions(
-        run=Options(
-            device=device, precision=precision, mirroring=not no_mirroring, step_size=step_size,
-            folds=words(folds), threads=threads,
-        ),
-        repeats=repeats, senders=numbers(senders, "--senders", "1,3"), instances=instances, size=matrix,
-        quiet_seconds=quiet_seconds,
-    )  # fmt: skip
-    with tempfile.TemporaryDirectory(prefix="scanside-bench-") as folder:
-        chosen = given_studies(studies) if studies else phantom_studies(Path(folder), wanted, seed)
-        report = run_appliance(bundle, chosen, choice, facts)
-    write(report, out)
-    show(appliance_table(report), table)
-    return ExitCode.OK if report.selftest.passed else ExitCode.CASE_FAILED
+    with chosen_studies(studies, options.wanted, options.seed) as chosen:
+        return run_appliance(bundle, chosen, options, facts)
 
 
-@app.command()
-def scale(
-    out: Out,
-    device: Annotated[str, typer.Option(metavar="NAME", help="cpu or openvino.")] = "cpu",
-    threads: Threads = None,
-    repeats: Annotated[int, typer.Option(metavar="N", min=1, help="Of each point.")] = 3,
-    large: Annotated[
-        bool, typer.Option("--large", help="Also 512 × 512 × 400 with 30 classes: minutes and gigabytes.")
-    ] = False,
-    ceiling_mib: Annotated[
-        float, typer.Option(metavar="MIB", min=1, help="Memory that no point may need.")
-    ] = 4096.0,
-    table: Table = None,
-    overwrite: Overwrite = False,
-) -> int:
+@command(app, "psutil", "onnx")
+def scale(options: ScaleOptions, facts: Facts) -> Run:
     """Measure what voxels, classes, tiles and studies cost, one varied at a time, with a made network.
 
     Exit code 1 when a point needs more memory than the ceiling.
 
     Example: scanside bench scale --large -o results/scale.json
     """
-    require_extra("bench", "psutil", "onnx")
-    refuse_existing(overwrite, out, table)
+    from scanside.benchmarks.scale import run_scale
+
+    return run_scale(options, facts)
+
+
+@command(app, *PACKAGES)
+def peers(model: Model, images: Images, options: PeersOptions, facts: Facts) -> Run:
+    """Run nnunetv2 and its peers in alternating rounds on the same images: time, memory, labels.
+
+    Example: scanside bench peers nnUNetTrainer__nnUNetPlans__3d_fullres scan.nii.gz -o results/peers.json
+
+      scanside bench peers MODEL_FOLDER imagesTr --together --no-cold --no-warm --mirroring -o results/folder.json
+    """
+    from scanside.benchmarks.peers import run_peers
+
+    return run_peers(model, images, options, facts)
+
+
+@command(app, *PACKAGES)
+def parity(
+    model: Model,
+    images: Annotated[
+        Path, typer.Argument(metavar="IMAGES_FOLDER", help="Folder of <case>_0000<ending> images.")
+    ],
+    out: Out,
+    options: ParityOptions,
+    facts: Facts,
+) -> Run:
+    """Compare the runtime's labels with nnUNetPredictor's, image by image. Exit code 1 if a difference is no tie.
+
+    Example: scanside bench parity MODEL_FOLDER imagesTr --labels labelsTr -o results/parity.json
+    """
+    from scanside.benchmarks.parity import run_parity
+
+    return run_parity(model, images, out, options, facts)
+
+
+@command(app, "psutil", "onnx", "torch", "nnunetv2")
+def gpu(
+    model: Model,
+    images: Images,
+    options: GpuOptions,
+    out: Annotated[Path, option("Folder for gpu-<card>-<bundle>.json and .md.", "DIR", "-o", "--out")],
+    overwrite: Overwrite = False,
+) -> int:
+    """Measure a GPU beside nnunetv2 with AMP on it: ceilings, the network alone, golden cases, a whole case.
+
+    Exit code 1 when a golden case fails, or something could not be measured.
+
+    Example: scanside bench gpu MODEL_FOLDER scan_0000.nii.gz -o results/benchmarks
+    """
     from scanside.benchmarks.environment import environment
+    from scanside.benchmarks.gpu_bench import file_name, run_gpu
+    from scanside.benchmarks.report_tables import render
     from scanside.benchmarks.results import write
-    from scanside.benchmarks.scale import ScaleOptions, run_scale
-    from scanside.benchmarks.scale_table import scale_table
 
-    facts = environment(sys.argv[1:])
-    found = run_scale(ScaleOptions(device, threads, repeats, large, ceiling_mib), facts)
-    write(found, out)
-    show(scale_table(found), table)
-    return ExitCode.OK if found.within_ceiling else ExitCode.CASE_FAILED
+    def refuse(name: str) -> None:
+        if not options.dry_run:
+            refuse_existing(overwrite, out / f"{name}.json", out / f"{name}.md")
+
+    report = run_gpu(model, images, options, environment(sys.argv[1:]), refuse)
+    file = out / f"{file_name(report.card.name, report.bundle.name, options.mirroring)}.json"
+    if not options.dry_run:
+        write(report, file)
+    show(render(report), None if options.dry_run else file.with_suffix(".md"))
+    return ExitCode.OK if report.passed else ExitCode.CASE_FAILED
 
 
-@app.command()
+@command(app)
+def tui(options: TuiOptions, facts: Facts) -> Run:
+    """Measure the terminal: opening, key to paint, idle load, and 50 events a second, with thousands of studies.
+
+    Example: scanside bench tui -o results/benchmarks/tui.json
+    """
+    from scanside.benchmarks.tui import run_tui
+
+    return run_tui(options, facts)
+
+
+@command(app)
 def compare(
     before: Annotated[
         Path, typer.Argument(metavar="A.json", help="Results of `scanside bench run` or `appliance`.")
     ],
     after: Annotated[Path, typer.Argument(metavar="B.json", help="Newer ones, of the same studies.")],
     fail_if_slower: Annotated[
-        str | None,
-        typer.Option(metavar="X%", help="Exit code 1 when B is slower than A by more, beyond the noise."),
+        str | None, option("Exit code 1 when B is slower than A by more, beyond the noise.", "X%")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
+    as_json: Annotated[bool, option("Print one JSON document on stdout.", None, "--json")] = False,
 ) -> int:
     """Compare two runs, study by study and stage by stage, each ratio with its 95 % interval.
 
@@ -248,22 +182,19 @@ def compare(
     return ExitCode.CASE_FAILED if found.slower else ExitCode.OK
 
 
-@app.command()
+@command(app, "matplotlib")
 def report(
     results: Annotated[
         list[Path],
         typer.Argument(metavar="RESULTS.json...", help="Of `scanside bench run`, `appliance` or `scale`."),
     ],
-    out: Annotated[
-        Path, typer.Option("-o", "--out", metavar="FOLDER", help="For report.html and the plots.")
-    ],
+    out: Annotated[Path, option("For report.html and the plots.", "FOLDER", "-o", "--out")],
     overwrite: Overwrite = False,
 ) -> None:
     """Draw results: stages as a waterfall, the distribution of latencies, cost against size; PNG, SVG and HTML.
 
     Example: scanside bench report results/latency.json -o results/latency
     """
-    require_extra("bench", "matplotlib")
     refuse_existing(overwrite, out / "report.html")
     from scanside.benchmarks.report_html import read_any, write_report
 
@@ -271,122 +202,61 @@ def report(
         print(path)
 
 
-@app.command()
-def peers(
-    model: Model,
-    images: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="IMAGE...", help="As for `scanside segment`: files, a folder, a DICOM series."
-        ),
-    ],
-    out: Out,
-    bundle: BundleFolder = None,
-    backends: Annotated[
-        str,
-        typer.Option(
-            metavar="LIST",
-            help="Beside nnunetv2: scanside's devices, each with its precision, and onnx-loop, a plain ONNX Runtime "
-            "loop: openvino:fp32,openvino:bf16,cpu:fp32,onnx-loop.",
-        ),
-    ] = "auto:fp32",
-    repeats: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Rounds, every peer once in each; 6 for an interval.")
-    ] = 3,
-    warm_ups: Annotated[int, typer.Option(metavar="N", min=0, help="Untimed warm runs before them.")] = 1,
-    folds: Folds = None,
-    mirroring: Annotated[bool, typer.Option("--mirroring/--no-mirroring", help="For both alike.")] = False,
-    cold: Annotated[
-        bool, typer.Option("--cold/--no-cold", help="Measure the commands, image by image.")
-    ] = True,
-    warm: Annotated[bool, typer.Option("--warm/--no-warm", help="Measure opened networks.")] = True,
-    together: Annotated[
-        bool, typer.Option("--together", help="Measure one command for all images, too.")
-    ] = False,
-    ceiling_gib: Annotated[
-        float | None,
-        typer.Option(
-            metavar="GIB", min=0.1, help="End commands that need more memory; default: 90 % of what is free."
-        ),
+@command(app, *PACKAGES)
+def make_model(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Results folder to make.")],
+    kind: Annotated[str, option("abdomen-31m, classes-30 or tiny.", "NAME")] = "abdomen-31m",
+    seed: Annotated[int, option("Of the random weights.", "N")] = 0,
+) -> None:
+    """Write an nnU-Net results folder with UNTRAINED weights: for timing, never for accuracy.
+
+    Example: scanside bench make-model abdomen-31m --kind abdomen-31m
+    """
+    from scanside.benchmarks import models
+
+    parameters = models.make_model(out, kind, seed)
+    print(f"{parameters / 1e6:.3g} million parameters. {models.NOTICE}", file=sys.stderr)
+    print(out)
+
+
+@command(app, *PACKAGES)
+def make_bundle(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="Results folder of `bench make-model`.")],
+    out: Annotated[Path, option("Bundle folder to make.", "BUNDLE", "-o", "--out")],
+    calibrate: Annotated[
+        list[Path] | None, option("Image that int8 takes its scales from; repeatable.", "IMAGE")
     ] = None,
-    table: Table = None,
+    mixed: Annotated[bool, option("Also mixed precision, for a GPU.", None, "--mixed")] = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Run nnunetv2 and its peers in alternating rounds on the same images: time, memory, labels.
+    """Bundle an UNTRAINED model without proof, for timing: its approximations would not pass the gate.
 
-    Example: scanside bench peers nnUNetTrainer__nnUNetPlans__3d_fullres scan.nii.gz -o results/peers.json
-
-      scanside bench peers MODEL_FOLDER imagesTr --together --no-cold --no-warm --mirroring -o results/folder.json
+    Example: scanside bench make-bundle abdomen-31m -o abdomen.bundle --calibrate another_t2_series
     """
-    require_extra("bench", *PACKAGES)
-    if not (cold or warm or together):
-        raise UsageError("With --no-cold and --no-warm nothing is left to measure; leave one out.")
-    refuse_existing(overwrite, out, table)
-    from scanside.benchmarks.peers import PeersOptions, run_peers
-    from scanside.benchmarks.peers_table import peers_table
-    from scanside.benchmarks.results import write
+    if calibrate:
+        require_extra("int8", "nncf")
+    from scanside.benchmarks import models
 
-    options = PeersOptions(
-        bundle=bundle,
-        repeats=repeats,
-        warm_ups=warm_ups,
-        backends=tuple(word.strip() for word in backends.split(",")),
-        mirroring=mirroring,
-        cold=cold,
-        warm=warm,
-        together=together,
-        folds=words(folds),
-        ceiling_mib=None if ceiling_gib is None else 1024 * ceiling_gib,
-    )
-    report = run_peers(model, images, options, sys.argv[1:])
-    write(report, out)
-    show(peers_table(report), table)
+    models.make_bundle(
+        model, out, tuple(calibrate or ()), overwrite, lambda words: print(f"{words} …", file=sys.stderr), mixed=mixed
+    )  # fmt: skip
+    print(out)
 
 
-@app.command()
-def parity(
-    model: Model,
-    images: Annotated[
-        Path, typer.Argument(metavar="IMAGES_FOLDER", help="Folder of <case>_0000<ending> images.")
-    ],
-    out: Out,
-    labels: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Manual labels <case><ending>, for Dice.")
-    ] = None,
-    bundle: BundleFolder = None,
-    device: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Repeatable; default: all that are here.")
-    ] = None,
-    limit: Annotated[int | None, typer.Option(metavar="N", min=1, help="Only the first N images.")] = None,
-    folds: Folds = None,
-    mirroring: Annotated[bool, typer.Option("--mirroring/--no-mirroring", help="For both alike.")] = True,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with a results file whose run was stopped.")
-    ] = False,
-    table: Table = None,
+@command(app)
+def make_image(
+    out: Annotated[Path, typer.Argument(metavar="OUT.nii.gz", help="File to write.")],
+    shape: Annotated[str, option("Voxels.", "Z,Y,X")] = "400,512,512",
     overwrite: Overwrite = False,
-) -> int:
-    """Compare the runtime's labels with nnUNetPredictor's, image by image. Exit code 1 if a difference is no tie.
+) -> None:
+    """Write a made image, a body of smooth structures in air, for measuring what size costs. No patient's.
 
-    Example: scanside bench parity MODEL_FOLDER imagesTr --labels labelsTr -o results/parity.json
+    Example: scanside bench make-image made_0000.nii.gz --shape 400,512,512
     """
-    require_extra("bench", *PACKAGES)
-    if table is not None:
-        refuse_existing(overwrite or resume, table)
-    from scanside.benchmarks.parity import ParityOptions, run_parity
-    from scanside.benchmarks.tables import parity_table
+    refuse_existing(overwrite, out)
+    from scanside.benchmarks.made import write_image
 
-    options = ParityOptions(
-        labels=labels,
-        bundle=bundle,
-        devices=tuple(device or ()),
-        limit=limit,
-        folds=words(folds),
-        mirroring=mirroring,
-        resume=resume,
-        overwrite=overwrite,
-    )
-    report = run_parity(model, images, out, options, sys.argv[1:])
-    show(parity_table(report), table)
-    explained = all(total.explained == total.differing for total in report.totals.values())
-    return ExitCode.OK if explained else ExitCode.CASE_FAILED
+    sizes = numbers(shape, "--shape", "400,512,512")
+    if len(sizes) != 3 or min(sizes) < 8:
+        raise UsageError(f"--shape {shape} is not three numbers from 8, such as 400,512,512.")
+    print(write_image(out, (sizes[0], sizes[1], sizes[2])))

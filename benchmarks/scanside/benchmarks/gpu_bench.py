@@ -10,7 +10,6 @@ import re
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ import numpy as np
 
 from scanside.benchmarks import gpu_networks
 from scanside.benchmarks.agreement import dice
+from scanside.benchmarks.choices import GpuOptions
 from scanside.benchmarks.distribution import Distribution
 from scanside.benchmarks.flops import convolution_flops
 from scanside.benchmarks.gpu_card import TorchDevice, ceilings, torch_device, watched
@@ -29,31 +29,12 @@ from scanside.benchmarks.warm import Setup, open_peer
 from scanside.runtime.arrays import Float32, LabelMask
 from scanside.runtime.backends import gpu
 from scanside.runtime.backends.table import DEVICES, backend
+from scanside.runtime.cli.arguments import names
 from scanside.runtime.golden import replay_all
 from scanside.runtime.options import Options
 from scanside.runtime.pipeline import Obtained, Segmenter
 
 _EXACT = PeerKind("cpu:fp32", "scanside", "cpu", "fp32")
-
-
-@dataclass(frozen=True)
-class GpuOptions:
-    """What is measured.
-
-    Attributes:
-        backends: Words for `parse_kinds`; empty for every GPU device that is here, in fp32 and mixed.
-        repeats: Whole cases of each peer, after one that is not counted.
-        dry: On a CPU, to see that everything runs.
-    """
-
-    model: Path
-    images: tuple[Path, ...]
-    bundle: Path | None = None
-    backends: tuple[str, ...] = ()
-    folds: tuple[str, ...] | None = None
-    mirroring: bool = True
-    repeats: int = 5
-    dry: bool = False
 
 
 class Round:
@@ -72,7 +53,13 @@ class Round:
             self.failed.append(f"{what}: {type(error).__name__}: {words}")
 
 
-def run_gpu(options: GpuOptions, facts: Mapping[str, Any], ready: Callable[[str], None]) -> GpuReport:
+def run_gpu(
+    model: Path,
+    images: Sequence[Path],
+    options: GpuOptions,
+    facts: Mapping[str, Any],
+    ready: Callable[[str], None],
+) -> GpuReport:
     """Measure a card.
 
     Args:
@@ -83,14 +70,14 @@ def run_gpu(options: GpuOptions, facts: Mapping[str, Any], ready: Callable[[str]
         BackendError: If there is no GPU, and it is no dry run.
         UsageError: If a backend is unknown.
     """
-    device, this = torch_device(options.dry), Round()
-    kinds = parse_kinds(options.backends or _here(options.dry))
+    device, this = torch_device(options.dry_run), Round()
+    kinds = parse_kinds(names(options.backends) or _here(options.dry_run))
     card = _card(device)
     with tempfile.TemporaryDirectory(prefix="scanside-bench-") as folder:
         wanted = sorted({"fp32", *(kind.precision for kind in kinds)})
-        source = find_source(options.model, options.bundle, options.folds, Path(folder), wanted)
+        source = find_source(model, options.bundle, names(options.folds), Path(folder), wanted)
         ready(file_name(card.name, source.bundle.summary()["name"], options.mirroring))
-        case = stage(options.images, source.plan, source.ending, Path(folder) / "cases")[0]
+        case = stage(images, source.plan, source.ending, Path(folder) / "cases")[0]
         shape = (source.plan.input_channels, *source.plan.patch_size)
         tile = np.random.default_rng(0).standard_normal((1, *shape), np.float32)
         gflop = _gflop(source)
@@ -102,7 +89,7 @@ def run_gpu(options: GpuOptions, facts: Mapping[str, Any], ready: Callable[[str]
         {
             **facts,
             "schema": GPU,
-            "dry_run": options.dry,
+            "dry_run": options.dry_run,
             "card": card,
             "bundle": source.bundle.summary(),
             "checkpoints": source.checkpoints,

@@ -75,6 +75,11 @@ class WholeCase(Part):
     times: float | None
     """nnunetv2's median over this peer's."""
 
+    @property
+    def lowest_dice(self) -> float | None:
+        """Of all labels that occur."""
+        return min((value for value in self.dice.values() if value is not None), default=None)
+
 
 class GpuReport(Record):
     """`scanside bench gpu`."""
@@ -83,7 +88,6 @@ class GpuReport(Record):
     dry_run: bool
     """Computed on a CPU to see that the benchmark runs; nothing of it may be quoted."""
     card: Card
-    folds: list[str]
     image: list[int]
     """(C, z, y, x) voxels."""
     tile: list[int]
@@ -95,3 +99,8 @@ class GpuReport(Record):
     cases: list[WholeCase]
     failed: list[str]
     """What could not be measured, with its reason: one failure does not end the round."""
+
+    @property
+    def passed(self) -> bool:
+        """Whether everything was measured, and every golden case passed."""
+        return not self.failed and not any(one.problem for one in self.golden)

@@ -10,13 +10,14 @@ import statistics
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from scanside.benchmarks import conditions
 from scanside.benchmarks.child import Child
-from scanside.benchmarks.distribution import FEWEST, Distribution
+from scanside.benchmarks.choices import LatencyOptions
+from scanside.benchmarks.distribution import Distribution
 from scanside.benchmarks.gpus import gpu_names
 from scanside.benchmarks.latency_results import (
     LATENCY,
@@ -32,38 +33,11 @@ from scanside.benchmarks.progress import Progress
 from scanside.benchmarks.sensors import Sensed, Sensors
 from scanside.benchmarks.studies import BenchStudy
 from scanside.runtime.bundle import Bundle, open_bundle
-from scanside.runtime.errors import InputError, UsageError
-from scanside.runtime.options import Options
+from scanside.runtime.errors import InputError
 
-_ON_HOST = ("openvino", "cpu")
-"""Devices without memory of their own."""
-
-
-@dataclass(frozen=True)
-class LatencyOptions:
-    """Choices of a run.
-
-    Attributes:
-        run: As for `scanside run`.
-        repeats: Least and most repetitions of the single stream.
-        precision: It stops when the 95 % interval of the median is within ± this part of it.
-        warm_ups: Untimed repetitions before.
-        cold: Repetitions of the command; 0 leaves it out.
-        offline: Studies in the offline run; 0 leaves it out.
-    """
-
-    run: Options = field(default_factory=Options)
-    repeats: tuple[int, int] = (10, 40)
-    precision: float = 0.03
-    warm_ups: int = 2
-    cold: int = FEWEST
-    offline: int = 12
-
-    def __post_init__(self) -> None:
-        if not FEWEST <= self.repeats[0] <= self.repeats[1]:
-            raise UsageError(
-                f"--repeats must be at least {FEWEST}, for an interval of the median, and at most --most."
-            )
+_ENOUGH = 0.03
+"""The single stream ends when the 95 % interval of the median is within ± this part of it."""
+_WARM_UPS = 2
 
 
 @dataclass(frozen=True)
@@ -74,7 +48,6 @@ class _Bench:
     options: LatencyOptions
     folder: Path
     stream: Child
-    device: str
     progress: Progress
 
 
@@ -93,7 +66,7 @@ def run_latency(
         CaseError: If a run fails.
     """
     bundle = open_bundle(path)
-    progress = Progress(len(studies) * (options.repeats[0] + options.cold + bool(options.offline)))
+    progress = Progress(len(studies) * (options.repeats + options.cold + bool(options.offline)))
     with tempfile.TemporaryDirectory(prefix="scanside-bench-") as temporary:
         folder = Path(temporary)
         setup = folder / "setup.json"
@@ -104,7 +77,7 @@ def run_latency(
                 first.answer()
         with Child("the runtime", "scanside.benchmarks.stream", setup, folder / "stream.log") as stream:
             opened = stream.answer()
-            bench = _Bench(bundle, options, folder, stream, opened["device"]["obtained"], progress)
+            bench = _Bench(bundle, options, folder, stream, progress)
             measured, remarks = [], []
             for study in studies:
                 one, said = _study(bench, study)
@@ -115,7 +88,7 @@ def run_latency(
     remarks += conditions.wrong(selftest)
     return LatencyReport.model_validate(
         {
-            **{name: facts[name] for name in ("created", "command", "machine", "versions", "git")},
+            **facts,
             "schema": LATENCY,
             "gpus": gpu_names(),
             "bundle": bundle.summary(),
@@ -135,8 +108,8 @@ def run_latency(
 def _study(bench: _Bench, study: BenchStudy) -> tuple[StudyLatency, list[str]]:
     """Everything about one study, and what speaks against quoting it."""
     options, request = bench.options, {"study": str(study.path.resolve()), "out": str(bench.folder / "out")}
-    bench.progress.say(f"{study.name}: {options.warm_ups} untimed repetition(s)")
-    for _ in range(options.warm_ups):
+    bench.progress.say(f"{study.name}: {_WARM_UPS} untimed repetition(s)")
+    for _ in range(_WARM_UPS):
         _asked(bench, study, request)
     runs: list[dict[str, Any]] = []
     with Sensors() as sensors:
@@ -144,11 +117,11 @@ def _study(bench: _Bench, study: BenchStudy) -> tuple[StudyLatency, list[str]]:
             runs.append(_asked(bench, study, request))
             wall, network = runs[-1]["wall_s"], runs[-1]["network_s"]
             words = f"{study.name}: {wall:.2f} s, {network:.2f} s in the network"
-            if len(runs) <= options.repeats[0]:
+            if len(runs) <= options.repeats:
                 bench.progress.step(words)
             else:
                 bench.progress.say(f"{words}; the median is not known well enough yet")
-    single, reports = _single(runs, sensors.sensed(), bench.device), [run["reports"][0] for run in runs]
+    single, reports = _single(runs, sensors.sensed()), [run["reports"][0] for run in runs]
     remarks = conditions.noise(study.name, single.wall_ms, single.other_cpu_ms)
     remarks += conditions.throttled(study.name, single.sensed)
     cold = offline = None
@@ -195,14 +168,13 @@ def _asked(bench: _Bench, study: BenchStudy, request: Mapping[str, Any]) -> dict
 
 
 def _enough(runs: Sequence[dict[str, Any]], options: LatencyOptions) -> bool:
-    least, most = options.repeats
-    if len(runs) < least:
+    if len(runs) < options.repeats:
         return False
     half = Distribution.of([run["wall_s"] for run in runs]).half_width
-    return len(runs) >= most or (half is not None and half <= options.precision)
+    return len(runs) >= options.most or (half is not None and half <= _ENOUGH)
 
 
-def _single(runs: Sequence[dict[str, Any]], sensed: Sensed, device: str) -> SingleStream:
+def _single(runs: Sequence[dict[str, Any]], sensed: Sensed) -> SingleStream:
     def of(value: Callable[[dict[str, Any]], float]) -> Distribution:
         return Distribution.of([1000 * value(run) for run in runs])
 
@@ -213,11 +185,7 @@ def _single(runs: Sequence[dict[str, Any]], sensed: Sensed, device: str) -> Sing
     return SingleStream(
         wall_ms=of(lambda run: run["wall_s"]),
         network_ms=of(lambda run: run["network_s"]),
-        split_absent=(
-            f"{device} computes in the host's memory: nothing is copied"
-            if device in _ON_HOST
-            else f"the session of {device} does not tell copies from computing"
-        ),
+        split_absent="no session tells copies from computing; on a CPU nothing is copied",
         rest_ms=of(lambda run: run["wall_s"] - run["network_s"]),
         rest_part=round(statistics.median(1 - run["network_s"] / run["wall_s"] for run in runs), 4),
         cpu_ms=of(lambda run: run["cpu_s"]),

@@ -33,25 +33,13 @@ class Opening(Part):
     """Choosing the device, compiling the networks, opening the classifier."""
 
 
-class Split(Part):
-    """The network's time on a device with memory of its own."""
-
-    host_ms: Distribution
-    h2d_ms: Distribution
-    """Copying to the device."""
-    device_ms: Distribution
-    d2h_ms: Distribution
-    """Copying back."""
-
-
 class SingleStream(Part):
     """One study after the other, each from its files to written results, networks open: MLPerf's single stream."""
 
     wall_ms: Distribution
     network_ms: Distribution
     """Inside the network's call."""
-    split: Split | None = None
-    """What the network's time is made of; null for `split_absent`."""
+    split: None = None
     split_absent: str | None = None
     """Why host, H2D, device and D2H are not told apart."""
     rest_ms: Distribution
@@ -139,7 +127,11 @@ class RunRecord(Run):
     selftest: Selftest
     headline: bool
     """Whether the figures may be quoted: a noisy or throttled run's may not, and `remarks` says why."""
-    remarks: list[str]
+
+    @property
+    def passed(self) -> bool:
+        """Whether the golden cases did."""
+        return self.selftest.passed
 
 
 class LatencyReport(RunRecord):

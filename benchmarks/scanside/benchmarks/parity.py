@@ -4,15 +4,14 @@ import contextlib
 import statistics
 import tempfile
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from scanside.benchmarks.agreement import BOUND, dice, margins
-from scanside.benchmarks.environment import environment
+from scanside.benchmarks.choices import ParityOptions
 from scanside.benchmarks.progress import Progress
 from scanside.benchmarks.reference import FromFolder
 from scanside.benchmarks.results import (
@@ -21,13 +20,14 @@ from scanside.benchmarks.results import (
     ParityDevice,
     ParityReport,
     ParityTotals,
-    read_parity,
+    read_back,
     write,
 )
 from scanside.benchmarks.source import Source, find_source
 from scanside.runtime.arrays import LabelMask
 from scanside.runtime.backends.table import DEVICES, backend
-from scanside.runtime.errors import BackendError, GeometryError, InputError, OutputError, UsageError
+from scanside.runtime.cli.arguments import names as listed
+from scanside.runtime.errors import BackendError, GeometryError, InputError, UsageError
 from scanside.runtime.images.cases import CaseInput, find_cases
 from scanside.runtime.images.read import read_image
 from scanside.runtime.options import Options
@@ -35,31 +35,8 @@ from scanside.runtime.pipeline import Obtained, Segmenter
 from scanside.runtime.volume import Volume
 
 
-@dataclass(frozen=True)
-class ParityOptions:
-    """Choices of a run.
-
-    Attributes:
-        labels: Folder of manual labels `<case><ending>`, or None.
-        devices: Of the runtime; empty for all that are here.
-        limit: Only so many images, the first by name.
-        folds: None for all that the bundle has.
-        resume: Keep the cases that the results file has already.
-        overwrite: Replace a results file.
-    """
-
-    labels: Path | None = None
-    bundle: Path | None = None
-    devices: tuple[str, ...] = ()
-    limit: int | None = None
-    folds: tuple[str, ...] | None = None
-    mirroring: bool = True
-    resume: bool = False
-    overwrite: bool = False
-
-
 def run_parity(
-    model: Path, images: Path, out: Path, options: ParityOptions, arguments: Sequence[str]
+    model: Path, images: Path, out: Path, options: ParityOptions, facts: Mapping[str, Any]
 ) -> ParityReport:
     """Compare case by case; the results file is complete and valid after each.
 
@@ -67,21 +44,17 @@ def run_parity(
         model: nnU-Net v2 results folder.
         images: Folder of `<case>_0000<ending>` images.
         out: Results file.
-        arguments: The command line, for the record.
+        facts: Of `environment`.
 
     Raises:
         InputError: If an image, a manual label or the model is unsuitable.
-        OutputError: If the results file exists and is neither to be resumed nor replaced.
     """
-    if out.exists() and not (options.resume or options.overwrite):
-        raise OutputError(f"{out} exists already; add --resume to go on with it, or --overwrite.")
-    facts = environment(arguments)
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="scanside-bench-")))
-        source = find_source(model, options.bundle, options.folds, folder)
+        source = find_source(model, options.bundle, listed(options.folds), folder)
         cases = find_cases([images], len(source.plan.channels), source.ending)[: options.limit]
         _check_labels(cases, options, source)
-        devices = options.devices or _devices()
+        devices = tuple(options.device or ()) or _devices()
         report = ParityReport.model_validate(
             {
                 **facts,
@@ -97,7 +70,12 @@ def run_parity(
             }
         )
         if options.resume and out.exists():
-            report = _resumed(report, read_parity(out), devices, [case.name for case in cases])
+            report = _resumed(
+                report,
+                read_back(ParityReport, out, "scanside bench parity"),
+                devices,
+                [case.name for case in cases],
+            )
         done = {case.name for case in report.cases}
         left = [case for case in cases if case.name not in done]
         if left:

@@ -3,7 +3,7 @@
 import statistics
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,8 +12,8 @@ from typing import Any
 import psutil
 
 from scanside.benchmarks import processes, worker
+from scanside.benchmarks.choices import PeersOptions
 from scanside.benchmarks.cold import ColdPeers
-from scanside.benchmarks.environment import environment
 from scanside.benchmarks.judge import Judge
 from scanside.benchmarks.kinds import NNUNET, PeerKind, file_precisions, parse_kinds
 from scanside.benchmarks.peers_results import (
@@ -35,6 +35,7 @@ from scanside.benchmarks.warm import Setup
 from scanside.benchmarks.worker import Worker
 from scanside.runtime import machine
 from scanside.runtime.arrays import LabelMask
+from scanside.runtime.cli.arguments import names
 from scanside.runtime.errors import BackendError, CaseError
 from scanside.runtime.images.load import load_case
 from scanside.runtime.images.orient import reorient
@@ -65,33 +66,6 @@ _WARM = (
     ("other_cpu", "s", lambda run: run.other_cpu_s),
     ("peak_memory", "MiB", lambda run: run.peak_mib),
 )
-
-
-@dataclass(frozen=True)
-class PeersOptions:
-    """Choices of a run.
-
-    Attributes:
-        bundle: None to export the model to a temporary one.
-        backends: Beside nnunetv2, as in `kinds.parse_kinds`.
-        repeats: Rounds a mode and case; in each, every peer runs once.
-        warm_ups: Untimed warm runs before them, a case and peer.
-        cold, warm: A command a case; an opened network a case.
-        together: One command for all cases.
-        folds: None for all that the bundle has.
-        ceiling_mib: Memory at which a command is ended; None for nine tenths of what is free.
-    """
-
-    bundle: Path | None = None
-    backends: tuple[str, ...] = ("auto",)
-    repeats: int = 3
-    warm_ups: int = 1
-    mirroring: bool = False
-    cold: bool = True
-    warm: bool = True
-    together: bool = False
-    folds: tuple[str, ...] | None = None
-    ceiling_mib: float | None = None
 
 
 @dataclass(eq=False)
@@ -134,14 +108,14 @@ class _Bench:
 
 
 def run_peers(
-    model: Path, images: Sequence[Path], options: PeersOptions, arguments: Sequence[str]
+    model: Path, images: Sequence[Path], options: PeersOptions, facts: Mapping[str, Any]
 ) -> PeersReport:
     """Measure all peers.
 
     Args:
         model: nnU-Net v2 results folder.
         images: What `scanside segment` takes.
-        arguments: The command line, for the record.
+        facts: Of `environment`, taken before anything else was done.
 
     Raises:
         UsageError: If a backend is unknown.
@@ -149,14 +123,14 @@ def run_peers(
         BackendError: If none of the backends opens.
         CaseError: If a peer fails.
     """
-    facts = environment(arguments)  # first: the load average is that of the machine before this run
-    kinds = (NNUNET, *parse_kinds(options.backends))
+    kinds = (NNUNET, *parse_kinds([word.strip() for word in options.backends.split(",")]))
     with tempfile.TemporaryDirectory(prefix="scanside-bench-") as temporary:
         folder = Path(temporary)
-        source = find_source(model, options.bundle, options.folds, folder, file_precisions(kinds))
+        source = find_source(model, options.bundle, names(options.folds), folder, file_precisions(kinds))
         cases = stage(images, source.plan, source.ending, folder / "images")
         setup = Setup(source.model, source.bundle.path, source.folds, mirroring=options.mirroring)
-        ceiling = options.ceiling_mib or _CEILING * psutil.virtual_memory().available / MIB
+        given = options.ceiling_gib
+        ceiling = 1024 * given if given else _CEILING * psutil.virtual_memory().available / MIB
         rounds = len(cases) * (
             options.repeats * options.cold + (options.repeats + options.warm_ups) * options.warm
         )

@@ -118,7 +118,6 @@ class PeersReport(Record):
 
     schema_: Literal["scanside.bench-peers/2"] = Field(alias="schema")
     peers: dict[str, PeerFacts]
-    folds: list[str]
     step_size: float
     repeats: int
     warm_ups: int

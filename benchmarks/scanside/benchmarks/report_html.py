@@ -13,13 +13,11 @@ from typing import Any
 from markdown_it import MarkdownIt
 
 from scanside.benchmarks.appliance_results import APPLIANCE, ApplianceReport, StudyWay
-from scanside.benchmarks.appliance_table import appliance_table
 from scanside.benchmarks.distribution import Distribution
 from scanside.benchmarks.latency_results import LATENCY, LatencyReport, StudyLatency
-from scanside.benchmarks.latency_table import latency_table
+from scanside.benchmarks.report_tables import render
 from scanside.benchmarks.results import read_back
 from scanside.benchmarks.scale_results import SCALE, ScaleReport
-from scanside.benchmarks.scale_table import scale_table
 from scanside.runtime.errors import OutputError
 from scanside.runtime.images.files import atomic_write
 from scanside.runtime.report import RESEARCH
@@ -114,18 +112,18 @@ def _section(report: Report) -> str:
     warn = (
         "" if report.headline else f'<p class="warn">Not to be quoted: {escape(" ".join(report.remarks))}</p>'
     )
-    if isinstance(report, ScaleReport):
-        what, words = "What size costs", scale_table(report)
-    else:
-        bundle = f"{report.bundle.name} {report.bundle.version} on {report.device.obtained}"
-        if isinstance(report, LatencyReport):
-            what, words = f"Whole studies, files to results: {bundle}", latency_table(report)
-        else:
-            what, words = f"The appliance, sender to PACS: {bundle}", appliance_table(report)
+    what = "What size costs"
+    if not isinstance(report, ScaleReport):
+        way = (
+            "Whole studies, files to results"
+            if isinstance(report, LatencyReport)
+            else "The appliance, sender to PACS"
+        )
+        what = f"{way}: {report.bundle.name} {report.bundle.version} on {report.device.obtained}"
     when = f"{report.created}; commit {report.git.commit[:12] if report.git else 'unknown'}"
     return (
         f'<h2>{escape(what)}</h2><p class="about">{escape(report.machine.processor)}; {escape(when)}; '
-        f"<code>{escape(' '.join(report.command))}</code></p>{warn}{_readable(words)}"
+        f"<code>{escape(' '.join(report.command))}</code></p>{warn}{_readable(render(report))}"
     )
 
 

@@ -54,17 +54,23 @@ class Run(Part):
     versions: dict[str, str]
     git: Git | None
     """null when the code was not run from a git checkout."""
+    remarks: list[str]
+    """What a reader must know, such as a busy machine."""
+
+    @property
+    def passed(self) -> bool:
+        """Whether what was measured is what it should be: else the command's exit code is 1."""
+        return True
 
 
 class Record(Run):
     """What a results file of a bundle beside nnunetv2 says."""
 
-    remarks: list[str]
-    """What a reader must know, such as a busy machine."""
     bundle: BundleId
     checkpoints: dict[str, str]
     """sha256 of each fold's checkpoint, as nnunetv2 loaded it."""
     mirroring: bool
+    folds: list[str]
 
 
 class Margins(Part):
@@ -136,9 +142,13 @@ class ParityReport(Record):
     """Whether all images are in; a run that was stopped can be resumed."""
     images: int
     """Images to do in all."""
-    folds: list[str]
     totals: dict[str, ParityTotals]
     cases: list[ParityCase]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every difference is a tie."""
+        return all(total.explained == total.differing for total in self.totals.values())
 
 
 def write(report: BaseModel, path: Path) -> None:
@@ -154,22 +164,6 @@ def write(report: BaseModel, path: Path) -> None:
     text = json.dumps({"schema": document["schema"], **document}, indent=1)
     with atomic_write(path) as temporary:
         temporary.write_text(f"{text}\n")
-
-
-def read_parity(path: Path) -> ParityReport:
-    """Read a results file back, to resume it.
-
-    Raises:
-        InputError: If it is missing or no such file.
-    """
-    try:
-        return ParityReport.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}); leave --resume out.") from error
-    except ValueError as error:
-        raise InputError(
-            f"{path} is not a results file of `scanside bench parity`; choose another -o."
-        ) from error
 
 
 def read_back(report: type[Report], path: Path, command: str) -> Report:

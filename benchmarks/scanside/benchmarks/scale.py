@@ -12,16 +12,16 @@ import numpy as np
 
 from scanside.benchmarks import conditions
 from scanside.benchmarks.child import Child
+from scanside.benchmarks.choices import ScaleOptions, Shape
 from scanside.benchmarks.distribution import Distribution
 from scanside.benchmarks.gpus import gpu_names
 from scanside.benchmarks.made import IMAGE_SPACING, NETWORK, SPACING, write_bundle
 from scanside.benchmarks.progress import Progress
 from scanside.benchmarks.scale_results import SCALE, Axis, Growth, Point, ScaleReport
-from scanside.runtime.errors import CaseError, UsageError
+from scanside.runtime.errors import CaseError
 from scanside.runtime.stages.resample import resampled_shape
 from scanside.runtime.stages.slide import tiling
 
-Shape = tuple[int, int, int]
 LARGEST: Shape = (400, 512, 512)
 MOST_CLASSES = 30
 
@@ -37,33 +37,6 @@ class _Plan:
     step_size: float = 0.5
     studies: int = 1
     patch: Shape = (96, 96, 96)
-
-
-@dataclass(frozen=True)
-class ScaleOptions:
-    """Choices of a run.
-
-    Attributes:
-        device: A backend's name.
-        threads: Of the network; None for one a core.
-        repeats: Of each point.
-        large: Also 512 × 512 × 400 with 30 classes, once.
-        ceiling_mib: What no point may need.
-        base: (Z, Y, X) of the image where other things than voxels are varied.
-        patch: (z, y, x) voxels of a tile.
-    """
-
-    device: str = "cpu"
-    threads: int | None = None
-    repeats: int = 3
-    large: bool = False
-    ceiling_mib: float = 4096.0
-    base: Shape = (128, 256, 256)
-    patch: Shape = (96, 96, 96)
-
-    def __post_init__(self) -> None:
-        if self.repeats < 1 or self.ceiling_mib <= 0:
-            raise UsageError("--repeats must be at least 1 and --ceiling-mib above 0.")
 
 
 def run_scale(options: ScaleOptions, facts: Mapping[str, Any]) -> ScaleReport:
@@ -93,7 +66,7 @@ def run_scale(options: ScaleOptions, facts: Mapping[str, Any]) -> ScaleReport:
     ]
     return ScaleReport.model_validate(
         {
-            **{name: facts[name] for name in ("created", "command", "machine", "versions", "git")},
+            **facts,
             "schema": SCALE,
             "gpus": gpu_names(),
             "network": NETWORK,

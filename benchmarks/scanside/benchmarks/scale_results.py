@@ -63,6 +63,10 @@ class ScaleReport(Run):
     within_ceiling: bool
     """Whether every point stayed below it."""
     headline: bool
-    remarks: list[str]
     points: list[Point]
     growth: list[Growth]
+
+    @property
+    def passed(self) -> bool:
+        """Whether no point needs more than the ceiling."""
+        return self.within_ceiling

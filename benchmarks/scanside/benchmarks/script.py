@@ -9,7 +9,7 @@ from typing import Any
 import typer
 from pydantic import BaseModel
 
-from scanside.benchmarks.arguments import refuse_existing, show
+from scanside.benchmarks.commands import refuse_existing, show
 from scanside.benchmarks.environment import environment
 from scanside.benchmarks.tables import aligned
 from scanside.runtime.errors import ScansideError

@@ -2,7 +2,9 @@
 
 import subprocess
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -65,3 +67,12 @@ def phantom_studies(folder: Path, sizes: Sequence[str], seed: int) -> list[Bench
                 (patient / sequence).rename(study / sequence)
         made.append(BenchStudy(f"phantom-{size}", study, "phantom"))
     return made
+
+
+@contextmanager
+def chosen_studies(
+    paths: Sequence[Path] | None, sizes: Sequence[str], seed: int
+) -> Iterator[list[BenchStudy]]:
+    """Somebody's own studies, or phantoms of these sizes that are gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="scanside-bench-") as folder:
+        yield given_studies(paths) if paths else phantom_studies(Path(folder), sizes, seed)

@@ -1,48 +1,77 @@
-"""Results as tables: Markdown that is also readable on a terminal."""
+"""Records as tables: Markdown that is also readable on a terminal. A column is a title and a template of a record.
 
-from collections.abc import Sequence
+Templates are Python's own format strings over a record's fields, `{wall_ms.median!t}`, with conversions for what
+results are made of: `!t` a time of ms in words, `!x` a shape, `!i` the interval of a distribution. What is absent is –.
+"""
 
-from scanside.benchmarks.progress import duration
-from scanside.benchmarks.results import ParityReport, Record
+import string
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
+from scanside.benchmarks.distribution import Distribution
 
-def parity_table(report: ParityReport) -> str:
-    """The table of `scanside bench parity`."""
-    if not report.totals:
-        return "No case is done."
-    first = next(iter(report.totals.values()))
-    names = list(first.dice)
-    rows = [("program", "cases", "differing voxels", "largest margin", *(f"Dice {name}" for name in names))]
-    rows.append(
-        ("nnunetv2", str(first.cases), "reference", "", *(score(first.reference_dice[n]) for n in names))
-    )
-    for device, total in report.totals.items():
-        margin = "" if total.largest_margin is None else f"{total.largest_margin:.2g}"
-        counts = (str(total.cases), f"{total.differing} of {total.voxels}", margin)
-        rows.append((f"scanside, {device}", *counts, *(score(total.dice[n]) for n in names)))
-    mirroring = "on" if report.mirroring else "off"
-    lines = [f"Mirroring {mirroring}; folds {', '.join(report.folds)}; Dice against the manual labels, mean."]
-    lines += [*conditions(report), "", *aligned(rows), ""]
-    for device, total in report.totals.items():
-        if total.differing:
-            lines.append(
-                f"- {device}: {total.explained} of {total.differing} differing voxel(s), in "
-                f"{total.cases_differing} case(s), had a margin of at most {total.bound:g} logits (ties by rounding)."
-            )
-    if not report.complete:
-        lines.append(f"- Stopped after {len(report.cases)} of {report.images} cases; go on with --resume.")
-    seconds = sum(case.reference_seconds for case in report.cases)
-    lines.append(f"- nnunetv2 took {duration(seconds)} for {len(report.cases)} case(s).")
-    return "\n".join(lines)
+DISTRIBUTION = {
+    "median": "{median!t}", "95 % interval": "{!i}", "p90": "{p90!t}", "p99": "{p99!t}", "max": "{max!t}",
+}  # fmt: skip
+"""Columns of a distribution of ms."""
 
 
-def conditions(report: Record) -> list[str]:
-    """Where it ran, with which versions, and what must be known."""
-    machine = report.machine
-    libraries = ("scanside", "nnunetv2", "torch", "openvino", "onnxruntime")
-    versions = ", ".join(f"{name} {report.versions[name]}" for name in libraries if name in report.versions)
-    where = f"{machine.processor}, {machine.cores} core(s), {machine.memory_gib} GiB; {versions}."
-    return [where, *report.remarks]
+class _Cells(string.Formatter):
+    """Fields of a record, and the conversions above; `{}` is the record itself."""
+
+    def get_value(self, key: int | str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        return args[0] if isinstance(key, int) else getattr(args[0], key)
+
+    def convert_field(self, value: Any, conversion: Any) -> Any:
+        if conversion == "t":
+            return ms(value)
+        if conversion == "x":
+            return " × ".join(map(str, value))
+        if conversion == "i":
+            return interval(value)
+        return super().convert_field(value, conversion)
+
+    def format_field(self, value: Any, format_spec: str) -> str:
+        return "–" if value is None else str(super().format_field(value, format_spec))
+
+
+def words(template: str, record: object) -> str:
+    """A template filled from a record."""
+    return _Cells().format(template, record)
+
+
+def cells(columns: Mapping[str, str], record: object) -> tuple[str, ...]:
+    """A record as one row."""
+    return tuple(words(template, record) for template in columns.values())
+
+
+def table(columns: Mapping[str, str], records: Iterable[object]) -> list[str]:
+    """Records as a table, a row each."""
+    return aligned([tuple(columns), *(cells(columns, record) for record in records)])
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows as a Markdown table, the first one its head, in columns of even width."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = [
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"
+        for row in rows
+    ]
+    return [lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]]
+
+
+def ms(value: float | None) -> str:
+    """A time in words."""
+    if value is None:
+        return "–"
+    if value >= 1000:
+        return f"{value / 1000:.2f} s"
+    return f"{value:.0f} ms" if value >= 10 else f"{value:.1f} ms"
+
+
+def interval(found: Distribution) -> str:
+    """The 95 % interval of a median of ms."""
+    return "–" if found.low is None else f"{ms(found.low)} … {ms(found.high)}"
 
 
 def number(value: float, unit: str) -> str:
@@ -54,13 +83,3 @@ def number(value: float, unit: str) -> str:
 def score(value: float | None) -> str:
     """A Dice."""
     return "–" if value is None else f"{value:.4f}"
-
-
-def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Rows as a Markdown table, the first one its head, in columns of even width."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = [
-        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"
-        for row in rows
-    ]
-    return [lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]]

@@ -8,19 +8,18 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
-import typer
 from pydantic import Field
 
-from scanside.benchmarks.environment import environment
-from scanside.benchmarks.results import Run, write
+from scanside.benchmarks.choices import TuiOptions
+from scanside.benchmarks.results import Run
 from scanside.benchmarks.tui_store import IMAGES, events, heartbeats, prepare
 from scanside.benchmarks.tui_terminal import GRAPHICS, SIZE, Terminal
 from scanside.runtime import machine
-from scanside.runtime.errors import CaseError, OutputError
+from scanside.runtime.errors import CaseError
 from scanside.runtime.record import Part
 
 SIZES = ((80, 24), (120, 40), (200, 60))
@@ -33,8 +32,6 @@ _EVENTS_PER_SECOND = 50
 _STEADY_EVENTS = 5
 """So many per second a worker tells of how far a case is."""
 _CASE_KEYS = 40
-
-app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 class Times(Part):
@@ -94,7 +91,6 @@ class TuiReport(Run):
     """`scanside bench tui`."""
 
     schema_: Literal["scanside.bench-tui/2"] = Field("scanside.bench-tui/2", alias="schema")
-    remarks: list[str]
     studies: int
     images: int
     size: tuple[int, int]
@@ -113,40 +109,29 @@ class TuiReport(Run):
     """From `scanside tui --demo` to the first synthetic patient in the list."""
 
 
-@app.command()
-def tui(
-    out: Annotated[Path, typer.Option("-o", "--out", metavar="RESULTS.json", help="Results file to write.")],
-    studies: Annotated[int, typer.Option(metavar="N", min=10, help="Studies in the worklist.")] = 5000,
-    keys: Annotated[int, typer.Option(metavar="N", min=20, help="Key presses to time.")] = 200,
-    openings: Annotated[int, typer.Option(metavar="N", min=1, help="Times to open it.")] = 7,
-    seconds: Annotated[
-        float, typer.Option(metavar="S", min=1, help="To be idle, and to be under events.")
-    ] = 20.0,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")] = False,
-) -> None:
-    """Measure the terminal: opening, key to paint, idle load, and 50 events a second, with thousands of studies.
+def run_tui(options: TuiOptions, facts: Mapping[str, Any]) -> TuiReport:
+    """Measure the terminal over a store made for it.
 
-    Example: scanside bench tui -o results/benchmarks/tui.json
+    Args:
+        facts: Of `environment`.
     """
-    if out.exists() and not overwrite:
-        raise OutputError(f"{out} exists already; add --overwrite or choose another name.")
-    options = [word for word in sys.argv[1:] if word not in ("bench", "tui")]
-    facts = environment(["bench", "tui", *options])
-    facts["versions"] |= machine.versions(("textual",))
+    versions = {**facts["versions"], **machine.versions(("textual",))}
     with tempfile.TemporaryDirectory(prefix="scanside-bench-tui-") as name:
-        _say(f"a store of {studies} studies …")
-        config = prepare(Path(name), studies)
+        _say(f"a store of {options.studies} studies …")
+        config = prepare(Path(name), options.studies)
         with heartbeats(config):
-            _say(f"opening it {openings} times …")
-            opened = [_opening(config) for _ in range(openings)]
-            found = _measure(config, keys, seconds)
-            traffic = [_traffic(config, size, graphics, seconds) for size in SIZES for graphics in GRAPHICS]
+            _say(f"opening it {options.openings} times …")
+            opened = [_opening(config) for _ in range(options.openings)]
+            found = _measure(config, options.keys, options.seconds)
+            traffic = [
+                _traffic(config, size, graphics, options.seconds) for size in SIZES for graphics in GRAPHICS
+            ]
         _say("the demonstration …")
         first = _first_patient(Path(name))
-    report = TuiReport(
-        **facts,
-        studies=studies,
-        images=studies * IMAGES,
+    return TuiReport(
+        **{**facts, "versions": versions},
+        studies=options.studies,
+        images=options.studies * IMAGES,
         size=SIZE,
         opening_s=Times.of([wall for wall, _ in opened]),
         opening_cpu_s=Times.of([cpu for _, cpu in opened]),
@@ -154,8 +139,6 @@ def tui(
         traffic=traffic,
         demo_first_patient_s=round(first, 1),
     )
-    write(report, out)
-    print(out)
 
 
 def _opening(config: Path) -> tuple[float, float]:
@@ -239,7 +222,3 @@ def _presses(terminal: Terminal, count: int, plan: Sequence[bytes] = _THROUGH_TH
 
 def _say(words: str) -> None:
     print(words, file=sys.stderr, flush=True)
-
-
-if __name__ == "__main__":
-    app()

@@ -30,6 +30,9 @@ $(VENV)/.light: pyproject.toml constraints.txt
 demo: $(VENV)/.lean
 	$(BIN)/scanside demo demo-out
 
+# Compiled tests and modules are kept: the suite starts hundreds of processes, and three workers read every test.
+test test-fast soak evidence: export PYTHONDONTWRITEBYTECODE :=
+
 test: install
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder -m 'not slow and not gpu'
 

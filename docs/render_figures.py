@@ -106,9 +106,16 @@ def soak() -> Iterator[tuple[str, str]]:
     """Studies under fire."""
     found = read("soak/soak.json")
     yield "soak.studies", f"{found['studies']:,}"
-    yield "soak.kills", str(found["kills_in_all"])
+    yield "soak.kills", f"{found['kills_in_all']:,}"
     yield "soak.lost", str(found["lost"])
     yield "soak.twice", str(found["duplicated"])
+    kills = sorted(found["kills"].items(), key=lambda one: -one[1])
+    yield "soak.by.process", ", ".join(f"{process} {count} times" for process, count in kills)
+    for mood in ("refuse", "hang", "cut"):
+        yield f"soak.{mood}", str(found["moods_of_the_pacs"][mood])
+    for way in ("split", "again", "corrected", "forgotten"):
+        yield f"soak.{way}", str(found["ways"][way])
+    yield "soak.steps", str(found["ways"]["told by procedure steps"])
 
 
 def terminal() -> Iterator[tuple[str, str]]:

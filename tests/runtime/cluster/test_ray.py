@@ -22,6 +22,7 @@ from scanside.runtime.cli.main import run
 from scanside.runtime.ledger import NAMES
 from tests.runtime.study.tiny_study import TinyStudy, write_bundle, write_nifti
 from tests.support import phantoms
+from tests.support.ray_cluster import ray_cluster
 from tests.support.tiny_models import Tiny, write_model
 
 pytest.importorskip("ray")
@@ -43,24 +44,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """Two nodes of one CPU each; the first holds the cluster's head."""
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
-    from ray.cluster_utils import Cluster
-
-    nodes = None
-    for attempt in range(4):  # Ray gives a node 30 s to begin, which a busy machine does not always keep
-        nodes = Cluster()
-        try:
-            nodes.add_node(num_cpus=1, include_dashboard=False)
-            nodes.add_node(num_cpus=1)
-            break
-        except Exception:
-            nodes.shutdown()
-            if attempt == 3:
-                raise
-    yield nodes
-    nodes.shutdown()
+    with ray_cluster(monkeypatch) as nodes:
+        yield nodes
 
 
 def lines(out: Path) -> list[dict[str, Any]]:

@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 
 import jsonschema
-import numpy as np
 import onnxruntime
 import pytest
 
@@ -12,7 +11,8 @@ from scanside.benchmarks import gpu_bench, gpu_card, gpu_networks
 from scanside.benchmarks.choices import GpuOptions
 from scanside.benchmarks.environment import environment
 from scanside.benchmarks.gpu_bench import file_name, run_gpu
-from scanside.benchmarks.gpu_card import TorchDevice, flops_fraction, watched
+from scanside.benchmarks.gpu_card import TorchDevice, watched
+from scanside.benchmarks.gpu_networks import Round, flops_fraction
 from scanside.benchmarks.gpu_results import Ceiling, GpuReport
 from scanside.benchmarks.kinds import parse_kinds
 from scanside.benchmarks.report_tables import render
@@ -93,16 +93,16 @@ def test_the_part_of_the_peak() -> None:
 
 
 def test_the_most_memory_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    held = 100 << 20
+    held = 100.0
     monkeypatch.setattr(TorchDevice, "used", lambda self: held)
     monkeypatch.setattr(gpu_card, "_EVERY_S", 1e-4)
     with watched(TorchDevice("cuda")) as memory:
-        held = 350 << 20
+        held = 350.0
         for _ in range(200):
             gpu_card.time.sleep(0.001)
             if memory.mib is not None:
                 break
-        held = 120 << 20
+        held = 120.0
     assert memory.mib == 250
 
 
@@ -117,18 +117,13 @@ def test_a_network_that_lends_is_also_timed_on_the_device(
         bound = cuda.BoundSession(session, device, precision, 2, arrays, Allocator(arrays), memory="cpu")
         return Guarded(bound)
 
-    monkeypatch.setattr(gpu_networks, "open_session", lending)
     opened = open_bundle(bundle)
     role = opened.role(None)
     source = Source(model, opened, opened.manifest.segmenters[role].plan, role, ("0",), {})
-    tile = np.random.default_rng(0).standard_normal((1, 1, *source.plan.patch_size), np.float32)
-    exact = gpu_networks.float32_logits(source, tile)
-    this, kinds = gpu_bench.Round(), parse_kinds(["cuda:fp32"])
-    rows = list(
-        gpu_networks.own_networks(
-            source, kinds, TorchDevice("cpu", 0.01), tile, exact, 1.0, [PRODUCT], this.attempt
-        )
-    )
+    this = Round(source, TorchDevice("cpu", 0.01), [PRODUCT])
+    assert this.exact.shape[1] == source.plan.labels.heads
+    monkeypatch.setattr(gpu_networks, "open_session", lending)
+    rows = list(gpu_networks.own_networks(this, parse_kinds(["cuda:fp32"])))
     assert this.failed == []
     assert [(one.engine, one.batch) for one in rows] == [
         (name, batch) for batch in (1, 2) for name in ("cuda:fp32", "cuda:fp32, on the device")

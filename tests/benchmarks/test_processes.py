@@ -16,7 +16,7 @@ def test_the_memory_of_a_whole_process_tree_counts(tmp_path: Path) -> None:
     assert 150 < took.peak_mib < 250  # one after the other
     both = f"import subprocess, sys; child = subprocess.Popen([sys.executable, '-c', {HOLD!r}])\n{HOLD}\nchild.wait()"
     took = run_measured([sys.executable, "-c", both], tmp_path / "log")
-    assert 300 < took.peak_mib <= took.peak_rss_mib < 450 and took.processes == 2
+    assert 300 < took.peak_mib < 450
     assert took.wall_s > 1.5 > took.cpu_s > 0
 
 

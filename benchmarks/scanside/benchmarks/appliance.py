@@ -4,11 +4,10 @@ A `scanside serve` with a data folder of its own, senders in processes of their 
 stores what comes. Moments are taken from one clock: all of it runs on this machine, over loopback and without TLS.
 """
 
-import json
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import rmtree
@@ -19,14 +18,14 @@ from scanside.benchmarks.appliance_inputs import renamed_study, write_slices
 from scanside.benchmarks.appliance_peer import TITLE as PEER
 from scanside.benchmarks.appliance_peer import Peer, Stored
 from scanside.benchmarks.appliance_results import APPLIANCE, ApplianceReport, Rate, StudyWay, WholeWay
-from scanside.benchmarks.appliance_service import TITLE, Service, Way, tree_cpu_s
+from scanside.benchmarks.appliance_service import TITLE, Service, Way, service, tree_cpu_s
 from scanside.benchmarks.child import Child
 from scanside.benchmarks.choices import ApplianceOptions
 from scanside.benchmarks.distribution import Distribution
-from scanside.benchmarks.gpus import gpu_names
 from scanside.benchmarks.processes import busy_s
 from scanside.benchmarks.progress import Progress
-from scanside.benchmarks.sensors import Sensors
+from scanside.benchmarks.sender import Sender
+from scanside.benchmarks.sensors import Sensors, gpu_names
 from scanside.benchmarks.studies import BenchStudy
 from scanside.runtime.bundle import open_bundle
 from scanside.runtime.errors import CaseError
@@ -107,23 +106,18 @@ def run_appliance(
     )
 
 
-@contextmanager
-def _sender(folder: Path, port: int, number: int = 0) -> Iterator[Child]:
-    setup = folder / f"sender-{number}.json"
-    setup.write_text(json.dumps({"port": port, "title": TITLE}))
-    with Child("the sender", "scanside.benchmarks.sender", setup, folder / f"sender-{number}.log") as sender:
-        sender.answer()
-        yield sender
+def _sender(folder: Path, port: int, number: int = 0) -> Child[Sender]:
+    return Child("the sender", folder / f"sender-{number}.log", Sender, port, TITLE)
 
 
 def _rate(folder: Path, bundle: Path, options: ApplianceOptions, senders: int, progress: Progress) -> Rate:
     """Rounds of slices from some senders at once to a fresh appliance; the first round does not count."""
     place = folder / f"rate-{senders}"
     # Nothing is computed, so nothing is sent to the peer.
-    service = Service(place, bundle, options.run, quiet_seconds=_NEVER, peer_port=1, title=PEER)
+    serving = service(place, bundle, options.run, quiet_seconds=_NEVER, peer_port=1, title=PEER)
     rounds, size = list[dict[str, Any]](), 0
-    with service, ExitStack() as opened:
-        them = [opened.enter_context(_sender(place, service.port, number)) for number in range(senders)]
+    with serving as receiver, ExitStack() as opened:
+        them = [opened.enter_context(_sender(place, receiver.port, number)) for number in range(senders)]
         for number in range(options.repeats + 1):
             inputs = [place / f"slices-{index}" for index in range(senders)]
             for index, one in enumerate(inputs):
@@ -137,13 +131,12 @@ def _rate(folder: Path, bundle: Path, options: ApplianceOptions, senders: int, p
     return _summed(rounds[1:], senders, options.instances, size)
 
 
-def _round(senders: Sequence[Child], inputs: Sequence[Path]) -> dict[str, Any]:
+def _round(senders: Sequence[Child[Sender]], inputs: Sequence[Path]) -> dict[str, Any]:
     for sender, one in zip(senders, inputs, strict=True):
-        sender.ask({"folder": str(one)})
+        sender.ask(Sender.look, one)
     busy, own = busy_s(), tree_cpu_s()
-    for sender in senders:
-        sender.tell({})
-    said = [sender.answer() for sender in senders]
+    sending = [sender.tell(Sender.send) for sender in senders]
+    said = [sender.wait(one) for sender, one in zip(senders, sending, strict=True)]
     return {
         "wall": max(one["last"] for one in said) - min(one["first"] for one in said),
         "other": max(0.0, busy_s() - busy - (tree_cpu_s() - own)),
@@ -178,33 +171,33 @@ def _ways(
     """Every study's way; the device that computed; the service's memory."""
     place = folder / "whole"
     with Peer(folder / "peer") as peer:
-        service = Service(
+        serving = service(
             place, bundle, options.run, quiet_seconds=options.quiet_seconds, peer_port=peer.port, title=PEER
         )
-        with service, _sender(place, service.port) as sender:
+        with serving as running, _sender(place, running.port) as sender:
             measured = []
             for study in studies:
                 passages, instances, size = [], 0, 0
                 for number in range(options.repeats + 1):  # the first opens the networks and does not count
                     source = place / "study"
                     uid, instances, size = renamed_study(study.path, source, f"{number} {time.time_ns()}")
-                    passages.append(_passage(service, peer, sender, source, uid, options))
+                    passages.append(_passage(running, peer, sender, source, uid, options))
                     rmtree(source)
                     progress.step(f"{study.name}: {_span(passages[-1]):.2f} s from last instance to SR")
                 measured.append(_study_way(study, passages[1:], options.quiet_seconds, instances, size))
                 results = [_result(one) for one in passages]
                 remarks += conditions.changed(study.name, results)
             device = passages[-1].way.result["device"]
-            return measured, device, service.peak_mib()
+            return measured, device, running.peak_mib()
 
 
 def _passage(
-    service: Service, peer: Peer, sender: Child, source: Path, uid: str, options: ApplianceOptions
+    running: Service, peer: Peer, sender: Child[Sender], source: Path, uid: str, options: ApplianceOptions
 ) -> _Passage:
-    sender.ask({"folder": str(source)})
+    sender.ask(Sender.look, source)
     busy, own = busy_s(), tree_cpu_s()
-    sent = sender.ask({})
-    way = service.way(uid, options.quiet_seconds + _STUDY_SECONDS)
+    sent = sender.ask(Sender.send)
+    way = running.way(uid, options.quiet_seconds + _STUDY_SECONDS)
     stored = peer.wait(uid, way.objects, _PEER_SECONDS)
     other = max(0.0, busy_s() - busy - (tree_cpu_s() - own))
     if len(stored) != way.objects or not any(one.modality == "SR" for one in stored):

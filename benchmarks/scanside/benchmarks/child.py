@@ -1,98 +1,75 @@
-"""A Python module in a process of its own that is asked line by line: one JSON document in, one out."""
+"""An object in a process of its own, whose methods are called from here: memory and imports count for it alone."""
 
-import json
+import multiprocessing
 import os
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+import signal
+from collections.abc import Callable
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Generic, Self, TypeVar
 
 from scanside.benchmarks.processes import tail
-from scanside.runtime import errors
-from scanside.runtime.errors import CaseError, ScansideError
+from scanside.runtime.errors import CaseError
+
+Held = TypeVar("Held")
+_held: Any = None
+"""In the process: what it holds."""
 
 
-class Child:
+class Child(Generic[Held]):
     """The parent's side. Use as a context manager."""
 
-    def __init__(self, name: str, module: str, argument: Path, log: Path) -> None:
-        """Start it.
+    def __init__(self, name: str, log: Path, make: Callable[..., Held], *arguments: Any) -> None:
+        """Start it, and wait until the object is made.
 
         Args:
             name: For errors.
-            module: Run as `python -m module argument`.
             log: Receives whatever libraries print.
+            make: A function or class of a module, called in the process.
+
+        Raises:
+            CaseError: If the process dies; what `make` itself raises comes here as it is.
         """
         self._name, self._log = name, log
-        with log.open("wb") as stream:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", module, str(argument)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=stream,
-                text=True,
-            )
-
-    def ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Ask something and wait for the answer.
-
-        Raises:
-            CaseError: If the process fails.
-        """
-        self.tell(request)
-        return self.answer()
-
-    def tell(self, request: dict[str, Any]) -> None:
-        """Ask something; `answer` waits for what it says.
-
-        Raises:
-            CaseError: If the process has ended.
-        """
-        assert self._process.stdin is not None
+        context = multiprocessing.get_context("spawn")
+        self._pool = ProcessPoolExecutor(1, context, _open, (str(log),))
+        self._pid: int = self.wait(self._pool.submit(os.getpid))
         try:
-            print(json.dumps(request), file=self._process.stdin, flush=True)
-        except BrokenPipeError:
-            raise self._failed() from None
+            self.wait(self._pool.submit(_make, make, arguments))
+        except BaseException:
+            self.close(kill=True)
+            raise
 
-    def answer(self) -> dict[str, Any]:
-        """Wait for what it says next.
+    def ask(self, method: Callable[..., Any], *arguments: Any) -> Any:
+        """Call a method of the object, named by its class's function, and wait for what it returns."""
+        return self.wait(self.tell(method, *arguments))
+
+    def tell(self, method: Callable[..., Any], *arguments: Any) -> "Future[Any]":
+        """Call a method; `wait` for what it returns."""
+        return self._pool.submit(_call, method.__name__, arguments)
+
+    def wait(self, future: "Future[Any]") -> Any:
+        """What a call returns, or raises.
 
         Raises:
-            ScansideError: What it says has happened, as if it had happened here.
-            CaseError: If the process fails.
+            CaseError: If the process dies, such as for lack of memory.
         """
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            raise self._failed()
-        answer: dict[str, Any] = json.loads(line)
-        if "error" in answer:
-            raise getattr(errors, answer["error"])(answer["words"])
-        return answer
-
-    def _failed(self) -> CaseError:
-        code = self._process.wait()
-        return CaseError(f"{self._name} failed with exit code {code}: {tail(self._log)}")
-
-    @property
-    def pid(self) -> int:
-        """Of the process."""
-        return self._process.pid
-
-    def close(self) -> None:
-        """End the process."""
-        assert self._process.stdin is not None and self._process.stdout is not None
-        with suppress(BrokenPipeError):
-            self._process.stdin.close()
-        self._process.stdout.close()
         try:
-            self._process.wait(timeout=30)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+            return future.result()
+        except BrokenProcessPool:
+            raise CaseError(
+                f"{self._name} was killed, most likely for lack of memory ({tail(self._log)}); free some and try again."
+            ) from None
+
+    def close(self, kill: bool = False) -> None:
+        """End the process, as soon as its call has returned or at once."""
+        if kill:
+            with suppress(ProcessLookupError):
+                os.kill(self._pid, signal.SIGKILL)
+        self._pool.shutdown(cancel_futures=True)
 
     def __enter__(self) -> Self:
         return self
@@ -100,22 +77,36 @@ class Child:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is not None:
-            self._process.kill()
-        self.close()
+        self.close(kill=kind is not None)
 
 
-def told(error: ScansideError) -> dict[str, Any]:
-    """The answer that raises this error in the parent."""
-    return {"error": type(error).__name__, "words": str(error)}
+class _Function:
+    """Something to call once."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+
+    def call(self, *arguments: Any) -> Any:
+        return self._function(*arguments)
 
 
-def answering() -> tuple[Callable[[dict[str, Any]], None], Iterator[dict[str, Any]]]:
-    """The process's own side: how it answers, and what it is asked. Whatever libraries print goes to stderr."""
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
+def alone(name: str, log: Path, function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a module's function in a process of its own."""
+    with Child(name, log, _Function, function) as child:
+        return child.ask(_Function.call, *arguments)
 
-    def answer(document: dict[str, Any]) -> None:
-        print(json.dumps(document), file=answers, flush=True)
 
-    return answer, (json.loads(line) for line in sys.stdin)
+def _open(log: str) -> None:
+    """The process's own side: whatever is printed goes to the log."""
+    handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(handle, 1)
+    os.dup2(handle, 2)
+
+
+def _make(make: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    global _held
+    _held = make(*arguments)
+
+
+def _call(method: str, arguments: tuple[Any, ...]) -> Any:
+    return getattr(_held, method)(*arguments)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from scanside.benchmarks.kinds import PeerKind
-from scanside.benchmarks.processes import Finished, run_measured
+from scanside.benchmarks.processes import Spent, run_measured
 from scanside.benchmarks.warm import Setup
 from scanside.runtime.arrays import LabelMask
 from scanside.runtime.errors import CaseError, ExtraMissingError
@@ -31,7 +31,7 @@ class ColdRun:
         masks: By the name of the case.
     """
 
-    took: Finished
+    spent: Spent
     masks: dict[str, LabelMask]
 
 
@@ -76,13 +76,13 @@ class ColdPeers:
         }
         program, *words = self.command(kind)
         command = [str(_program(program)), *(str(places.get(word, word)) for word in words)]
-        took = run_measured(command, self._folder / f"{name}.log", ceiling_mib=self._ceiling)
+        spent = run_measured(command, self._folder / f"{name}.log", ceiling_mib=self._ceiling)
         masks = {case: out / f"{case}{self._ending}" for case in cases}
         for mask in masks.values():
             if not mask.is_file():
                 raise CaseError(f"{kind.name} ended well but wrote no {mask.name}.")
         return ColdRun(
-            took, {case: read_image(mask).data[0].astype(np.uint16) for case, mask in masks.items()}
+            spent, {case: read_image(mask).data[0].astype(np.uint16) for case, mask in masks.items()}
         )
 
     def command(self, kind: PeerKind) -> list[str]:

@@ -2,30 +2,34 @@
 
 import json
 import math
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-
-from pydantic import BaseModel, ConfigDict
+from typing import NamedTuple
 
 from scanside.benchmarks.appliance_results import APPLIANCE, ApplianceReport
 from scanside.benchmarks.distribution import Distribution, ratio_interval
 from scanside.benchmarks.latency_results import LATENCY, LatencyReport, RunRecord
 from scanside.benchmarks.results import read_back
-from scanside.benchmarks.tables import aligned
+from scanside.benchmarks.tables import table, words
 from scanside.runtime.errors import InputError, UsageError
+from scanside.runtime.record import Part
 
 _SHORT_MS = 1.0
 """Stages shorter than this are not compared: a timer's noise."""
 _COMMAND = "scanside bench run` or `scanside bench appliance"
+_CONDITIONS = {
+    "Machine": "{machine.processor}", "Cores": "{machine.cores}", "GPUs": "{gpus!l}", "Bundle": "{bundle.sha256:.12}",
+    "Device": "{device.obtained} {device.precision}", "Approximations": "{approximations!l}",
+    "Threads": "{threads!s}",
+}  # fmt: skip
+_COLUMNS = {
+    "study": "{study}", "quantity": "{quantity}", "before": "{before_ms:.1f} ms", "after": "{after_ms:.1f} ms",
+    "after / before (95 %)": "{ratio:.3f} ({low:.3f} … {high:.3f})", "": "{verdict}",
+}  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Quantity:
-    """Something measured in ms, smaller is better.
-
-    Attributes:
-        gate: It counts for the limit; others are told.
-    """
+class Quantity(NamedTuple):
+    """Something measured in ms, smaller is better. With `gate` it counts for the limit; others are told."""
 
     subject: str
     name: str
@@ -33,10 +37,8 @@ class Quantity:
     gate: bool = False
 
 
-class Ratio(BaseModel):
+class Ratio(Part):
     """One quantity of both runs."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     study: str
     quantity: str
@@ -54,10 +56,8 @@ class Ratio(BaseModel):
         return "slower" if self.low > 1 else "faster" if self.high < 1 else "the same within the noise"
 
 
-class Comparison(BaseModel):
+class Comparison(Part):
     """What changed between two runs."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     remarks: list[str]
     """What makes the runs hard to compare: other machine, bundle, device, versions; a noisy run."""
@@ -92,144 +92,96 @@ def compare_runs(before: RunRecord, after: RunRecord, limit: float | None) -> Co
     Raises:
         InputError: If they have nothing in common.
     """
-    newer = {(one.subject, one.name): one for one in quantities(after)}
-    pairs = [
-        (one, newer[one.subject, one.name])
-        for one in quantities(before)
-        if (one.subject, one.name) in newer and one.found.median >= _SHORT_MS
-    ]
-    if not pairs:
+    newer = {one[:2]: one for one in quantities(after)}
+    ratios, slower = [], []
+    for one in quantities(before):
+        if one[:2] not in newer or one.found.median < _SHORT_MS:
+            continue
+        other = newer[one[:2]].found
+        ratio, low, high = ratio_interval(one.found.samples, other.samples)
+        ratios.append(
+            Ratio(
+                study=one.subject, quantity=one.name, before_ms=one.found.median, after_ms=other.median,
+                ratio=round(ratio, 4), low=round(low, 4), high=round(high, 4),
+            )
+        )  # fmt: skip
+        if one.gate and limit is not None and low > 1 + limit:
+            slower.append(f"{one.subject}, {one.name}")
+    if not ratios:
         raise InputError("The two runs have no study in common; measure the same ones by the same command.")
-    ratios = [_ratio(a, b) for a, b in pairs]
-    gates = [ratio for ratio, (a, _) in zip(ratios, pairs, strict=True) if a.gate]
-    slower = [f"{r.study}, {r.quantity}" for r in gates if limit is not None and r.low > 1 + limit]
-    return Comparison(remarks=_remarks(before, after), ratios=ratios, limit=limit, slower=slower)
+    return Comparison(remarks=list(_remarks(before, after)), ratios=ratios, limit=limit, slower=slower)
 
 
-def quantities(report: RunRecord) -> list[Quantity]:
+def quantities(report: RunRecord) -> Iterator[Quantity]:
     """Everything that a run measured and that can be compared."""
     if isinstance(report, LatencyReport):
-        return _of_studies(report)
-    return _of_appliance(report) if isinstance(report, ApplianceReport) else []
+        for study in report.studies:
+            yield Quantity(study.name, "warm", study.single.wall_ms, gate=True)
+            yield from (Quantity(study.name, stage, ms) for stage, ms in study.single.stages_ms.items())
+            if study.cold:
+                yield Quantity(study.name, "cold", study.cold.wall_ms, gate=True)
+    if isinstance(report, ApplianceReport):
+        for rate in report.rates:
+            name = f"{rate.instances} instances each"
+            yield Quantity(f"{rate.senders} sender(s)", name, rate.wall_ms, gate=True)
+        for sent in report.studies:
+            yield Quantity(sent.name, "last instance to report", sent.way.whole_ms, gate=True)
+            yield Quantity(sent.name, "added", sent.way.added_ms, gate=True)
+            for part in ("completeness", "queue", "compute", "deliver"):
+                title = part.replace("completeness", "until complete")
+                yield Quantity(sent.name, title, getattr(sent.way, f"{part}_ms"))
+            yield from (Quantity(sent.name, stage, ms) for stage, ms in sent.way.stages_ms.items())
 
 
-def _of_studies(report: LatencyReport) -> list[Quantity]:
-    found = []
-    for study in report.studies:
-        found.append(Quantity(study.name, "warm", study.single.wall_ms, gate=True))
-        found += [Quantity(study.name, stage, ms) for stage, ms in study.single.stages_ms.items()]
-        if study.cold:
-            found.append(Quantity(study.name, "cold", study.cold.wall_ms, gate=True))
-    return found
-
-
-def _of_appliance(report: ApplianceReport) -> list[Quantity]:
-    found = [
-        Quantity(f"{rate.senders} sender(s)", f"{rate.instances} instances each", rate.wall_ms, gate=True)
-        for rate in report.rates
-    ]
-    for study in report.studies:
-        way = study.way
-        found += [
-            Quantity(study.name, "last instance to report", way.whole_ms, gate=True),
-            Quantity(study.name, "added", way.added_ms, gate=True),
-            Quantity(study.name, "until complete", way.completeness_ms),
-            Quantity(study.name, "queue", way.queue_ms),
-            Quantity(study.name, "compute", way.compute_ms),
-            Quantity(study.name, "deliver", way.deliver_ms),
-            *(Quantity(study.name, stage, ms) for stage, ms in way.stages_ms.items()),
-        ]
-    return found
-
-
-def _ratio(a: Quantity, b: Quantity) -> Ratio:
-    ratio, low, high = ratio_interval(a.found.samples, b.found.samples)
-    return Ratio(
-        study=a.subject, quantity=a.name, before_ms=a.found.median, after_ms=b.found.median,
-        ratio=round(ratio, 4), low=round(low, 4), high=round(high, 4),
-    )  # fmt: skip
-
-
-def _remarks(a: RunRecord, b: RunRecord) -> list[str]:
-    remarks = []
-    for what, x, y in (
-        ("Machine", a.machine.processor, b.machine.processor),
-        ("Cores", str(a.machine.cores), str(b.machine.cores)),
-        ("GPUs", ", ".join(a.gpus) or "none", ", ".join(b.gpus) or "none"),
-        ("Bundle", a.bundle.sha256[:12], b.bundle.sha256[:12]),
-        ("Device", f"{a.device.obtained} {a.device.precision}", f"{b.device.obtained} {b.device.precision}"),
-        ("Approximations", ", ".join(a.approximations) or "none", ", ".join(b.approximations) or "none"),
-        ("Threads", str(a.threads), str(b.threads)),
-    ):
+def _remarks(a: RunRecord, b: RunRecord) -> Iterator[str]:
+    def differs(what: str, x: str, y: str) -> Iterator[str]:
         if x != y:
-            remarks.append(f"{what}: {x} before, {y} after.")
+            yield f"{what}: {x} before, {y} after."
+
+    for what, template in _CONDITIONS.items():
+        yield from differs(what, words(template, a), words(template, b))
     for name in sorted(set(a.versions) | set(b.versions)):
-        x, y = a.versions.get(name, "none"), b.versions.get(name, "none")
-        if x != y:
-            remarks.append(f"{name}: {x} before, {y} after.")
-    remarks += _inputs(a, b)
-    for word, report in (("before", a), ("after", b)):
-        remarks += [f"Not to be quoted, the run {word}: {remark}" for remark in report.remarks]
-    return remarks
-
-
-def _inputs(a: RunRecord, b: RunRecord) -> list[str]:
-    """What differs in the studies and in what they came to."""
-    remarks = []
+        yield from differs(name, a.versions.get(name, "none"), b.versions.get(name, "none"))
     if isinstance(a, ApplianceReport) and isinstance(b, ApplianceReport):
-        if a.quiet_seconds != b.quiet_seconds:
-            remarks.append(f"Quiet seconds: {a.quiet_seconds:g} before, {b.quiet_seconds:g} after.")
+        yield from differs("Quiet seconds", f"{a.quiet_seconds:g}", f"{b.quiet_seconds:g}")
         sizes = {one.senders: one.megabytes for one in a.rates}
-        remarks += [
-            f"{one.senders} sender(s): {sizes[one.senders]} MB before, {one.megabytes} MB after."
-            for one in b.rates
-            if one.megabytes != sizes.get(one.senders, one.megabytes)
-        ]
-    if not (
-        isinstance(a, LatencyReport | ApplianceReport) and isinstance(b, LatencyReport | ApplianceReport)
-    ):
-        return remarks
-    for one in a.studies:
-        for other in b.studies:
-            if one.name != other.name:
+        for rate in b.rates:
+            before = sizes.get(rate.senders, rate.megabytes)
+            yield from differs(f"{rate.senders} sender(s)", f"{before} MB", f"{rate.megabytes} MB")
+    kinds = LatencyReport | ApplianceReport
+    if isinstance(a, kinds) and isinstance(b, kinds):
+        others = {study.name: study for study in b.studies}
+        for one in a.studies:
+            other = others.get(one.name)
+            if other is None:
                 continue
             if getattr(one, "images", None) != getattr(other, "images", None):
-                remarks.append(f"{one.name}: the images differ in size.")
-            if (one.status, one.probability) != (other.status, other.probability):
-                remarks.append(
-                    f"{one.name}: THE RESULT DIFFERS: {one.status} {one.probability} before, "
-                    f"{other.status} {other.probability} after."
-                )
-    return remarks
+                yield f"{one.name}: the images differ in size."
+            came = ("{status} {probability}", one), ("{status} {probability}", other)
+            yield from differs(f"{one.name}: THE RESULT DIFFERS", *(words(*study) for study in came))
+    for word, report in (("before", a), ("after", b)):
+        yield from (f"Not to be quoted, the run {word}: {remark}" for remark in report.remarks)
 
 
 def comparison_table(found: Comparison) -> str:
     """A comparison for a person."""
-    rows = [("study", "quantity", "before", "after", "after / before (95 %)", "")]
-    rows += [
-        (
-            ratio.study, ratio.quantity, f"{ratio.before_ms:.1f} ms", f"{ratio.after_ms:.1f} ms",
-            f"{ratio.ratio:.3f} ({ratio.low:.3f} … {ratio.high:.3f})", ratio.verdict,
-        )
-        for ratio in found.ratios
-    ]  # fmt: skip
-    lines = [*found.remarks, *([""] if found.remarks else []), *aligned(rows)]
+    lines = [*found.remarks, *([""] if found.remarks else []), *table(_COLUMNS, found.ratios)]
     if found.limit is not None:
-        words = f"Slower by more than {found.limit:.0%}, beyond the noise: {'; '.join(found.slower)}."
-        lines += ["", words if found.slower else f"Nothing is slower by more than {found.limit:.0%}."]
+        told = f"Slower by more than {found.limit:.0%}, beyond the noise: {'; '.join(found.slower)}."
+        lines += ["", told if found.slower else f"Nothing is slower by more than {found.limit:.0%}."]
     return "\n".join(lines)
 
 
-def parse_percent(words: str) -> float:
+def parse_percent(text: str) -> float:
     """`10%` → 0.1.
 
     Raises:
         UsageError: If it is no such thing.
     """
     try:
-        value = float(words.strip().removesuffix("%")) / 100
+        value = float(text.strip().removesuffix("%")) / 100
     except ValueError:
-        raise UsageError(f"'{words}' is no percentage, such as 10%.") from None
+        raise UsageError(f"'{text}' is no percentage, such as 10%.") from None
     if not 0 <= value < math.inf:
-        raise UsageError(f"'{words}' is no slowing; give the slowing that is allowed, such as 10%.")
+        raise UsageError(f"'{text}' is no slowing; give the slowing that is allowed, such as 10%.")
     return value

@@ -5,7 +5,6 @@ replayed and reported; a peer that fails them is timed all the same, and the tab
 `bench make-model` is untrained and amplifies roundings, so that its low precisions fail by right.
 """
 
-import contextlib
 import re
 import tempfile
 import time
@@ -15,18 +14,17 @@ from typing import Any
 
 import numpy as np
 
-from scanside.benchmarks import gpu_networks
 from scanside.benchmarks.agreement import dice
 from scanside.benchmarks.choices import GpuOptions
 from scanside.benchmarks.distribution import Distribution
-from scanside.benchmarks.flops import convolution_flops
 from scanside.benchmarks.gpu_card import TorchDevice, ceilings, torch_device, watched
-from scanside.benchmarks.gpu_results import GPU, Card, Ceiling, Golden, GpuReport, NetworkTime, WholeCase
+from scanside.benchmarks.gpu_networks import Round, own_networks, torch_networks
+from scanside.benchmarks.gpu_results import GPU, Card, Golden, GpuReport, NetworkTime, WholeCase
 from scanside.benchmarks.kinds import NNUNET, REFERENCE, PeerKind, parse_kinds
-from scanside.benchmarks.source import Source, find_source
+from scanside.benchmarks.source import find_source
 from scanside.benchmarks.staging import StagedCase, stage
 from scanside.benchmarks.warm import Setup, open_peer
-from scanside.runtime.arrays import Float32, LabelMask
+from scanside.runtime.arrays import LabelMask
 from scanside.runtime.backends import gpu
 from scanside.runtime.backends.table import DEVICES, backend
 from scanside.runtime.cli.arguments import names
@@ -35,22 +33,6 @@ from scanside.runtime.options import Options
 from scanside.runtime.pipeline import Obtained, Segmenter
 
 _EXACT = PeerKind("cpu:fp32", "scanside", "cpu", "fp32")
-
-
-class Round:
-    """What has been measured so far, and what failed."""
-
-    def __init__(self) -> None:
-        self.failed: list[str] = []
-
-    @contextlib.contextmanager
-    def attempt(self, what: str) -> Iterator[None]:
-        """A failure of one measurement, of any kind, is noted."""
-        try:
-            yield
-        except Exception as error:  # torch, ONNX Runtime and CUDA raise types of their own
-            words = " ".join(str(error).split())[:300]
-            self.failed.append(f"{what}: {type(error).__name__}: {words}")
 
 
 def run_gpu(
@@ -70,35 +52,33 @@ def run_gpu(
         BackendError: If there is no GPU, and it is no dry run.
         UsageError: If a backend is unknown.
     """
-    device, this = torch_device(options.dry_run), Round()
-    kinds = parse_kinds(names(options.backends) or _here(options.dry_run))
-    card = _card(device)
+    device = torch_device(options.dry_run)
+    kinds, card = parse_kinds(names(options.backends) or _here(options.dry_run)), _card(device)
     with tempfile.TemporaryDirectory(prefix="scanside-bench-") as folder:
         wanted = sorted({"fp32", *(kind.precision for kind in kinds)})
         source = find_source(model, options.bundle, names(options.folds), Path(folder), wanted)
         ready(file_name(card.name, source.bundle.summary()["name"], options.mirroring))
         case = stage(images, source.plan, source.ending, Path(folder) / "cases")[0]
-        shape = (source.plan.input_channels, *source.plan.patch_size)
-        tile = np.random.default_rng(0).standard_normal((1, *shape), np.float32)
-        gflop = _gflop(source)
-        found = _ceilings(device, this)
-        networks = _networks(source, kinds, device, tile, gflop, found, this)
-        golden = list(_golden(source, kinds, this))
-        image, cases = _cases(source, case, kinds, options, device, this)
+        this = Round(source, device)
+        with this.attempt("ceilings"):
+            this.ceilings.extend(ceilings(device))
+        networks = list[NetworkTime]()
+        with this.attempt("torch networks"):
+            networks.extend(torch_networks(this))
+        networks.extend(own_networks(this, kinds))
+        golden = list(_golden(this, kinds))
+        image, cases = _cases(this, case, kinds, options)
     return GpuReport.model_validate(
         {
             **facts,
             "schema": GPU,
             "dry_run": options.dry_run,
             "card": card,
-            "bundle": source.bundle.summary(),
-            "checkpoints": source.checkpoints,
-            "mirroring": options.mirroring,
-            "folds": list(source.folds),
+            **source.record(options.mirroring),
             "image": list(image),
-            "tile": list(shape),
-            "tile_gflop": round(gflop, 3),
-            "ceilings": found,
+            "tile": list(this.tile.shape[1:]),
+            "tile_gflop": round(this.gflop, 3),
+            "ceilings": this.ceilings,
             "networks": networks,
             "golden": golden,
             "cases": cases,
@@ -128,74 +108,27 @@ def _card(device: TorchDevice) -> Card:
         driver=here.driver if here else None,
         cuda=here.cuda if here else None,
         memory_gib=round(here.memory / 2**30, 1) if here else None,
-        sharing_mib=None if used is None else round(used / 2**20, 1),
+        sharing_mib=None if used is None else round(used, 1),
     )
 
 
-def _gflop(source: Source) -> float:
-    files = source.bundle.manifest.segmenters[source.role].networks[0].files
-    return convolution_flops(source.bundle.read(files["fp32"])) / 1e9
-
-
-def _ceilings(device: TorchDevice, this: Round) -> list[Ceiling]:
-    found: list[Ceiling] = []
-    with this.attempt("ceilings"):
-        for one in ceilings(device):
-            found.append(one)
-    device.release()
-    return found
-
-
-def _networks(
-    source: Source,
-    kinds: Sequence[PeerKind],
-    device: TorchDevice,
-    tile: Float32,
-    gflop: float,
-    found: list[Ceiling],
-    this: Round,
-) -> list[NetworkTime]:
-    exact = gpu_networks.float32_logits(source, tile)
-    rows: list[NetworkTime] = []
-    with this.attempt("torch networks"):
-        rows.extend(gpu_networks.torch_networks(source, device, tile, exact, gflop, found, this.attempt))
-    rows.extend(gpu_networks.own_networks(source, kinds, device, tile, exact, gflop, found, this.attempt))
-    return rows
-
-
-def _golden(source: Source, kinds: Sequence[PeerKind], this: Round) -> Iterator[Golden]:
+def _golden(this: Round, kinds: Sequence[PeerKind]) -> Iterator[Golden]:
     for kind in kinds:
         with this.attempt(f"{kind.name}, golden cases"):
             obtained = Obtained(kind.device, kind.device, "golden cases", kind.precision)
             options = Options(device=kind.device, precision=kind.precision)
-            with Segmenter(source.bundle, options, obtained) as segmenter:
+            with Segmenter(this.source.bundle, options, obtained) as segmenter:
                 for one in replay_all(segmenter):
-                    yield Golden(
-                        device=one.device,
-                        precision=one.precision,
-                        case=one.case,
-                        voxels=one.voxels,
-                        differing=one.differing,
-                        problem=one.problem,
-                    )
+                    yield Golden.model_validate({name: getattr(one, name) for name in Golden.model_fields})
 
 
 def _cases(
-    source: Source,
-    case: StagedCase,
-    kinds: Sequence[PeerKind],
-    options: GpuOptions,
-    device: TorchDevice,
-    this: Round,
+    this: Round, case: StagedCase, kinds: Sequence[PeerKind], options: GpuOptions
 ) -> tuple[tuple[int, ...], list[WholeCase]]:
     """The image's shape, and the peers on it: nnunetv2 first, float32 on the CPU as the reference of labels."""
+    source = this.source
     setup = Setup(
-        source.model,
-        source.bundle.path,
-        source.folds,
-        options.mirroring,
-        torch_device=device.kind,
-        proven=False,
+        source.model, source.bundle.path, source.folds, options.mirroring, this.device.kind, proven=False
     )
     exact = open_peer(_EXACT, setup)
     image = exact.load(case.files)
@@ -204,32 +137,30 @@ def _cases(
     found: list[WholeCase] = []
     for kind in (NNUNET, *kinds):
         with this.attempt(f"{kind.name}, whole case"):
-            first = next((one for one in found if one.peer == REFERENCE), None)
-            found.append(_whole(kind, setup, case, reference, source, options.repeats, device, first))
-        device.release()
+            first = next((one.seconds.median for one in found if one.peer == REFERENCE), None)
+            found.append(_whole(this, kind, setup, case, reference, options.repeats, first))
     return image.data.shape, found
 
 
 def _whole(
+    this: Round,
     kind: PeerKind,
     setup: Setup,
     case: StagedCase,
     reference: LabelMask,
-    source: Source,
     repeats: int,
-    device: TorchDevice,
-    first: WholeCase | None,
+    first: float | None,
 ) -> WholeCase:
     seconds: list[float] = []
     stages: list[dict[str, float]] = []
-    with watched(device) as memory:
+    with watched(this.device) as memory:
         peer = open_peer(kind, setup)
         image = peer.load(case.files)
         result = peer.segment(image)
         for _ in range(repeats):
             start = time.perf_counter()
             result = peer.segment(image)
-            device.wait()
+            this.device.wait()
             seconds.append(time.perf_counter() - start)
             stages.append(result.stages_ms)
     taken = Distribution.of(seconds)
@@ -239,6 +170,6 @@ def _whole(
         stages_ms={name: float(np.median([one[name] for one in stages])) for name in stages[0]},
         device_memory_mib=memory.mib,
         differing=int((result.mask != reference).sum()),
-        dice=dice(result.mask, reference, source.plan.labels.names),
-        times=None if first is None else round(first.seconds.median / taken.median, 2),
+        dice=dice(result.mask, reference, this.source.plan.labels.names),
+        times=None if first is None else round(first / taken.median, 2),
     )

@@ -1,11 +1,11 @@
 """The card under measurement as PyTorch sees it: its ceilings and its memory. A CPU stands in for a dry run."""
 
+import gc
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 from scanside.benchmarks.gpu_results import Ceiling
 from scanside.runtime import machine
@@ -38,24 +38,22 @@ class TorchDevice:
 
     def wait(self) -> None:
         """Until everything that was asked for is done."""
-        if self.kind == "cuda":
-            import torch
-
-            torch.cuda.synchronize()
-
-    def used(self) -> int | None:
-        """Bytes in use on the whole device, by every library and process."""
-        if self.kind != "cuda":
-            return None
         import torch
 
+        if self.kind == "cuda":
+            torch.cuda.synchronize()
+
+    def used(self) -> float | None:
+        """MiB in use on the whole device, by every library and process."""
+        import torch
+
+        if self.kind != "cuda":
+            return None
         free, total = torch.cuda.mem_get_info()
-        return int(total - free)
+        return float(total - free) / 2**20
 
     def release(self) -> None:
         """Give back what PyTorch keeps for later."""
-        import gc
-
         import torch
 
         gc.collect()
@@ -64,17 +62,16 @@ class TorchDevice:
 
     def times(self, call: Callable[[], object]) -> list[float]:
         """ms of each repetition, after two that are not counted."""
-        for _ in range(2):
-            call()
-        self.wait()
         found: list[float] = []
-        ends = time.perf_counter() + self.seconds
-        while len(found) < _FEWEST or time.perf_counter() < ends:
+        ends = 0.0
+        while len(found) < _FEWEST + 2 or time.perf_counter() < ends:
             start = time.perf_counter()
             call()
             self.wait()
             found.append(1000 * (time.perf_counter() - start))
-        return found
+            if len(found) == 2:
+                ends = time.perf_counter() + self.seconds
+        return found[2:]
 
 
 def torch_device(dry: bool) -> TorchDevice:
@@ -103,66 +100,50 @@ def ceilings(device: TorchDevice) -> Iterator[Ceiling]:
 
     on_gpu = device.kind == "cuda"
     size, volume = (8192, 1 << 30) if on_gpu else (256, 1 << 20)
+
+    def copied(what: str, bytes_: float, call: Callable[[], object]) -> Ceiling:
+        value = bytes_ / min(device.times(call)) / 1e6
+        return Ceiling.model_validate({"what": what, "precision": None, "value": value, "unit": "GB/s"})
+
     for precision, dtype in (("fp16", torch.float16), ("bf16", torch.bfloat16), ("fp32", torch.float32)):
-        factors = torch.randn(2, size, size, device=device.kind).to(dtype)
-        best = min(device.times(lambda both=factors: both[0] @ both[1]))  # type: ignore[misc]
+        a, b = torch.randn(2, size, size, device=device.kind).to(dtype)
+        best = min(device.times(lambda: a @ b))  # noqa: B023
         yield Ceiling(what="product", precision=precision, value=2 * size**3 / best / 1e9, unit="TFLOP/s")
     here, there = (torch.empty(volume, dtype=torch.uint8, device=device.kind) for _ in range(2))
-    best = min(device.times(lambda: there.copy_(here)))
-    yield Ceiling(what="copy", precision=None, value=2 * volume / best / 1e6, unit="GB/s")
+    yield copied("copy", 2 * volume, lambda: there.copy_(here))
+    part = here[: volume // 4]
     for pinned in (False, True) if on_gpu else (False,):
         host = torch.empty(volume // 4, dtype=torch.uint8, pin_memory=pinned)
-        part, kind = here[: volume // 4], "pinned" if pinned else "pageable"
-        for way, call in (
-            ("up", lambda a=part, b=host: a.copy_(b)),
-            ("down", lambda a=part, b=host: b.copy_(a)),
-        ):
-            best = min(device.times(call))
-            yield Ceiling.model_validate(
-                {"what": f"{way} {kind}", "precision": None, "value": volume / 4 / best / 1e6, "unit": "GB/s"}
-            )
+        kind = "pinned" if pinned else "pageable"
+        yield copied(f"up {kind}", volume / 4, lambda: part.copy_(host))  # noqa: B023
+        yield copied(f"down {kind}", volume / 4, lambda: host.copy_(part))  # noqa: B023
 
 
 @dataclass
 class MemoryWatch:
-    """The most that the device held while watched.
-
-    Attributes:
-        mib: Beyond what it held at the beginning; None where the device does not tell.
-    """
+    """The most that the device held while watched, beyond what it held at the beginning; None if it does not tell."""
 
     mib: float | None = None
-    _stop: threading.Event = field(default_factory=threading.Event)
 
 
 @contextmanager
 def watched(device: TorchDevice) -> Iterator[MemoryWatch]:
     """Watch the device's memory inside the block."""
-    watch = MemoryWatch()
-    before = device.used()
+    watch, before, ended = MemoryWatch(), device.used(), threading.Event()
     if before is None:
         yield watch
         return
-    most = before
+    seen = [before]
 
     def look() -> None:
-        nonlocal most
-        while not watch._stop.wait(_EVERY_S):
-            most = max(most, device.used() or 0)
+        while not ended.wait(_EVERY_S):
+            seen[0] = max(seen[0], device.used() or 0)
 
     thread = threading.Thread(target=look, daemon=True)
     thread.start()
     try:
         yield watch
     finally:
-        watch._stop.set()
+        ended.set()
         thread.join()
-        watch.mib = round((max(most, device.used() or 0) - before) / 2**20, 1)
-
-
-def flops_fraction(gflop: float, ms: float, precision: str, found: list[Ceiling]) -> float | None:
-    """Which part of the measured product of a precision a network's convolutions reach."""
-    peak: Any = next(
-        (one.value for one in found if (one.what, one.precision) == ("product", precision)), None
-    )
-    return None if not peak else round(gflop / ms / peak, 4)
+        watch.mib = round(max(seen[0], device.used() or 0) - before, 1)

@@ -5,32 +5,30 @@ the whole way, from the study's files to SEG, SR, secondary capture and result.j
 is measured by `scanside bench appliance`.
 """
 
-import json
 import statistics
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from scanside.benchmarks import conditions
-from scanside.benchmarks.child import Child
+from scanside.benchmarks.child import Child, alone
 from scanside.benchmarks.choices import LatencyOptions
 from scanside.benchmarks.distribution import Distribution
-from scanside.benchmarks.gpus import gpu_names
 from scanside.benchmarks.latency_results import (
     LATENCY,
     Cold,
     LatencyReport,
     Offline,
-    Opening,
     SingleStream,
     StudyLatency,
 )
 from scanside.benchmarks.processes import run_measured
 from scanside.benchmarks.progress import Progress
-from scanside.benchmarks.sensors import Sensed, Sensors
+from scanside.benchmarks.sensors import Sensed, Sensors, gpu_names
+from scanside.benchmarks.stream import Stream, Streamed
 from scanside.benchmarks.studies import BenchStudy
 from scanside.runtime.bundle import Bundle, open_bundle
 from scanside.runtime.errors import InputError
@@ -47,7 +45,7 @@ class _Bench:
     bundle: Bundle
     options: LatencyOptions
     folder: Path
-    stream: Child
+    stream: Child[Stream]
     progress: Progress
 
 
@@ -69,14 +67,11 @@ def run_latency(
     progress = Progress(len(studies) * (options.repeats + options.cold + bool(options.offline)))
     with tempfile.TemporaryDirectory(prefix="scanside-bench-") as temporary:
         folder = Path(temporary)
-        setup = folder / "setup.json"
-        setup.write_text(json.dumps({"bundle": str(path.resolve()), "options": asdict(options.run)}))
         progress.say("Opening the networks")
         if options.run.device == "auto":  # the first time, golden cases run to choose the device
-            with Child("the runtime", "scanside.benchmarks.stream", setup, folder / "stream.log") as first:
-                first.answer()
-        with Child("the runtime", "scanside.benchmarks.stream", setup, folder / "stream.log") as stream:
-            opened = stream.answer()
+            alone("the runtime", folder / "stream.log", Stream, path, options.run)
+        with Child("the runtime", folder / "stream.log", Stream, path, options.run) as stream:
+            opening, device = stream.ask(Stream.said)
             bench = _Bench(bundle, options, folder, stream, progress)
             measured, remarks = [], []
             for study in studies:
@@ -84,7 +79,7 @@ def run_latency(
                 measured.append(one)
                 remarks += said
         progress.say("Replaying the bundle's golden cases on this device")
-        selftest = conditions.golden_cases(path, opened["device"]["obtained"], opened["device"]["precision"])
+        selftest = conditions.golden_cases(path, device["obtained"], device["precision"])
     remarks += conditions.wrong(selftest)
     return LatencyReport.model_validate(
         {
@@ -93,13 +88,13 @@ def run_latency(
             "gpus": gpu_names(),
             "bundle": bundle.summary(),
             "synthetic": bundle.manifest.synthetic,
-            "device": opened["device"],
+            "device": device,
             "approximations": options.run.approximations,
             "threads": options.run.threads,
             "selftest": selftest,
             "headline": not remarks,
             "remarks": remarks,
-            "opening": Opening.model_validate(opened["opening"]),
+            "opening": opening,
             "studies": measured,
         }
     )
@@ -107,21 +102,20 @@ def run_latency(
 
 def _study(bench: _Bench, study: BenchStudy) -> tuple[StudyLatency, list[str]]:
     """Everything about one study, and what speaks against quoting it."""
-    options, request = bench.options, {"study": str(study.path.resolve()), "out": str(bench.folder / "out")}
+    options, out = bench.options, bench.folder / "out"
     bench.progress.say(f"{study.name}: {_WARM_UPS} untimed repetition(s)")
     for _ in range(_WARM_UPS):
-        _asked(bench, study, request)
-    runs: list[dict[str, Any]] = []
+        _asked(bench, study, 1, out)
+    runs: list[Streamed] = []
     with Sensors() as sensors:
         while not _enough(runs, options):
-            runs.append(_asked(bench, study, request))
-            wall, network = runs[-1]["wall_s"], runs[-1]["network_s"]
-            words = f"{study.name}: {wall:.2f} s, {network:.2f} s in the network"
+            runs.append(_asked(bench, study, 1, out))
+            words = f"{study.name}: {runs[-1].spent.wall_s:.2f} s, {runs[-1].network_s:.2f} s in the network"
             if len(runs) <= options.repeats:
                 bench.progress.step(words)
             else:
                 bench.progress.say(f"{words}; the median is not known well enough yet")
-    single, reports = _single(runs, sensors.sensed()), [run["reports"][0] for run in runs]
+    single, reports = _single(runs, sensors.sensed()), [run.reports[0] for run in runs]
     remarks = conditions.noise(study.name, single.wall_ms, single.other_cpu_ms)
     remarks += conditions.throttled(study.name, single.sensed)
     cold = offline = None
@@ -152,14 +146,14 @@ def _study(bench: _Bench, study: BenchStudy) -> tuple[StudyLatency, list[str]]:
     return found, remarks
 
 
-def _asked(bench: _Bench, study: BenchStudy, request: Mapping[str, Any]) -> dict[str, Any]:
-    """One request to the stream.
+def _asked(bench: _Bench, study: BenchStudy, count: int, out: Path) -> Streamed:
+    """A study in the stream, so often back to back.
 
     Raises:
         InputError: If the study is refused.
     """
-    answer = bench.stream.ask(dict(request))
-    refused = next((one for one in answer["reports"] if one["status"] == "unsuitable input"), None)
+    answer: Streamed = bench.stream.ask(Stream.measure, [study.path.resolve()] * count, out)
+    refused = next((one for one in answer.reports if one["status"] == "unsuitable input"), None)
     if refused:
         raise InputError(
             f"Study {study.name} is refused, so that there is nothing to measure: {refused['reason']}"
@@ -167,31 +161,31 @@ def _asked(bench: _Bench, study: BenchStudy, request: Mapping[str, Any]) -> dict
     return answer
 
 
-def _enough(runs: Sequence[dict[str, Any]], options: LatencyOptions) -> bool:
+def _enough(runs: Sequence[Streamed], options: LatencyOptions) -> bool:
     if len(runs) < options.repeats:
         return False
-    half = Distribution.of([run["wall_s"] for run in runs]).half_width
+    half = Distribution.of([run.spent.wall_s for run in runs]).half_width
     return len(runs) >= options.most or (half is not None and half <= _ENOUGH)
 
 
-def _single(runs: Sequence[dict[str, Any]], sensed: Sensed) -> SingleStream:
-    def of(value: Callable[[dict[str, Any]], float]) -> Distribution:
+def _single(runs: Sequence[Streamed], sensed: Sensed) -> SingleStream:
+    def of(value: Callable[[Streamed], float]) -> Distribution:
         return Distribution.of([1000 * value(run) for run in runs])
 
     stages: dict[str, list[float]] = {}
     for run in runs:
-        for stage in run["reports"][0]["stages"]:
+        for stage in run.reports[0]["stages"]:
             stages.setdefault(stage["name"], []).append(stage["ms"])
     return SingleStream(
-        wall_ms=of(lambda run: run["wall_s"]),
-        network_ms=of(lambda run: run["network_s"]),
+        wall_ms=of(lambda run: run.spent.wall_s),
+        network_ms=of(lambda run: run.network_s),
         split_absent="no session tells copies from computing; on a CPU nothing is copied",
-        rest_ms=of(lambda run: run["wall_s"] - run["network_s"]),
-        rest_part=round(statistics.median(1 - run["network_s"] / run["wall_s"] for run in runs), 4),
-        cpu_ms=of(lambda run: run["cpu_s"]),
-        other_cpu_ms=of(lambda run: run["other_cpu_s"]),
+        rest_ms=of(lambda run: run.spent.wall_s - run.network_s),
+        rest_part=round(statistics.median(1 - run.network_s / run.spent.wall_s for run in runs), 4),
+        cpu_ms=of(lambda run: run.spent.cpu_s),
+        other_cpu_ms=of(lambda run: run.spent.other_cpu_s),
         stages_ms={name: Distribution.of(samples) for name, samples in stages.items()},
-        peak_mib=round(max(run["peak_mib"] for run in runs), 1),
+        peak_mib=round(max(run.spent.peak_mib for run in runs), 1),
         sensed=sensed,
         joules_per_study=_energy(sensed, len(runs)),
     )
@@ -222,20 +216,19 @@ def _offline(
     bench: _Bench, study: BenchStudy, single: SingleStream
 ) -> tuple[Offline, list[dict[str, Any]], list[str]]:
     """Back to back; also what each study came to, and what speaks against quoting it."""
-    count = bench.options.offline
-    request = {"studies": [str(study.path.resolve())] * count, "out": str(bench.folder / "offline")}
+    count, name = bench.options.offline, f"{study.name}, offline"
     with Sensors() as sensors:
-        answer = _asked(bench, study, request)
-    seconds, sensed, name = answer["wall_s"], sensors.sensed(), f"{study.name}, offline"
+        answer = _asked(bench, study, count, bench.folder / "offline")
+    seconds, sensed = answer.spent.wall_s, sensors.sensed()
     bench.progress.step(f"{name}: {count} studies in {seconds:.1f} s")
-    other = conditions.other_part(answer["other_cpu_s"], seconds)
+    other = conditions.other_part(answer.spent.other_cpu_s, seconds)
     found = Offline(
         studies=count,
         seconds=round(seconds, 3),
         studies_per_hour=round(count / seconds * 3600, 1),
         against_single_stream=round(single.wall_ms.median / 1000 * count / seconds, 3),
-        peak_mib=round(answer["peak_mib"], 1),
+        peak_mib=round(answer.spent.peak_mib, 1),
         other_cpu_part=round(other, 4),
         joules_per_study=_energy(sensed, count),
     )
-    return found, answer["reports"], conditions.crowded(name, other) + conditions.throttled(name, sensed)
+    return found, answer.reports, conditions.crowded(name, other) + conditions.throttled(name, sensed)

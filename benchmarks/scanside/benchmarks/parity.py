@@ -10,10 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from scanside.benchmarks.agreement import BOUND, dice, margins
+from scanside.benchmarks.agreement import BOUND, FromFolder, dice, margins
 from scanside.benchmarks.choices import ParityOptions
 from scanside.benchmarks.progress import Progress
-from scanside.benchmarks.reference import FromFolder
 from scanside.benchmarks.results import (
     PARITY,
     ParityCase,
@@ -59,12 +58,9 @@ def run_parity(
             {
                 **facts,
                 "schema": PARITY,
-                "bundle": source.bundle.summary(),
-                "checkpoints": source.checkpoints,
-                "mirroring": options.mirroring,
+                **source.record(options.mirroring),
                 "complete": False,
                 "images": len(cases),
-                "folds": source.folds,
                 "totals": {},
                 "cases": [],
             }

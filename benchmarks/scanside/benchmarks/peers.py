@@ -3,18 +3,19 @@
 import statistics
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 from scanside.benchmarks import processes, worker
+from scanside.benchmarks.agreement import Judge
 from scanside.benchmarks.choices import PeersOptions
 from scanside.benchmarks.cold import ColdPeers
-from scanside.benchmarks.judge import Judge
 from scanside.benchmarks.kinds import NNUNET, PeerKind, file_precisions, parse_kinds
 from scanside.benchmarks.peers_results import (
     PEERS,
@@ -36,7 +37,7 @@ from scanside.benchmarks.worker import Worker
 from scanside.runtime import machine
 from scanside.runtime.arrays import LabelMask
 from scanside.runtime.cli.arguments import names
-from scanside.runtime.errors import BackendError, CaseError
+from scanside.runtime.errors import BackendError, ScansideError
 from scanside.runtime.images.load import load_case
 from scanside.runtime.images.orient import reorient
 from scanside.runtime.plan import Plan
@@ -50,22 +51,15 @@ _QUIET = 0.05
 """Part of the processor that other programs may take before a report says so."""
 _CEILING = 0.9
 """Part of the free memory that a command may take, unless told otherwise."""
-_COMMAND = (
-    ("wall", "s", lambda run: run.took.wall_s),
-    ("cpu", "s", lambda run: run.took.cpu_s),
-    ("other_cpu", "s", lambda run: run.took.other_cpu_s),
-    ("peak_memory", "MiB", lambda run: run.took.peak_mib),
-    ("peak_rss", "MiB", lambda run: run.took.peak_rss_mib),
-    ("processes", "processes", lambda run: run.took.processes),
-)
-_WARM = (
-    ("wall", "s", lambda run: run.wall_s),
-    ("network", "s", lambda run: run.network_s),
-    ("outside", "s", lambda run: run.outside_s),
-    ("cpu", "s", lambda run: run.cpu_s),
-    ("other_cpu", "s", lambda run: run.other_cpu_s),
-    ("peak_memory", "MiB", lambda run: run.peak_mib),
-)
+_QUANTITIES = {
+    "wall": ("s", "spent.wall_s"),
+    "network": ("s", "network_s"),
+    "outside": ("s", "outside_s"),
+    "cpu": ("s", "spent.cpu_s"),
+    "other_cpu": ("s", "spent.other_cpu_s"),
+    "peak_memory": ("MiB", "spent.peak_mib"),
+}
+"""Unit, and where a run has it; commands do not tell network and outside."""
 
 
 @dataclass(eq=False)
@@ -87,9 +81,6 @@ class _Taken:
         known = self.masks[mode, case, peer]
         if not any((mask == other).all() for other in known):
             known.append(mask)
-
-    def has_ended(self, mode: Mode, case: str | None, peer: str) -> bool:
-        return any((end.mode, end.case, end.peer) == (mode, case, peer) for end in self.ended)
 
 
 @dataclass(frozen=True)
@@ -146,14 +137,14 @@ def run_peers(
             progress.say("Bringing all programs' files into the file cache")
             commands.warm_files(kinds)
         if options.together:
-            _run_together(bench, commands)
-        if options.cold:
-            _run_cold(bench, commands)
+            _run_commands(bench, commands, "together", None, all_together(cases, folder / "together"), cases)
+        for case in cases if options.cold else ():
+            _run_commands(bench, commands, "cold", case.name, case.folder, [case])
         if options.warm:
             _run_warm(bench)
         judge = Judge(source, mirroring=options.mirroring)
         measured = [_case(bench, case, judge) for case in cases]
-        together = _metrics(bench, "together", None, _COMMAND) if options.together else []
+        together = _metrics(bench, "together", None) if options.together else []
     return PeersReport.model_validate(
         {
             **facts,
@@ -162,9 +153,7 @@ def run_peers(
                 *_noise([*together, *(m for case in measured for m in case.metrics)]),
             ],
             "schema": PEERS,
-            "bundle": source.bundle.summary(),
-            "checkpoints": source.checkpoints,
-            "mirroring": options.mirroring,
+            **source.record(options.mirroring),
             "peers": {
                 kind.name: PeerFacts(
                     program=kind.program,
@@ -174,7 +163,6 @@ def run_peers(
                 )
                 for kind in kinds
             },
-            "folds": source.folds,
             "step_size": _STEP,
             "repeats": options.repeats,
             "warm_ups": options.warm_ups if options.warm else 0,
@@ -199,7 +187,7 @@ def _probe(bench: _Bench) -> tuple[dict[str, Device], dict[str, str]]:
             try:
                 with Worker(kind, bench.setup, bench.folder) as probe:
                     devices[kind.name] = Device.model_validate(probe.facts)
-            except CaseError as error:
+            except ScansideError as error:
                 absent[kind.name] = str(error)
     return devices, absent
 
@@ -208,16 +196,6 @@ def _round(bench: _Bench, index: int) -> tuple[PeerKind, ...]:
     """The peers in turn: each round begins with another, so that none always follows the same one."""
     start = max(index, 0) % len(bench.kinds)
     return bench.kinds[start:] + bench.kinds[:start]
-
-
-def _run_cold(bench: _Bench, commands: ColdPeers) -> None:
-    for case in bench.cases:
-        _run_commands(bench, commands, "cold", case.name, case.folder, [case])
-
-
-def _run_together(bench: _Bench, commands: ColdPeers) -> None:
-    images = all_together(bench.cases, bench.folder / "together")
-    _run_commands(bench, commands, "together", None, images, bench.cases)
 
 
 def _run_commands(
@@ -232,7 +210,7 @@ def _run_commands(
     taken, title = bench.taken, name or f"{len(cases)} cases"
     for index in range(bench.options.repeats):
         for kind in _round(bench, index):
-            if taken.has_ended(mode, name, kind.name):
+            if (mode, name, kind.name) in ((end.mode, end.case, end.peer) for end in taken.ended):
                 continue
             try:
                 run = commands.run(kind, images, [case.name for case in cases])
@@ -249,7 +227,7 @@ def _run_commands(
                 taken.keep(mode, case, kind.name, mask)
             taken.runs[mode, name, kind.name].append(run)
             bench.progress.step(
-                f"{mode} {kind.name}, {title}: {run.took.wall_s:.2f} s, {run.took.peak_mib:.0f} MiB"
+                f"{mode} {kind.name}, {title}: {run.spent.wall_s:.2f} s, {run.spent.peak_mib:.0f} MiB"
             )
 
 
@@ -266,10 +244,10 @@ def _run_warm(bench: _Bench) -> None:
                     run = workers[kind.name].segment(case.files)
                     if index >= 0:
                         taken.runs["warm", case.name, kind.name].append(run)
-                        taken.keep("warm", case.name, kind.name, run.mask)
+                        taken.keep("warm", case.name, kind.name, run.made.mask)
                     bench.progress.step(
-                        f"warm {kind.name}, {case.name}: {run.wall_s:.2f} s, {run.outside_s:.2f} s of it outside "
-                        f"the network, {run.peak_mib:.0f} MiB{' (warm-up)' if index < 0 else ''}"
+                        f"warm {kind.name}, {case.name}: {run.spent.wall_s:.2f} s, {run.outside_s:.2f} s of it outside "
+                        f"the network, {run.spent.peak_mib:.0f} MiB{' (warm-up)' if index < 0 else ''}"
                     )
         taken.opening.update({name: peer.opening for name, peer in workers.items()})
 
@@ -285,7 +263,7 @@ def _case(bench: _Bench, case: StagedCase, judge: Judge) -> PeersCase:
         if found:
             labels[mode] = found
     warm = {kind.name: taken.runs["warm", case.name, kind.name] for kind in bench.kinds}
-    metrics = _metrics(bench, "cold", case.name, _COMMAND) + _metrics(bench, "warm", case.name, _WARM)
+    metrics = _metrics(bench, "cold", case.name) + _metrics(bench, "warm", case.name)
     return PeersCase.model_validate(
         {
             "name": case.name,
@@ -295,7 +273,9 @@ def _case(bench: _Bench, case: StagedCase, judge: Judge) -> PeersCase:
             "tiles": tiles(volume, source.plan),
             "network_runs": {name: runs[0].network_runs for name, runs in warm.items() if runs},
             "metrics": metrics,
-            "stages_ms": {name: _stages(runs) for name, runs in warm.items() if runs and runs[0].stages_ms},
+            "stages_ms": {
+                name: _stages(runs) for name, runs in warm.items() if runs and runs[0].made.stages_ms
+            },
             "labels": labels,
             "repeatable": {
                 kind.name: all(len(taken.masks.get((mode, case.name, kind.name), [])) < 2 for mode in modes)
@@ -305,17 +285,16 @@ def _case(bench: _Bench, case: StagedCase, judge: Judge) -> PeersCase:
     )
 
 
-def _metrics(
-    bench: _Bench, mode: Mode, case: str | None, quantities: Sequence[tuple[str, str, Callable[[Any], float]]]
-) -> list[Metric]:
+def _metrics(bench: _Bench, mode: Mode, case: str | None) -> list[Metric]:
     """Of all peers that have a sample in every round."""
     found = {kind.name: bench.taken.runs[mode, case, kind.name] for kind in bench.kinds}
     whole = {name: runs for name, runs in found.items() if runs and len(runs) == bench.options.repeats}
     if not whole:
         return []
     return [
-        Metric.of(mode, name, unit, {peer: [value(run) for run in runs] for peer, runs in whole.items()})
-        for name, unit, value in quantities
+        Metric.of(mode, name, unit, {peer: [*map(attrgetter(place), runs)] for peer, runs in whole.items()})
+        for name, (unit, place) in _QUANTITIES.items()
+        if mode == "warm" or place.startswith("spent")
     ]
 
 
@@ -336,7 +315,8 @@ def _noise(metrics: Sequence[Metric]) -> list[str]:
 
 def _stages(runs: Sequence[Any]) -> dict[str, float]:
     return {
-        name: round(statistics.median(run.stages_ms[name] for run in runs), 3) for name in runs[0].stages_ms
+        name: round(statistics.median(run.made.stages_ms[name] for run in runs), 3)
+        for name in runs[0].made.stages_ms
     }
 
 

@@ -20,7 +20,7 @@ class Metric(Part):
 
     mode: Mode
     name: str
-    """wall, cpu, other_cpu, network, outside, peak_memory, peak_rss, processes."""
+    """wall, cpu, other_cpu, network, outside, peak_memory."""
     unit: str
     samples: dict[str, list[float]]
     """Peer → all samples in order: the n-th of each was taken in the n-th round."""

@@ -1,12 +1,13 @@
-"""A command with its wall time, CPU time and the memory of its whole process tree."""
+"""What work costs: time, CPU time of it and of everything else, memory; of a block of code, or of a whole command."""
 
+import gc
 import math
 import os
 import subprocess
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,26 +25,34 @@ MEMORY_METHOD = (
 )
 
 
-@dataclass(frozen=True)
-class Finished:
-    """What a command took.
+@dataclass
+class Spent:
+    """What a block of code or a command took.
 
     Attributes:
-        wall_s: From before it was started until it had ended, s.
-        cpu_s: User and system time of the command and of the children it waited for, s.
-        other_cpu_s: CPU time that everything else on this machine took meanwhile, s; what a quiet machine has
-            near zero.
-        peak_mib: Largest memory of the tree, by `MEMORY_METHOD`.
-        peak_rss_mib: Largest sum of RSS over the tree: libraries that processes share count in each of them.
-        processes: Most processes at one time.
+        wall_s: From begin to end, s.
+        cpu_s: User and system time of the process, and of the children it waited for, s.
+        other_cpu_s: CPU time that everything else on this machine took meanwhile, s; near zero on a quiet machine.
+        peak_mib: Largest memory: VmHWM of this process, or of a command's tree by `MEMORY_METHOD`.
     """
 
-    wall_s: float
-    cpu_s: float
-    other_cpu_s: float
-    peak_mib: float
-    peak_rss_mib: float
-    processes: int
+    wall_s: float = 0.0
+    cpu_s: float = 0.0
+    other_cpu_s: float = 0.0
+    peak_mib: float = 0.0
+
+
+@contextmanager
+def spent() -> Iterator[Spent]:
+    """Measure what the block costs this process; its VmHWM is set back first."""
+    found = Spent()
+    gc.collect()
+    reset_high_water_mark()
+    busy, cpu, start = busy_s(), time.process_time(), time.perf_counter()
+    yield found
+    found.wall_s, found.cpu_s = time.perf_counter() - start, time.process_time() - cpu
+    found.other_cpu_s = max(0.0, busy_s() - busy - found.cpu_s)
+    found.peak_mib = high_water_mark() / MIB
 
 
 class EndedByMemory(CaseError):
@@ -62,33 +71,20 @@ class EndedByMemory(CaseError):
         )
 
 
-def run_measured(
-    command: Sequence[str],
-    log: Path,
-    environment: Mapping[str, str] | None = None,
-    ceiling_mib: float | None = None,
-) -> Finished:
+def run_measured(command: Sequence[str], log: Path, ceiling_mib: float | None = None) -> Spent:
     """Run a command to its end.
 
     Args:
         log: Receives its stdout and stderr.
-        environment: Added to this process's environment.
-        ceiling_mib: Memory at which the process tree is killed, so that it does not take the machine down; None for
-            no limit.
+        ceiling_mib: Memory at which the process tree is killed, so that it does not take the machine down.
 
     Raises:
         EndedByMemory: If it reached the ceiling.
         CaseError: If it fails; the message holds the end of the log.
     """
-    busy, start = busy_s(), time.perf_counter()
+    busy, start, name = busy_s(), time.perf_counter(), Path(command[0]).name
     with log.open("wb") as stream:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=stream,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, **(environment or {})},
-        )
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT)
         watch = _Watch(process.pid, ceiling_mib)
         watch.start()
         try:
@@ -102,18 +98,11 @@ def run_measured(
             watch.stop()
     process.returncode = os.waitstatus_to_exitcode(status)
     if watch.ended_it and ceiling_mib is not None:
-        raise EndedByMemory(Path(command[0]).name, wall, watch.peak / MIB, ceiling_mib)
+        raise EndedByMemory(name, wall, watch.peak / MIB, ceiling_mib)
     if process.returncode != 0:
-        raise CaseError(f"{Path(command[0]).name} failed with exit code {process.returncode}: {tail(log)}")
+        raise CaseError(f"{name} failed with exit code {process.returncode}: {tail(log)}")
     cpu = usage.ru_utime + usage.ru_stime
-    return Finished(
-        wall_s=wall,
-        cpu_s=cpu,
-        other_cpu_s=max(0.0, busy_s() - busy - cpu - watch.cpu_s),
-        peak_mib=max(watch.peak, watch.high_water) / MIB,
-        peak_rss_mib=max(watch.peak_rss, watch.high_water) / MIB,
-        processes=watch.processes,
-    )
+    return Spent(wall, cpu, max(0.0, busy_s() - busy - cpu - watch.cpu_s), watch.peak / MIB)
 
 
 def tail(log: Path) -> str:
@@ -130,22 +119,19 @@ def busy_s() -> float:
 
 def high_water_mark(pid: int | str = "self") -> int:
     """VmHWM of a process, bytes: the kernel's own record of its largest RSS; 0 where the system keeps none."""
-    try:
+    with suppress(OSError, ValueError):
         for line in Path(f"/proc/{pid}/status").read_text().splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024
-    except (OSError, ValueError):
-        pass
     return 0
 
 
 def reset_high_water_mark() -> bool:
     """Set this process's VmHWM back to its present RSS; False where the system does not allow it."""
-    try:
+    with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        return False
-    return True
+        return True
+    return False
 
 
 class _Watch(threading.Thread):
@@ -153,9 +139,7 @@ class _Watch(threading.Thread):
 
     def __init__(self, pid: int, ceiling_mib: float | None) -> None:
         super().__init__(name="memory", daemon=True)
-        self.peak = self.peak_rss = self.high_water = self.processes = 0
-        self.cpu_s = 0.0
-        self.ended_it = False
+        self.peak, self.cpu_s, self.ended_it = 0, 0.0, False
         self._pid, self._ended = pid, threading.Event()
         self._ceiling = math.inf if ceiling_mib is None else ceiling_mib * MIB
 
@@ -168,7 +152,9 @@ class _Watch(threading.Thread):
             self._sample(tree)
             if self.peak > self._ceiling and not self.ended_it:
                 self.ended_it = True
-                _kill(self._pid)
+                for process in _tree(self._pid):  # the parents first: nobody then starts another
+                    with suppress(psutil.Error):
+                        process.kill()
             sample += 1
             self._ended.wait(INTERVAL_S)
         self.cpu_s = time.thread_time()
@@ -178,30 +164,15 @@ class _Watch(threading.Thread):
         self.join()
 
     def _sample(self, tree: list[psutil.Process]) -> None:
-        private = shared = rss = alive = 0
+        private = shared = largest = 0
         for process in tree:
-            try:
+            with suppress(psutil.Error):
                 memory = process.memory_info()
-            except psutil.Error:
-                continue
-            if memory.rss == 0:  # ended, not yet waited for
-                continue
-            alive += 1
-            common = getattr(memory, "shared", 0)
-            rss += memory.rss
-            private += memory.rss - common
-            shared = max(shared, common)
-            self.high_water = max(self.high_water, high_water_mark(process.pid))
-        self.peak = max(self.peak, private + shared)
-        self.peak_rss = max(self.peak_rss, rss)
-        self.processes = max(self.processes, alive)
-
-
-def _kill(pid: int) -> None:
-    """End a process and its descendants, the parents first: nobody then starts another."""
-    for process in _tree(pid):
-        with suppress(psutil.Error):
-            process.kill()
+                common = getattr(memory, "shared", 0)
+                private += memory.rss - common
+                shared = max(shared, common)
+                largest = max(largest, high_water_mark(process.pid))
+        self.peak = max(self.peak, private + shared, largest)
 
 
 def _tree(pid: int) -> list[psutil.Process]:

@@ -1,10 +1,10 @@
-"""`scanside bench report`: plots and one HTML page of one or more runs."""
+"""`scanside bench report`: plots and one HTML page of one or more runs. The same results give the same files."""
 
 import base64
 import io
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from html import escape
 from pathlib import Path
@@ -26,6 +26,8 @@ from scanside.runtime.study.names import spoken
 _MOST_STAGES = 14
 _INDENT = re.compile(r"\| ( +)(?=[^\s|])")
 _MARKS = re.compile(r"[<>&_*`\[\]\\]")
+_BLACK, _RED, _BLUE = "#222222", "#b5432a", "#2a6ab5"
+_NO_DATE: dict[str, dict[str, None]] = {"png": {"Software": None}, "svg": {"Date": None}}
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Measured</title><style>
@@ -43,7 +45,6 @@ figure {{ overflow-x: auto; margin: 1rem 0 }}
 {body}
 </body></html>
 """
-
 
 Report = LatencyReport | ApplianceReport | ScaleReport
 
@@ -64,13 +65,7 @@ def read_any(path: Path) -> Report:
 
 
 def write_report(reports: Sequence[Report], out: Path) -> list[Path]:
-    """Write `report.html`, and each plot as PNG and SVG. The same results give the same files.
-
-    Args:
-        reports: At least one.
-
-    Returns:
-        The files.
+    """Write `report.html`, and each plot as PNG and SVG; returns the files.
 
     Raises:
         OutputError: If they cannot be written.
@@ -87,12 +82,16 @@ def write_report(reports: Sequence[Report], out: Path) -> list[Path]:
             body.append(_section(report))
             prefix = f"{number + 1}-" if len(reports) > 1 else ""
             for name, figure in _figures(report):
+                stem = re.sub(
+                    r"[^\w.-]+", "_", name
+                )  # a study's name is its folder's, which may hold anything
                 for ending in ("png", "svg"):
-                    path = out / f"{prefix}{_file_name(name)}.{ending}"
-                    with atomic_write(path) as temporary:
+                    files.append(out / f"{prefix}{stem}.{ending}")
+                    with atomic_write(files[-1]) as temporary:
                         figure.savefig(temporary, format=ending, dpi=120, metadata=_NO_DATE[ending])
-                    files.append(path)
-                source = f"data:image/png;base64,{_inline(figure)}"
+                inline = io.BytesIO()
+                figure.savefig(inline, format="png", dpi=110, metadata=_NO_DATE["png"])
+                source = f"data:image/png;base64,{base64.b64encode(inline.getvalue()).decode()}"
                 body.append(f'<figure><img alt="{escape(name)}" src="{source}"></figure>')
     page = out / "report.html"
     with atomic_write(page) as temporary:
@@ -100,18 +99,9 @@ def write_report(reports: Sequence[Report], out: Path) -> list[Path]:
     return [page, *files]
 
 
-_NO_DATE: dict[str, dict[str, None]] = {"png": {"Software": None}, "svg": {"Date": None}}
-
-
-def _file_name(name: str) -> str:
-    """A study's name is its folder's, which may hold anything."""
-    return re.sub(r"[^\w.-]+", "_", name)
-
-
 def _section(report: Report) -> str:
-    warn = (
-        "" if report.headline else f'<p class="warn">Not to be quoted: {escape(" ".join(report.remarks))}</p>'
-    )
+    quoted = f"Not to be quoted: {escape(' '.join(report.remarks))}"
+    warn = "" if report.headline else f'<p class="warn">{quoted}</p>'
     what = "What size costs"
     if not isinstance(report, ScaleReport):
         way = (
@@ -121,166 +111,152 @@ def _section(report: Report) -> str:
         )
         what = f"{way}: {report.bundle.name} {report.bundle.version} on {report.device.obtained}"
     when = f"{report.created}; commit {report.git.commit[:12] if report.git else 'unknown'}"
+    # A table of ours is Markdown; names may hold a tag, or emphasis. What is part of the row above stays indented.
+    escaped = _MARKS.sub(lambda found: f"\\{found[0]}", spoken(render(report)))
+    indented = _INDENT.sub(lambda found: f"| {'&emsp;' * (len(found[1]) // 2)}", escaped)
+    table = MarkdownIt("commonmark", {"html": False}).enable("table").render(indented)
     return (
         f'<h2>{escape(what)}</h2><p class="about">{escape(report.machine.processor)}; {escape(when)}; '
-        f"<code>{escape(' '.join(report.command))}</code></p>{warn}{_readable(render(report))}"
+        f"<code>{escape(' '.join(report.command))}</code></p>{warn}{table}"
     )
-
-
-def _readable(words: str) -> str:
-    """A table of ours, which is Markdown, as HTML. What is part of the row above stays indented."""
-    escaped = _MARKS.sub(lambda found: f"\\{found[0]}", spoken(words))  # names may hold a tag, or emphasis
-    indented = _INDENT.sub(lambda found: f"| {'&emsp;' * (len(found[1]) // 2)}", escaped)
-    return str(MarkdownIt("commonmark", {"html": False}).enable("table").render(indented))
 
 
 def _figures(report: Report) -> list[tuple[str, Any]]:
     if isinstance(report, ScaleReport):
-        return [
-            (f"scale-{axis}", _growth(report, axis)) for axis in dict.fromkeys(p.axis for p in report.points)
-        ]
+        axes = dict.fromkeys(point.axis for point in report.points)
+        return [(f"scale-{axis}", _growth(report, axis)) for axis in axes]
     if isinstance(report, ApplianceReport):
-        ways = [(study.name, study.way.whole_ms) for study in report.studies]
-        parts = [(f"parts-{study.name}", _parts(study, report.quiet_seconds)) for study in report.studies]
+        parts = [(f"parts-{one.name}", _parts(one, report.quiet_seconds)) for one in report.studies]
+        ways = {one.name: one.way.whole_ms for one in report.studies}
         return [*parts, *([("way", _latencies(ways))] if ways else [])]
-    figures = [(f"stages-{study.name}", _waterfall(study)) for study in report.studies]
-    figures.append(("latency", _latencies([(study.name, study.single.wall_ms) for study in report.studies])))
-    if len(report.studies) > 1:
-        figures.append(("size", _cost(report.studies)))
-    return figures
+    figures = [(f"stages-{one.name}", _stages(one)) for one in report.studies]
+    figures.append(("latency", _latencies({one.name: one.single.wall_ms for one in report.studies})))
+    return [*figures, *([("size", _cost(report.studies))] if len(report.studies) > 1 else [])]
+
+
+def _new(height: float, columns: int = 1) -> tuple[Any, Any]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, height), layout="constrained")
+    return figure, figure.subplots(1, columns)
+
+
+def _lines(axes: Any, x: Sequence[float], lines: Mapping[str, tuple[str, Sequence[float]]]) -> None:
+    """Costs over sizes, both from zero."""
+    for label, (color, values) in lines.items():
+        axes.plot(x, values, marker="o", label=label, color=color)
+
+
+def _from_zero(axes: Any, xlabel: str, ylabel: str) -> None:
+    axes.set_xlim(left=0)
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel(xlabel)
+    axes.set_ylabel(ylabel)
+    axes.legend()
 
 
 def _growth(report: ScaleReport, axis: str) -> Any:
-    """Time and memory along an axis, both from zero."""
-    from matplotlib.figure import Figure
-
+    """Time and memory along an axis. The largest image has more classes: it is no point of the line."""
     along = sorted((p for p in report.points if p.axis == axis), key=lambda p: p.value)
-    # The largest image has more classes: it is no point of the line.
     points = [p for p in along if axis == "classes" or p.classes == along[0].classes]
-    apart = [p for p in along if p not in points]
     unit = 1e6 if axis == "voxels" else 1
-    values = [point.value / unit for point in points]
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
-    time, memory = figure.subplots(1, 2)
-    for title, color, costs in (
-        ("whole", "#222222", [p.wall_ms.median / 1000 for p in points]),
-        ("network", "#b5432a", [p.network_ms.median / 1000 for p in points]),
-    ):
-        time.plot(values, costs, marker="o", label=title, color=color)
-    memory.plot(values, [p.peak_mib for p in points], marker="o", label="peak", color="#222222")
-    memory.plot(values, [p.baseline_mib for p in points], marker="o", label="before", color="#2a6ab5")
-    for p in apart:
-        time.plot(
-            p.value / unit, p.wall_ms.median / 1000, "*", color="#222222", label=f"whole, {p.classes} classes"
-        )
-        memory.plot(p.value / unit, p.peak_mib, "*", color="#222222", label=f"peak, {p.classes} classes")
-    memory.axhline(report.ceiling_mib, color="#b5432a", linestyle="--", label="ceiling")
+    figure, (time, memory) = _new(3.6, 2)
+    values = [p.value / unit for p in points]
+    whole, network = ([getattr(p, name).median / 1000 for p in points] for name in ("wall_ms", "network_ms"))
+    _lines(time, values, {"whole": (_BLACK, whole), "network": (_RED, network)})
+    peak, before = [p.peak_mib for p in points], [p.baseline_mib for p in points]
+    _lines(memory, values, {"peak": (_BLACK, peak), "before": (_BLUE, before)})
+    for p in (p for p in along if p not in points):
+        x, classes = p.value / unit, f"{p.classes} classes"
+        time.plot(x, p.wall_ms.median / 1000, "*", color=_BLACK, label=f"whole, {classes}")
+        memory.plot(x, p.peak_mib, "*", color=_BLACK, label=f"peak, {classes}")
+    memory.axhline(report.ceiling_mib, color=_RED, linestyle="--", label="ceiling")
     for axes, word in ((time, "s"), (memory, "MiB")):
-        axes.set_xlim(left=0)
-        axes.set_ylim(bottom=0)
-        axes.set_xlabel("million voxels" if axis == "voxels" else axis)
-        axes.set_ylabel(word)
-        axes.legend()
-    return figure
-
-
-def _parts(study: StudyWay, quiet: float) -> Any:
-    """The parts of the way from the last instance to the report, end to end."""
-    from matplotlib.figure import Figure
-
-    way = study.way
-    compute, inference = way.compute_ms.median, way.inference_ms.median
-    parts = [
-        ("quiet time, as configured", 1000 * quiet, "#cccccc"),
-        ("until complete, beyond it", way.completeness_ms.median - 1000 * quiet, "#888888"),
-        ("queue", way.queue_ms.median, "#2a6ab5"),
-        ("inference", inference, "#b5432a"),
-        ("computing, the rest: files", compute - inference, "#d89a3a"),
-        ("deliver", way.deliver_ms.median, "#3a8a5a"),
-    ]
-    figure = Figure(figsize=(9, 2.9), layout="constrained")
-    axes = figure.subplots()
-    start = 0.0
-    for number, (_, ms, color) in enumerate(parts):
-        axes.barh(number, ms, left=start, color=color)
-        axes.text(start + max(ms, 0), number, f" {ms:.0f} ms", va="center", fontsize=8)
-        start += ms
-    axes.set_yticks(range(len(parts)), [name for name, _, _ in parts])
-    axes.invert_yaxis()
-    axes.set_xlim(0, start * 1.12)
-    axes.set_xlabel("ms from the last instance acknowledged")
-    axes.set_title(f"{study.name}: medians of {len(way.whole_ms.samples)} studies")
-    return figure
-
-
-def _waterfall(study: StudyLatency) -> Any:
-    """Stages in order, each beginning where the one before ended."""
-    from matplotlib.figure import Figure
-
-    stages = [(name, found.median) for name, found in study.single.stages_ms.items()]
-    shown = {name for name, _ in sorted(stages, key=lambda item: -item[1])[:_MOST_STAGES]}
-    figure = Figure(figsize=(9, 0.32 * len(shown) + 1.4), layout="constrained")
-    axes = figure.subplots()
-    start = 0.0
-    names: list[str] = []
-    for name, ms in stages:
-        if name in shown:
-            axes.barh(len(names), ms, left=start, color="#b5432a" if "slide" in name else "#2a6ab5")
-            axes.text(start + ms, len(names), f" {ms:.0f} ms", va="center", fontsize=8)
-            names.append(spoken(name))
-        start += ms
-    axes.set_yticks(range(len(names)), names)
-    axes.invert_yaxis()
-    axes.set_xlim(0, start * 1.12)
-    axes.set_xlabel("ms from the start; red: tiles and network")
-    axes.set_title(f"{study.name}: medians of {len(study.single.wall_ms.samples)} repetitions")
-    return figure
-
-
-def _latencies(found: Sequence[tuple[str, Distribution]]) -> Any:
-    """Every sample, the median and its interval, by study."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 4), layout="constrained")
-    axes = figure.subplots()
-    for number, (_, wall) in enumerate(found):
-        axes.scatter([number] * len(wall.samples), wall.samples, s=14, alpha=0.5, color="#2a6ab5")
-        axes.hlines(wall.median, number - 0.25, number + 0.25, color="#b5432a")
-        if wall.low is not None and wall.high is not None:
-            axes.fill_between(
-                [number - 0.25, number + 0.25], wall.low, wall.high, color="#b5432a", alpha=0.15
-            )
-    axes.set_xticks(range(len(found)), [name for name, _ in found])
-    axes.set_xlim(-0.5, len(found) - 0.5)
-    axes.set_ylim(0, 1.08 * max(wall.max for _, wall in found))
-    axes.set_ylabel("ms")
-    axes.set_title("Every repetition; median with its 95 % interval")
+        _from_zero(axes, "million voxels" if axis == "voxels" else axis, word)
     return figure
 
 
 def _cost(studies: Sequence[StudyLatency]) -> Any:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 4), layout="constrained")
-    axes = figure.subplots()
     ordered = sorted(studies, key=lambda study: study.voxels)
-    voxels = [study.voxels / 1e6 for study in ordered]
-    for title, color, values in (
-        ("whole", "#222222", [study.single.wall_ms.median for study in ordered]),
-        ("network", "#b5432a", [study.single.network_ms.median for study in ordered]),
-        ("everything else", "#2a6ab5", [study.single.rest_ms.median for study in ordered]),
-    ):
-        axes.plot(voxels, values, marker="o", label=title, color=color)
-    axes.set_xlim(0, 1.05 * voxels[-1])
-    axes.set_ylim(0, 1.08 * max(study.single.wall_ms.median for study in ordered))
+    figure, axes = _new(4)
+    shown = (
+        ("whole", _BLACK, "wall_ms"),
+        ("network", _RED, "network_ms"),
+        ("everything else", _BLUE, "rest_ms"),
+    )
+    lines = {
+        title: (color, [getattr(study.single, name).median for study in ordered])
+        for title, color, name in shown
+    }
+    _lines(axes, [study.voxels / 1e6 for study in ordered], lines)
+    _from_zero(axes, "million voxels in a study's images", "ms")
     axes.set_title("Cost of size: medians")
-    axes.set_xlabel("million voxels in a study's images")
-    axes.set_ylabel("ms")
-    axes.legend()
     return figure
 
 
-def _inline(figure: Any) -> str:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110, metadata=_NO_DATE["png"])
-    return base64.b64encode(buffer.getvalue()).decode()
+def _cascade(parts: Sequence[tuple[str, float, str | None]], xlabel: str, title: str) -> Any:
+    """Parts with their ms end to end; one without a colour passes unseen."""
+    shown = [part for part in parts if part[2]]
+    figure, axes = _new(0.32 * len(shown) + 1.2)
+    start, row = 0.0, 0
+    for _, ms, color in parts:
+        if color:
+            axes.barh(row, ms, left=start, color=color)
+            axes.text(start + max(ms, 0), row, f" {ms:.0f} ms", va="center", fontsize=8)
+            row += 1
+        start += ms
+    axes.set_yticks(range(row), [name for name, _, _ in shown])
+    axes.invert_yaxis()
+    axes.set_xlim(0, start * 1.12)
+    axes.set_xlabel(xlabel)
+    axes.set_title(title)
+    return figure
+
+
+def _parts(study: StudyWay, quiet: float) -> Any:
+    """The parts of the way from the last instance to the report."""
+    way = study.way
+    compute, inference = way.compute_ms.median, way.inference_ms.median
+    parts = (
+        ("quiet time, as configured", 1000 * quiet, "#cccccc"),
+        ("until complete, beyond it", way.completeness_ms.median - 1000 * quiet, "#888888"),
+        ("queue", way.queue_ms.median, _BLUE),
+        ("inference", inference, _RED),
+        ("computing, the rest: files", compute - inference, "#d89a3a"),
+        ("deliver", way.deliver_ms.median, "#3a8a5a"),
+    )
+    count = len(way.whole_ms.samples)
+    return _cascade(
+        parts, "ms from the last instance acknowledged", f"{study.name}: medians of {count} studies"
+    )
+
+
+def _stages(study: StudyLatency) -> Any:
+    """Stages in order, the longest shown."""
+    stages = {name: found.median for name, found in study.single.stages_ms.items()}
+    longest = set(sorted(stages, key=lambda name: -stages[name])[:_MOST_STAGES])
+    parts = [
+        (spoken(name), ms, (_RED if "slide" in name else _BLUE) if name in longest else None)
+        for name, ms in stages.items()
+    ]
+    count = len(study.single.wall_ms.samples)
+    return _cascade(
+        parts, "ms from the start; red: tiles and network", f"{study.name}: medians of {count} repetitions"
+    )
+
+
+def _latencies(found: Mapping[str, Distribution]) -> Any:
+    """Every sample, the median and its interval, by study."""
+    figure, axes = _new(4)
+    for number, wall in enumerate(found.values()):
+        around = [number - 0.25, number + 0.25]
+        axes.scatter([number] * len(wall.samples), wall.samples, s=14, alpha=0.5, color=_BLUE)
+        axes.hlines(wall.median, *around, color=_RED)
+        if wall.low is not None and wall.high is not None:
+            axes.fill_between(around, wall.low, wall.high, color=_RED, alpha=0.15)
+    axes.set_xticks(range(len(found)), list(found))
+    axes.set_xlim(-0.5, len(found) - 0.5)
+    axes.set_ylim(bottom=0)
+    axes.set_ylabel("ms")
+    axes.set_title("Every repetition; median with its 95 % interval")
+    return figure

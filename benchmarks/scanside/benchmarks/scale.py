@@ -1,8 +1,9 @@
 """`scanside bench scale`: what voxels, classes, tiles and studies cost in time and memory, one varied at a time."""
 
-import json
 import math
+import statistics
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,14 +12,18 @@ from typing import Any
 import numpy as np
 
 from scanside.benchmarks import conditions
-from scanside.benchmarks.child import Child
+from scanside.benchmarks.child import alone
 from scanside.benchmarks.choices import ScaleOptions, Shape
 from scanside.benchmarks.distribution import Distribution
-from scanside.benchmarks.gpus import gpu_names
-from scanside.benchmarks.made import IMAGE_SPACING, NETWORK, SPACING, write_bundle
+from scanside.benchmarks.made import IMAGE_SPACING, NETWORK, SPACING, make_image, write_bundle
+from scanside.benchmarks.processes import MIB, high_water_mark, reset_high_water_mark, spent
 from scanside.benchmarks.progress import Progress
 from scanside.benchmarks.scale_results import SCALE, Axis, Growth, Point, ScaleReport
-from scanside.runtime.errors import CaseError
+from scanside.benchmarks.sensors import gpu_names
+from scanside.benchmarks.warm import Stopwatch, timed_sessions
+from scanside.runtime.bundle import open_bundle
+from scanside.runtime.options import Options
+from scanside.runtime.pipeline import Obtained, Segmenter
 from scanside.runtime.stages.resample import resampled_shape
 from scanside.runtime.stages.slide import tiling
 
@@ -119,40 +124,42 @@ def _point(folder: Path, plan: _Plan, options: ScaleOptions) -> Point:
     bundle = folder / f"{plan.classes}-{plan.patch[0]}.bundle"
     if not bundle.exists():
         write_bundle(bundle, plan.classes, plan.patch)
-    large = plan.shape == LARGEST
-    setup = folder / "setup.json"
-    setup.write_text(
-        json.dumps(
-            {
-                "bundle": str(bundle), "device": options.device, "threads": options.threads, "shape": plan.shape,
-                "step_size": plan.step_size, "studies": plan.studies, "repeats": 1 if large else options.repeats,
-            }
-        )
-    )  # fmt: skip
-    name = f"{plan.axis} {plan.value}"
-    try:
-        with Child(name, "scanside.benchmarks.scale_point", setup, folder / "point.log") as child:
-            found = child.answer()
-    except CaseError as error:
-        if "exit code -9" in str(error):
-            raise CaseError(
-                f"{name} was killed, most likely for lack of memory; leave --large out."
-            ) from error
-        raise
+    name, repeats = f"{plan.axis} {plan.value}", 1 if plan.shape == LARGEST else options.repeats
+    found = alone(name, folder / "point.log", _measure, bundle, plan, options, repeats)
     return Point(
-        axis=plan.axis,
-        value=plan.value,
-        shape=list(plan.shape),
-        classes=plan.classes,
-        tiles=tiles(plan.shape, plan.patch, plan.step_size),
-        studies=plan.studies,
-        wall_ms=Distribution.of(found["wall_ms"]),
-        network_ms=Distribution.of(found["network_ms"]),
-        stages_ms=found["stages_ms"],
-        baseline_mib=found["baseline_mib"],
-        peak_mib=found["peak_mib"],
-        other_cpu_part=round(conditions.other_part(found["other_cpu_s"], found["seconds"]), 4),
-    )
+        axis=plan.axis, value=plan.value, shape=list(plan.shape), classes=plan.classes,
+        tiles=tiles(plan.shape, plan.patch, plan.step_size), studies=plan.studies, **found,
+    )  # fmt: skip
+
+
+def _measure(bundle: Path, plan: _Plan, options: ScaleOptions, repeats: int) -> dict[str, Any]:
+    """In a process of its own, so that the kernel's record of its memory is that of this size."""
+    how = Options(device=options.device, step_size=plan.step_size, mirroring=False, threads=options.threads)
+    watch = Stopwatch()
+    with timed_sessions(watch):
+        obtained = Obtained(options.device, options.device, "asked for", "fp32")
+        segmenter = Segmenter(open_bundle(bundle), how, obtained)
+    volume = make_image(plan.shape)
+    walls, networks, stages = list[float](), list[float](), dict[str, list[float]]()
+    reset_high_water_mark()
+    baseline = high_water_mark()
+    with spent() as found:
+        for _ in range(repeats):
+            watch.restart()
+            start = time.perf_counter()
+            for _ in range(plan.studies):
+                for stage, ms in segmenter.segment(volume).stages.items():
+                    stages.setdefault(stage, []).append(ms)
+            walls.append(1000 * (time.perf_counter() - start))
+            networks.append(1000 * watch.seconds)
+    return {
+        "wall_ms": Distribution.of(walls),
+        "network_ms": Distribution.of(networks),
+        "stages_ms": {stage: round(statistics.median(samples), 3) for stage, samples in stages.items()},
+        "baseline_mib": round(baseline / MIB, 1),
+        "peak_mib": round(found.peak_mib, 1),
+        "other_cpu_part": round(conditions.other_part(found.other_cpu_s, found.wall_s), 4),
+    }
 
 
 def growth(measured: Sequence[Point]) -> list[Growth]:

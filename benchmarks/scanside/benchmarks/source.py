@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from scanside.benchmarks.processes import run_measured
 from scanside.runtime.bundle import Bundle, open_bundle
@@ -34,6 +35,13 @@ class Source:
     def ending(self) -> str:
         """File ending of the images that nnunetv2 reads."""
         return self.bundle.manifest.file_ending
+
+    def record(self, mirroring: bool) -> dict[str, Any]:
+        """What a `Record` says of the model."""
+        return {
+            "bundle": self.bundle.summary(), "checkpoints": self.checkpoints, "mirroring": mirroring,
+            "folds": list(self.folds),
+        }  # fmt: skip
 
 
 def find_source(

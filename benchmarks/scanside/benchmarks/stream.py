@@ -1,24 +1,18 @@
-"""Whole studies in a process of its own with the networks open: what `scanside run` does, warm.
+"""Whole studies with the networks open, for a process of their own: what `scanside run` does, warm."""
 
-`python -m scanside.benchmarks.stream SETUP.json`, driven by `latency.py`.
-"""
-
-import gc
-import json
-import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from scanside.benchmarks.child import answering, told
-from scanside.benchmarks.processes import MIB, busy_s, high_water_mark, reset_high_water_mark
+from scanside.benchmarks.processes import Spent, spent
 from scanside.benchmarks.warm import Stopwatch, timed_sessions
 from scanside.runtime.bundle import open_bundle
-from scanside.runtime.errors import InputError, ScansideError
+from scanside.runtime.errors import InputError
 from scanside.runtime.options import Options
 from scanside.runtime.study.compose import run_report
 from scanside.runtime.study.pipeline import StudyRunner, refused
@@ -38,12 +32,14 @@ class Stream:
 
     def __init__(self, bundle: Path, options: Options) -> None:
         self.watch, self._options = Stopwatch(), options
+        imported = 1000 * (time.time() - psutil.Process().create_time())
         start = time.perf_counter()
         self._bundle = open_bundle(bundle)
         opened = time.perf_counter()
         with timed_sessions(self.watch):
             self.runner = StudyRunner(self._bundle, options)
         self.opening = {
+            "imports_ms": round(imported, 1),
             "bundle_ms": round(1000 * (opened - start), 1),
             "networks_ms": round(1000 * (time.perf_counter() - opened), 1),
         }
@@ -89,59 +85,33 @@ class Stream:
             assert writing is not None
             yield writing.result()
 
+    def said(self) -> tuple[dict[str, float], dict[str, str]]:
+        """What opening took, and the device."""
+        device = self.runner.device
+        return self.opening, {
+            name: getattr(device, name) for name in ("asked", "obtained", "why", "precision")
+        }
 
-def main(setup: Path) -> None:
-    """Answer requests: `{"study": …, "out": …}` for one, `{"studies": […], "out": …}` for many."""
-    answer, requests = answering()
-    asked = json.loads(setup.read_text())
-    options = Options(**{**asked["options"], "folds": tuple(asked["options"]["folds"] or ()) or None})
-    imported = 1000 * (time.time() - psutil.Process().create_time())
-    try:
-        stream = Stream(Path(asked["bundle"]), options)
-        device = stream.runner.device
-        answer(
-            {
-                "opening": {"imports_ms": round(imported, 1), **stream.opening},
-                "device": {
-                    "asked": device.asked, "obtained": device.obtained, "why": device.why,
-                    "precision": device.precision,
-                },
-            }
-        )  # fmt: skip
-        for request in requests:
-            answer(_measured(stream, request))
-    except ScansideError as error:
-        answer(told(error))
+    def measure(self, paths: list[Path], out: Path) -> "Streamed":
+        """One study, or many back to back: what they took and what they came to."""
+        self.watch.restart()
+        with spent() as found:
+            reports = [self.one(paths[0], out)] if len(paths) == 1 else list(self.many(paths, out))
+        return Streamed(found, self.watch.seconds, [_came_to(report) for report in reports])
 
 
-def _measured(stream: Stream, request: dict[str, Any]) -> dict[str, Any]:
-    """Do what is asked, and say what it took."""
-    gc.collect()
-    stream.watch.restart()
-    reset_high_water_mark()
-    busy, cpu, start = busy_s(), time.process_time(), time.perf_counter()
-    out = Path(request["out"])
-    if "study" in request:
-        reports = [stream.one(Path(request["study"]), out)]
-    else:
-        reports = list(stream.many([Path(path) for path in request["studies"]], out))
-    wall, own, total = time.perf_counter() - start, time.process_time() - cpu, busy_s() - busy
+@dataclass(frozen=True)
+class Streamed:
+    """What studies took, `network_s` of it inside the network, and what they came to."""
+
+    spent: Spent
+    network_s: float
+    reports: list[dict[str, Any]]
+
+
+def _came_to(report: StudyReport) -> dict[str, Any]:
     return {
-        "wall_s": wall,
-        "network_s": stream.watch.seconds,
-        "cpu_s": own,
-        "other_cpu_s": max(0.0, total - own),
-        "peak_mib": high_water_mark() / MIB,
-        "reports": [
-            {
-                **report.model_dump(mode="json", include={"status", "reason", "stages", "sequences"}),
-                "probability": report.probability.value if report.probability else None,
-                "objects": [made.kind for made in report.objects],
-            }
-            for report in reports
-        ],
+        **report.model_dump(mode="json", include={"status", "reason", "stages", "sequences"}),
+        "probability": report.probability.value if report.probability else None,
+        "objects": [made.kind for made in report.objects],
     }
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))

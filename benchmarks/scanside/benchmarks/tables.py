@@ -1,7 +1,8 @@
 """Records as tables: Markdown that is also readable on a terminal. A column is a title and a template of a record.
 
 Templates are Python's own format strings over a record's fields, `{wall_ms.median!t}`, with conversions for what
-results are made of: `!t` a time of ms in words, `!x` a shape, `!i` the interval of a distribution. What is absent is –.
+results are made of: `!t` a time of ms in words, `!x` a shape, `!l` a list, `!i` the interval of a distribution.
+What is absent is –.
 """
 
 import string
@@ -27,6 +28,8 @@ class _Cells(string.Formatter):
             return ms(value)
         if conversion == "x":
             return " × ".join(map(str, value))
+        if conversion == "l":
+            return ", ".join(value) or "none"
         if conversion == "i":
             return interval(value)
         return super().convert_field(value, conversion)

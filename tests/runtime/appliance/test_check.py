@@ -327,8 +327,11 @@ def test_an_archive_that_cannot_be_fetched_from_is_found(config: Config, tmp_pat
 
     with Orthanc(tmp_path / "a", dicom_web=True, modalities={"SCANSIDE": ("127.0.0.1", 1)}) as orthanc:
         for right in (at(orthanc.port), {"kind": "dicomweb", "url": orthanc.dicom_web}):
-            (found,) = [one for one in check(archived(**right)) if one.what == "archive archive"]
-            assert found.ok, found
+            for priors in (False, True):
+                (found,) = [
+                    one for one in check(archived(**right, priors=priors)) if one.what == "archive archive"
+                ]
+                assert found.ok and ("lets reports be searched" in found.sentence) is priors, found
         wrong = {"kind": "dicomweb", "url": f"{orthanc.url}/nothing"}
         assert "HTTP 404" in fault(archived(**wrong)).sentence
         other = archived(**at(orthanc.port))
@@ -337,6 +340,7 @@ def test_an_archive_that_cannot_be_fetched_from_is_found(config: Config, tmp_pat
         assert words in fault(other).sentence
     with peer() as one:
         assert "does not take C-FIND and C-MOVE" in fault(archived(**at(one.port))).sentence
+        assert "C-MOVE and C-GET" in fault(archived(**at(one.port), priors=True)).sentence
     assert "connection refused" in fault(archived(**at(free_port()))).sentence
     off = {**at(1), "host": "192.0.2.1", "plaintext": True}
     assert "receive.host to an address" in fault(archived(**off)).sentence

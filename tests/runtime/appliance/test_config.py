@@ -123,6 +123,17 @@ def test_answers_to_storage_commitment_come_over_tls_off_this_machine(tmp_path: 
     assert own.listener_tls is not None and own.listener_tls.certificate == tmp_path / "c"
 
 
+def test_earlier_results_of_an_archive_are_for_who_keeps_any(tmp_path: Path) -> None:
+    archive = f'[[fetch.archives]]\nname = "pacs"\n{PEER}'
+    keeps_none = "[retention]\nprior_days = 0\n"
+    assert load_config(write(tmp_path, MINIMAL + archive)).fetch.prior_archives == ()
+    assert load_config(write(tmp_path, MINIMAL + archive + keeps_none)).fetch.prior_archives == ()
+    (one,) = load_config(write(tmp_path, MINIMAL + archive + "priors = true\n")).fetch.prior_archives
+    assert one.name == "pacs"
+    words = refusal(tmp_path, MINIMAL + archive + "priors = true\n" + keeps_none)
+    assert "archive pacs has priors = true" in words and "retention.prior_days = 0" in words
+
+
 @pytest.mark.requirement("research-use")
 @pytest.mark.parametrize(
     ("text", "line", "words"),

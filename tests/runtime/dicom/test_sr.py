@@ -15,21 +15,17 @@ from scanside.runtime.dicom.codes import own_code
 from scanside.runtime.dicom.feature_codes import (
     ADC_UNIT,
     ARBITRARY,
-    DIAMETER,
-    FEATURE,
     FILTER,
-    MM,
-    MM3,
     ONE,
     PERCENT,
-    VOLUME,
     feature_number,
 )
 from scanside.runtime.dicom.object_header import Algorithm, Stamp, stamp_of
 from scanside.runtime.dicom.read import read_series
+from scanside.runtime.dicom.report_codes import COMMENT, DIAMETER, FEATURE, MM, MM3, VOLUME
 from scanside.runtime.dicom.seg import write_seg
 from scanside.runtime.dicom.series import DicomSeries
-from scanside.runtime.dicom.sr import COMMENT, LesionGroup, Number, Report, write_sr
+from scanside.runtime.dicom.sr import LesionGroup, Number, Report, write_sr
 from scanside.runtime.errors import OutputError
 from tests.support.dciodvfy import errors_of
 from tests.support.dicom_factory import stored_values, write_series

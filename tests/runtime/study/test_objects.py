@@ -18,12 +18,13 @@ from scanside.runtime.classify import Classification
 from scanside.runtime.dicom import seg as seg_module
 from scanside.runtime.dicom.presentation import filled
 from scanside.runtime.dicom.read import read_series
+from scanside.runtime.dicom.report_codes import ABSENT, STATUS
 from scanside.runtime.errors import OutputError
 from scanside.runtime.labels import segment_color
 from scanside.runtime.radiomics.extract import FeatureValue
 from scanside.runtime.stages.lesions import find_lesions, main_lesion
 from scanside.runtime.study import objects
-from scanside.runtime.study.findings import ABSENT, HIGH, LOW, NAMED, QUALITY, REASON, STATUS
+from scanside.runtime.study.findings import HIGH, LOW, NAMED, QUALITY, REASON
 from scanside.runtime.study.objects import ObjectOptions, ResultObject, write_objects
 from scanside.runtime.study.pipeline import StudyRunner, refused
 from scanside.runtime.study.read import read_study

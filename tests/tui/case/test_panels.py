@@ -112,6 +112,10 @@ def test_an_earlier_result_of_the_patient_is_a_line(data: CaseData) -> None:
     prior = {"day": "2025-09-01", "algorithm": "pancreas 1", "same_algorithm": False, "sizes": sizes}
     words = told(changed(data, prior=prior), "lesions", 120)
     assert "Earlier, 2025-09-01 (another bundle): T2WI 10.10 ml, 28 mm; DWI no lesion segmented" in words
+    words = told(changed(data, prior={**prior, "archive": "pacs"}), "lesions", 120)
+    assert "Earlier, 2025-09-01 (another bundle, from the archive pacs): T2WI 10.10 ml" in words
+    words = told(changed(data, prior={**prior, "same_algorithm": True, "archive": "pacs"}), "lesions", 120)
+    assert "Earlier, 2025-09-01 (from the archive pacs): T2WI 10.10 ml" in words
     assert "Earlier" not in told(data, "lesions")
 
 

@@ -9,9 +9,9 @@ from scanside.runtime.acceptance import phantom
 from scanside.runtime.acceptance.record import Check, Figure, count, failed, not_done, passed, refused
 from scanside.runtime.appliance.store.records import Case, Item
 from scanside.runtime.appliance.store.states import Sending
-from scanside.runtime.dicom.feature_codes import VOLUME
 from scanside.runtime.dicom.phantom_study import PATIENT_ID, PATIENT_NAME
 from scanside.runtime.dicom.readback import check_seg
+from scanside.runtime.dicom.report_codes import VOLUME
 from scanside.runtime.errors import ScansideError
 from scanside.runtime.study.report import StudyReport
 from scanside.runtime.volume import Geometry

@@ -373,4 +373,5 @@ def _archive(config: Config, archive: Archive) -> Finding:
 
     problem = source_of(archive, config).fault(min(config.send.timeout_seconds, 10.0))
     known = " and knows our receiver" if isinstance(archive, DicomArchive) else ""
-    return Finding(f"archive {archive.name}", problem is None, problem or f"It answers{known}.")
+    gives = ", and lets reports be searched" if archive.priors else ""
+    return Finding(f"archive {archive.name}", problem is None, problem or f"It answers{known}{gives}.")

@@ -217,7 +217,7 @@ def _fetch() -> Iterator[str]:
     yield _table(("SOP class", "use as SCU"), rows)
     yield (
         f"Offered transfer syntaxes: {_named(EXPLICIT)}, {_named(IMPLICIT)}. Keys of C-FIND: "
-        f"{', '.join(FIND_KEYS)}. No relational queries, no extended negotiation; C-GET is not used for this. "
+        f"{', '.join(FIND_KEYS)}. No relational queries; of extended negotiation the role for C-GET alone. "
         "The destination of C-MOVE is `receive.ae_title`. An archive that brings what was asked for associates as "
         "`receive.callers` do, by its title and, where its `host` is an IP address, from there. "
         "Of it, and of every C-STORE that names us as move originator, only images are taken that were asked for, of "
@@ -226,6 +226,14 @@ def _fetch() -> Iterator[str]:
     yield (
         "DICOMweb: GET of `/studies/{study}/series` (application/dicom+json) and of `/studies/{study}/series/{series}` "
         '(`multipart/related; type="application/dicom"; transfer-syntax=*`), kept as parts of a STOW-RS request are.\n'
+    )
+    yield (
+        "Earlier results: an archive with `priors = true` is asked for reports of the same Patient ID while a study "
+        "comes in and is computed; no study waits for it. By DICOM: C-FIND at the levels STUDY (PatientID, StudyDate "
+        "as a range, ModalitiesInStudy), SERIES (Modality) and IMAGE (SOPClassUID), then C-GET of single reports. By "
+        "DICOMweb: GET of `/instances` with PatientID, Modality and StudyDate, and of "
+        "`/studies/{study}/series/{series}/instances/{instance}`. A report is read if it states that Scanside wrote "
+        "it, and used if patient, template, device and bundle agree; it is not stored.\n"
     )
 
 

@@ -5,15 +5,14 @@ where the image is filtered, with the filter as a modifier. Anything else has a 
 """
 
 from scanside.runtime.dicom.codes import Code, own_code
+from scanside.runtime.dicom.report_codes import FEATURE, MM, MM3
 from scanside.runtime.dicom.sr import Number
 from scanside.runtime.radiomics.conformance import KNOWN
 from scanside.runtime.radiomics.ibsi import code
 from scanside.runtime.radiomics.names import ORIGINAL, FeatureName
 
 ONE: Code = ("1", "UCUM", "no units")
-MM: Code = ("mm", "UCUM", "millimeter")
 MM2: Code = ("mm2", "UCUM", "square millimeter")
-MM3: Code = ("mm3", "UCUM", "cubic millimeter")
 PER_MM: Code = ("/mm", "UCUM", "per millimeter")
 PERCENT: Code = ("%", "UCUM", "percent")
 ARBITRARY: Code = ("[arb'U]", "UCUM", "arbitrary unit")
@@ -21,12 +20,8 @@ ADC_UNIT: Code = ("um2/s", "UCUM", "square micrometer per second")
 """1e-6 mm²/s."""
 _ADC_SQUARED: Code = ("um4/s2", "UCUM", "square micrometer per second, squared")
 
-VOLUME: Code = ("118565006", "SCT", "Volume")
-DIAMETER: Code = ("L0JK", "IBSI", "Maximum 3D Diameter of a Mesh")
-
 IMAGE = own_code("IMAGE", "Measured image")
 FILTER = own_code("FILTER", "Image filter")
-FEATURE = own_code("FEATURE", "Feature of the signature")
 
 _IMAGES: dict[str, Code] = {
     "t2w": ("110805", "DCM", "T2 Weighted MR Signal Intensity"),

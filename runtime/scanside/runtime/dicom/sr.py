@@ -29,7 +29,6 @@ from scanside.runtime.images.files import atomic_write
 Text = tuple[Code, str]
 Evaluation = tuple[Code, Code]
 
-COMMENT: Code = ("121106", "DCM", "Comment")
 _MRI: Code = ("113091000", "SCT", "Magnetic resonance imaging")
 _SOURCE: Code = ("260753009", "SCT", "Source")
 _LESION: Code = ("52988006", "SCT", "Lesion")

@@ -9,8 +9,19 @@ from importlib.metadata import version
 
 from scanside.runtime.bundle import Bundle
 from scanside.runtime.dicom.codes import Code, anatomic_region, own_code
-from scanside.runtime.dicom.feature_codes import DIAMETER, MM, MM3, PERCENT, VOLUME, feature_number
-from scanside.runtime.dicom.sr import COMMENT, Evaluation, LesionGroup, Number, Report, Text
+from scanside.runtime.dicom.feature_codes import PERCENT, feature_number
+from scanside.runtime.dicom.report_codes import (
+    ABSENT,
+    COMMENT,
+    DIAMETER,
+    MM,
+    MM3,
+    STATUS,
+    STATUSES,
+    VOLUME,
+    no_lesion,
+)
+from scanside.runtime.dicom.sr import Evaluation, LesionGroup, Number, Report, Text
 from scanside.runtime.radiomics.config import RadiomicsConfig, load_config
 from scanside.runtime.radiomics.names import sequence_of
 from scanside.runtime.report import RESEARCH
@@ -19,7 +30,6 @@ from scanside.runtime.study.names import spoken
 from scanside.runtime.study.prior import Prior, Size, size_words
 from scanside.runtime.study.records import StudyResult
 
-STATUS = own_code("STATUS", "Status of the result")
 REASON = own_code("REASON", "Reason of the status")
 NAMED = own_code("NAMED", "Class named by the algorithm")
 CLASS = own_code("CLASS", "Class that the probability is of")
@@ -28,18 +38,11 @@ HIGH = own_code("PROBABILITY-HIGH", "Probability, upper end of its interval")
 CALIBRATION = own_code("CALIBRATION", "Calibration of the probability")
 DISTANCE = own_code("DISTANCE", "Distance from the training cohort relative to the limit")
 MODEL = own_code("MODEL", "Model that answered")
-ABSENT = own_code("ABSENT", "Absent value and its reason")
 QUALITY: Code = ("130549", "DCM", "Imaging Study Quality")
 PROBABILITY: Code = ("122157", "DCM", "Probability")
 """Not 111047 `Probability of cancer`: the classes are one cancer of the pancreas and everything else, which may be
 another cancer. The class stands in a modifier."""
 
-STATUSES: dict[str, Code] = {
-    "ok": own_code("OK", "ok"),
-    "indeterminate": own_code("INDETERMINATE", "indeterminate"),
-    "no lesion segmented": own_code("NO-LESION", "no lesion segmented (not a negative finding)"),
-    "unsuitable input": own_code("UNSUITABLE", "unsuitable input"),
-}
 _UNSUITABLE = own_code("NOT-SUITABLE", "Not suitable as input of this algorithm")
 _CLASSES: dict[str, Code] = {"PDAC": ("700423003", "SCT", "Adenocarcinoma of pancreas")}
 
@@ -169,7 +172,7 @@ def _lesions(
     for role, found in result.roles.items():
         numbers, absent = by_role.get(role, ([], []))
         if not found.lesions:
-            texts.append((COMMENT, f"No lesion was segmented on {role}. This is not a negative finding."))
+            texts.append((COMMENT, no_lesion(role)))
         if not found.lesions or result.status == "unsuitable input":
             texts += absent
             continue
@@ -194,9 +197,10 @@ def _lesions(
 def _earlier(beside: Beside) -> tuple[LesionGroup, ...]:
     """The earlier lesions, each a group of the first point in time; nobody has said that it is the same lesion."""
     prior = beside.prior
+    source = "" if prior.archive is None else f", as a report in the archive {prior.archive} states"
     words = (
-        f"Measured on images of {prior.day.isoformat()} by {prior.algorithm}. Whether it is the same lesion was not "
-        "determined."
+        f"Measured on images of {prior.day.isoformat()} by {prior.algorithm}{source}. Whether it is the same lesion "
+        "was not determined."
     )
     return tuple(
         LesionGroup(
@@ -219,6 +223,8 @@ def _compared(result: StudyResult, beside: Beside) -> list[Text]:
     other = (
         "" if then.same_algorithm else f" The earlier one was measured by another bundle, {then.algorithm}."
     )
+    if then.archive is not None:
+        other += f" It was read from a report in the archive {then.archive}."
     return [
         (
             COMMENT,

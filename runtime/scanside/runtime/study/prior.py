@@ -26,12 +26,14 @@ class Prior:
         sizes: One for each segmenter.
         algorithm: Name and version of the bundle.
         same_algorithm: Whether it was this very bundle: sizes of two are not one series of measurements.
+        archive: Name of the archive whose report states it; None where this appliance computed it.
     """
 
     day: date
     sizes: tuple[Size, ...]
     algorithm: str
     same_algorithm: bool
+    archive: str | None = None
 
 
 def size_words(size: Size) -> str:

@@ -160,8 +160,9 @@ class StudyReport(Document):
     job: int | None = None
     """Number of the computation; null outside the appliance."""
     prior: Prior | None = None
-    """The latest result of an earlier study of the patient, as far as this appliance has one. Sizes are those of the
-    lesion that was measured of each segmenter; nobody has said that it is the same lesion."""
+    """The latest result of an earlier study of the patient, as far as this appliance has one or a configured archive
+    holds its report. Sizes are those of the lesion that was measured of each segmenter; nobody has said that it is the
+    same lesion."""
 
     @model_validator(mode="after")
     def _status_agrees(self) -> Self:

@@ -1,118 +1,26 @@
 """An earlier result of the same patient stands beside the new one, with both dates; whose it is has to be certain."""
 
 import json
-import threading
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
-from typing import Any
 
-import highdicom.sr as hd
 import jsonschema
-import pydicom
 import pytest
 
-from scanside.runtime.appliance.store import jobs, orders, outbox, priors, retention, verdicts
+from scanside.runtime.appliance.store import jobs, orders, priors, retention, verdicts
 from scanside.runtime.appliance.store.states import Action
-from scanside.runtime.appliance.work.main import Worker
-from scanside.runtime.study.prior import Prior
-from tests.runtime.appliance.work.filled import configured, opened, received, shown
+from tests.runtime.appliance.work.clinic import FIRST, SECOND, Clinic, comments, points
+from tests.runtime.appliance.work.filled import shown
 from tests.runtime.appliance.work.test_work import SCHEMA
 from tests.runtime.study.tiny_study import TinyBundle, TinyStudy, write_bundle, write_dicom
-from tests.support.dciodvfy import errors_of
-
-FIRST, SECOND = "20260101", "20260701"
-
-
-class Clinic:
-    """An appliance, and patients who come to it."""
-
-    def __init__(self, folder: Path, study: Path, bundle: Path, **tables: Any) -> None:
-        self.config, self.database = opened(configured(folder, bundle, **tables))
-        self._folder, self._study = folder, study
-        self.worker = Worker(self.config, self.database, threading.Event())
-        self._visits = 0
-
-    def visit(
-        self,
-        day: str,
-        patient: str = "P1",
-        born: str = "19600102",
-        *,
-        deliver: bool = True,
-        study: Path | None = None,
-    ) -> str:
-        """A study of that day, computed and, unless told otherwise, delivered; returns its case id."""
-        self._visits += 1
-        files, source = [], study or self._study
-        for file in sorted(source.rglob("*.dcm")):
-            image = pydicom.dcmread(file)
-            for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "FrameOfReferenceUID"):
-                setattr(image, keyword, f"{getattr(image, keyword)}.{self._visits}")
-            image.file_meta.MediaStorageSOPInstanceUID = image.SOPInstanceUID
-            image.PatientID, image.PatientBirthDate, image.StudyDate = patient, born, day
-            target = self._folder / f"visit-{self._visits}" / file.relative_to(source)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            image.save_as(target)
-            files.append(target)
-        case_id = received(self.config, self.database, files)
-        assert self.worker.step()
-        if deliver:
-            job = shown(self.database, case_id).job
-            outbox.stored(self.database, outbox.of_job(self.database, job), commitment=False)
-        return case_id
-
-    def report(self, case_id: str) -> Any:
-        job = shown(self.database, case_id).job
-        (item,) = [one for one in outbox.of_job(self.database, job) if one.kind == "sr"]
-        assert errors_of(self.config.results / item.path) == []
-        return pydicom.dcmread(self.config.results / item.path)
-
-    def prior(self, case_id: str) -> Prior | None:
-        """That the store would give the study of a case now."""
-        case = shown(self.database, case_id)
-        (row,) = self.database.rows("SELECT * FROM jobs WHERE job = ?", (case.job,))
-        measured = priors.Measured(row["person"], date.fromisoformat(row["examined"]), "x", "y", ())
-        return priors.prior_of(self.database, case.study_uid, measured)
 
 
 @pytest.fixture
 def clinic(tmp_path: Path, dicom_study: Path, bundle: Path) -> Iterator[Clinic]:
     made = Clinic(tmp_path, dicom_study, bundle)
     yield made
-    made.worker.close()
-    made.database.close()
-
-
-def points(report: Any) -> list[tuple[str, int, float, float]]:
-    """Date, order, volume and diameter of every group that states a point in time, by highdicom."""
-    found = []
-    for group in report_groups(report):
-        texts = {item.ConceptNameCodeSequence[0].CodeValue: item for item in group[0].ContentSequence}
-        if "C2348792" not in texts:
-            continue
-        numbers = {
-            code: float(texts[code].MeasuredValueSequence[0].NumericValue)
-            for code in ("126073", "118565006", "L0JK")
-        }
-        found.append(
-            (texts["C2348792"].TextValue, int(numbers["126073"]), numbers["118565006"], numbers["L0JK"])
-        )
-    return found
-
-
-def report_groups(report: Any) -> list[Any]:
-    made = hd.Comprehensive3DSR.from_dataset(report)
-    content = made.content
-    assert isinstance(content, hd.MeasurementReport), "highdicom reads it by TID 1500"
-    return [*content.get_planar_roi_measurement_groups(), *content.get_volumetric_roi_measurement_groups(),
-            *content.get_image_measurement_groups()]  # fmt: skip
-
-
-def comments(report: Any) -> str:
-    return " ".join(
-        str(item.get("TextValue", "")) for group in report_groups(report) for item in group[0].ContentSequence
-    )
+    made.close()
 
 
 def test_the_report_states_both_sizes_with_their_dates(clinic: Clinic) -> None:

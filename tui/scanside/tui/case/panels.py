@@ -202,8 +202,10 @@ def lesions_panel(glance: Glance) -> Content:
 def _earlier(prior: Prior) -> str:
     """One line: what was measured of the patient before."""
     sizes = [f"{TITLES.get(size.role, size.role)} {size_words(size)}" for size in prior.sizes]
-    other = "" if prior.same_algorithm else " (another bundle)"
-    return f"Earlier, {prior.day}{other}: {'; '.join(sizes)}"
+    notes = [] if prior.same_algorithm else ["another bundle"]
+    notes += [] if prior.archive is None else [f"from the archive {prior.archive}"]
+    said = f" ({', '.join(notes)})" if notes else ""
+    return f"Earlier, {prior.day}{said}: {'; '.join(sizes)}"
 
 
 LESION = "scanside.lesion"

@@ -184,6 +184,15 @@ class Config(Record):
         return self
 
     @model_validator(mode="after")
+    def _priors_are_stated(self) -> Self:
+        if self.fetch.prior_archives and not self.retention.prior_days:
+            name = self.fetch.prior_archives[0].name
+            raise ValueError(
+                f"archive {name} has priors = true, and retention.prior_days = 0 switches earlier results off"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _answers_are_safe(self) -> Self:
         host, send = self.send.commitment_host, self.send
         if send.plaintext or is_loopback(host) or not self.committing or self.listener_tls is not None:

@@ -1,4 +1,4 @@
-"""`[fetch]`: where images are asked for that a complete study lacks. Off without an archive."""
+"""`[fetch]`: archives that are asked for what a complete study lacks, and for earlier results. Off without one."""
 
 from typing import Annotated, Literal
 
@@ -10,15 +10,25 @@ from scanside.runtime.record import Record
 
 
 class DicomArchive(DicomPeer):
-    """An archive that answers C-FIND, and sends to our receiver when it is told to (C-MOVE)."""
+    """An archive that answers C-FIND, and sends to our receiver when it is told to (C-MOVE).
+
+    Attributes:
+        priors: Reports of earlier studies of the patient that Scanside wrote are read from it (C-GET).
+    """
 
     kind: Literal["dicom"] = "dicom"
+    priors: bool = False
 
 
 class WebArchive(WebPeer):
-    """A DICOMweb server that is searched (QIDO-RS) and read from (WADO-RS)."""
+    """A DICOMweb server that is searched (QIDO-RS) and read from (WADO-RS).
+
+    Attributes:
+        priors: Reports of earlier studies of the patient that Scanside wrote are read from it.
+    """
 
     kind: Literal["dicomweb"] = "dicomweb"
+    priors: bool = False
 
 
 Archive = DicomArchive | WebArchive
@@ -33,7 +43,7 @@ AnyArchive = Annotated[
 
 
 class Fetch(Record):
-    """Series of a study that were never sent here.
+    """Series of a study that were never sent here, and earlier results of its patient.
 
     Attributes:
         archives: Asked in this order, until nothing is missing.
@@ -61,3 +71,8 @@ class Fetch(Record):
     def dicom_archives(self) -> tuple[DicomArchive, ...]:
         """Those that send to our receiver."""
         return tuple(one for one in self.archives if isinstance(one, DicomArchive))
+
+    @property
+    def prior_archives(self) -> tuple[Archive, ...]:
+        """Those that are asked for earlier results."""
+        return tuple(one for one in self.archives if one.priors)

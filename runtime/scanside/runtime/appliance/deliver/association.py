@@ -81,6 +81,7 @@ def associate(
     seconds: float | None = None,
     events: Callable[[Any], int] | None = None,
     stored: Callable[[Any], int] | None = None,
+    most: int | None = None,
 ) -> Iterator[Association]:
     """Open an association; it is released at the end, or aborted after an error.
 
@@ -88,6 +89,7 @@ def associate(
         seconds: For each answer of the peer; default: as configured.
         events: Takes N-EVENT-REPORT.
         stored: Takes C-STORE on this association, as C-GET wants it: for every context that is one of storage.
+        most: Bytes that the peer may send; with more the connection is shut down.
 
     Raises:
         ContextError: If the peer takes none of the contexts.
@@ -116,6 +118,8 @@ def associate(
     if events is not None:
         handlers.append((evt.EVT_N_EVENT_REPORT, lambda event: (events(event), None)))
     roles = []
+    if most is not None:
+        handlers.append((evt.EVT_DATA_RECV, _limit(most)))
     if stored is not None:
         handlers.append((evt.EVT_C_STORE, stored))
         kinds = {one.sop_class for one in contexts}
@@ -148,6 +152,18 @@ def associate(
         if made.is_established:
             with cut_after(connection, wait):
                 made.abort()
+
+
+def _limit(most: int) -> Callable[[Any], None]:
+    left = [most]
+
+    def count(event: Any) -> None:
+        left[0] -= len(event.data)
+        if left[0] < 0:
+            with contextlib.suppress(OSError, AttributeError):
+                socket.socket.shutdown(event.assoc.dul.socket.socket, socket.SHUT_RDWR)
+
+    return count
 
 
 def _context(destination: DicomPeer) -> Any:

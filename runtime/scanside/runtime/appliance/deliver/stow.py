@@ -253,6 +253,8 @@ def _words(destination: WebPeer, seconds: float) -> Iterator[None]:
     name = destination.name
     try:
         yield
+    except ScansideError:  # some are an OSError, too, and say more than the sentences below
+        raise
     except ssl.SSLCertVerificationError as error:
         raise AssociationError(
             f"The certificate of {name} is not accepted ({error.verify_message}); check authority and url."

@@ -1,7 +1,9 @@
 """What is wanted of an archive, of whatever kind it is."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Protocol
 
 from scanside.runtime.errors import OutputError
@@ -25,6 +27,25 @@ class Listed:
     instances: int | None
 
 
+@dataclass(frozen=True)
+class Filed:
+    """A structured report that an archive says it has. UIDs are nothing but digits and dots.
+
+    Attributes:
+        day: Date of its study, as `20260131`; empty where it does not say.
+    """
+
+    study_uid: str
+    series_uid: str
+    sop_uid: str
+    day: str
+
+
+UID = re.compile(r"[0-9.]{1,64}")
+MOST_REPORT = 8 << 20
+"""Bytes of a report that are read. One has 50 kB, and 100 kB with many slices."""
+
+
 class Source(Protocol):
     """One archive. `sources.source_of` makes the right one."""
 
@@ -45,6 +66,31 @@ class Source(Protocol):
 
         Raises:
             FetchError: If it gives not all of it.
+            DeliveryError: If it cannot be reached.
+        """
+        ...
+
+    def reports(self, patient_id: str, until: date, seconds: float) -> Sequence[Filed]:
+        """Comprehensive and Comprehensive 3D reports of a patient's studies up to a day.
+
+        Args:
+            patient_id: Without what a search takes for a pattern.
+            seconds: For all of it.
+
+        Raises:
+            FetchError: If its answer cannot be used.
+            DeliveryError: If it cannot be reached.
+        """
+        ...
+
+    def report(self, filed: Filed, seconds: float) -> bytes:
+        """One of them, as a DICOM file that nobody has looked into.
+
+        Args:
+            seconds: For all of it.
+
+        Raises:
+            FetchError: If it does not give it.
             DeliveryError: If it cannot be reached.
         """
         ...

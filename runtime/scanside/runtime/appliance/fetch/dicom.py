@@ -1,25 +1,35 @@
-"""An archive with Query/Retrieve (PS3.4 annex C): C-FIND, and C-MOVE to our own receiver."""
+"""An archive with Query/Retrieve (PS3.4 annex C): C-FIND, C-MOVE to our own receiver, and C-GET of reports."""
 
 import time
 from collections.abc import Iterator, Sequence
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from scanside.runtime.appliance.config import Config, DicomArchive, is_loopback
-from scanside.runtime.appliance.deliver.association import Context, associate, our_title
-from scanside.runtime.appliance.deliver.classes import VERIFICATION
+from scanside.runtime.appliance.deliver.association import (
+    Association,
+    Context,
+    associate,
+    our_title,
+)
+from scanside.runtime.appliance.deliver.classes import COMPREHENSIVE_3D_SR, COMPREHENSIVE_SR, VERIFICATION
 from scanside.runtime.appliance.deliver.status_codes import status_words
-from scanside.runtime.appliance.fetch.archive import FetchError, Listed
+from scanside.runtime.appliance.fetch.archive import MOST_REPORT, UID, FetchError, Filed, Listed
 from scanside.runtime.errors import ScansideError
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
 STUDY_FIND, STUDY_MOVE = "1.2.840.10008.5.1.4.1.2.2.1", "1.2.840.10008.5.1.4.1.2.2.2"
+STUDY_GET = "1.2.840.10008.5.1.4.1.2.2.3"
 """Study Root Query/Retrieve Information Model."""
+REPORTS = (COMPREHENSIVE_3D_SR, COMPREHENSIVE_SR)
 SCU_ROLES: tuple[tuple[str, str], ...] = (
     (VERIFICATION, "by `serve --check`"),
-    (STUDY_FIND, "the series of a study, at the level SERIES"),
+    (STUDY_FIND, "the series of a study, at the level SERIES; reports of a patient, at all levels"),
     (STUDY_MOVE, "one series, to our own receiver"),
+    (STUDY_GET, "one report, with `priors = true`"),
+    *((uid, "as SCP, of reports that C-GET brings") for uid in REPORTS),
 )
 FIND_KEYS = ("StudyInstanceUID", "SeriesInstanceUID", "Modality", "NumberOfSeriesRelatedInstances")
 DESTINATION_UNKNOWN = 0xA801
@@ -35,18 +45,73 @@ class DicomSource:
 
     def series(self, study_uid: str) -> Sequence[Listed]:
         """C-FIND at the level of series."""
-        query = _query(study_uid, "")
-        for keyword in FIND_KEYS[2:]:
-            setattr(query, keyword, "")
-        found: list[Listed] = []
+        query = _query("SERIES", StudyInstanceUID=study_uid, **dict.fromkeys(FIND_KEYS[1:], ""))
+        with associate(self._archive, self._config, [Context(STUDY_FIND)]) as association:
+            found = [_listed(answer) for answer in self._find(association, query)]
+        return [one for one in found if one.series_uid]
+
+    def reports(self, patient_id: str, until: date, seconds: float) -> Sequence[Filed]:
+        """C-FIND at the levels of studies, series and images, on one association."""
+        ends = time.monotonic() + seconds
+        days = f"-{until:%Y%m%d}"
+        of_patient = {"PatientID": patient_id, "StudyDate": days, "ModalitiesInStudy": "SR"}
+        with associate(self._archive, self._config, [Context(STUDY_FIND)]) as association:
+
+            def find(level: str, **keys: str) -> "list[Dataset]":
+                if time.monotonic() > ends:
+                    raise FetchError(
+                        f"{self._archive.name} did not list reports within {seconds:g} s; check it."
+                    )
+                return self._find(association, _query(level, **keys))
+
+            return [
+                Filed(study, series, uid, str(there.get("StudyDate") or ""))
+                for there in find("STUDY", **of_patient, StudyInstanceUID="")
+                if (study := _uid(there, "StudyInstanceUID")) and _is_of(there, patient_id)
+                for part in find("SERIES", StudyInstanceUID=study, SeriesInstanceUID="", Modality="SR")
+                if (series := _uid(part, "SeriesInstanceUID"))
+                for one in find(
+                    "IMAGE",
+                    StudyInstanceUID=study,
+                    SeriesInstanceUID=series,
+                    SOPInstanceUID="",
+                    SOPClassUID="",
+                )
+                if one.get("SOPClassUID") in REPORTS and (uid := _uid(one, "SOPInstanceUID"))
+            ]
+
+    def report(self, filed: Filed, seconds: float) -> bytes:
+        """C-GET at the level of images: no destination has to be known there, and nothing comes to our receiver."""
+        came: list[bytes] = []
+
+        def keep(event: Any) -> int:
+            came.append(bytes(event.encoded_dataset()))
+            return 0
+
+        contexts = [Context(STUDY_GET), *(Context(uid) for uid in REPORTS)]
+        query = _query(
+            "IMAGE",
+            StudyInstanceUID=filed.study_uid,
+            SeriesInstanceUID=filed.series_uid,
+            SOPInstanceUID=filed.sop_uid,
+        )
         with (
-            associate(self._archive, self._config, [Context(STUDY_FIND)]) as association,
-            association.within() as open_,
+            associate(self._archive, self._config, contexts, stored=keep, most=MOST_REPORT) as association,
+            association.within(whole=seconds) as open_,
         ):
+            for _ in self._followed(open_.send_c_get(query, STUDY_GET), "C-GET", open_):
+                pass
+        if len(came) != 1:
+            raise FetchError(f"{self._archive.name} gave {len(came)} objects for one report; check it.")
+        return came[0]
+
+    def _find(self, association: Association, query: "Dataset") -> "list[Dataset]":
+        found: list[Dataset] = []
+        with association.within() as open_:
             for answer in self._followed(open_.send_c_find(query, STUDY_FIND), "C-FIND", open_):
                 if answer is not None and len(found) < _MOST_LISTED:
-                    found.append(_listed(answer))
-        return [one for one in found if one.series_uid]
+                    found.append(answer)
+        return found
 
     def bring(self, study_uid: str, series_uid: str, seconds: float) -> None:
         """C-MOVE of one series to `receive.ae_title`."""
@@ -55,7 +120,8 @@ class DicomSource:
             associate(self._archive, self._config, [Context(STUDY_MOVE)]) as association,
             association.within(whole=seconds) as open_,
         ):
-            answers = open_.send_c_move(_query(study_uid, series_uid), title, STUDY_MOVE)
+            query = _query("SERIES", StudyInstanceUID=study_uid, SeriesInstanceUID=series_uid)
+            answers = open_.send_c_move(query, title, STUDY_MOVE)
             for _ in self._followed(answers, "C-MOVE", open_):
                 pass
 
@@ -92,13 +158,15 @@ class DicomSource:
             )
 
     def fault(self, seconds: float) -> str | None:
-        """C-ECHO, the negotiation of C-FIND and C-MOVE, and a C-MOVE of a study that does not exist."""
+        """C-ECHO, the negotiation of C-FIND, C-MOVE and C-GET, and a C-MOVE of a study that does not exist."""
         if is_loopback(self._config.receive.host) and not is_loopback(self._archive.host):
             return (
                 f"{self._archive.name} cannot send to our receiver, which listens on {self._config.receive.host}; set "
                 "receive.host to an address of this machine."
             )
         wanted = {STUDY_FIND: "C-FIND", STUDY_MOVE: "C-MOVE"}
+        if self._archive.priors:
+            wanted[STUDY_GET] = "C-GET"
         contexts = [Context(VERIFICATION), *(Context(uid) for uid in wanted)]
         try:
             with associate(self._archive, self._config, contexts, seconds=seconds) as association:
@@ -127,20 +195,33 @@ class DicomSource:
         from pydicom.uid import generate_uid
 
         title = self._config.receive.ae_title
-        answers = list(open_.send_c_move(_query(generate_uid(), generate_uid()), title, STUDY_MOVE))
+        nobody = _query("SERIES", StudyInstanceUID=generate_uid(), SeriesInstanceUID=generate_uid())
+        answers = list(open_.send_c_move(nobody, title, STUDY_MOVE))
         status = getattr(answers[-1][0], "Status", None) if answers else None
         if status in (None, DESTINATION_UNKNOWN):
             for _ in self._followed(iter(answers), "C-MOVE", open_):
                 pass
 
 
-def _query(study_uid: str, series_uid: str) -> "Dataset":
+def _query(level: str, **keys: str) -> "Dataset":
     from pydicom.dataset import Dataset
 
     query = Dataset()
-    query.QueryRetrieveLevel = "SERIES"
-    query.StudyInstanceUID, query.SeriesInstanceUID = study_uid, series_uid
+    query.QueryRetrieveLevel = level
+    for keyword, value in keys.items():
+        setattr(query, keyword, value)
     return query
+
+
+def _is_of(answer: "Dataset", patient_id: str) -> bool:
+    """Whether an answer states no other patient. The report itself has to state that one."""
+    return str(answer.get("PatientID") or patient_id).strip() == patient_id.strip()
+
+
+def _uid(answer: "Dataset", keyword: str) -> str:
+    """A UID that an answer states; empty where it is none."""
+    uid = str(answer.get(keyword) or "").strip()
+    return uid if UID.fullmatch(uid) else ""
 
 
 def _listed(answer: "Dataset") -> Listed:

@@ -5,14 +5,13 @@ for it `fetch.seconds` at most, whether it gets anywhere or not.
 """
 
 import logging
-import re
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from scanside.runtime.appliance.config import Archive, Config
-from scanside.runtime.appliance.fetch.archive import FetchError, Listed, Source
+from scanside.runtime.appliance.fetch.archive import UID, FetchError, Listed, Source
 from scanside.runtime.appliance.fetch.missing import lacking, needed_of
 from scanside.runtime.appliance.fetch.sources import source_of
 from scanside.runtime.appliance.receive.incoming import Conditions
@@ -28,9 +27,23 @@ _FAILED_SECONDS = 5.0
 """Before the store is tried again after it could not be written."""
 _ALL = 1 << 30
 """Images that have to come of a series of which an archive does not say how many it has, until all have come."""
-_UID = re.compile(r"[0-9.]{1,64}")
 
 log = logging.getLogger("scanside.fetch")
+
+
+def work_until(stop: threading.Event, step: Callable[[], bool]) -> None:
+    """Take step after step until told to stop, whatever becomes of one."""
+    while not stop.wait(_LOOK_SECONDS):
+        try:
+            step()
+        except (ScansideError, RuntimeError) as error:  # a full disk; the store is closed
+            if stop.is_set():
+                return
+            log.error("%s", error)
+            stop.wait(_FAILED_SECONDS)
+        except Exception:
+            log.exception("fetching failed unforeseen; it is tried again")
+            stop.wait(_FAILED_SECONDS)
 
 
 class OtherPatientError(FetchError):
@@ -46,17 +59,7 @@ class Fetcher:
 
     def run(self, stop: threading.Event) -> None:
         """Until told to stop."""
-        while not stop.wait(_LOOK_SECONDS):
-            try:
-                self.step()
-            except (ScansideError, RuntimeError) as error:  # a full disk; the store is closed
-                if stop.is_set():
-                    return
-                log.error("%s", error)
-                stop.wait(_FAILED_SECONDS)
-            except Exception:
-                log.exception("fetching failed unforeseen; it is tried again")
-                stop.wait(_FAILED_SECONDS)
+        work_until(stop, self.step)
 
     def step(self) -> bool:
         """Look for what one study lacks. Returns whether there was one."""
@@ -96,7 +99,7 @@ class Fetcher:
         wanted = [
             series
             for uid, series in listed_once.items()
-            if _UID.fullmatch(uid) and series.modality in ("MR", "") and here[uid] < (series.instances or 1)
+            if UID.fullmatch(uid) and series.modality in ("MR", "") and here[uid] < (series.instances or 1)
         ]
         most = self._config.fetch.most_instances
         if sum(max(0, listed.instances or 0) for listed in wanted) > most:

@@ -4,21 +4,31 @@ import http.client
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import date
 from typing import Any
+from urllib.parse import quote, urlencode
 
 from scanside.runtime.appliance.config import WebArchive
+from scanside.runtime.appliance.deliver.classes import COMPREHENSIVE_3D_SR, COMPREHENSIVE_SR
 from scanside.runtime.appliance.deliver.stow import ask_web, http_words, open_web
-from scanside.runtime.appliance.fetch.archive import FetchError, Listed
+from scanside.runtime.appliance.fetch.archive import MOST_REPORT, UID, FetchError, Filed, Listed
 from scanside.runtime.appliance.receive.incoming import Conditions
-from scanside.runtime.appliance.receive.multipart import PIECE, BodyError, boundary_of
+from scanside.runtime.appliance.receive.multipart import PIECE, BodyError, boundary_of, parts
 from scanside.runtime.appliance.receive.scp import Receiver, Sender
 from scanside.runtime.appliance.receive.stow import store_all
 from scanside.runtime.errors import ScansideError
 
 _MOST_ANSWER = 16 << 20
 _SERIES_UID, _MODALITY, _INSTANCES = "0020000E", "00080060", "00201209"
+_UIDS = ("0020000D", _SERIES_UID, "00080018")
+"""Of study, series and instance."""
+_SOP_CLASS = "00080016"
+_PATIENT_ID, _STUDY_DATE = "00100020", "00080020"
 _FILES = 'multipart/related; type="application/dicom"; transfer-syntax=*'
+_REPORT = 'multipart/related; type="application/dicom"'
+"""As it is, or in Explicit VR Little Endian."""
 
 
 class WebSource:
@@ -39,17 +49,58 @@ class WebSource:
     def series(self, study_uid: str) -> Sequence[Listed]:
         """Search for the series of a study."""
         path = f"studies/{study_uid}/series?includefield={_MODALITY}&includefield={_INSTANCES}"
-        answer = ask_web(self._archive, "GET", path, self._seconds, most=_MOST_ANSWER)
-        if answer.status in (204, 404):
-            return ()
-        if answer.status != 200:
+        with self._searched(path, self._seconds) as found:
+            return [one for one in map(_listed, found) if one.series_uid]
+
+    def reports(self, patient_id: str, until: date, seconds: float) -> Sequence[Filed]:
+        """Search for instances of all studies."""
+        keys = [("PatientID", patient_id), ("Modality", "SR"), ("StudyDate", f"-{until:%Y%m%d}")]
+        keys += [("includefield", tag) for tag in (*_UIDS, _SOP_CLASS, _PATIENT_ID, _STUDY_DATE)]
+        with self._searched(f"instances?{urlencode(keys, quote_via=quote)}", seconds) as found:
+            listed = [_filed(one, patient_id) for one in found]
+        return [one for one in listed if one is not None]
+
+    @contextmanager
+    def _searched(self, path: str, seconds: float) -> Iterator[Any]:
+        """What a search finds; what makes reading it fail is the archive's."""
+        answer = ask_web(self._archive, "GET", path, min(seconds, self._seconds), most=_MOST_ANSWER)
+        if answer.status not in (200, 204, 404):
             raise FetchError(f"{self._archive.name} answers a search with {http_words(answer.status)}.")
         try:
-            return [one for one in map(_listed, json.loads(answer.body)) if one.series_uid]
+            yield json.loads(answer.body) if answer.status == 200 else ()
         except (ValueError, TypeError, AttributeError, LookupError) as error:
             raise FetchError(
                 f"{self._archive.name} answers a search without DICOM JSON; check its url."
             ) from error
+
+    def report(self, filed: Filed, seconds: float) -> bytes:
+        """Retrieve an instance."""
+        path = f"studies/{filed.study_uid}/series/{filed.series_uid}/instances/{filed.sop_uid}"
+        with self._retrieved(path, _REPORT, seconds) as (response, boundary):
+            found = bytearray()
+            for number, part in enumerate(parts(_Answer(response), boundary)):
+                for piece in part.pieces:
+                    found += piece
+                    if number or len(found) > MOST_REPORT:
+                        raise FetchError(f"{self._archive.name} gave more than one report; check it.")
+        return bytes(found)
+
+    @contextmanager
+    def _retrieved(
+        self, path: str, accept: str, seconds: float
+    ) -> Iterator[tuple[http.client.HTTPResponse, str]]:
+        """The answer to a retrieval, and the boundary of its parts."""
+        name, headers = self._archive.name, {"Accept": accept}
+        with open_web(self._archive, "GET", path, self._seconds, headers=headers, within=seconds) as response:
+            if response.status != 200:
+                raise FetchError(f"{name} answers a retrieval with {http_words(response.status)}.")
+            boundary = boundary_of(response.getheader("Content-Type", ""))
+            if boundary is None:
+                raise FetchError(f"{name} answers a retrieval without DICOM files; check it.")
+            try:
+                yield response, boundary
+            except BodyError as error:
+                raise FetchError(f"The answer of {name} is damaged ({error}); check it.") from error
 
     def bring(self, study_uid: str, series_uid: str, seconds: float) -> None:
         """Retrieve a series; each part is kept as one of a STOW-RS request."""
@@ -58,25 +109,12 @@ class WebSource:
         sender = Sender(name, self._archive.name, answers=True)
         path = f"studies/{study_uid}/series/{series_uid}"
         try:
-            with open_web(
-                self._archive, "GET", path, self._seconds, headers={"Accept": _FILES}, within=seconds
-            ) as response:
-                if response.status != 200:
-                    raise FetchError(
-                        f"{self._archive.name} answers a retrieval with {http_words(response.status)}."
-                    )
-                boundary = boundary_of(response.getheader("Content-Type", ""))
-                if boundary is None:
-                    raise FetchError(
-                        f"{self._archive.name} answers a retrieval without DICOM files; check it."
-                    )
+            with self._retrieved(path, _FILES, seconds) as (response, boundary):
                 told = list(
                     store_all(
                         _Answer(response), boundary, self._conditions, self._receiver, sender, study_uid
                     )
                 )
-        except BodyError as error:
-            raise FetchError(f"The answer of {self._archive.name} is damaged ({error}); check it.") from error
         finally:
             self._receiver.over(name)
         refused = [one.refusal for one in told if one.refusal is not None]
@@ -86,17 +124,18 @@ class WebSource:
             )
 
     def fault(self, seconds: float) -> str | None:
-        """A search for one study."""
-        try:
-            answer = ask_web(self._archive, "GET", "studies?limit=1", seconds, most=_MOST_ANSWER)
-        except ScansideError as error:
-            return str(error)
-        if answer.status not in (200, 204):
-            return f"{self._archive.name} answers a search with {http_words(answer.status)}."
-        try:
-            json.loads(answer.body or b"[]")
-        except ValueError:
-            return f"{self._archive.name} answers a search without DICOM JSON; check its url."
+        """A search for one study; and for one report, where they are looked for."""
+        for path in ("studies?limit=1", *(["instances?Modality=SR&limit=1"] if self._archive.priors else [])):
+            try:
+                answer = ask_web(self._archive, "GET", path, seconds, most=_MOST_ANSWER)
+            except ScansideError as error:
+                return str(error)
+            if answer.status not in (200, 204):
+                return f"{self._archive.name} answers a search with {http_words(answer.status)}."
+            try:
+                json.loads(answer.body or b"[]")
+            except ValueError:
+                return f"{self._archive.name} answers a search without DICOM JSON; check its url."
         return None
 
 
@@ -118,6 +157,20 @@ def _listed(document: Any) -> Listed:
         str(_first(document, _MODALITY) or ""),
         int(number) if number is not None else None,
     )
+
+
+def _filed(document: Any, patient_id: str) -> Filed | None:
+    """None where it is no such report, or of another patient. The report itself has to state that one."""
+    study, series, uid = (str(_first(document, tag)) for tag in _UIDS)
+    named = str(_first(document, _PATIENT_ID) or patient_id).strip()
+    if (
+        _first(document, _SOP_CLASS) not in (COMPREHENSIVE_3D_SR, COMPREHENSIVE_SR)
+        or named != patient_id.strip()
+    ):
+        return None
+    if not all(UID.fullmatch(one) for one in (study, series, uid)):
+        return None
+    return Filed(study, series, uid, str(_first(document, _STUDY_DATE) or ""))
 
 
 def _first(document: Any, tag: str) -> Any:

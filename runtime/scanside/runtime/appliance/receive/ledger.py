@@ -4,15 +4,26 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from datetime import date
 from pathlib import Path
 from typing import Any, TypeVar
 
 from scanside.runtime.appliance.receive.limits import Sparing
-from scanside.runtime.appliance.store import audit, fetches, intake, mpps, retention, worklist
+from scanside.runtime.appliance.store import (
+    audit,
+    fetches,
+    intake,
+    mpps,
+    prior_lookups,
+    priors,
+    retention,
+    worklist,
+)
 from scanside.runtime.appliance.store.database import Database
 from scanside.runtime.appliance.store.fetches import Due
 from scanside.runtime.appliance.store.intake import RECEIVER, Added, pseudonym
 from scanside.runtime.appliance.store.mpps import Noted, Step
+from scanside.runtime.appliance.store.prior_lookups import Archived, Sought
 from scanside.runtime.appliance.store.records import Case, Instance, Patient
 from scanside.runtime.errors import InputError, OutputError
 from scanside.runtime.remark import Remark
@@ -165,6 +176,31 @@ class Ledger:
     def fetch_again(self, one: Due, why: str, wait: float) -> None:
         """See `fetches.try_again`."""
         self._do(lambda: fetches.try_again(self._database, one, why, wait))
+
+    def sought(self) -> list[Sought]:
+        """See `prior_lookups.sought`."""
+        return self._do(lambda: prior_lookups.sought(self._database))
+
+    def computed_here(self, study_uid: str) -> bool:
+        """See `prior_lookups.computed_here`."""
+        return self._do(lambda: prior_lookups.computed_here(self._database, study_uid))
+
+    def pseudonym_of(self, person: str) -> str:
+        """See `priors.pseudonym_of`."""
+        return self._do(lambda: priors.pseudonym_of(self._database, person))
+
+    def keep_archived(self, person: str, before: date, found: Archived | None, whole: bool) -> None:
+        """See `prior_lookups.keep`.
+
+        Args:
+            person: What `dicom.patient.person_of` says.
+        """
+        of = self.pseudonym_of(person)
+        self._do(lambda: prior_lookups.keep(self._database, of, before, found, whole))
+
+    def end_lookup(self, one: Sought, detail: dict[str, object], remark: Remark | None = None) -> None:
+        """See `prior_lookups.end`."""
+        self._do(lambda: prior_lookups.end(self._database, one, detail, remark))
 
     def paths(self) -> set[str]:
         """Of every instance, below the spool."""

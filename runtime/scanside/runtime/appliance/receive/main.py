@@ -94,7 +94,7 @@ def _mrd(config: Config, receiver: Receiver, ledger: Ledger, conditions: Conditi
 
 @contextmanager
 def _fetching(config: Config, receiver: Receiver, ledger: Ledger, conditions: Conditions) -> Iterator[None]:
-    """Look for what complete studies lack meanwhile, where an archive is configured."""
+    """Look for what complete studies lack, and for earlier results, where archives are configured for it."""
     if not config.fetch.archives:
         yield
         return
@@ -103,6 +103,11 @@ def _fetching(config: Config, receiver: Receiver, ledger: Ledger, conditions: Co
     stop = threading.Event()
     fetcher = Fetcher(config, receiver, ledger, conditions)
     threading.Thread(target=fetcher.run, args=(stop,), daemon=True, name="fetch").start()
+    if config.fetch.prior_archives:
+        from scanside.runtime.appliance.fetch.prior_reports import PriorFetcher
+
+        prior_fetcher = PriorFetcher(config, ledger, conditions.spool.folder)
+        threading.Thread(target=prior_fetcher.run, args=(stop,), daemon=True, name="earlier results").start()
     try:
         yield
     finally:

@@ -6,7 +6,7 @@ import hmac
 import sqlite3
 from enum import Enum
 
-from scanside.runtime.appliance.store import fetches
+from scanside.runtime.appliance.store import fetches, prior_lookups
 from scanside.runtime.appliance.store.audit import append
 from scanside.runtime.appliance.store.database import Database, clock, next_tick
 from scanside.runtime.appliance.store.fetches import Fetching
@@ -119,6 +119,7 @@ def replace_instance(
             (at, at, instance.study_uid),
         )
         _name(write, instance.study_uid, patient)
+        prior_lookups.of_another(write, instance.study_uid)
         detail = {"calling": calling, "before": before, "after": instance.sha256}
         append(write, RECEIVER, "instance replaced", case_id=study["case_id"], detail=detail, now=at)
         _reopen(write, instance.study_uid, study["case_id"], at)

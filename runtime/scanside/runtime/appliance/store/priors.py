@@ -2,7 +2,9 @@
 
 import hashlib
 import hmac
+import json
 import sqlite3
+from collections.abc import Collection
 from datetime import date
 
 from scanside.runtime.appliance.store.database import Database, clock
@@ -40,11 +42,23 @@ def keep(write: sqlite3.Connection, job: int, measured: Measured | None) -> None
     )
 
 
-def prior_of(database: Database, study_uid: str, measured: Measured) -> Prior | None:
-    """The latest result of another, earlier study of the same person that has been sent and that nobody has rejected.
+def prior_of(
+    database: Database, study_uid: str, measured: Measured, archives: Collection[str] = ()
+) -> Prior | None:
+    """The latest result of another, earlier study of the same person: our own, or one that an archive's report states.
 
-    Two studies of one day have no order here. A lesion that a person called false is none.
+    Two studies of one day have no order here; of an own result and an archive's of one day the own one is taken.
+
+    Args:
+        archives: Names of those that are asked for earlier results.
     """
+    own = _own(database, study_uid, measured)
+    other = _archived(database, study_uid, measured, archives)
+    return own if other is None or (own is not None and own.day >= other.day) else other
+
+
+def _own(database: Database, study_uid: str, measured: Measured) -> Prior | None:
+    """One that has been sent and that nobody has rejected. A lesion that a person called false is none."""
     rows = database.rows(
         "SELECT job, examined, algorithm, bundle_sha256 FROM jobs WHERE person = ? AND study_uid != ? AND examined < ? "
         "AND state IN (?, ?) AND (verdict IS NULL OR verdict = 'accepted') "
@@ -66,8 +80,34 @@ def prior_of(database: Database, study_uid: str, measured: Measured) -> Prior | 
     )
 
 
+def _archived(
+    database: Database, study_uid: str, measured: Measured, archives: Collection[str]
+) -> Prior | None:
+    """None of a study of which a result was computed here: whatever became of that, it is the one that counts."""
+    marks = ", ".join("?" * len(archives))
+    rows = database.rows(
+        f"SELECT * FROM archived WHERE person = ? AND examined < ? AND archive IN ({marks}) AND case_id NOT IN "
+        "(SELECT case_id FROM studies WHERE study_uid = ? OR study_uid IN "
+        "(SELECT study_uid FROM jobs WHERE status IS NOT NULL)) ORDER BY examined DESC, case_id LIMIT 1",
+        (measured.person, measured.day.isoformat(), *archives, study_uid),
+    )
+    if not rows:
+        return None
+    (row,) = rows
+    return Prior(
+        date.fromisoformat(row["examined"]),
+        tuple(Size(*size) for size in json.loads(row["sizes"])),
+        str(row["algorithm"]),
+        row["bundle_sha256"] == measured.bundle_sha256,
+        str(row["archive"]),
+    )
+
+
 def forget_study(write: sqlite3.Connection, study_uid: str) -> None:
     """Of a study that a person has forgotten, in the running transaction."""
+    write.execute(
+        "DELETE FROM archived WHERE case_id = (SELECT case_id FROM studies WHERE study_uid = ?)", (study_uid,)
+    )
     of_study = "job IN (SELECT job FROM jobs WHERE study_uid = ?)"
     write.execute(f"DELETE FROM sizes WHERE {of_study}", (study_uid,))
     write.execute(f"UPDATE jobs SET person = NULL, examined = NULL WHERE {of_study}", (study_uid,))
@@ -77,8 +117,10 @@ def forget_old(database: Database, days: float, now: float | None = None) -> Non
     """Forget what was measured longer ago, however long its study is kept."""
     before = clock(now) - days * 86400
     old = "job IN (SELECT job FROM jobs WHERE person IS NOT NULL AND finished < ?)"
-    if not database.rows(f"SELECT 1 FROM jobs WHERE {old} LIMIT 1", (before,)):
+    some = f"SELECT 1 FROM jobs WHERE {old} UNION ALL SELECT 1 FROM archived WHERE read < ? LIMIT 1"
+    if not database.rows(some, (before, before)):
         return
     with database.transaction() as write:
+        write.execute("DELETE FROM archived WHERE read < ?", (before,))
         write.execute(f"DELETE FROM sizes WHERE {old}", (before,))
         write.execute(f"UPDATE jobs SET person = NULL, examined = NULL WHERE {old}", (before,))

@@ -1,6 +1,6 @@
 """The tables. A newer program raises `VERSION` and adds a step to `MIGRATIONS`; an older one refuses a newer file."""
 
-VERSION = 6
+VERSION = 7
 
 _FIRST = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -182,5 +182,24 @@ CREATE TABLE fetches (                           -- of complete studies: what th
 );
 """
 
-MIGRATIONS = (_FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH, _SIXTH)
+_SEVENTH = """
+CREATE TABLE lookups (                           -- of jobs: earlier results were looked for in archives
+    job    INTEGER PRIMARY KEY REFERENCES jobs,
+    code   TEXT,                                 -- of the remark, where something went wrong
+    reason TEXT                                  -- the remark, without patient data
+);
+CREATE TABLE archived (                          -- results of earlier studies, as reports in archives state them
+    case_id       TEXT PRIMARY KEY,              -- of the study there, as of one that is here
+    person        TEXT NOT NULL,                 -- as in jobs, as are the next three
+    examined      TEXT NOT NULL,
+    algorithm     TEXT NOT NULL,
+    bundle_sha256 TEXT NOT NULL,
+    archive       TEXT NOT NULL,                 -- its name in the configuration
+    sizes         TEXT NOT NULL,                 -- JSON: [[role, volume_ml, diameter_mm], …]
+    read          REAL NOT NULL
+);
+CREATE INDEX archived_of_person ON archived (person, examined);
+"""
+
+MIGRATIONS = (_FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH, _SIXTH, _SEVENTH)
 """The n-th one makes version n of what was there before."""

@@ -14,7 +14,7 @@ from scanside.runtime.appliance.config import Config
 from scanside.runtime.appliance.deliver.classes import report_class
 from scanside.runtime.appliance.deliver.labelmap import labelmap_takers
 from scanside.runtime.appliance.deliver.rules import sends_to
-from scanside.runtime.appliance.store import fetches, priors, worklist
+from scanside.runtime.appliance.store import fetches, prior_lookups, priors, worklist
 from scanside.runtime.appliance.store.database import Database
 from scanside.runtime.appliance.store.records import Case, Job, Made, Measured, Outcome, Warned
 from scanside.runtime.appliance.store.revisions import occasion
@@ -33,6 +33,7 @@ from scanside.runtime.study.compose import run_report
 from scanside.runtime.study.figures import figures_of
 from scanside.runtime.study.objects import ObjectOptions, ResultObject, write_objects
 from scanside.runtime.study.pipeline import Recipe, read_recipe, refused
+from scanside.runtime.study.prior import Prior
 from scanside.runtime.study.read import read_study
 from scanside.runtime.study.records import StudyResult
 from scanside.runtime.study.report import RESULT, StudyReport, WrittenObject
@@ -91,7 +92,7 @@ class CaseRun:
             said = fetches.remarks_of(database, self.job.job, len(received) - len(instances))
             result = replace(result, warnings=(*result.warnings, *said))
             measured = self._measured(database, result, bundle)
-            prior = priors.prior_of(database, self.job.study_uid, measured) if measured else None
+            result, prior = self._earlier(database, result, measured)
             inputs = inputs_digest(instances, bundle.sha256, self.job, self.config, prior)
             now = occasion(database, self.job.job, inputs)
             how = object_options(self.config, now, prior=prior)
@@ -102,6 +103,18 @@ class CaseRun:
         self._finish(report)
         sends = () if unwanted else self._sends(report, takers if labelmaps else frozenset(), labelmaps)
         return replace(self._outcome(report, clock.ms, sends), measured=measured)
+
+    def _earlier(
+        self, database: Database, result: StudyResult, measured: Measured | None
+    ) -> tuple[StudyResult, Prior | None]:
+        """An earlier result of the patient; and the result, which says where archives were asked and gave none."""
+        if measured is None:
+            return result, None
+        archives = [archive.name for archive in self.config.fetch.prior_archives]
+        remark = prior_lookups.remark_of(database, self.job.job) if archives else None
+        if remark is not None:
+            result = replace(result, warnings=(*result.warnings, remark))
+        return result, priors.prior_of(database, self.job.study_uid, measured, archives)
 
     def _measured(self, database: Database, result: StudyResult, bundle: Bundle) -> Measured | None:
         """For the reports of later studies, as far as it is known whose and of when this one is."""

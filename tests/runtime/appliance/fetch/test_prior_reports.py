@@ -15,12 +15,14 @@ from typing import Any
 
 import pydicom
 import pytest
+from pynetdicom import AE, evt
 
 from scanside.runtime.appliance.deliver.classes import COMPREHENSIVE_3D_SR
 from scanside.runtime.appliance.fetch.archive import MOST_REPORT
+from scanside.runtime.appliance.fetch.dicom import STUDY_FIND, STUDY_GET, STUDY_MOVE
 from scanside.runtime.appliance.fetch.prior_reports import PriorFetcher
 from scanside.runtime.appliance.receive.ledger import Ledger
-from scanside.runtime.appliance.store import audit, intake, prior_lookups, priors, verdicts, worklist
+from scanside.runtime.appliance.store import audit, intake, orders, prior_lookups, priors, verdicts, worklist
 from scanside.runtime.appliance.store.database import Database
 from scanside.runtime.appliance.store.records import Measured, Patient
 from scanside.runtime.appliance.store.states import State
@@ -284,6 +286,16 @@ def test_whose_it_is_has_to_agree_in_all(
         assert here.database.rows("SELECT * FROM archived") == []
 
 
+def test_the_issuer_of_the_id_comes_back_too(
+    tmp_path: Path, dicom_study: Path, bundle: Path, orthanc: Orthanc, other: Clinic
+) -> None:
+    put(orthanc, other.report_file(other.visit(FIRST, "P9", IssuerOfPatientID="H1")))
+    with clinic(tmp_path, dicom_study, bundle, dicom(orthanc)) as here:
+        assert looked(here, patient="P9", IssuerOfPatientID="H1")[0] is not None
+        prior, remark = looked(here, patient="P9", IssuerOfPatientID="H2")
+        assert prior is None and remark is not None and "1 states another patient" in remark
+
+
 def test_no_lesion_then_is_said_and_is_no_number(
     tmp_path: Path, dicom_study: Path, bundle: Path, orthanc: Orthanc, other: Clinic
 ) -> None:
@@ -333,7 +345,15 @@ def test_an_archive_that_is_down_leaves_a_remark(tmp_path: Path, dicom_study: Pa
         said = told(here, case_id)
         assert said["prior"] is None and "prior-failed" in said["warning_codes"]
         assert any("pacs cannot be reached" in words for words in said["warnings"])
-        assert "pacs cannot be reached" in comments(here.report(case_id))
+        first = here.report(case_id)
+        assert "pacs cannot be reached" in comments(first)
+        orders.rerun(here.database, case_id, "user ann")
+        assert here.worker.step()
+        again = here.report(case_id)
+        assert "were not here in time" in comments(again), "nobody has looked for this job yet"
+        assert again.InstanceNumber == 2, "another report is another result"
+        (replaced,) = again.PredecessorDocumentsSequence[0].ReferencedSeriesSequence[0].ReferencedSOPSequence
+        assert replaced.ReferencedSOPInstanceUID == first.SOPInstanceUID
 
 
 @pytest.mark.parametrize("kind", [dicom, web])
@@ -395,6 +415,58 @@ class Liar:
     def __exit__(self, *error: object) -> None:
         self._server.shutdown()
         self._server.server_close()
+
+
+@contextmanager
+def dicom_liar(report: Path, *given: Any) -> Iterator[dict[str, Any]]:
+    """The same by Query/Retrieve: at each level it lists one thing."""
+    truly = pydicom.dcmread(report)
+
+    def find(event: Any) -> Iterator[tuple[int, Any]]:
+        found = copy.deepcopy(event.identifier)
+        for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID"):
+            if keyword in found:
+                setattr(found, keyword, getattr(truly, keyword))
+        yield 0xFF00, found
+
+    def get(event: Any) -> Iterator[Any]:
+        yield len(given)
+        for one in given:
+            yield 0xFF00, one
+
+    entity = AE("PACS")
+    for uid in (STUDY_FIND, STUDY_MOVE, STUDY_GET):
+        entity.add_supported_context(uid)
+    entity.add_supported_context(COMPREHENSIVE_3D_SR, scu_role=True, scp_role=True)
+    handlers: list[Any] = [(evt.EVT_C_FIND, find), (evt.EVT_C_GET, get)]
+    server = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
+    assert server is not None
+    try:
+        yield {"name": "liar", "ae_title": "PACS", "host": "127.0.0.1", "port": server.server_address[1]}
+    finally:
+        server.shutdown()
+
+
+def test_what_c_get_brings_is_one_report_of_a_size(
+    tmp_path: Path, dicom_study: Path, bundle: Path, report: Path
+) -> None:
+    one = pydicom.dcmread(report)
+    large = changed(report)
+    large.add_new(0x00991001, "OB", b"\0" * (MOST_REPORT + (1 << 20)))
+    for number, (given, words) in enumerate(
+        [
+            ((one,), ""),
+            ((one, changed(report)), "gave 2 objects for one report"),
+            ((large,), "not read from an archive"),
+        ]
+    ):
+        with (
+            dicom_liar(report, *given) as liar,
+            clinic(tmp_path / str(number), dicom_study, bundle, liar) as here,
+        ):
+            prior, remark = looked(here)
+            assert (prior is not None, remark is None) == (not words, not words)
+            assert words in (remark or "")
 
 
 def _without(made: Any, code: str) -> None:

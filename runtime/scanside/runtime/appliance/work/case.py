@@ -28,7 +28,7 @@ from scanside.runtime.clock import Clock
 from scanside.runtime.errors import InputError
 from scanside.runtime.events import StageFinished, StageStarted
 from scanside.runtime.images.files import atomic_write, sync, writing_failed
-from scanside.runtime.remark import reworded
+from scanside.runtime.remark import Remark, reworded
 from scanside.runtime.study.compose import run_report
 from scanside.runtime.study.figures import figures_of
 from scanside.runtime.study.objects import ObjectOptions, ResultObject, write_objects
@@ -89,11 +89,10 @@ class CaseRun:
             result = (
                 refused(unwanted) if unwanted else self._result(bundle, recipe, study, engine, tell, clock)
             )
-            said = fetches.remarks_of(database, self.job.job, len(received) - len(instances))
-            result = replace(result, warnings=(*result.warnings, *said))
             measured = self._measured(database, result, bundle)
-            result, prior = self._earlier(database, result, measured)
-            inputs = inputs_digest(instances, bundle.sha256, self.job, self.config, prior)
+            prior, said = self._beside(database, measured, len(received) - len(instances))
+            result = replace(result, warnings=(*result.warnings, *said))
+            inputs = inputs_digest(instances, bundle.sha256, self.job, self.config, prior, said)
             now = occasion(database, self.job.job, inputs)
             how = object_options(self.config, now, prior=prior)
             report = self._write(result, bundle, recipe, study, tell, how)
@@ -104,17 +103,21 @@ class CaseRun:
         sends = () if unwanted else self._sends(report, takers if labelmaps else frozenset(), labelmaps)
         return replace(self._outcome(report, clock.ms, sends), measured=measured)
 
-    def _earlier(
-        self, database: Database, result: StudyResult, measured: Measured | None
-    ) -> tuple[StudyResult, Prior | None]:
-        """An earlier result of the patient; and the result, which says where archives were asked and gave none."""
+    def _beside(
+        self, database: Database, measured: Measured | None, left_out: int
+    ) -> tuple[Prior | None, list[Remark]]:
+        """An earlier result of the patient, and what the result has to say of archives that were asked.
+
+        Args:
+            left_out: Number of images of series that came in part.
+        """
+        said = fetches.remarks_of(database, self.job.job, left_out)
         if measured is None:
-            return result, None
+            return None, said
         archives = [archive.name for archive in self.config.fetch.prior_archives]
         remark = prior_lookups.remark_of(database, self.job.job) if archives else None
-        if remark is not None:
-            result = replace(result, warnings=(*result.warnings, remark))
-        return result, priors.prior_of(database, self.job.study_uid, measured, archives)
+        prior = priors.prior_of(database, self.job.study_uid, measured, archives)
+        return prior, said if remark is None else [*said, remark]
 
     def _measured(self, database: Database, result: StudyResult, bundle: Bundle) -> Measured | None:
         """For the reports of later studies, as far as it is known whose and of when this one is."""

@@ -23,11 +23,16 @@ LABELMAPS = "labelmap"
 
 
 def inputs_digest(
-    instances: Sequence[Instance], bundle_sha256: str, job: Job, config: Config, prior: Prior | None = None
+    instances: Sequence[Instance],
+    bundle_sha256: str,
+    job: Job,
+    config: Config,
+    prior: Prior | None = None,
+    said: Sequence[str] = (),
 ) -> str:
     """A hash of everything that a result depends on: images, bundle, choices, how it is computed, by which program.
 
-    An earlier result of the patient is part of it, since the report states that.
+    An earlier result of the patient is part of it, since the report states that; so is what it says of archives.
     """
     content: dict[str, object] = {
         "images": sorted(instance.sha256 for instance in instances),
@@ -38,6 +43,8 @@ def inputs_digest(
     }
     if prior is not None:
         content["prior"] = repr(prior)
+    if said:
+        content["said"] = list(said)
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

@@ -49,6 +49,25 @@ Told = Literal["lines", "paths", "nothing"]
 
 
 @dataclass(frozen=True)
+class Many:
+    """What a person asks of a run over many items, beside the items and their folder."""
+
+    part: str | None
+    resume: bool
+    json_lines: bool
+    overwrite: bool
+    ray: str | None = None
+
+    @property
+    def given(self) -> str | None:
+        """The first option that is given and makes sense for many items alone."""
+        options = {
+            "--part": self.part, "--ray": self.ray, "--resume": self.resume, "--json-lines": self.json_lines
+        }  # fmt: skip
+        return next((name for name, value in options.items() if value), None)
+
+
+@dataclass(frozen=True)
 class Batch(Generic[ItemT]):
     """A run over many items, ready to begin.
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from scanside.runtime.cli.batch import JsonLines, PartOption, Resume
+from scanside.runtime.cli.batch import JsonLines, Many, PartOption, Resume
 from scanside.runtime.cli.group import Group
 from scanside.runtime.cli.main import require_extra
-from scanside.runtime.cli.radiomics_many import Many, extract_many
+from scanside.runtime.cli.radiomics_many import extract_many
 from scanside.runtime.errors import ExitCode, InputError, UsageError
 from scanside.runtime.report import RESEARCH
 
@@ -116,17 +116,17 @@ def extract(
       scanside radiomics extract --table cases.csv -o features --part 3/8
     """
     require_extra("study", "radiomics", "ruamel")
-    many = Many(out, part, resume, json_lines, overwrite)
+    many = Many(part, resume, json_lines, overwrite)
     recipe = _recipe(config)
     if table is not None or (image is not None and image.is_dir()):
         if as_json:
             raise UsageError("--json is of one image; for many use --json-lines, or `scanside merge --json`.")
         if table is not None and image is not None:
             raise UsageError("--table names the images; leave IMAGE and MASK out.")
-        return extract_many(table or image, mask, sequence, recipe, many)
+        return extract_many(table or image, mask, sequence, recipe, out, many)
     if image is None or mask is None:
         raise UsageError("Name an image and its mask, two folders of them, or a --table.")
-    if wrong := many.for_many():
+    if wrong := ("--out" if out else many.given) or ("--overwrite" if overwrite else None):
         raise UsageError(f"{wrong} is for many images; name two folders, or a --table.")
     if sequence not in recipe.sequences:
         raise UsageError(

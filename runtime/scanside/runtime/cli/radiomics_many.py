@@ -1,11 +1,10 @@
 """`scanside radiomics extract` of a table, or of two folders: in parts, and again after an interruption."""
 
 import hashlib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scanside.runtime.cli.batch import Batch, divided
+from scanside.runtime.cli.batch import Batch, Many, divided
 from scanside.runtime.errors import UsageError
 from scanside.runtime.ledger import Ledger, parse_part
 from scanside.runtime.lines import Recipe
@@ -15,30 +14,13 @@ if TYPE_CHECKING:
     from scanside.runtime.radiomics.config import RadiomicsConfig
 
 
-@dataclass(frozen=True)
-class Many:
-    """How many images are measured."""
-
-    out: Path | None
-    part: str | None
-    resume: bool
-    json_lines: bool
-    overwrite: bool
-
-    def for_many(self) -> str | None:
-        """An option that is given and makes sense for many images alone."""
-        options = {
-            "--out": self.out,
-            "--part": self.part,
-            "--resume": self.resume,
-            "--json-lines": self.json_lines,
-            "--overwrite": self.overwrite,
-        }
-        return next((name for name, value in options.items() if value), None)
-
-
 def extract_many(
-    source: Path | None, masks: Path | None, sequence: str, config: "RadiomicsConfig", many: Many
+    source: Path | None,
+    masks: Path | None,
+    sequence: str,
+    config: "RadiomicsConfig",
+    out: Path | None,
+    many: Many,
 ) -> int:
     """Measure every image of a table, or of a folder with its masks in another.
 
@@ -59,7 +41,7 @@ def extract_many(
     )
     from scanside.runtime.radiomics.config import dump_config
 
-    if many.out is None:
+    if out is None:
         raise UsageError("Many images need a folder for their features; give one with -o.")
     assert source is not None
     if source.is_dir():
@@ -67,13 +49,13 @@ def extract_many(
             raise UsageError(
                 f"{source} is a folder of images, so MASK is the folder of their masks; name it."
             )
-        tasks = tasks_of_folders(source, masks, sequence, many.out)
+        tasks = tasks_of_folders(source, masks, sequence, out)
     else:
-        tasks = tasks_of_table(source, sequence, many.out)
+        tasks = tasks_of_table(source, sequence, out)
     check_sequences(tasks, config)
     part = parse_part(many.part)
     made_by = Recipe(command="radiomics", configuration=hashlib.sha256(dump_config(config)).hexdigest())
-    ledger = Ledger(many.out, None, made_by, part)
+    ledger = Ledger(out, None, made_by, part)
     work = divided(tasks, ledger, part, resume=many.resume, overwrite=many.overwrite)
     batch = Batch(work, ledger, "lines" if many.json_lines else "paths", _sentence)
     return exit_code(batch.run(FeatureSteps(config))) if work.order else 0

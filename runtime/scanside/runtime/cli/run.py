@@ -23,10 +23,10 @@ from scanside.runtime.cli.arguments import (
     names,
     rejection,
 )
-from scanside.runtime.cli.batch import JsonLines, PartOption, RayOption, Resume
+from scanside.runtime.cli.batch import JsonLines, Many, PartOption, RayOption, Resume
 from scanside.runtime.cli.main import require_extra
 from scanside.runtime.cli.progress import ProgressBars
-from scanside.runtime.cli.run_studies import Many, run_studies
+from scanside.runtime.cli.run_studies import run_studies
 from scanside.runtime.errors import InputError, UsageError
 from scanside.runtime.events import CaseFailed, CaseFinished, StageFinished, StageStarted
 from scanside.runtime.options import Options
@@ -123,14 +123,14 @@ def run(
     for path in (study, *given.values()):
         if not path.exists():
             raise InputError(f"There is no file or folder {path}; check the path.")
-    many = Many(part, ray, resume, json_lines, overwrite)
+    many = Many(part, resume, json_lines, overwrite, ray)
     if studies:
         if given or chosen or as_json:
             raise UsageError(
                 "--studies computes many studies; --t2w, --dwi, --adc, --series and --json are for one."
             )
         return run_studies(bundle, options, study, out, many)
-    if wrong := many.for_many():
+    if wrong := many.given:
         raise UsageError(f"{wrong} is for many studies; add --studies where {study} is a folder of them.")
     return _run_one(
         open_bundle(bundle), options, study, out, given, chosen, overwrite=overwrite, as_json=as_json

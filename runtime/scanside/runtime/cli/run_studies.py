@@ -1,38 +1,17 @@
 """`scanside run --studies`: a folder of studies, in parts, again after an interruption, or on a Ray cluster."""
 
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from scanside.runtime.bundle import open_bundle
-from scanside.runtime.cli.batch import Batch, divided
+from scanside.runtime.cli.batch import Batch, Many, divided
 from scanside.runtime.cli.main import require_extra
 from scanside.runtime.errors import UsageError
 from scanside.runtime.ledger import Ledger, parse_part, recipe_of
 from scanside.runtime.options import Options
 from scanside.runtime.report import RESEARCH
 from scanside.runtime.run import CaseResult, exit_code
-
-
-@dataclass(frozen=True)
-class Many:
-    """How many studies are run."""
-
-    part: str | None
-    ray: str | None
-    resume: bool
-    json_lines: bool
-    overwrite: bool
-
-    def for_many(self) -> str | None:
-        """An option that is given and makes sense for many studies alone."""
-        options = {
-            "--part": self.part,
-            "--ray": self.ray,
-            "--resume": self.resume,
-            "--json-lines": self.json_lines,
-        }
-        return next((name for name, value in options.items() if value), None)
 
 
 def run_studies(bundle: Path, options: Options, folder: Path, out: Path, many: Many) -> int:

@@ -37,9 +37,9 @@ def test_a_machine_that_tells_nothing_says_what_is_absent(tmp_path: Path) -> Non
     found = sensed(tmp_path)
     assert (found.energy, found.hottest_c, found.clocks_mhz, found.throttled) == ([], None, {}, [])
     words = " ".join(found.absent)
-    for expected in ("no driver", "RAPL", "thermal zone", "cpufreq"):
+    for expected in ("no driver", "RAPL", "INA3221", "thermal zone", "cpufreq"):
         assert expected in words
-    assert len(found.absent) == len(set(found.absent)) == 4
+    assert len(found.absent) == len(set(found.absent)) == 5
 
 
 RAPL = "class/powercap/intel-rapl:0"
@@ -64,6 +64,22 @@ def test_a_counter_that_cannot_be_read_is_absent(tmp_path: Path) -> None:
     assert found.energy == [] and "energy of package-0: energy_uj is readable for root only" in found.absent
 
 
+def test_a_jetson_tells_the_power_of_the_board(tmp_path: Path) -> None:
+    hwmon = "bus/i2c/drivers/ina3221/1-0040/hwmon/hwmon3"
+    write(tmp_path, {
+        f"{hwmon}/in1_label": "VDD_IN", f"{hwmon}/in1_input": 5000, f"{hwmon}/curr1_input": 2000,
+        f"{hwmon}/in2_label": "VDD_CPU_GPU_CV", f"{hwmon}/in2_input": 5000, f"{hwmon}/curr2_input": 700,
+        "class/devfreq/17000000.gpu/cur_freq": 918_000_000,
+        "class/hwmon/hwmon5/oc1_event_cnt": 7,
+    })  # fmt: skip
+    found = sensed(tmp_path, lambda: write(tmp_path, {"class/hwmon/hwmon5/oc1_event_cnt": 9}))
+    (energy,) = found.energy  # the rails behind VDD_IN are in it
+    assert energy.source == "VDD_IN (INA3221)"
+    assert energy.watts == pytest.approx(10.0) and energy.joules > 0
+    assert found.clocks_mhz == {"17000000.gpu": (918.0, 918.0)}
+    assert found.throttled == ["over-current oc1 (2×)"]
+
+
 def test_heat_clocks_and_throttling_of_processors(tmp_path: Path) -> None:
     cpu = "devices/system/cpu"
     write(tmp_path, {
@@ -71,16 +87,29 @@ def test_heat_clocks_and_throttling_of_processors(tmp_path: Path) -> None:
         "class/thermal/thermal_zone2/temp": -273_000,
         f"{cpu}/cpu0/cpufreq/scaling_cur_freq": 3_400_000, f"{cpu}/cpu1/cpufreq/scaling_cur_freq": 1_200_000,
         f"{cpu}/cpu0/thermal_throttle/core_throttle_count": 3,
+        "class/thermal/cooling_device0/type": "pwm-fan", "class/thermal/cooling_device0/cur_state": 3,
+        "class/thermal/cooling_device1/type": "Processor", "class/thermal/cooling_device1/cur_state": 0,
     })  # fmt: skip
     quiet = sensed(tmp_path)
     assert quiet.throttled == [] and quiet.hottest_c == 71.0 and quiet.clocks_mhz == {"cpu": (1200.0, 3400.0)}
-    count = f"{cpu}/cpu0/thermal_throttle/core_throttle_count"
-    hot = sensed(tmp_path, lambda: write(tmp_path, {count: 5}))
-    assert hot.throttled == ["cpu0: too hot (2×)"]
+    hot = sensed(
+        tmp_path,
+        lambda: write(
+            tmp_path,
+            {
+                f"{cpu}/cpu0/thermal_throttle/core_throttle_count": 5,
+                "class/thermal/cooling_device1/cur_state": 2,
+            },
+        ),
+    )
+    assert any(words.startswith("cpu0: too hot (2×)") for words in hot.throttled)
+    assert any(words.startswith("held down to cool: Processor") for words in hot.throttled)
 
 
 class Card:
     """The calls of NVML that are used, on one card."""
+
+    NVML_TEMPERATURE_GPU, NVML_CLOCK_SM = 0, 1
 
     def __init__(self, **told: Any) -> None:
         self.told = {
@@ -147,10 +176,10 @@ def test_a_card_tells_energy_memory_clocks_and_heat(tmp_path: Path, monkeypatch:
     assert gpu_names() == ["A card, 8 GiB, driver 999.1"]
 
 
-def test_a_card_without_a_counter_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_card_without_a_counter_is_integrated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with_card(monkeypatch, millijoules=None)
     found = sensed(tmp_path)
-    assert found.energy == [] and "energy of GPU 0: it has no counter" in found.absent
+    assert found.energy[0].watts == pytest.approx(50.0)
 
 
 def test_throttling_is_told_by_its_name_and_idling_is_none(

@@ -1,7 +1,8 @@
 """What the machine tells of itself while a benchmark runs: energy, temperature, clocks, throttling, GPU memory.
 
 Every source is optional; what a machine does not tell is absent with its reason. NVIDIA cards answer through NVML
-(nvidia-ml-py), x86 processors through RAPL (powercap), everything else is in the kernel's sysfs.
+(nvidia-ml-py), Jetsons through the INA3221's hwmon nodes, x86 processors through RAPL (powercap); everything else is
+in the kernel's sysfs.
 """
 
 import subprocess
@@ -23,13 +24,15 @@ _REASONS = {
     0x80: "hardware power brake",
 }
 """NVML's clock event reasons that hold clocks down. Idle, application and display clocks (0x1, 0x2, 0x100) do not."""
+_COOLED = ("processor", "cpu", "gpu", "devfreq")
+"""Cooling devices of the kernel that work by holding clocks down; fans do not."""
 
 
 class Energy(Part):
     """One source of power over a run."""
 
     source: str
-    """Such as `GPU 0 (NVML)`, `package-0 (RAPL)`."""
+    """Such as `GPU 0 (NVML)`, `VDD_IN (INA3221)`, `package-0 (RAPL)`."""
     joules: float
     watts: float
     """Mean over the run."""
@@ -45,7 +48,7 @@ class Sensed(Part):
     hottest_c: float | None
     """Of all thermal zones and GPUs."""
     clocks_mhz: dict[str, tuple[float, float]]
-    """Lowest and highest by unit: `cpu`, `GPU 0`."""
+    """Lowest and highest by unit: `cpu`, `GPU 0`, a Jetson's devfreq units."""
     throttled: list[str]
     """Why clocks were held down, and how often that was seen; empty when they were not."""
     device_memory_mib: float | None
@@ -108,6 +111,7 @@ class Sensors:
         self._root = root
         self._joules: dict[str, float] = {}
         self._counters: dict[str, float] = {}
+        self._watts: dict[str, tuple[float, float]] = {}
         self._clocks: dict[str, tuple[float, float]] = {}
         self._absent: dict[str, None] = {}
         self._throttled: dict[str, int] = {}
@@ -118,18 +122,32 @@ class Sensors:
         self._gpus = Gpus()
         self._rapl = self._glob("class/powercap/*rapl:?/energy_uj")
         self._zones = self._glob("class/thermal/thermal_zone*/temp")
+        self._rails = _ina3221(self._root)
         self._frequencies = self._glob("devices/system/cpu/cpu*/cpufreq/scaling_cur_freq")
-        self._hot = self._glob("devices/system/cpu/cpu*/thermal_throttle/core_throttle_count")
+        self._units = self._glob("class/devfreq/*/cur_freq")
+        self._events = {
+            path: f"{path.parts[-3]}: too hot"
+            for path in self._glob("devices/system/cpu/cpu*/thermal_throttle/core_throttle_count")
+        } | {
+            path: f"over-current {path.name.removesuffix('_event_cnt')}"
+            for path in self._glob("class/hwmon/hwmon*/oc*_event_cnt")
+        }
+        self._cooling = {
+            path: kind
+            for path in self._glob("class/thermal/cooling_device*/cur_state")
+            if any(word in (kind := _text(path.with_name("type")) or "").lower() for word in _COOLED)
+            and "fan" not in kind.lower()
+        }
         for found, words in (
             (self._gpus.handles, self._gpus.absent),
             (self._rapl, "energy of the processor: no RAPL counter (powercap)"),
+            (self._rails, "energy of the board: no INA3221 power monitor (not a Jetson)"),
             (self._zones, "temperature: no thermal zone"),
             (self._frequencies, "clock of the processor: no cpufreq"),
         ):
             if not found:
                 self._absent[str(words)] = None
-        self._start = time.monotonic()
-        self._sample()
+        self._start = self._sample()
         self._thread = threading.Thread(target=self._run, name="sensors", daemon=True)
         self._thread.start()
         return self
@@ -137,8 +155,7 @@ class Sensors:
     def __exit__(self, *_: object) -> None:
         self._ended.set()
         self._thread.join()
-        self._sample()
-        self._seconds = time.monotonic() - self._start
+        self._seconds = max(self._sample() - self._start, 1e-9)
         self._gpus.close()
 
     def sensed(self) -> Sensed:
@@ -164,7 +181,28 @@ class Sensors:
         while not self._ended.wait(INTERVAL_S):
             self._sample()
 
-    def _sample(self) -> None:
+    def _sample(self) -> float:
+        """Read everything once; returns when that began."""
+        self._now = time.monotonic()
+        self._sample_energy()
+        for path in self._zones:
+            self._hottest = max(self._hottest, (_number(path) or 0.0) / 1000)
+        for path in self._frequencies:
+            self._clock("cpu", (_number(path) or 0.0) / 1e3)  # kHz
+        for path in self._units:
+            self._clock(path.parent.name, (_number(path) or 0.0) / 1e6)  # Hz
+        for path, words in self._events.items():
+            count = int(_number(path) or 0)
+            if count > self._counters.setdefault(words, count):
+                self._throttled[words] = int(count - self._counters[words])
+        for path, kind in self._cooling.items():
+            if _number(path):
+                self._saw(f"held down to cool: {kind}")
+        for index, handle in enumerate(self._gpus.handles):
+            self._sample_gpu(f"GPU {index}", handle)
+        return self._now
+
+    def _sample_energy(self) -> None:
         for path in self._rapl:
             name, value = _text(path.with_name("name")) or path.parent.name, _number(path)
             if value is None:
@@ -172,31 +210,28 @@ class Sensors:
             else:
                 wraps = _number(path.with_name("max_energy_range_uj")) or 0.0
                 self._count(f"{name} (RAPL)", value / 1e6, wraps / 1e6)
-        for path in self._zones:
-            self._hottest = max(self._hottest, (_number(path) or 0.0) / 1000)
-        for path in self._frequencies:
-            self._clock("cpu", (_number(path) or 0.0) / 1e3)
-        for path in self._hot:
-            count, words = int(_number(path) or 0), f"{path.parts[-3]}: too hot"
-            if count > self._counters.setdefault(words, count):
-                self._throttled[words] = int(count - self._counters[words])
-        for index, handle in enumerate(self._gpus.handles):
-            self._sample_gpu(f"GPU {index}", handle)
+        for name, volts, amperes in self._rails:
+            v, a = _number(volts), _number(amperes)
+            if v is not None and a is not None:  # mV, mA
+                self._integrate(f"{name} (INA3221)", v * a / 1e6)
 
     def _sample_gpu(self, name: str, handle: Any) -> None:
         ask = self._gpus.ask
         millijoules = ask("DeviceGetTotalEnergyConsumption", handle)  # not before Volta
-        if millijoules is None:
-            self._absent[f"energy of {name}: it has no counter"] = None
-        else:
+        milliwatts = ask("DeviceGetPowerUsage", handle) if millijoules is None else None
+        if millijoules is not None:
             self._count(f"{name} (NVML)", millijoules / 1000)
+        elif milliwatts is not None:
+            self._integrate(f"{name} (NVML)", milliwatts / 1000)
+        else:
+            self._absent[f"energy of {name}: it tells neither energy nor power"] = None
         self._hottest = max(self._hottest, ask("DeviceGetTemperature", handle, 0) or 0.0)
         self._clock(name, ask("DeviceGetClockInfo", handle, 1) or 0.0)  # of the multiprocessors
         memory = ask("DeviceGetMemoryInfo", handle)
         self._memory = max(self._memory, memory.used / 2**20 if memory else 0.0)
         bits = int(ask("DeviceGetCurrentClocksThrottleReasons", handle) or 0)
-        for words in (f"{name}: {words}" for bit, words in _REASONS.items() if bits & bit):
-            self._throttled[words] = self._throttled.get(words, 0) + 1
+        for words in (words for bit, words in _REASONS.items() if bits & bit):
+            self._saw(f"{name}: {words}")
 
     def _count(self, name: str, joules: float, wraps_at: float = 0.0) -> None:
         """The next value of a counter, which may have wrapped around."""
@@ -206,10 +241,32 @@ class Sensors:
             step if step >= 0 or not wraps_at else step + wraps_at
         )
 
+    def _integrate(self, name: str, watts: float) -> None:
+        """The next value of the power; between two values it counts as straight."""
+        at, before = self._watts.get(name, (self._now, watts))
+        self._joules[name] = self._joules.get(name, 0.0) + (watts + before) / 2 * (self._now - at)
+        self._watts[name] = self._now, watts
+
+    def _saw(self, reason: str) -> None:
+        self._throttled[reason] = self._throttled.get(reason, 0) + 1
+
     def _clock(self, unit: str, mhz: float) -> None:
         if mhz:
             low, high = self._clocks.get(unit, (mhz, mhz))
             self._clocks[unit] = (min(low, mhz), max(high, mhz))
+
+
+def _ina3221(root: Path) -> list[tuple[str, Path, Path]]:
+    """Rails of a Jetson's power monitor: name, millivolts, milliamperes. VDD_IN alone where there is one: the board."""
+    rails = []
+    for hwmon in sorted(root.glob("bus/i2c/drivers/ina3221/*/hwmon/hwmon*")):
+        for label in sorted(hwmon.glob("in*_label")):
+            number = label.name.removeprefix("in").removesuffix("_label")
+            volts, amperes = hwmon / f"in{number}_input", hwmon / f"curr{number}_input"
+            if volts.exists() and amperes.exists():
+                rails.append((_text(label) or label.name, volts, amperes))
+    whole = [rail for rail in rails if rail[0] in ("VDD_IN", "POM_5V_IN")]
+    return whole or rails
 
 
 def _power_mode() -> str | None:

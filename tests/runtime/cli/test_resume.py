@@ -112,6 +112,16 @@ def test_a_mask_that_a_person_changed_or_made_is_not_replaced(
     assert (other / "c.nii.gz").read_text() == "a person's"
 
 
+def _killed_while_it_wrote(mask: Path) -> None:
+    code = (
+        "import os, sys, pathlib; from scanside.runtime.images.files import atomic_write\n"
+        "with atomic_write(pathlib.Path(sys.argv[1])): os.kill(os.getpid(), 9)"
+    )
+    before = set(mask.parent.iterdir())
+    subprocess.run([sys.executable, "-c", code, mask], check=False)
+    assert len(set(mask.parent.iterdir()) - before) == 1
+
+
 def test_a_run_that_is_killed_goes_on(bundle: Path, write_image: Write, tmp_path: Path) -> None:
     """SIGKILL in the middle, with a torn last line: every case is there once, equal to a run in one go."""
     for index in range(8):
@@ -134,6 +144,7 @@ def test_a_run_that_is_killed_goes_on(bundle: Path, write_image: Write, tmp_path
     process.wait()
     finished = {line["name"] for line in lines_of_cases(out / f"{NAME}.jsonl")}
     assert 0 < len(finished) < 8
+    _killed_while_it_wrote(out / "c7.nii.gz")
     with (out / f"{NAME}.jsonl").open("a") as report:
         report.write('{"schema": "scanside.case/1", "name": "c7", "sta')
     kept = {name: at for name, at in times(out).items() if name.removesuffix(".nii.gz") in finished}

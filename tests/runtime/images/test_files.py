@@ -1,10 +1,13 @@
 import errno
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from scanside.runtime.errors import BackendError, OutputError
-from scanside.runtime.images.files import ENDINGS, atomic_write, ending_of
+from scanside.runtime.images.files import ENDINGS, atomic_write, ending_of, remove_leftovers
 from tests.support.sentences import assert_one_sentence
 
 
@@ -107,3 +110,27 @@ def test_name_too_long(tmp_path: Path) -> None:
 def test_own_errors_pass_unchanged(tmp_path: Path) -> None:
     with pytest.raises(BackendError, match="as it is"), atomic_write(tmp_path / "a.nii"):
         raise BackendError("as it is")
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from scanside.runtime.images.files import atomic_write, folder_beside
+with atomic_write(Path(sys.argv[1])) as file, folder_beside(Path(sys.argv[2])) as folder:
+    file.write_text("half")
+    (folder / "x").write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_program_left_is_known_by_the_file_that_it_wrote(tmp_path: Path) -> None:
+    """The half files of others, who may be writing, stay."""
+    mask, study = tmp_path / ("m" * 240 + ".nii.gz"), tmp_path / "P1"
+    killed = subprocess.run([sys.executable, "-c", KILLED, mask, study], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert len(left := set(tmp_path.iterdir())) == 2
+    remove_leftovers([tmp_path / "m.nii.gz", tmp_path / "P1.1", tmp_path / "none" / "P1"])
+    assert set(tmp_path.iterdir()) == left
+    with atomic_write(tmp_path / "other.nii") as writing:
+        remove_leftovers([mask, study])
+        assert list(tmp_path.iterdir()) == [writing]

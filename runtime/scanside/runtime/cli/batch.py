@@ -11,6 +11,7 @@ import typer
 from scanside.runtime.bundle import Bundle
 from scanside.runtime.cli.progress import ProgressBars
 from scanside.runtime.events import CaseFailed, CaseFinished
+from scanside.runtime.images.files import remove_leftovers
 from scanside.runtime.ledger import Ledger, Part
 from scanside.runtime.lines import text_of
 from scanside.runtime.options import Options
@@ -93,6 +94,7 @@ class Batch(Generic[ItemT]):
             for result in run_items(steps, self.work.to_do, bars):
                 self._ended(result, steps.device, steps.node, bars, sys.stdout)
                 results.append(result)
+        self._tidy()
         return self._all(results)
 
     def run_on_ray(
@@ -121,7 +123,13 @@ class Batch(Generic[ItemT]):
                 results.append(result)
                 nodes.add(done.node)
         print(f"{len(results)} case(s) on {len(nodes)} machine(s). {RESEARCH}", file=sys.stderr)
+        self._tidy()
         return self._all(results)
+
+    def _tidy(self) -> None:
+        """Half files of runs and workers that were killed while they wrote one of these items' files."""
+        files = [file for item in self.work.to_do for file in item.files]
+        remove_leftovers((*files, *{file.parent for file in files}))
 
     def _ended(
         self, result: CaseResult, device: str, node: str | None, bars: ProgressBars, stdout: TextIO

@@ -6,7 +6,7 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -126,7 +126,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
         OutputError: If the system, or ITK (which raises RuntimeError), cannot write.
     """
     ending = ending_of(path) or path.suffix
-    temporary = path.with_name(f".{secrets.token_hex(6)}.part{ending}")
+    temporary = path.with_name(f"{_beginning(path)}{secrets.token_hex(6)}.part{ending}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.touch(exist_ok=False)  # surfaces permission errors with their number; ITK would hide it
@@ -150,7 +150,7 @@ def folder_beside(out: Path) -> Iterator[Path]:
     """
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+        folder = Path(tempfile.mkdtemp(prefix=_beginning(out), dir=out.parent))
     except OSError as error:
         raise writing_failed(out, error) from error
     try:
@@ -159,3 +159,28 @@ def folder_beside(out: Path) -> Iterator[Path]:
         raise error if isinstance(error, ScansideError) else writing_failed(out, error) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def remove_leftovers(paths: Iterable[Path]) -> None:
+    """Remove what programs that were killed while they wrote these files and folders left beside them.
+
+    Nobody may be writing them. What cannot be removed stays.
+    """
+    of_folder: dict[Path, set[str]] = {}
+    for path in paths:
+        of_folder.setdefault(path.parent, set()).add(_beginning(path))
+    for folder, beginnings in of_folder.items():
+        length = len(_beginning(folder))
+        for left in folder.glob(".*"):
+            if left.name[:length] not in beginnings:
+                continue
+            if left.is_dir():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                with suppress(OSError):
+                    left.unlink()
+
+
+def _beginning(path: Path) -> str:
+    """How the name of a temporary file or folder for `path` begins, so that it is known whose it was; 14 characters."""
+    return f".{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:12]}."

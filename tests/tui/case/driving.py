@@ -14,9 +14,9 @@ from scanside.runtime.appliance.process import NAMES
 from scanside.runtime.appliance.watch.heartbeat import beat
 from scanside.tui.app import ScansideApp
 from scanside.tui.case.draw import CHOSEN, Rgb
+from scanside.tui.case.glance import Glance
 from scanside.tui.case.layout import PanelView
 from scanside.tui.case.pane import Pane
-from scanside.tui.case.panels import Glance
 from scanside.tui.case.screen import CaseScreen
 from tests.tui.case.made import ARRIVED
 

@@ -13,7 +13,8 @@ from scanside.runtime.appliance.store.states import Sending, State
 from scanside.runtime.study.objects import ObjectKind
 from scanside.runtime.study.report import StudyReport
 from scanside.tui.case.data import CaseData
-from scanside.tui.case.panels import PANELS, Glance
+from scanside.tui.case.glance import Glance
+from scanside.tui.case.panels import PANELS
 from scanside.tui.case.stack import Spot, spot_of
 from scanside.tui.case.text import chance_bar, feature_name, range_bar
 from scanside.tui.format import spoken

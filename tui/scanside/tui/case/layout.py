@@ -13,7 +13,9 @@ from textual.style import Style
 from textual.widgets import Static
 
 from scanside.tui.case.data import CaseData
-from scanside.tui.case.panels import LESION, PANELS, Glance, Panel
+from scanside.tui.case.findings import LESION
+from scanside.tui.case.glance import Glance
+from scanside.tui.case.panels import PANELS, Panel
 from scanside.tui.case.stack import Spot
 from scanside.tui.case.viewer import Viewer
 

@@ -94,7 +94,6 @@ class Batch(Generic[ItemT]):
             for result in run_items(steps, self.work.to_do, bars):
                 self._ended(result, steps.device, steps.node, bars, sys.stdout)
                 results.append(result)
-        self._tidy()
         return self._all(results)
 
     def run_on_ray(
@@ -123,13 +122,8 @@ class Batch(Generic[ItemT]):
                 results.append(result)
                 nodes.add(done.node)
         print(f"{len(results)} case(s) on {len(nodes)} machine(s). {RESEARCH}", file=sys.stderr)
-        self._tidy()
+        _tidy(self.work.to_do)  # after workers that were lost
         return self._all(results)
-
-    def _tidy(self) -> None:
-        """Half files of runs and workers that were killed while they wrote one of these items' files."""
-        files = [file for item in self.work.to_do for file in item.files]
-        remove_leftovers((*files, *{file.parent for file in files}))
 
     def _ended(
         self, result: CaseResult, device: str, node: str | None, bars: ProgressBars, stdout: TextIO
@@ -160,9 +154,19 @@ def divided(
     """
     mine = items if part is None else [item for item in items if part.holds(item.name)]
     work = divide(mine, ledger, resume=resume, overwrite=overwrite)
+    if resume or overwrite:
+        _tidy(
+            mine
+        )  # after runs that were killed, finished cases too: who computed them again may have been killed later
     if part is not None or work.done:
         which = f"Part {part}: " if part else ""
         print(f"{which}{len(work.to_do)} case(s) to do, {len(work.done)} finished before.", file=sys.stderr)
     if not mine:
         ledger.plan(())  # so that `scanside merge` knows that this part has begun, and ended
     return work
+
+
+def _tidy(items: Sequence[ItemT]) -> None:
+    """Remove the half files of programs that were killed while they wrote a file of these items."""
+    files = [file for item in items for file in item.files]
+    remove_leftovers((*files, *{file.parent for file in files}))

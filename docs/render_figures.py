@@ -161,6 +161,16 @@ def phantom() -> Iterator[tuple[str, str]]:
     yield "phantom.test", str(found["cohort"]["test"])
 
 
+def joint() -> Iterator[tuple[str, str]]:
+    """One sequence alone and with the other: `joint.<role>.<all or small>.<what>`."""
+    for role, found in read("joint/joint.json")["roles"].items():
+        for name, stratum in (("all", found["by"]["all"]), ("small", found["by"]["below 2 cm"])):
+            for what, value in stratum.items():
+                yield f"joint.{role}.{name}.{what}", interval(value, of="mean").replace("-0.00 ", "0.00 ")
+    yield "joint.patients", str(found["by"]["all"]["alone"]["patients"])
+    yield "joint.small.patients", str(found["by"]["below 2 cm"]["alone"]["patients"])
+
+
 def contrast() -> Iterator[tuple[str, str]]:
     """Out-of-fold Dice by contrast, diagnosis and size, and beside shorter training: `contrast.<role>.<stratum>`."""
     for role, found in read("phantom-254/contrast.json").items():
@@ -313,7 +323,7 @@ def new_patients() -> Iterator[tuple[str, str]]:
 
 
 SOURCES: tuple[Callable[[], Iterator[tuple[str, str]]], ...] = (
-    peers, parity, install, radiomics, soak, terminal, phantom, contrast, ceiling, gpu_prediction, gpu_path,
+    peers, parity, install, radiomics, soak, terminal, phantom, contrast, ceiling, joint, gpu_prediction, gpu_path,
     device_kinds, demonstration, new_patients,
 )  # fmt: skip
 

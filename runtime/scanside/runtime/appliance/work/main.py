@@ -1,6 +1,5 @@
 """The worker process: takes one job after the other. It may be killed at any instant and is started again."""
 
-import importlib
 import logging
 import os
 import shutil
@@ -26,11 +25,6 @@ _POLL_SECONDS = 0.2
 _FULL_SECONDS = 1.0
 """Before the store is tried again after it could not be written."""
 
-_HEAVY = tuple(
-    f"scanside.runtime.dicom.{name}" for name in ("seg", "sr", "capture", "key_object", "readback")
-)
-"""Modules that take seconds to load; a worker that waits has time for that."""
-
 T = TypeVar("T")
 log = logging.getLogger("scanside.work")
 
@@ -48,18 +42,21 @@ def run(config: Config, stop: threading.Event) -> None:
         worker = Worker(config, database, stop)
         try:
             worker.recover()
-            heavy = iter(_HEAVY)
             while not stop.is_set():
                 if worker.step():
                     continue
-                for name in heavy:
-                    importlib.import_module(name)
+                _load_heavy()
                 stop.wait(_POLL_SECONDS)
         except OutputError:
             if not stop.is_set():
                 raise
         finally:
             worker.close()
+
+
+def _load_heavy() -> None:
+    """Modules that take seconds to load, while there is nothing to do."""
+    from scanside.runtime.dicom import key_object, readback, secondary_capture, seg, sr  # noqa: F401
 
 
 class Worker:

@@ -51,7 +51,8 @@ def refused(
 
 
 def _files(root: Path) -> set[str]:
-    return {str(path) for path in root.rglob("*") if not path.is_dir()}
+    """All of them but what Python itself keeps beside a trainer that was imported."""
+    return {str(path) for path in root.rglob("*") if not path.is_dir() and path.suffix != ".pyc"}
 
 
 def _plans(change: Callable[[dict[str, Any], dict[str, Any]], None]) -> Callable[[Path], None]:

@@ -14,7 +14,6 @@ def ray_cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     from ray.cluster_utils import Cluster
 
-    nodes = None
     for attempt in range(4):  # Ray gives a node 30 s to begin, which a busy machine does not always keep
         nodes = Cluster()
         try:
@@ -25,6 +24,7 @@ def ray_cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
             nodes.shutdown()
             if attempt == 3:
                 raise
-    yield nodes
-    if nodes is not None:
+    try:
+        yield nodes
+    finally:
         nodes.shutdown()

@@ -107,15 +107,14 @@ def test_a_worker_that_is_killed_costs_no_study(cluster: Any, tmp_path: Path) ->
     killed = threading.Event()
 
     def kill_one() -> None:
-        raylet = next(iter(cluster.worker_nodes)).all_processes["raylet"][0].process
+        raylets = [node.all_processes["raylet"][0].process.pid for node in cluster.list_all_nodes()]
         deadline = time.monotonic() + 240
-        while time.monotonic() < deadline and process.poll() is None:
+        while time.monotonic() < deadline and process.poll() is None and not killed.is_set():
             if len(list(out.glob("*/result.json"))) >= 2:
-                for child in psutil.Process(raylet.pid).children(recursive=True):
-                    if child.name().startswith("ray::Worker"):
+                for child in (one for pid in raylets for one in psutil.Process(pid).children(recursive=True)):
+                    if child.name().startswith("ray::Worker") and not killed.is_set():
                         child.send_signal(signal.SIGKILL)
                         killed.set()
-                return
             time.sleep(0.01)
 
     killer = threading.Thread(target=kill_one, daemon=True)

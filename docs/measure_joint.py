@@ -10,11 +10,13 @@ every other patient and judged on the rest. No network of the bundle may have be
 import itertools
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from measure_contrast import summary
 from scipy.ndimage import gaussian_filter, map_coordinates
 
 from scanside.runtime.arrays import LabelMask
@@ -29,11 +31,9 @@ from scanside.runtime.stages.lesions import largest_lesions
 from scanside.runtime.study.diffusion import indices_in, points_of
 from scanside.runtime.study.pipeline import read_recipe
 from scanside.runtime.volume import Geometry
-from scanside.training.cohort.table import Cohort, read_cohort
-from scanside.training.evaluation.bootstrap import mean_interval, stream
+from scanside.training.cohort.table import Cohort, Patient, read_cohort
 from scanside.training.evaluation.strata import SIZES, size_of
 
-REPEATS = 2000
 BLURS_MM, WEIGHTS, LIMITS = (2.0, 4.0, 6.0), (0.5, 1.0, 1.5), (-4.5, -3.0, -2.0, -1.0)
 CHOICES = tuple(itertools.product(BLURS_MM, WEIGHTS, LIMITS))
 OTHER = {"t2w": "dwi", "dwi": "t2w"}
@@ -42,12 +42,13 @@ Segmented = tuple[Floats, LabelMask, Geometry]
 """Probability of a lesion (Z, Y, X), the mask of the bundle, and where they lie."""
 
 
-def probabilities(cohort: Cohort, bundle: Path) -> dict[str, dict[str, Segmented]]:
+def probabilities(
+    cohort: Cohort, patients: Sequence[Patient], bundle: Path
+) -> dict[str, dict[str, Segmented]]:
     """Role → patient → what the bundle makes of it."""
     opened = open_bundle(bundle)
     channels = read_recipe(opened).channels
     found: dict[str, dict[str, Segmented]] = {}
-    patients = [one for part in ("train", "test") for one in cohort.split(part)]
     for role in OTHER:
         with open_segmenter(
             opened, Options(role=role), lambda words: print(words, file=sys.stderr)
@@ -84,20 +85,10 @@ def joint(
     return largest_lesions((log_odds(own) + weight * log_odds(others[blur]) > limit).astype(np.uint8), 1) > 0
 
 
-def summary(name: str, values: npt.NDArray[np.float64]) -> dict[str, Any]:
-    """Mean with its 95 % interval over patients, and how many masks hit nothing."""
-    interval = mean_interval(values, REPEATS, stream(0, name))
-    return {
-        "patients": len(values),
-        "mean": round(float(values.mean()), 4),
-        "interval": [round(end, 4) for end in interval] if interval else None,
-        "missed": int((values == 0).sum()),
-    }
-
-
-def of_role(role: str, cohort: Cohort, found: dict[str, dict[str, Segmented]]) -> dict[str, Any]:
+def of_role(
+    role: str, cohort: Cohort, patients: Sequence[Patient], found: dict[str, dict[str, Segmented]]
+) -> dict[str, Any]:
     """A sequence alone, and with the other one."""
-    patients = [one for part in ("train", "test") for one in cohort.split(part)]
     alone, by_choice = [], []
     for one in patients:
         own, mask, grid = found[role][one.patient]
@@ -118,9 +109,9 @@ def of_role(role: str, cohort: Cohort, found: dict[str, dict[str, Segmented]]) -
         "chosen": [dict(zip(("blur_mm", "weight", "limit"), CHOICES[index], strict=True)) for index in best],
         "by": {
             name: {
-                "alone": summary(f"{role} {name} alone", single[rows]),
-                "together": summary(f"{role} {name} together", together[rows]),
-                "difference": summary(f"{role} {name} difference", (together - single)[rows]),
+                "alone": summary(f"{role} {name} alone", list(single[rows])),
+                "together": summary(f"{role} {name} together", list(together[rows])),
+                "difference": summary(f"{role} {name} difference", list((together - single)[rows])),
             }
             for name, rows in strata.items()
         },
@@ -130,11 +121,12 @@ def of_role(role: str, cohort: Cohort, found: dict[str, dict[str, Segmented]]) -
 def main() -> None:
     """Write OUT.json."""
     cohort, bundle, out = read_cohort(Path(sys.argv[1])), Path(sys.argv[2]), Path(sys.argv[3])
-    found = probabilities(cohort, bundle)
+    patients = [one for part in ("train", "test") for one in cohort.split(part)]
+    found = probabilities(cohort, patients, bundle)
     document = {
         "cohort": cohort.name,
         "bundle": open_bundle(bundle).sha256,
-        "roles": {role: of_role(role, cohort, found) for role in OTHER},
+        "roles": {role: of_role(role, cohort, patients, found) for role in OTHER},
     }
     out.write_text(json.dumps(document, indent=1) + "\n")
 

@@ -163,12 +163,13 @@ def phantom() -> Iterator[tuple[str, str]]:
 
 def joint() -> Iterator[tuple[str, str]]:
     """One sequence alone and with the other: `joint.<role>.<all or small>.<what>`."""
-    for role, found in read("joint/joint.json")["roles"].items():
-        for name, stratum in (("all", found["by"]["all"]), ("small", found["by"]["below 2 cm"])):
-            for what, value in stratum.items():
+    roles = read("joint/joint.json")["roles"]
+    for name, stratum in (("all", "all"), ("small", "below 2 cm")):
+        for role, found in roles.items():
+            for what, value in found["by"][stratum].items():
                 yield f"joint.{role}.{name}.{what}", interval(value, of="mean").replace("-0.00 ", "0.00 ")
-    yield "joint.patients", str(found["by"]["all"]["alone"]["patients"])
-    yield "joint.small.patients", str(found["by"]["below 2 cm"]["alone"]["patients"])
+    yield "joint.patients", str(roles["t2w"]["by"]["all"]["alone"]["patients"])
+    yield "joint.small.patients", str(roles["t2w"]["by"]["below 2 cm"]["alone"]["patients"])
 
 
 def contrast() -> Iterator[tuple[str, str]]:

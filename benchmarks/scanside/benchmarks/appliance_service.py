@@ -10,8 +10,8 @@ from typing import Any
 import psutil
 
 from scanside.benchmarks.processes import MIB, high_water_mark
-from scanside.runtime.acceptance.rehearsal import Rehearsal, as_toml
-from scanside.runtime.appliance.config import Config, load_config
+from scanside.runtime.acceptance.rehearsal import Rehearsal
+from scanside.runtime.appliance.config import Config
 from scanside.runtime.appliance.process import NAMES
 from scanside.runtime.appliance.receive.main import PORT_FILE
 from scanside.runtime.appliance.store import audit, worklist
@@ -125,14 +125,8 @@ def service(
             }
         ],
     }  # fmt: skip
-    path = folder / "scanside.toml"
-    path.write_text(as_toml(Config.model_validate(tables)), encoding="utf-8")
-    found = Service(load_config(path), path)
-    try:
-        found.start()
+    with Service.started(Config.model_validate(tables), folder) as found:
         yield found
-    finally:
-        found.stop()
 
 
 def tree_cpu_s() -> float:

@@ -16,6 +16,7 @@ from scanside.benchmarks import processes, worker
 from scanside.benchmarks.agreement import Judge
 from scanside.benchmarks.choices import PeersOptions
 from scanside.benchmarks.cold import ColdPeers
+from scanside.benchmarks.conditions import QUIET, other_part
 from scanside.benchmarks.kinds import NNUNET, PeerKind, file_precisions, parse_kinds
 from scanside.benchmarks.peers_results import (
     PEERS,
@@ -34,7 +35,6 @@ from scanside.benchmarks.source import Source, find_source
 from scanside.benchmarks.staging import StagedCase, all_together, stage
 from scanside.benchmarks.warm import Setup
 from scanside.benchmarks.worker import Worker
-from scanside.runtime import machine
 from scanside.runtime.arrays import LabelMask
 from scanside.runtime.cli.arguments import names
 from scanside.runtime.errors import BackendError, ScansideError
@@ -47,8 +47,6 @@ from scanside.runtime.stages.slide import tiling
 from scanside.runtime.volume import Volume
 
 _STEP = 0.5
-_QUIET = 0.05
-"""Part of the processor that other programs may take before a report says so."""
 _CEILING = 0.9
 """Part of the free memory that a command may take, unless told otherwise."""
 _QUANTITIES = {
@@ -304,8 +302,8 @@ def _noise(metrics: Sequence[Metric]) -> list[str]:
         sum(sum(sum(own) for own in metric.samples.values()) for metric in metrics if metric.name == name)
         for name in ("other_cpu", "wall")
     )
-    share = other / (wall * machine.cores()) if wall else 0.0
-    if share <= _QUIET:
+    share = other_part(other, wall)
+    if share <= QUIET:
         return []
     return [
         f"Other programs took {share:.0%} of the processor while the runs were timed; "

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from scanside.runtime.appliance.config import (
     Caller,
@@ -123,6 +123,23 @@ class Rehearsal:
     config: Config
     path: Path
     _process: "subprocess.Popen[bytes] | None" = field(default=None, repr=False)
+
+    @classmethod
+    @contextmanager
+    def started(cls, config: Config, folder: Path) -> Iterator[Self]:
+        """Start a service whose configuration is written into a folder, and end it at the end of the block.
+
+        Raises:
+            CaseError: If it does not begin.
+        """
+        path = folder / "scanside.toml"
+        path.write_text(as_toml(config), encoding="utf-8")
+        found = cls(load_config(path), path)
+        try:
+            found.start()
+            yield found
+        finally:
+            found.stop()
 
     def start(self) -> None:
         """Start it, and wait until its receiver listens.
@@ -286,11 +303,5 @@ def rehearsal(config: Config, folder: Path, also: Sequence[str]) -> Iterator[Reh
 
     made = rehearsed(config, folder / "data", also)
     make_folders(made)
-    path = folder / "scanside.toml"
-    path.write_text(as_toml(made), encoding="utf-8")
-    found = Rehearsal(load_config(path), path)
-    try:
-        found.start()
+    with Rehearsal.started(made, folder) as found:
         yield found
-    finally:
-        found.stop()

@@ -155,9 +155,8 @@ def divided(
     mine = items if part is None else [item for item in items if part.holds(item.name)]
     work = divide(mine, ledger, resume=resume, overwrite=overwrite)
     if resume or overwrite:
-        _tidy(
-            mine
-        )  # after runs that were killed, finished cases too: who computed them again may have been killed later
+        # Beside finished cases too: whoever computed one again may have been killed later.
+        _tidy(mine)
     if part is not None or work.done:
         which = f"Part {part}: " if part else ""
         print(f"{which}{len(work.to_do)} case(s) to do, {len(work.done)} finished before.", file=sys.stderr)

@@ -72,6 +72,10 @@ class Fetch(Record):
         """Those that send to our receiver."""
         return tuple(one for one in self.archives if isinstance(one, DicomArchive))
 
+    def wait(self, failed: int) -> float:
+        """Seconds before the next try; doubled for each one that had failed before."""
+        return self.retry_seconds * 2**failed
+
     @property
     def prior_archives(self) -> tuple[Archive, ...]:
         """Those that are asked for earlier results."""

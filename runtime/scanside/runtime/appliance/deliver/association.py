@@ -11,6 +11,7 @@ from typing import Any
 from scanside.runtime.appliance.config import Config, DicomPeer
 from scanside.runtime.appliance.deliver.retry import (
     DeliveryError,
+    cut,
     cut_after,
     limit_waits,
     why_unreachable,
@@ -117,9 +118,9 @@ def associate(
     handlers: list[tuple[Any, Any]] = [(evt.EVT_CONN_OPEN, opened)]
     if events is not None:
         handlers.append((evt.EVT_N_EVENT_REPORT, lambda event: (events(event), None)))
-    roles = []
     if most is not None:
         handlers.append((evt.EVT_DATA_RECV, _limit(most)))
+    roles = []
     if stored is not None:
         handlers.append((evt.EVT_C_STORE, stored))
         kinds = {one.sop_class for one in contexts}
@@ -155,13 +156,13 @@ def associate(
 
 
 def _limit(most: int) -> Callable[[Any], None]:
+    """A handler of what comes in, which cuts the connection when that is more than so many bytes."""
     left = [most]
 
     def count(event: Any) -> None:
         left[0] -= len(event.data)
         if left[0] < 0:
-            with contextlib.suppress(OSError, AttributeError):
-                socket.socket.shutdown(event.assoc.dul.socket.socket, socket.SHUT_RDWR)
+            cut(getattr(event.assoc.dul.socket, "socket", None))
 
     return count
 

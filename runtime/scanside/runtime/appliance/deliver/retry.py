@@ -70,17 +70,18 @@ def limit_waits(connection: socket.socket, seconds: float) -> None:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
 
+def cut(connection: socket.socket | None) -> None:
+    """Shut a connection down, whoever reads from it or writes to it."""
+    with contextlib.suppress(OSError):
+        if connection is not None:
+            # Not `connection.shutdown`: that of a TLS socket drops the encryption first, while a thread may send.
+            socket.socket.shutdown(connection, socket.SHUT_RDWR)
+
+
 @contextmanager
 def cut_after(connection: socket.socket | None, seconds: float) -> Iterator[None]:
     """Shut a connection down when the block takes too long: for peers that drip."""
-
-    def cut() -> None:
-        with contextlib.suppress(OSError):
-            if connection is not None:
-                # Not `connection.shutdown`: that of a TLS socket drops the encryption first, while a thread may send.
-                socket.socket.shutdown(connection, socket.SHUT_RDWR)
-
-    timer = threading.Timer(seconds, cut)
+    timer = threading.Timer(seconds, cut, (connection,))
     timer.daemon = True
     timer.start()
     try:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Protocol
 
+from scanside.runtime.appliance.deliver.classes import COMPREHENSIVE_3D_SR, COMPREHENSIVE_SR
 from scanside.runtime.errors import OutputError
 
 
@@ -42,8 +43,15 @@ class Filed:
 
 
 UID = re.compile(r"[0-9.]{1,64}")
+REPORTS = (COMPREHENSIVE_3D_SR, COMPREHENSIVE_SR)
+"""SOP classes of reports that are looked for."""
 MOST_REPORT = 8 << 20
 """Bytes of a report that are read. One has 50 kB, and 100 kB with many slices."""
+
+
+def is_of(stated: object, patient_id: str) -> bool:
+    """Whether an answer that states this Patient ID, or none, is of no other patient: the report itself has to say."""
+    return str(stated or patient_id).strip() == patient_id.strip()
 
 
 class Source(Protocol):

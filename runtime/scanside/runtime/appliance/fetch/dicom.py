@@ -12,9 +12,17 @@ from scanside.runtime.appliance.deliver.association import (
     associate,
     our_title,
 )
-from scanside.runtime.appliance.deliver.classes import COMPREHENSIVE_3D_SR, COMPREHENSIVE_SR, VERIFICATION
+from scanside.runtime.appliance.deliver.classes import VERIFICATION
 from scanside.runtime.appliance.deliver.status_codes import status_words
-from scanside.runtime.appliance.fetch.archive import MOST_REPORT, UID, FetchError, Filed, Listed
+from scanside.runtime.appliance.fetch.archive import (
+    MOST_REPORT,
+    REPORTS,
+    UID,
+    FetchError,
+    Filed,
+    Listed,
+    is_of,
+)
 from scanside.runtime.errors import ScansideError
 
 if TYPE_CHECKING:
@@ -23,7 +31,6 @@ if TYPE_CHECKING:
 STUDY_FIND, STUDY_MOVE = "1.2.840.10008.5.1.4.1.2.2.1", "1.2.840.10008.5.1.4.1.2.2.2"
 STUDY_GET = "1.2.840.10008.5.1.4.1.2.2.3"
 """Study Root Query/Retrieve Information Model."""
-REPORTS = (COMPREHENSIVE_3D_SR, COMPREHENSIVE_SR)
 SCU_ROLES: tuple[tuple[str, str], ...] = (
     (VERIFICATION, "by `serve --check`"),
     (STUDY_FIND, "the series of a study, at the level SERIES; reports of a patient, at all levels"),
@@ -67,7 +74,7 @@ class DicomSource:
             return [
                 Filed(study, series, uid, str(there.get("StudyDate") or ""))
                 for there in find("STUDY", **of_patient, StudyInstanceUID="")
-                if (study := _uid(there, "StudyInstanceUID")) and _is_of(there, patient_id)
+                if (study := _uid(there, "StudyInstanceUID")) and is_of(there.get("PatientID"), patient_id)
                 for part in find("SERIES", StudyInstanceUID=study, SeriesInstanceUID="", Modality="SR")
                 if (series := _uid(part, "SeriesInstanceUID"))
                 for one in find(
@@ -211,11 +218,6 @@ def _query(level: str, **keys: str) -> "Dataset":
     for keyword, value in keys.items():
         setattr(query, keyword, value)
     return query
-
-
-def _is_of(answer: "Dataset", patient_id: str) -> bool:
-    """Whether an answer states no other patient. The report itself has to state that one."""
-    return str(answer.get("PatientID") or patient_id).strip() == patient_id.strip()
 
 
 def _uid(answer: "Dataset", keyword: str) -> str:

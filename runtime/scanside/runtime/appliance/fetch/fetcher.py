@@ -154,7 +154,7 @@ class Fetcher:
             self._ledger.end_fetch(one, detail)
             return
         fetch, (archive, error) = self._config.fetch, failures[0]
-        wait = fetch.retry_seconds * 2**one.tries
+        wait = fetch.wait(one.tries)
         final = isinstance(error, OtherPatientError)  # it would send the same again
         if not final and one.tries + 1 < fetch.tries and self._left(one) > wait:
             self._ledger.fetch_again(one, str(error), wait)

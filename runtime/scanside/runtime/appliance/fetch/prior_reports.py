@@ -191,7 +191,7 @@ class PriorFetcher:
         for error in look.failures:
             log.warning("case %s: %s", one.case_id, error, extra={"case": one.case_id})
         if look.failures and tries < fetch.tries:
-            self._tried[one.job] = tries, time.monotonic() + fetch.retry_seconds * 2 ** (tries - 1)
+            self._tried[one.job] = tries, time.monotonic() + fetch.wait(tries - 1)
             return
         detail = {
             "found": look.found is not None,

@@ -11,9 +11,16 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from scanside.runtime.appliance.config import WebArchive
-from scanside.runtime.appliance.deliver.classes import COMPREHENSIVE_3D_SR, COMPREHENSIVE_SR
 from scanside.runtime.appliance.deliver.stow import ask_web, http_words, open_web
-from scanside.runtime.appliance.fetch.archive import MOST_REPORT, UID, FetchError, Filed, Listed
+from scanside.runtime.appliance.fetch.archive import (
+    MOST_REPORT,
+    REPORTS,
+    UID,
+    FetchError,
+    Filed,
+    Listed,
+    is_of,
+)
 from scanside.runtime.appliance.receive.incoming import Conditions
 from scanside.runtime.appliance.receive.multipart import PIECE, BodyError, boundary_of, parts
 from scanside.runtime.appliance.receive.scp import Receiver, Sender
@@ -160,13 +167,9 @@ def _listed(document: Any) -> Listed:
 
 
 def _filed(document: Any, patient_id: str) -> Filed | None:
-    """None where it is no such report, or of another patient. The report itself has to state that one."""
+    """None where it is no such report, or of another patient."""
     study, series, uid = (str(_first(document, tag)) for tag in _UIDS)
-    named = str(_first(document, _PATIENT_ID) or patient_id).strip()
-    if (
-        _first(document, _SOP_CLASS) not in (COMPREHENSIVE_3D_SR, COMPREHENSIVE_SR)
-        or named != patient_id.strip()
-    ):
+    if _first(document, _SOP_CLASS) not in REPORTS or not is_of(_first(document, _PATIENT_ID), patient_id):
         return None
     if not all(UID.fullmatch(one) for one in (study, series, uid)):
         return None

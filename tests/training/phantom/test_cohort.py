@@ -59,6 +59,22 @@ def test_a_patient_is_the_same_whatever_the_number_of_patients_and_processes(
     assert (len(same), different, missing) == (len(names), [], [])
 
 
+def test_the_test_patients_may_be_of_another_seed(made: Path, tmp_path: Path) -> None:
+    both, other = tmp_path / "both", tmp_path / "other"
+    for out, choice in (
+        (both, PhantomChoice(2, 1, seed=6, test_seed=7, small=True)),
+        (other, PhantomChoice(2, 1, seed=7, small=True)),
+    ):
+        write_cohort(out, choice, lambda sentence: None)
+    train, test = (read_cohort(both).split(part)[0].patient for part in ("train", "test"))
+    for patient, same, unlike in ((train, made, other), (test, other, made)):
+        image = (both / patient / "t2w.nii.gz").read_bytes()
+        assert image == (same / patient / "t2w.nii.gz").read_bytes()
+        assert image != (unlike / patient / "t2w.nii.gz").read_bytes()
+    assert read_cohort(both).name == "phantom-2-seed-6-test-7"
+    assert read_cohort(both).provenance["test_seed"] == 7
+
+
 def test_the_command_writes_dicom_and_tells_the_time_left(tmp_path: Path) -> None:
     result = CliRunner().invoke(
         app, [str(tmp_path / "c"), "--patients", "1", "--seed", "2", "--small", "--dicom", "--jobs", "1"]

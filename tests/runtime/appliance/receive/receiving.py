@@ -75,7 +75,9 @@ class Desk:
         )
 
     def spooled(self) -> list[Path]:
-        return sorted((self.data / "spool").rglob("*.dcm"))
+        """By `os.walk`, which lets a folder go that the receiver takes away while it looks; `rglob` raises."""
+        walked = os.walk(self.data / "spool")
+        return sorted(Path(at) / name for at, _, names in walked for name in names if name.endswith(".dcm"))
 
     def incoming(self) -> list[Path]:
         return sorted((self.data / "spool" / "incoming").iterdir())

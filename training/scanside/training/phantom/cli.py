@@ -22,6 +22,10 @@ def phantom(
         int | None,
         typer.Option(metavar="N", min=0, help="Training patients among them; default: 165 of 254."),
     ] = None,
+    test_seed: Annotated[
+        int | None,
+        typer.Option(metavar="S", min=0, help="Seed of the test patients; default: the training patients'."),
+    ] = None,
     dicom: Annotated[bool, typer.Option("--dicom", help="Write DICOM series instead of NIfTI.")] = False,
     small: Annotated[
         bool, typer.Option("--small", help="Only a small box around the lesion: for trying things out.")
@@ -44,6 +48,8 @@ def phantom(
 
     if train is None:
         train = round(patients * STUDY_TRAIN / (STUDY_TRAIN + STUDY_TEST))
-    choice = PhantomChoice(patients, train, seed, dicom, jobs or machine.cores(), small, pixel_size)
+    choice = PhantomChoice(
+        patients, train, seed, dicom, jobs or machine.cores(), small, pixel_size, test_seed
+    )
     write_cohort(out, choice, lambda sentence: print(sentence, file=sys.stderr, flush=True))
     print(out)

@@ -45,6 +45,8 @@ class PhantomChoice:
         jobs: Processes.
         small: Only a small box around the lesion, for tests.
         pixel_size: Factor on the scanners' pixel size, for benchmarks.
+        test_seed: Of the test patients, where they are to be of another cohort than the training patients: so that
+            what was trained is judged on patients that nobody has looked at.
     """
 
     patients: int
@@ -54,10 +56,21 @@ class PhantomChoice:
     jobs: int = 1
     small: bool = False
     pixel_size: float = 1.0
+    test_seed: int | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.train <= self.patients:
             raise UsageError(f"--train must be between 0 and {self.patients}, not {self.train}.")
+
+    @property
+    def name(self) -> str:
+        """Of the cohort."""
+        tested = "" if self.test_seed is None else f"-test-{self.test_seed}"
+        return f"phantom-{self.patients}-seed-{self.seed}{tested}"
+
+    def seed_of(self, split: str) -> int:
+        """The seed that the patients of a split are drawn from."""
+        return self.seed if split == "train" or self.test_seed is None else self.test_seed
 
 
 def write_cohort(out: Path, choice: PhantomChoice, say: Say) -> None:
@@ -80,11 +93,12 @@ def write_cohort(out: Path, choice: PhantomChoice, say: Say) -> None:
     write_cohort_table(
         out,
         rows,
-        name=f"phantom-{choice.patients}-seed-{choice.seed}",
+        name=choice.name,
         synthetic=True,
         description=DESCRIPTION,
         provenance={"generator": "scanside phantom", "phantom_version": VERSION, "seed": choice.seed,
-                    "patients": choice.patients, "train": choice.train, "pixel_size": choice.pixel_size},
+                    "patients": choice.patients, "train": choice.train, "pixel_size": choice.pixel_size,
+                    **({} if choice.test_seed is None else {"test_seed": choice.test_seed})},
     )  # fmt: skip
 
 
@@ -139,7 +153,8 @@ def _one_thread_each() -> Iterator[None]:
 
 def _one(index: int, out: Path, choice: PhantomChoice) -> Patient:
     split = split_of(index, choice.train)
-    study = make_study(index, choice.seed, split=split, small=choice.small, pixel_size=choice.pixel_size)
+    seed = choice.seed_of(split)
+    study = make_study(index, seed, split=split, small=choice.small, pixel_size=choice.pixel_size)
     person = study.patient
     write_patient(out / person.name, study, dicom=choice.dicom)
     return Patient(

@@ -45,6 +45,7 @@ def experiment(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "train", "segment", cohort, "-o", out, "--role", role, "--folds", 2, "--epochs", 6, "--iterations", 12,
             "--val-iterations", 1, "--threads", 1,
         )  # fmt: skip
+    scanside("train", "fusion", out, "--role", "t2w", "--other", "dwi")
     scanside(
         "train", "signature", out, "--features", 2, "--folds", 2, "--repeats", 1, "--inner", 2,
         "--perturbations", 2, "--canary-runs", 3,
@@ -63,7 +64,7 @@ def bundle(experiment: Path) -> Path:
 
 def test_every_step_left_a_record(experiment: Path) -> None:
     records = {file.stem for file in (experiment / "records").glob("*.json")}
-    assert {"segment-t2w", "segment-dwi", "signature", "classifier", "evaluate"} <= records
+    assert {"segment-t2w", "segment-dwi", "fusion-t2w", "signature", "classifier", "evaluate"} <= records
     for file in (experiment / "records").glob("*.json"):
         record = json.loads(file.read_text())
         assert record["versions"]["scanside"] and record["seconds"] > 0 and record["command"][0] == "scanside"
@@ -75,6 +76,9 @@ def test_report_has_every_part_and_says_synthetic(experiment: Path) -> None:
     assert report["synthetic"] and any("synthetic" in line.lower() for line in report["warnings"])
     parts = {(row["role"], row["part"]) for row in report["segmentation"]["rows"]}
     assert {(r, p) for r in ("t2w", "dwi") for p in ("resubstitution", "cross-validated", "test")} <= parts
+    assert {row["part"] for row in report["segmentation"]["fused"] if row["role"] == "t2w"} == {
+        "resubstitution", "cross-validated", "test",
+    }  # fmt: skip
     assert report["classification"]["features"]
     html = (experiment / "evaluation" / "report.html").read_text()
     assert "http://" not in html.replace("http://www.w3.org", "") and "synthetic" in html.lower()
@@ -89,6 +93,8 @@ def test_bundle_proves_every_hop(bundle: Path) -> None:
     assert parity["probability"]["largest_difference"] <= 1e-6
     manifest = json.loads((bundle / "bundle.json").read_text())
     assert manifest["orientation"]["t2w"] == ["LPS"] == manifest["orientation"]["adc"]
+    chosen = json.loads((bundle.parent / "experiment" / "segmentation" / "t2w" / "fusion.json").read_text())
+    assert manifest["fusions"] == ([] if chosen["fusion"] is None else [chosen["fusion"]])
     card = (bundle / "model_card.md").read_text()
     assert "Research use only" in card and "synthetic phantom" in card and "| t2w | test" in card
 

@@ -19,7 +19,7 @@ def model_card(parts: StudyParts, name: str, intended_use: str, licence: str) ->
     if synthetic:
         lines += [PHANTOM, ""]
     lines += ["## Intended use", "", intended_use, "", f"Licence: {licence}.", "", "## Segmenters", ""]
-    lines += list(_segmenters(parts))
+    lines += [*_segmenters(parts), *_fusions(parts)]
     lines += ["", "## Models", "", *_models(parts), "", "## Results", ""]
     lines += list(_results(parts.report)) if parts.report else ["Not evaluated yet (`scanside evaluate`)."]
     lines += ["", "## Limits", "", *_limits(synthetic), ""]
@@ -34,6 +34,16 @@ def _segmenters(parts: StudyParts) -> Iterator[str]:
         yield (
             f"- `{role}`: nnU-Net {plan.configuration} on {channels}, {folds} fold(s) averaged, patch "
             f"{' x '.join(map(str, plan.patch_size))} at {' x '.join(f'{mm:.2f}' for mm in plan.spacing)} mm."
+        )
+
+
+def _fusions(parts: StudyParts) -> Iterator[str]:
+    for one in parts.fusions:
+        yield ""
+        yield (
+            f"In a study the `{one.role}` mask is decided together with `{one.other}`: a voxel is lesion where its "
+            f"log-odds plus {one.weight:g} times those of `{one.other}` at the same place, blurred by "
+            f"{one.blur_mm:g} mm, exceed {one.limit:g}. `scanside segment` gives what the segmenter says alone."
         )
 
 

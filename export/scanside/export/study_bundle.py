@@ -147,6 +147,7 @@ def _manifest(
         synthetic=bool(parts.experiment["synthetic"]),
         radiomics="radiomics.yaml",
         agreement=parts.agreement,
+        fusions=parts.fusions,
         models=tuple(model.record for model in parts.models),
         studies=tuple(GoldenStudy(name=name, file=f"golden/{name}.npz") for name in studies),
         orientation=parts.experiment.get("orientation", {}),

@@ -99,8 +99,11 @@ def _segmented(path: Path, parts: StudyParts) -> tuple[dict[str, Volume], dict[s
     """A given study, with the masks of this experiment's own segmenters."""
     from scanside.runtime.choose import open_segmenter
     from scanside.runtime.stages.lesions import one_lesion
+    from scanside.runtime.study.fusion import asked_for, fuse, odds
     from scanside.runtime.study.lesion_agreement import choose_regions
+    from scanside.runtime.study.pipeline import lesion_label
     from scanside.runtime.study.read import read_study
+    from scanside.runtime.study.records import Segmented
 
     features = (name for model in parts.models for name in model.record.signature.features)
     measured = {sequence_of(name) for name in features}
@@ -109,16 +112,20 @@ def _segmented(path: Path, parts: StudyParts) -> tuple[dict[str, Volume], dict[s
     }
     seen = {channel.name for plan in plans.values() for channel in plan.channels}
     found = read_study(path, sorted(measured | seen)).images
-    lesions: dict[str, npt.NDArray[np.integer]] = {}
-    grids: dict[str, Geometry] = {}
+    segmented: dict[str, Segmented] = {}
     for role, bundle in parts.segmenters.items():
         names = [channel.name for channel in plans[role].channels]
         volume = stack([found[name].volume for name in names], names)
         with open_segmenter(bundle) as segmenter:
-            lesions[role] = segmenter.segment(volume, case=path.name).mask
-        grids[role] = volume.geometry
-        if not lesions[role].any():
-            raise InputError(f"The {role} segmenter finds no lesion in {path}; give another golden study.")
+            made = segmenter.segment(volume, case=path.name, probabilities=role in asked_for(parts.fusions))
+        said = None if made.probabilities is None else odds(made.probabilities[1], volume.geometry)
+        lesion = (made.mask == lesion_label(plans[role], role)).astype(np.uint8)
+        segmented[role] = Segmented(role, made.mask, lesion, volume.geometry, {}, said)
+    segmented = fuse(segmented, parts.fusions, plans)
+    lesions = {role: one.lesion for role, one in segmented.items()}
+    grids = {role: one.geometry for role, one in segmented.items()}
+    for role in (role for role, lesion in lesions.items() if not lesion.any()):
+        raise InputError(f"The {role} segmenter finds no lesion in {path}; give another golden study.")
     near = None if parts.agreement is None else parts.agreement.near_mm
     regions = choose_regions(lesions, grids, np.inf if near is None else near)
     masks: dict[str, Uint8] = {

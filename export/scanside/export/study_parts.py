@@ -12,10 +12,12 @@ from pydantic import ValidationError
 
 from scanside.runtime.bundle import Bundle, open_bundle, verify
 from scanside.runtime.errors import InputError
-from scanside.runtime.manifest import Agreement, StudyModel
+from scanside.runtime.manifest import Agreement, Fusion, StudyModel
 
 FOLDER = "classifiers"
 """Folder of a bundle's classifiers."""
+FUSION = "fusion.json"
+"""In a role's folder: how its masks are decided together with another sequence."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +29,7 @@ class StudyParts:
         segmenters: Role → verified bundle of that segmenter.
         radiomics: radiomics.yaml.
         agreement: How the lesion of each sequence is chosen.
+        fusions: Which masks are decided together with another sequence's probabilities.
         models: In the order in which they are asked.
         report: The evaluation's report.json, where there is one.
     """
@@ -36,6 +39,7 @@ class StudyParts:
     segmenters: Mapping[str, Bundle]
     radiomics: bytes
     agreement: Agreement | None
+    fusions: tuple[Fusion, ...]
     models: tuple["ModelParts", ...]
     report: Mapping[str, Any] | None
 
@@ -100,9 +104,35 @@ def read_parts(path: Path) -> StudyParts:
         segmenters=segmenters,
         radiomics=_bytes(path / "signature" / "radiomics.yaml", "scanside train signature EXPERIMENT"),
         agreement=agreement,
+        fusions=_fusions(path, segmenters),
         models=models,
         report=_json(report, "scanside evaluate EXPERIMENT") if report.exists() else None,
     )
+
+
+def _fusions(path: Path, segmenters: Mapping[str, Bundle]) -> tuple[Fusion, ...]:
+    """What `scanside train fusion` chose, of these very segmenters."""
+    step, found = "scanside train fusion EXPERIMENT", []
+    for file in (path / "segmentation" / role / FUSION for role in segmenters):
+        if not file.exists():
+            continue
+        document = _json(file, step)
+        try:
+            fusion = None if document["fusion"] is None else Fusion.model_validate(document["fusion"])
+            fitted = {str(role): str(sha256) for role, sha256 in document["bundles"].items()}
+        except (ValidationError, KeyError, TypeError, AttributeError) as error:
+            first = str(error).splitlines()[0]
+            raise InputError(f"{file} is damaged ({first}); run `{step}` again.") from error
+        if fusion is None:
+            continue
+        for role, sha256 in fitted.items():
+            if role not in segmenters or segmenters[role].sha256 != sha256:
+                raise InputError(
+                    f"{file} was chosen with another segmenter of {role} than {path} holds; run `{step}` again, and "
+                    "the steps after it."
+                )
+        found.append(fusion)
+    return tuple(found)
 
 
 def _models(folder: Path, step: str) -> tuple[Agreement | None, tuple[ModelParts, ...]]:

@@ -49,6 +49,7 @@ def case_config(bundle: Bundle, role: str, options: RepositoryOptions) -> str:
     outputs = [
         _tensor("labels", plan.labels.mask_dtype.upper(), (-1, -1, -1)),
         _tensor("about", "UINT8", (-1,)),
+        _tensor("probabilities", "FP32", (plan.labels.heads, -1, -1, -1)),
     ]
     cases = [case.name for case in manifest.golden if case.role in manifest.chain(role)]
     parameters = {

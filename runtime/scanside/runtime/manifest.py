@@ -9,10 +9,10 @@ from scanside.runtime.images.letters import is_orientation
 from scanside.runtime.plan import Plan
 from scanside.runtime.record import Record
 
-SCHEMA = 4
+SCHEMA = 5
 """Version of the bundle format that this runtime writes; it reads all up to it. 2 added `orientation`, 3 `models` and
 `agreement` in place of one signature and one classifier: see `of_earlier_schema`; 4 readers of pictures,
-ensembles."""
+ensembles; 5 `fusions`."""
 MODELS_SINCE = 3
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -223,6 +223,24 @@ class Agreement(Record):
     near_mm: Annotated[float, Field(gt=0)]
 
 
+class Fusion(Record):
+    """A segmenter's mask of a study, decided together with another one's probabilities (`study/fusion.py`).
+
+    Attributes:
+        role: The segmenter whose mask it is.
+        other: The segmenter whose probabilities are added.
+        blur_mm: Standard deviation of the Gauss filter over those, mm: the sequences are acquired in different breaths.
+        weight: Of the other segmenter's log-odds; the own ones count 1.
+        limit: Sum of log-odds above which a voxel is lesion.
+    """
+
+    role: str
+    other: str
+    blur_mm: Annotated[float, Field(ge=0)]
+    weight: Annotated[float, Field(gt=0)]
+    limit: float
+
+
 class StudyModel(Record):
     """One of a bundle's models: signature, covariates and classifier, and when it answers.
 
@@ -290,6 +308,8 @@ class Manifest(Record):
         radiomics, models: Both, or none: a bundle may hold segmenters alone. A model needs the sequences its features
             name; each segmenter's role is then the name of its mask. The first model whose conditions are met answers.
         agreement: None where each sequence's largest lesion is measured, wherever it lies (bundles before schema 3).
+        fusions: Segmenters whose mask of a study is decided together with another one's probabilities, at most once
+            each; every other segmenter decides alone.
         orientation: Sequence → where the x, y and z index of the training cohort's images point to, the most frequent
             first. A sequence that is not in it: nobody knows.
         provenance: Where the model comes from: dataset, trainer, checkpoints' hashes, versions. Not interpreted.
@@ -308,6 +328,7 @@ class Manifest(Record):
     synthetic: bool = False
     radiomics: RelativePath | None = None
     agreement: Agreement | None = None
+    fusions: tuple[Fusion, ...] = ()
     models: tuple[StudyModel, ...] = ()
     studies: tuple[GoldenStudy, ...] = ()
     orientation: dict[str, Orientations] = Field(default_factory=dict)
@@ -349,6 +370,19 @@ class Manifest(Record):
                 raise ValueError(f"model '{model.name}' is of no segmenter of the bundle")
             if self.models[0].classifier.positive != model.classifier.positive:
                 raise ValueError("the models are of different classes")
+        return self
+
+    @model_validator(mode="after")
+    def _fusions_are_clear(self) -> Self:
+        if len({one.role for one in self.fusions}) != len(self.fusions):
+            raise ValueError("a segmenter has two fusions")
+        for role, other in ((one.role, one.other) for one in self.fusions):
+            if role == other or not {role, other} <= set(self.final_roles):
+                raise ValueError(f"'{role}' cannot be decided together with '{other}'")
+            for name in (role, other):
+                labels = self.segmenters[name].plan.labels
+                if labels.has_regions or len(labels.foreground) != 1:
+                    raise ValueError(f"'{name}' has more than one label, so that its odds are not a lesion's")
         return self
 
     @property

@@ -29,6 +29,7 @@ from scanside.runtime.manifest import (
     Band,
     Classifier,
     Covariate,
+    Fusion,
     Manifest,
     Network,
     Segmenter,
@@ -82,6 +83,8 @@ class TinyBundle:
     clinical: bool = False
     """Whether each model comes first with age and sex, and then without."""
     schema: int = SCHEMA
+    fusions: tuple[Fusion, ...] = ()
+    folds: int = 1
 
 
 def write_bundle(out: Path, recipe: TinyBundle | None = None) -> Path:
@@ -93,7 +96,8 @@ def write_bundle(out: Path, recipe: TinyBundle | None = None) -> Path:
             plan = _plan(channels, T2W_GRID if role == "t2w" else DWI_GRID, recipe.lesion)
             path = f"segmenters/{role}/0.onnx"
             writer.add(path, _network(len(channels), plan.patch_size, recipe.lopsided))
-            segmenters[role] = Segmenter(plan=plan, networks=(Network(fold="0", files={"fp32": path}),))
+            networks = tuple(Network(fold=str(fold), files={"fp32": path}) for fold in range(recipe.folds))
+            segmenters[role] = Segmenter(plan=plan, networks=networks)
         parts: dict[str, Any] = {}
         if recipe.classifier:
             writer.add("radiomics.yaml", dump_config(default_config()))
@@ -102,7 +106,7 @@ def write_bundle(out: Path, recipe: TinyBundle | None = None) -> Path:
             Manifest(
                 schema=SCHEMA, name="tiny", version="1.0", intended_use="test", licence="none", created="now",
                 file_ending=".nii.gz", segmenters=segmenters, synthetic=recipe.synthetic, provenance={},
-                files=writer.files, orientation=dict(recipe.orientation), **parts,
+                files=writer.files, orientation=dict(recipe.orientation), fusions=recipe.fusions, **parts,
             )
         )  # fmt: skip
         writer.commit()
@@ -115,7 +119,7 @@ def as_first_schema(bundle: Path) -> Path:
     def change(content: dict[str, Any]) -> None:
         (model,) = content.pop("models")
         content |= {"schema": 1, "signature": model["signature"], "classifier": model["classifier"]}
-        del content["agreement"]
+        del content["agreement"], content["fusions"]
 
     return changed_manifest(bundle, change)
 

@@ -176,6 +176,34 @@ def test_labels_are_those_of_this_machine_and_the_report_names_the_engine(
     assert "golden cases" in device["why"]
 
 
+def test_probabilities_are_those_of_this_machine(place: Place) -> None:
+    """What a bundle that decides with two sequences asks for."""
+    with (
+        opened(f"{place.server.url}/{MODEL}") as there,
+        open_segmenter(open_bundle(BUNDLE), Options("cpu", role="t2w", threads=1)) as here,
+    ):
+        told, own = (one.segment(small(), probabilities=True) for one in (there, here))
+        assert told.probabilities is not None and own.probabilities is not None
+        assert told.probabilities.dtype == np.float32
+        np.testing.assert_array_equal(told.probabilities, own.probabilities)
+        np.testing.assert_array_equal(told.mask, own.mask)
+        with pytest.raises(UsageError, match="sends no logits"):
+            there.segment(small(), logits=True)
+
+
+def test_probabilities_are_saved_for_ensembles(place: Place, tmp_path: Path) -> None:
+    image, found = "images/c0_0000.nii.gz", []
+    for name, options in (
+        ("there", ("--engine", place.server.url)),
+        ("here", ("--device", "cpu", "--threads", "1")),
+    ):
+        out = tmp_path / f"{name}.nii.gz"
+        assert segmented(place.root, out, "--save-probabilities", *options, images=image) == 0
+        with np.load(tmp_path / f"{name}.npz") as saved:
+            found.append(saved["probabilities"])
+    np.testing.assert_array_equal(*found)
+
+
 @pytest.mark.parametrize(
     ("model", "error", "words"),
     [
@@ -264,7 +292,7 @@ def flipped(answer: bytes) -> bytes:
         (swapped(rb'"binary_data_size":[0-9]', b'"binary_data_size":0'), "answers without JSON"),
         (swapped(rb'"binary_data_size":[0-9]', b'"binary_data_size":9'), "labels has 9[0-9]+ of"),
         (swapped(b'"outputs"', b'"outpits"'), "lacks the tensor about"),
-        (flipped, "sent other labels than it computed"),
+        (flipped, "sent other values than it computed"),
         (lambda answer: b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nnull", "how long its header is"),
         (lambda answer: b"SSH-2.0-OpenSSH_9.2\r\n", "cannot be reached"),
     ],
@@ -342,8 +370,6 @@ def test_what_the_model_refuses_comes_back_as_its_own_sentence(place: Place) -> 
         object.__setattr__(skewed.geometry, "direction", (2.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0))
         with pytest.raises(InputError, match="not orthogonal"):
             segmenter.segment(skewed)
-        with pytest.raises(UsageError, match="labels alone"):
-            segmenter.segment(small(), probabilities=True)
 
 
 @pytest.mark.parametrize(
@@ -354,7 +380,6 @@ def test_what_the_model_refuses_comes_back_as_its_own_sentence(place: Place) -> 
         ["--threads", "2"],
         ["--folds", "0"],
         ["--step-size", "0.7"],
-        ["--save-probabilities"],
         ["--ray", "local"],
     ],
     ids=lambda words: words[0],

@@ -10,6 +10,7 @@ from typing import Any
 import jsonschema
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from PIL import Image
 from typer.main import get_command
 
@@ -18,6 +19,7 @@ from scanside.runtime.record import json_schema
 from scanside.training.cohort.table import read_cohort
 from scanside.training.evaluation import cli
 from scanside.training.evaluation.cases import measure, measure_all
+from scanside.training.evaluation.fused import fused_rows
 from scanside.training.evaluation.html import glance
 from scanside.training.evaluation.records import Report
 from scanside.training.evaluation.report import evaluate as measure_experiment
@@ -380,3 +382,33 @@ def test_experiments_that_cannot_be_judged_are_refused(tmp_path: Path) -> None:
 def test_records_do_not_tell_folders_of_the_machine() -> None:
     record = {"command": ["scanside", "train", "/home/someone/cohort"], "n": 3, "deep": {"folder": "/a/b"}}
     assert neutral(record) == {"command": ["scanside", "train", "cohort"], "n": 3, "deep": {"folder": "b"}}
+
+
+def test_what_a_sequence_gains_from_the_other_is_measured_on_the_same_patients(
+    experiment: Experiment, tmp_path: Path
+) -> None:
+    """Masks that were set aside are worse by one row of voxels; the differences are those of the measured cases."""
+    path = shutil.copytree(experiment.path, tmp_path / "experiment")
+    opened, cohort = open_experiment(path), read_cohort(experiment.cohort)
+    cases, _ = measure_all(opened, cohort)
+    assert fused_rows(opened, cohort, cases, repeats=100, seed=0) == []
+    opened.masks_alone("test", "t2w").mkdir(parents=True)
+    worse = {}
+    for file in sorted(opened.masks("test", "t2w").glob("*.nii.gz")):
+        image = sitk.ReadImage(str(file))
+        data = sitk.GetArrayFromImage(image)
+        data[:, data.any(axis=(0, 2)).argmax()] = 0
+        other = sitk.GetImageFromArray(data)
+        other.CopyInformation(image)
+        sitk.WriteImage(other, str(opened.masks_alone("test", "t2w") / file.name))
+        truth = sitk.GetArrayFromImage(sitk.ReadImage(str(cohort.mask(file.name.split(".")[0], "t2w")))) > 0
+        worse[file.name.split(".")[0]] = 2 * (truth & (data > 0)).sum() / (truth.sum() + (data > 0).sum())
+    rows = fused_rows(opened, cohort, cases, repeats=100, seed=0)
+    assert {(row.role, row.part) for row in rows} == {("t2w", "test")}
+    whole = next(row for row in rows if row.size == "all")
+    now = {case.patient: case.dice for case in cases if (case.role, case.part) == ("t2w", "test")}
+    assert whole.patients == len(now) == len(worse)
+    assert whole.alone.value == pytest.approx(np.mean(list(worse.values())))
+    assert whole.together.value == pytest.approx(np.mean(list(now.values())))
+    assert whole.difference.value == pytest.approx(np.mean([now[name] - worse[name] for name in now]))
+    assert sum(row.patients for row in rows if row.size != "all") == whole.patients

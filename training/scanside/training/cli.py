@@ -1,10 +1,10 @@
-"""`scanside train …`: the three steps from a cohort to a classifier. Heavy packages load when a step runs."""
+"""`scanside train …`: the steps from a cohort to a classifier. Heavy packages load when a step runs."""
 
 import typer
 
 from scanside.runtime.cli.group import Group
 from scanside.training.classifier.cli import classifier
-from scanside.training.segmentation.cli import pretrain, segment
+from scanside.training.segmentation.cli import fusion, pretrain, segment
 from scanside.training.signature.cli import signature
 
 app = typer.Typer(
@@ -16,5 +16,6 @@ app = typer.Typer(
 )
 app.command()(pretrain)
 app.command()(segment)
+app.command()(fusion)
 app.command()(signature)
 app.command()(classifier)

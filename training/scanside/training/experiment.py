@@ -4,6 +4,7 @@ experiment.json            which cohort, and its hash
 records/<step>.json        configuration, seed, versions, machine, time and command of each step
 segmentation/<role>/       nnU-Net's folders of a role, and the bundle made of its model
 masks/<part>/<role>/       automatic masks; a part is `cross-validated`, `resubstitution` or `test`
+masks-alone/<part>/<role>/ what a segmenter said alone, of roles whose masks are decided together with another one
 signature/  classifier/    features, selection, fitted classifier
 evaluation/                the report
 """
@@ -52,6 +53,10 @@ class Experiment:
     def masks(self, part: str, role: str) -> Path:
         """Folder of automatic masks, `<patient>.nii.gz`."""
         return self.path / "masks" / part / role
+
+    def masks_alone(self, part: str, role: str) -> Path:
+        """Folder of the masks that a segmenter made alone; it exists where `train fusion` has decided anew."""
+        return self.path / "masks-alone" / part / role
 
     def mask(self, part: str, role: str, patient: str) -> Path:
         """The automatic mask of a patient."""

@@ -156,10 +156,8 @@ def segment(
         on_rejection=rejection(on_rejection),
         engine=chosen_engine(engine, engine_authority, engine_seconds),
     )
-    if options.engine is not None and (ray is not None or save_probabilities):
-        raise UsageError(
-            "An engine computes labels alone, without Ray; leave out --ray and --save-probabilities."
-        )
+    if options.engine is not None and ray is not None:
+        raise UsageError("An engine computes without Ray; leave out --ray.")
     wanted = Wanted(
         ending, save_probabilities, None if roi is None else tuple(roi), preview, label_names, statistics
     )

@@ -1,4 +1,4 @@
-"""The main job, in order: check → segment → regions → radiomics → classify. Read this file first here.
+"""The main job, in order: check → segment → fusion → regions → radiomics → classify. Read this file first here.
 
 Everything it needs was opened before; nothing is remembered between studies but the opened networks.
 """
@@ -9,15 +9,14 @@ from types import TracebackType
 from typing import Self
 
 import numpy as np
-import numpy.typing as npt
 
-from scanside.runtime.arrays import LabelMask
 from scanside.runtime.bundle import Bundle
 from scanside.runtime.choose import open_segmenters
 from scanside.runtime.classify import ClassifierSession
 from scanside.runtime.clock import Clock
 from scanside.runtime.errors import BundleError, InputError
 from scanside.runtime.events import Event, Listener, StageFinished, StageProgress, StageStarted, ignore
+from scanside.runtime.manifest import Fusion
 from scanside.runtime.options import Options
 from scanside.runtime.pipeline import Segmenter
 from scanside.runtime.plan import Plan
@@ -28,6 +27,7 @@ from scanside.runtime.remark import Remark
 from scanside.runtime.stages.lesions import find_lesions, one_lesion
 from scanside.runtime.study.answer import Answering, answering, coded, refuse_unknown_levels
 from scanside.runtime.study.checks import check_study
+from scanside.runtime.study.fusion import asked_for, fuse, odds
 from scanside.runtime.study.judge import (
     Verdict,
     answer_of,
@@ -38,25 +38,8 @@ from scanside.runtime.study.judge import (
 )
 from scanside.runtime.study.lesion_agreement import Regions, choose_regions, largest_regions
 from scanside.runtime.study.orientation import as_received, as_trained, on_received_grid
-from scanside.runtime.study.records import SEQUENCES, RoleResult, StudyInput, StudyResult
-from scanside.runtime.volume import Geometry, stack
-
-
-@dataclass(frozen=True, eq=False)
-class Segmented:
-    """What a segmenter says, before one of its lesions is chosen.
-
-    Attributes:
-        mask: (Z, Y, X), its labels.
-        lesion: (Z, Y, X) uint8, 1 is lesion.
-        labels: Volume of each label, ml.
-    """
-
-    role: str
-    mask: LabelMask
-    lesion: npt.NDArray[np.uint8]
-    geometry: Geometry
-    labels: Mapping[str, float]
+from scanside.runtime.study.records import SEQUENCES, RoleResult, Segmented, StudyInput, StudyResult
+from scanside.runtime.volume import stack
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,12 +52,14 @@ class Recipe:
         models: In order: the first whose conditions are met answers.
         near_mm: How near lesions of two sequences must lie to be one; None where the largest ones are measured,
             wherever they lie.
+        fusions: Which masks are decided together with another sequence's probabilities.
     """
 
     channels: Mapping[str, tuple[str, ...]]
     config: RadiomicsConfig
     models: tuple[Answering, ...]
     near_mm: float | None
+    fusions: tuple[Fusion, ...] = ()
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -118,6 +103,7 @@ def read_recipe(bundle: Bundle) -> Recipe:
         config,
         tuple(answering(model, config, manifest.final_roles) for model in manifest.models),
         None if manifest.agreement is None else manifest.agreement.near_mm,
+        manifest.fusions,
     )
 
 
@@ -193,6 +179,10 @@ class StudyRunner:
         except InputError as error:
             return refused(str(error), received, clock.ms)
         segmented = {role: self._segment(role, study, clock) for role in self.recipe.channels}
+        if self.recipe.fusions:
+            with clock.stage("fusion"):
+                plans = {role: segmenter.plan for role, segmenter in self._segmenters.items()}
+                segmented = fuse(segmented, self.recipe.fusions, plans)
         with clock.stage("regions"):
             regions = self._regions(segmented)
             roles = {role: self._found(mask, regions) for role, mask in segmented.items()}
@@ -221,11 +211,17 @@ class StudyRunner:
         names = self.recipe.channels[role]
         segmenter = self._segmenters[role]
         volume = stack([study.images[name].volume for name in names], list(names))
-        found = segmenter.segment(volume, case=study.name, listener=_prefixed(role, clock.listener))
+        found = segmenter.segment(
+            volume,
+            case=study.name,
+            listener=_prefixed(role, clock.listener),
+            probabilities=role in asked_for(self.recipe.fusions),
+        )
         clock.ms.update({f"{role}: {stage}": ms for stage, ms in found.stages.items()})
         clock.remarks.extend(found.remarks)
         lesion = (found.mask == lesion_label(segmenter.plan, role)).astype(np.uint8)
-        return Segmented(role, found.mask, lesion, volume.geometry, found.volumes_ml or {})
+        said = None if found.probabilities is None else odds(found.probabilities[1], volume.geometry)
+        return Segmented(role, found.mask, lesion, volume.geometry, found.volumes_ml or {}, said)
 
     def _regions(self, segmented: Mapping[str, Segmented]) -> Regions:
         lesions = {role: found.lesion for role, found in segmented.items()}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from scanside.runtime.arrays import LabelMask
+from scanside.runtime.arrays import Float32, LabelMask
 from scanside.runtime.classify import Classification
 from scanside.runtime.errors import ExitCode
 from scanside.runtime.outcome import Status
@@ -18,7 +18,7 @@ from scanside.runtime.pipeline import Obtained
 from scanside.runtime.radiomics.extract import FeatureValue
 from scanside.runtime.stages.lesions import Lesion
 from scanside.runtime.study.answer import Known
-from scanside.runtime.volume import Volume
+from scanside.runtime.volume import Geometry, Volume
 
 if TYPE_CHECKING:
     from scanside.runtime.dicom.series import DicomSeries
@@ -88,6 +88,38 @@ class StudyInput:
     warnings: tuple[str, ...] = ()
     read_ms: float = 0.0
     covariates: Mapping[str, Known] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Odds:
+    """What a segmenter says of every voxel (`fusion.odds`).
+
+    Attributes:
+        probability: (Z, Y, X) float32 of a lesion; neither 0 nor 1.
+        geometry: Where the voxels lie.
+    """
+
+    probability: Float32
+    geometry: Geometry
+
+
+@dataclass(frozen=True, eq=False)
+class Segmented:
+    """What a segmenter says, before one of its lesions is chosen.
+
+    Attributes:
+        mask: (Z, Y, X), its labels.
+        lesion: (Z, Y, X) uint8, 1 is lesion.
+        labels: Volume of each label, ml.
+        odds: Only where a fusion asks for them.
+    """
+
+    role: str
+    mask: LabelMask
+    lesion: npt.NDArray[np.uint8]
+    geometry: Geometry
+    labels: Mapping[str, float]
+    odds: Odds | None = None
 
 
 @dataclass(frozen=True, eq=False)

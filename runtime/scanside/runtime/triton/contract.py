@@ -14,7 +14,7 @@ from scanside.runtime.errors import BackendError, CaseError, InputError, Scansid
 from scanside.runtime.record import Part, Sha256
 from scanside.runtime.report import StageTime
 
-CONTRACT = "scanside.triton/1"
+CONTRACT = "scanside.triton/2"
 """Changes when a tensor or the meaning of one changes."""
 PREFIX = "scanside"
 """Begins the message of an error that the served model found: `scanside case: …`."""
@@ -36,7 +36,7 @@ TYPES: dict[str, str] = {
 class About(Part):
     """The tensor `about`: UTF-8 JSON beside the labels of every answer."""
 
-    contract: Literal["scanside.triton/1"]
+    contract: Literal["scanside.triton/2"]
     bundle: Sha256
     """Of bundle.json: the identity of the bundle that computed it."""
     role: str
@@ -51,6 +51,8 @@ class About(Part):
     """`digest` of the tensors as they arrived."""
     labels: Sha256
     """`digest` of the labels as they were sent."""
+    probabilities: Sha256 | None
+    """The same of the probabilities; null where the request did not name them."""
     on_device: bool
     stages: tuple[StageTime, ...]
     remarks: tuple[str, ...]

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
-from scanside.runtime.arrays import LabelMask
+from scanside.runtime.arrays import Float32, LabelMask
 from scanside.runtime.bundle import Bundle
 from scanside.runtime.clock import Clock
 from scanside.runtime.errors import BackendError, BundleError, CaseError, InputError, UsageError
@@ -103,35 +103,38 @@ class RemoteSegmenter(Segmenter):
         """Segment one image on the server; when the server is lost meanwhile, once more after it has come back.
 
         Args:
-            volume, case, listener, previous: As for `Segmenter.segment`.
-            probabilities, logits: A server sends labels alone.
+            volume, case, listener, probabilities, previous: As for `Segmenter.segment`.
+            logits: A server does not send them.
 
         Raises:
-            UsageError: If probabilities or logits are asked for.
+            UsageError: If logits are asked for.
             InputError: If the image does not fit the plan.
             CaseError: If the server cannot compute this case.
             BackendError: If the server is away for good, or its answer is not what it has to be.
         """
-        if probabilities or logits:
-            raise UsageError("An engine sends labels alone; compute probabilities on this machine.")
+        if logits:
+            raise UsageError("An engine sends no logits; compute them on this machine.")
         check_channels(self.plan, volume)
         clock = Clock(case, listener)
         with clock.stage("engine"):
             try:
-                mask, about = self._ask(volume, previous)
+                found = self._ask(volume, previous, probabilities)
             except LostError as error:
                 self._await(error, case, listener)
                 listener(StageStarted(case, "engine"))
-                mask, about = self._ask(volume, previous)
+                found = self._ask(volume, previous, probabilities)
+        mask, about, values = found
         there = {stage.name: stage.ms for stage in about.stages}
         stages = {**there, "transfer": max(0.0, clock.ms["engine"] - sum(there.values()))}
         volumes, areas = measured(mask, self.plan, volume.geometry)
-        return Segmentation(mask, volumes, stages, None, None, about.remarks, about.on_device, areas)
+        return Segmentation(mask, volumes, stages, values, None, about.remarks, about.on_device, areas)
 
     def close(self) -> None:
         """Nothing is open here."""
 
-    def _ask(self, volume: Volume, previous: LabelMask | None) -> tuple[LabelMask, About]:
+    def _ask(
+        self, volume: Volume, previous: LabelMask | None, probabilities: bool = False
+    ) -> tuple[LabelMask, About, Float32 | None]:
         """One request, and every check of its answer that needs no reference."""
         geometry = volume.geometry
         inputs: dict[str, Array] = {
@@ -142,16 +145,20 @@ class RemoteSegmenter(Segmenter):
         if previous is not None:
             inputs["previous"] = previous.astype(np.uint16)
         voxels, kind = int(np.prod(geometry.shape)), self.plan.labels.mask_dtype
-        outputs = (
+        outputs = [
             Wanted("labels", kind, geometry.shape, voxels),
             Wanted("about", "uint8", (None,), MOST_ABOUT),
-        )
+        ]
+        if probabilities:
+            heads = self.plan.labels.heads
+            outputs.append(Wanted("probabilities", "float32", (heads, *geometry.shape), heads * voxels))
         found = self._client.infer(self._model, inputs, outputs, self._engine.seconds)
-        mask, about = found["labels"], self._read(found["about"])
+        mask, about, values = found["labels"], self._read(found["about"]), found.get("probabilities")
         sent = digest(inputs["image"], inputs["spacing"], inputs["direction"], inputs.get("previous"))
-        if (about.request, about.labels) != (sent, digest(mask)):
+        told = about.request, about.labels, about.probabilities
+        if told != (sent, digest(mask), None if values is None else digest(values)):
             raise BackendError(
-                f"{self._url} did not compute from the voxels that were sent, or sent other labels than it computed; "
+                f"{self._url} did not compute from the voxels that were sent, or sent other values than it computed; "
                 "do not use it."
             )
         strange = np.setdiff1d(mask, np.asarray(self.plan.labels.values))
@@ -159,7 +166,7 @@ class RemoteSegmenter(Segmenter):
             raise BackendError(
                 f"{self._url} sent the label {strange[0]}, which the model does not have; do not use it."
             )
-        return mask, about
+        return mask, about, values
 
     def _read(self, raw: Array) -> About:
         """What the answer says of itself: this bundle, and what was proven."""
@@ -227,7 +234,7 @@ class RemoteSegmenter(Segmenter):
         for one in cases:
             case = load_golden(self.bundle, one)
             try:
-                mask, about = self._ask(case.volume, case.previous)
+                mask, about, _ = self._ask(case.volume, case.previous)
             except (InputError, CaseError) as error:
                 raise BackendError(
                     f"{self._url} does not compute golden case {case.name}: {error}"

@@ -51,7 +51,7 @@ class Served:
         backend = self._backend
         try:
             arrays = {tensor.name(): np.from_dlpack(tensor).copy() for tensor in request.inputs()}
-            labels, about = self.answer(arrays)
+            found = self.answer(arrays, probabilities="probabilities" in request.requested_output_names())
         except ScansideError as error:
             return self._refusal(error)
         except MemoryError:
@@ -59,14 +59,10 @@ class Served:
         except Exception as error:  # the sender gets a sentence, the server's log the rest
             backend.Logger.log_error(f"{PREFIX}: {type(error).__name__}: {error}")
             return self._refusal(CaseError(f"The server failed on this case ({type(error).__name__})."))
-        said = np.frombuffer(about.model_dump_json().encode(), np.uint8).copy()
-        tensors = [
-            backend.Tensor.from_dlpack("labels", Lent(labels)),
-            backend.Tensor.from_dlpack("about", Lent(said)),
-        ]
+        tensors = [backend.Tensor.from_dlpack(name, Lent(array)) for name, array in found.items()]
         return backend.InferenceResponse(output_tensors=tensors)
 
-    def answer(self, arrays: Mapping[str, Array]) -> tuple[Array, About]:
+    def answer(self, arrays: Mapping[str, Array], *, probabilities: bool = False) -> dict[str, Array]:
         """Compute a case.
 
         Args:
@@ -74,15 +70,19 @@ class Served:
                 as in `Geometry`, `previous` (Z, Y, X) uint16 for a golden case of a cascade.
 
         Returns:
-            Labels (Z, Y, X), and what they are.
+            `labels` (Z, Y, X); `about`, what they are, as UTF-8 JSON; `probabilities` (K, Z, Y, X) float32 where asked
+            for.
 
         Raises:
             InputError: If the tensors are no image for this model.
             CaseError: If it cannot be computed.
         """
         segmenter, previous = self._segmenter, arrays.get("previous")
-        found = segmenter.segment(self._volume(arrays), case="served", previous=previous)
+        found = segmenter.segment(
+            self._volume(arrays), case="served", previous=previous, probabilities=probabilities
+        )
         mask = np.ascontiguousarray(found.mask)
+        values = None if found.probabilities is None else np.ascontiguousarray(found.probabilities)
         about = About(
             contract=CONTRACT,
             bundle=segmenter.bundle.sha256,
@@ -93,11 +93,13 @@ class Served:
             golden=self._golden,
             request=digest(arrays["image"], arrays["spacing"], arrays.get("direction"), previous),
             labels=digest(mask),
+            probabilities=None if values is None else digest(values),
             on_device=found.on_device,
             stages=stage_times(found.stages),
             remarks=tuple(map(str, found.remarks)),
         )
-        return mask, about
+        said = np.frombuffer(about.model_dump_json().encode(), np.uint8).copy()
+        return {"labels": mask, "about": said} | ({} if values is None else {"probabilities": values})
 
     def _volume(self, arrays: Mapping[str, Array]) -> Volume:
         image, direction = arrays["image"], arrays.get("direction")

@@ -96,6 +96,23 @@ class LesionFree(Part):
     false_positives_per_scan: Estimate
 
 
+class FusedRow(Part):
+    """Dice of the same patients with and without the other sequence's probabilities (`train fusion`)."""
+
+    role: str
+    part: str
+    size: str
+    """`all` or a stratum of the lesion's longest diameter."""
+    patients: int
+    missed_alone: int
+    """Patients none of whose lesions the segmenter finds alone."""
+    missed_together: int
+    alone: Estimate
+    together: Estimate
+    difference: Estimate
+    """Together minus alone, patient by patient."""
+
+
 class Segmentation(Part):
     """How good the masks are. Rows and agreement of volumes are about patients with a lesion."""
 
@@ -105,5 +122,7 @@ class Segmentation(Part):
     detection: list[Detection] = Field(default_factory=list)
     lesion_free: list[LesionFree] = Field(default_factory=list)
     """Empty without such patients."""
+    fused: list[FusedRow] = Field(default_factory=list)
+    """Of roles whose masks are decided together with another sequence."""
     without_reference: dict[str, list[str]] = Field(default_factory=dict)
     """Role → patients whom no reader outlined: nothing is said of their masks."""

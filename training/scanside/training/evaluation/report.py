@@ -22,6 +22,7 @@ from scanside.training.evaluation.checklists import checklists
 from scanside.training.evaluation.classification import Sample, classification, sample
 from scanside.training.evaluation.drawing import draw
 from scanside.training.evaluation.frozen.records import Frozen
+from scanside.training.evaluation.fused import fused_rows
 from scanside.training.evaluation.html import render
 from scanside.training.evaluation.predictions import read_facts, read_predictions
 from scanside.training.evaluation.records_segmentation import Segmentation
@@ -104,6 +105,7 @@ def evaluate(
         facts = read_facts(experiment, predictions)
         found = classification(predictions, facts, cohort, repeats=repeats, seed=seed)
         samples = {part: sample(predictions, facts.main, part, facts.positive, cohort) for part in PARTS}
+    fused = fused_rows(experiment, cohort, cases, repeats=repeats, seed=seed)
     return Evaluated(
         cohort=cohort,
         cohort_sha256=experiment.cohort_sha256,
@@ -111,7 +113,9 @@ def evaluate(
         masks=experiment,
         steps={step: neutral(of) for step, of in experiment.records().items() if step != STEP},
         cases=cases,
-        segmentation=segmentation(cases, absent, cohort, repeats=repeats, seed=seed) if cases else None,
+        segmentation=segmentation(cases, absent, cohort, fused, repeats=repeats, seed=seed)
+        if cases
+        else None,
         classification=found,
         samples=samples,
     )

@@ -13,6 +13,7 @@ from scanside.training.evaluation.record_parts import Estimate
 from scanside.training.evaluation.records_segmentation import (
     AbsentMasks,
     BlandAltman,
+    FusedRow,
     Segmentation,
     SegmentationRow,
 )
@@ -21,7 +22,13 @@ from scanside.training.experiment import PARTS
 
 
 def segmentation(
-    cases: Sequence[Case], absent: Sequence[Absent], cohort: Cohort, *, repeats: int, seed: int
+    cases: Sequence[Case],
+    absent: Sequence[Absent],
+    cohort: Cohort,
+    fused: Sequence[FusedRow] = (),
+    *,
+    repeats: int,
+    seed: int,
 ) -> Segmentation:
     """Summarise all cases; strata without a patient have no row, and patients without a lesion are none of them."""
     rows = []
@@ -41,6 +48,7 @@ def segmentation(
         ],
         detection=detection(cases, repeats, seed),
         lesion_free=lesion_free(cases, repeats, seed),
+        fused=list(fused),
         without_reference=without_reference(cohort),
     )
 

@@ -1,4 +1,4 @@
-"""`scanside train segment` and `scanside train pretrain`. torch and nnunetv2 are imported when a command runs."""
+"""`scanside train segment`, `pretrain` and `fusion`. torch and nnunetv2 are imported when a command runs."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -8,9 +8,11 @@ import typer
 
 from scanside.export.precisions import parse_precisions
 from scanside.runtime.cli.main import require_extra
+from scanside.runtime.errors import UsageError
 from scanside.training.cohort.table import Cohort
 from scanside.training.experiment import Experiment
 from scanside.training.segmentation import options as given
+from scanside.training.segmentation.progress import say
 from scanside.training.segmentation.settings import Settings
 
 PACKAGES = ("torch", "nnunetv2", "onnx", "onnxscript")
@@ -172,6 +174,35 @@ def pretrain(
         return
     experiment = _experiment(out, table)
     print(pretrain_network(table, experiment, settings, resume=resume))
+
+
+def fusion(
+    experiment: Annotated[
+        Path, typer.Argument(metavar="EXPERIMENT", help="Experiment folder with both segmenters.")
+    ],
+    role: Annotated[str, typer.Option(metavar="ROLE", help="Whose masks are decided anew.")] = "t2w",
+    other: Annotated[str, typer.Option(metavar="ROLE", help="Whose probabilities are added.")] = "dwi",
+    jobs: Annotated[int, typer.Option(metavar="N", min=1, help="Processes.")] = 1,
+    threads: given.Threads = None,
+) -> None:
+    """Decide a sequence's masks together with another sequence's probabilities, where that is better out of fold.
+
+    Blur, weight and limit are chosen on masks of networks that have not seen the patient. No network is trained.
+
+    Example: scanside train fusion experiment --role t2w --other dwi
+    """
+    require_extra("train", "sklearn")
+    from scanside.training.cohort.table import ROLES, read_cohort
+    from scanside.training.experiment import open_experiment
+    from scanside.training.segmentation.fusion import Settings as FusionSettings
+    from scanside.training.segmentation.fusion import fuse_masks
+
+    if role == other or not {role, other} <= set(ROLES):
+        raise UsageError(
+            f"--role {role} and --other {other} are not two sequences; choose from {', '.join(ROLES)}."
+        )
+    opened = open_experiment(experiment)
+    print(fuse_masks(read_cohort(opened.cohort), opened, FusionSettings(role, other, jobs, threads), say))
 
 
 def _experiment(out: Path, table: Cohort) -> Experiment:

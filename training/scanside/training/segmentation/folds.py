@@ -1,12 +1,16 @@
 """Patient-level folds that are alike in diagnosis, lesion size and scanner."""
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
-from scanside.runtime.errors import UsageError
+from scanside.runtime.errors import InputError, UsageError
 from scanside.training.cohort.table import Patient
 
+FOLDS = "folds.json"
+"""In a role's folder: patient → fold."""
 _SIZES_MM = (20.0, 40.0)
 """Borders between small, medium and large lesions, mm."""
 
@@ -45,3 +49,15 @@ def splits(folds: dict[str, int]) -> list[dict[str, list[str]]]:
         }
         for fold in range(max(folds.values()) + 1)
     ]
+
+
+def read_folds(folder: Path) -> dict[str, int]:
+    """Patient → fold, as `train segment` left them in a role's folder.
+
+    Raises:
+        InputError: If they are not there.
+    """
+    try:
+        return {str(name): int(fold) for name, fold in json.loads((folder / FOLDS).read_text()).items()}
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise InputError(f"{folder / FOLDS} is not readable; run `scanside train segment` again.") from error

@@ -10,7 +10,7 @@ from scanside.training.cohort.table import Cohort
 from scanside.training.experiment import write_json
 from scanside.training.segmentation import settings as recipe
 from scanside.training.segmentation.dataset import write_dataset
-from scanside.training.segmentation.folds import splits
+from scanside.training.segmentation.folds import FOLDS, splits
 from scanside.training.segmentation.process import run_step
 from scanside.training.segmentation.progress import Progress
 from scanside.training.segmentation.settings import Settings, is_small
@@ -31,7 +31,7 @@ def train_networks(
     _begin(folder, settings, resume)
     write_json(folder / "small_lesions.json", small_lesions(cohort))
     if folds is not None:
-        write_json(folder / "folds.json", folds)
+        write_json(folder / FOLDS, folds)
     progress = Progress(settings.role, settings.folds, folder / "progress.jsonl")
     if not (folder / "prepared.json").exists():
         with progress.measure("prepare"):

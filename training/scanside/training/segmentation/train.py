@@ -10,6 +10,7 @@ from scanside.training.cohort.table import Cohort
 from scanside.training.experiment import Experiment
 from scanside.training.segmentation import masks
 from scanside.training.segmentation.folds import make_folds
+from scanside.training.segmentation.fusion import undo as undo_fusion
 from scanside.training.segmentation.networks import (
     model_folder,
     network_of,
@@ -74,6 +75,10 @@ def train_segmenter(
         with progress.measure("export"):
             export_networks(cohort, settings, model, bundle, precisions, postprocessing="auto")
     with progress.measure("masks"):
+        if undo_fusion(experiment, settings.role):
+            say(
+                f"{settings.role}: masks are the segmenter's own again; run `scanside train fusion` once more"
+            )
         masks.out_of_fold(merged, patients, experiment.masks("cross-validated", settings.role))
         sealed, seen = cohort.split("test") if test else (), patients if resubstitution else ()
         for part, who in (("test", sealed), ("resubstitution", seen)):

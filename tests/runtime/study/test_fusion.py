@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from scanside.runtime.bundle import open_bundle
+from scanside.runtime.cli.main import run
 from scanside.runtime.images.orient import reorient, reoriented
 from scanside.runtime.manifest import Fusion, Manifest
 from scanside.runtime.options import Options
@@ -19,6 +20,8 @@ from scanside.runtime.stages.lesions import main_lesion
 from scanside.runtime.study.fusion import EDGE, fused_mask, log_odds, odds, seen_from, together
 from scanside.runtime.study.pipeline import StudyRunner
 from scanside.runtime.study.records import Odds
+from scanside.runtime.study.report import StudyReport
+from scanside.runtime.study.summary import summary
 from scanside.runtime.volume import Geometry
 from tests.runtime.study.conftest import study_of
 from tests.runtime.study.tiny_study import (
@@ -28,6 +31,7 @@ from tests.runtime.study.tiny_study import (
     changed_manifest,
     moved,
     write_bundle,
+    write_nifti,
 )
 
 OBLIQUE = (0.8, 0.6, 0.0, -0.6, 0.8, 0.0, 0.0, 0.0, 1.0)
@@ -136,6 +140,22 @@ def test_a_study_is_decided_by_both_sequences(fused: StudyRunner) -> None:
     voxel = study.images["t2w"].volume.geometry.voxel_volume_ml
     assert t2w.labels == {"lesion": pytest.approx(np.count_nonzero(expected) * voxel)}
     assert result.stages["fusion"] > 0
+
+
+def test_it_is_said_wherever_the_mask_appears(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write_bundle(tmp_path / "b", TinyBundle(fusions=(T2W,)))
+    study = write_nifti(tmp_path / "study")
+    assert run(["run", str(path), str(study), "-o", str(tmp_path / "out"), "--device", "cpu", "--json"]) == 0
+    report = StudyReport.model_validate_json(capsys.readouterr().out)
+    assert report.decided_with == {"t2w": "dwi"}
+    assert "t2w decided with dwi" in " ".join(summary(report, files=True))
+    assert run(["bundle", "inspect", str(path)]) == 0
+    assert "t2w is decided together with dwi (blur 2 mm, weight 1, limit -4.5)" in capsys.readouterr().out
+    for role, words in (("t2w", True), ("dwi", False)):
+        image, out = study / f"{role}.nii.gz", tmp_path / f"{role}.nii.gz"
+        command = ["segment", str(path), str(image), "-o", str(out), "--role", role, "--device", "cpu"]
+        assert run(command) == 0
+        assert ("a study's are decided together with dwi" in capsys.readouterr().err) is words
 
 
 @pytest.mark.parametrize("letters", ["RAS", "PLI"])

@@ -44,6 +44,9 @@ def inspect(bundle: Folder, as_json: AsJson = False) -> None:
         print(f"\nsegmenter {role}")
         for name, value in segmenter.items():
             print(f"  {name:14} {value}")
+    for one in facts["fusions"]:
+        numbers = f"blur {one['blur_mm']:g} mm, weight {one['weight']:g}, limit {one['limit']:g}"
+        print(f"\n{one['role']} is decided together with {one['other']} ({numbers})")
     for model in facts["models"]:
         print(f"\nmodel {model['name']}")
         for name in ("roles", "covariates", "classes", "threshold", "indeterminate", "calibration"):
@@ -142,6 +145,7 @@ def _facts(bundle: Bundle) -> dict[str, Any]:
         "licence": manifest.licence,
         "segmenters": segmenters,
         "synthetic": manifest.synthetic,
+        "fusions": [fusion.model_dump() for fusion in manifest.fusions],
         "models": [_model(model) for model in manifest.models],
         "golden": [case.name for case in manifest.golden] + [study.name for study in manifest.studies],
         "parity": _parity(bundle),

@@ -196,7 +196,9 @@ def _run(
     with opened as segmenter:
         write_folder_files(segmenter.plan, bundle.manifest.name, tasks)
         results = batch.run(MaskSteps(segmenter, hashed=True))
-        print(_summary(segmenter.device.words, segmenter.options.approximations), file=sys.stderr)
+        alone = next((f.other for f in bundle.manifest.fusions if f.role == segmenter.role), None)
+        said = _summary(segmenter.device.words, segmenter.options.approximations, alone)
+        print(said, file=sys.stderr)
         if as_json:
             print(segment_report(segmenter, results, roi).text(), end="")
     return results
@@ -228,6 +230,9 @@ def _sentence(result: CaseResult) -> str:
     )
 
 
-def _summary(device: str, approximations: tuple[str, ...]) -> str:
+def _summary(device: str, approximations: tuple[str, ...], alone: str | None = None) -> str:
+    """What is said at the end; `alone` is the segmenter that decides a study's mask together with this one."""
     how = f"approximate: {', '.join(approximations)}" if approximations else "exact recipe"
+    if alone is not None:
+        how += f"; these are masks of one sequence alone, where a study's are decided together with {alone}"
     return f"Device {device}; {how}. {RESEARCH}"

@@ -67,6 +67,7 @@ def run_report(
         objects=(),
         stages=stage_times(result.stages),
         labels=_labels(result) if computed else None,
+        decided_with={one.role: one.other for one in bundle.manifest.fusions} if computed else {},
         lesions=_lesions(result) if computed else None,
         signature=_signature(result, bundle),
         model=_model(result, bundle),

@@ -141,6 +141,8 @@ class StudyReport(Document):
     """In order."""
     labels: Mapping[str, Annotated[float, Field(ge=0)]] | None
     """`<segmenter> <label>` to volume in ml. Null when nothing was segmented."""
+    decided_with: Mapping[str, str] = Field(default_factory=dict)
+    """Segmenter whose mask was decided together with another one's probabilities → that one (ADR 44)."""
     lesions: tuple[LesionFound, ...] | None
     """Largest first within a segmenter. Null when nothing was computed, empty when no lesion was segmented."""
     signature: Mapping[str, Feature] | None

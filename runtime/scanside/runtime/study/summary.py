@@ -105,4 +105,5 @@ def _computed(report: StudyReport) -> str:
     seconds = sum(stage.ms for stage in report.stages) / 1000
     how = f"approximate: {', '.join(report.approximations)}" if report.approximations else "exact recipe"
     where = device.obtained if device.engine is None else f"{device.obtained} of {device.engine}"
+    how += "".join(f", {role} decided with {other}" for role, other in report.decided_with.items())
     return f"in {seconds:.1f} s on {where}, {how}; bundle {bundle.name} {bundle.version}"

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.support import once
 from tests.support.needs import needs_more
 
 # Before numpy, torch and the backends are loaded: two workers on two cores must not run four threads.
@@ -64,6 +65,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest files first; the others as they were."""
     first = {_TESTS / name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: first.get(item.path, len(first)))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _made_once(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What one worker has made for its tests is there for those of the others."""
+    once.begin(tmp_path_factory)
 
 
 @pytest.fixture(autouse=True)

@@ -6,6 +6,7 @@ import SimpleITK as sitk
 import tests.support.calm  # noqa: F401
 from scanside.benchmarks.models import make_model
 from scanside.export.nnunet import ExportOptions, export_nnunet
+from tests.support.onnx_exports import share_onnx_exports  # noqa: F401 - a fixture
 from tests.support.phantoms import volume
 
 SHAPE, SPACING = (12, 24, 20), (2.5, 1.0, 1.0)

@@ -11,9 +11,10 @@ from onnx import TensorProto, helper, numpy_helper, shape_inference
 
 from scanside.export.bf16 import to_bf16
 from scanside.export.mixed import KEPT_IN_FLOAT32, round_to_bfloat16
-from scanside.export.onnx_graph import INPUT, OUTPUT, to_onnx
+from scanside.export.onnx_graph import INPUT, OUTPUT
 from scanside.export.simulated_precision import simulated
 from scanside.export.transposed import without_transposed
+from tests.support.onnx_exports import to_onnx
 from tests.support.phantoms import smooth
 from tests.support.tiny_models import OLD_TRAINER, Tiny, make_network
 

@@ -11,10 +11,11 @@ from onnx import TensorProto, numpy_helper, shape_inference
 
 from scanside.export.mixed import KEPT_IN_FLOAT32, to_mixed
 from scanside.export.nnunet import ExportOptions, export_nnunet
-from scanside.export.onnx_graph import INPUT, OUTPUT, to_onnx
+from scanside.export.onnx_graph import INPUT, OUTPUT
 from scanside.runtime.bundle import open_bundle
 from scanside.runtime.choose import open_segmenter
 from scanside.runtime.options import Options
+from tests.support.onnx_exports import to_onnx
 from tests.support.phantoms import smooth, volume
 from tests.support.tiny_models import OLD_TRAINER, Tiny, make_network, write_model
 

@@ -14,7 +14,9 @@ import torch
 from onnx import TensorProto
 
 import scanside.export
-from scanside.export.onnx_graph import ALLOWED, INPUT, OPSET, OUTPUT, check_operations, to_onnx
+from scanside.export import onnx_graph
+from scanside.export.onnx_graph import ALLOWED, INPUT, OPSET, OUTPUT, check_operations
+from tests.support.onnx_exports import to_onnx
 from tests.support.phantoms import smooth
 from tests.support.tiny_models import OLD_TRAINER, Tiny, make_network
 
@@ -96,5 +98,5 @@ def test_nothing_of_this_machine(name: str) -> None:
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_exporting_twice_gives_the_same_bytes(name: str) -> None:
-    again = to_onnx(make_network(NETWORKS[name], 2), 2, NETWORKS[name].patch)
+    again = onnx_graph.to_onnx(make_network(NETWORKS[name], 2), 2, NETWORKS[name].patch)
     assert again.SerializeToString() == exported(name).SerializeToString()

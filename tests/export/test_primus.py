@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from scanside.export.onnx_graph import to_onnx
 from scanside.runtime.backends.table import open_session
 from scanside.runtime.cli.main import run
 from tests.support.kinds import PRIMUS_PATCH, SMALL, primus_importable, write_primus
+from tests.support.onnx_exports import to_onnx
 from tests.support.phantoms import smooth
 from tests.support.sentences import assert_one_sentence
 

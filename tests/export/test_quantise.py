@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from scanside.export import parity
 from scanside.export.cli import app
 from scanside.export.nnunet import ExportOptions, export_nnunet
-from scanside.export.onnx_graph import INPUT, to_onnx
+from scanside.export.onnx_graph import INPUT
 from scanside.export.quantise import calibration_tiles, split_concatenations, to_int8
 from scanside.runtime.backends import openvino
 from scanside.runtime.backends.openvino import open_session
@@ -28,6 +28,7 @@ from scanside.runtime.errors import BundleError, ExtraMissingError, InputError, 
 from scanside.runtime.golden import replay_all
 from scanside.runtime.options import Options
 from scanside.runtime.plan import Plan
+from tests.support.onnx_exports import to_onnx
 from tests.support.phantoms import smooth, volume
 from tests.support.tiny_models import Tiny, make_network, write_cascade, write_model
 

@@ -11,11 +11,12 @@ from onnx import numpy_helper
 from torch import nn
 
 from scanside.export.mixed import to_mixed
-from scanside.export.onnx_graph import INPUT, to_onnx
+from scanside.export.onnx_graph import INPUT
 from scanside.export.ranges import LIMIT, Ranges, audit
 from scanside.export.simulated_precision import simulated
 from scanside.export.tiles import tiles
 from scanside.runtime.plan import Plan
+from tests.support.onnx_exports import to_onnx
 from tests.support.phantoms import volume
 from tests.support.tiny_models import Tiny, make_network, write_model
 from tests.support.torch_segmenter import load

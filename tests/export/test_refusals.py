@@ -17,6 +17,7 @@ from scanside.export.nnunet import ExportOptions, export_nnunet
 from scanside.export.onnx_graph import check_operations, to_onnx
 from scanside.runtime.bundle import open_bundle
 from scanside.runtime.errors import BundleError, InputError, OutputError
+from tests.support import onnx_exports
 from tests.support.sentences import assert_one_sentence
 from tests.support.tiny_models import (
     TORCH,
@@ -420,7 +421,7 @@ def test_the_gate_keeps_the_old_bundle(folder: Path, tmp_path: Path, monkeypatch
 
 
 def _with_a_wrong_weight(network: nn.Module, input_channels: int, patch: tuple[int, ...]) -> onnx.ModelProto:
-    model = to_onnx(network, input_channels, patch)
+    model = onnx_exports.to_onnx(network, input_channels, patch)
     head = max(model.graph.initializer, key=lambda tensor: len(tensor.dims) * 1000 - len(tensor.raw_data))
     array = numpy_helper.to_array(head).copy()
     array.reshape(-1)[0] *= 1.1

@@ -15,10 +15,10 @@ from onnx import numpy_helper
 from benchmarks.scripts.rtx_build import LARGE_PATCH, Float32, graphs, numerics, of_bundle
 from scanside.benchmarks.models import SMALL_PATCH, at_patch, large
 from scanside.export.convert import in_precisions
-from scanside.export.onnx_graph import to_onnx
 from scanside.runtime.backends import engines, gpu, trt_build
 from scanside.runtime.backends.table import FilePrecision
 from scanside.runtime.errors import DeviceMemoryError
+from tests.support.onnx_exports import to_onnx
 from tests.support.phantoms import smooth
 from tests.support.sentences import assert_one_sentence
 from tests.support.tiny_models import Tiny, make_network

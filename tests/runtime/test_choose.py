@@ -34,10 +34,12 @@ DEVICE = "tensorrt-rtx"
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from scanside.export.nnunet import ExportOptions, export_nnunet
+    from tests.support.onnx_exports import shared
 
     root = tmp_path_factory.mktemp("choose")
     options = ExportOptions(precisions=("fp32",))
-    export_nnunet(write_model(root, Tiny()), root / "tiny.bundle", options, lambda sentence: None)
+    with shared():
+        export_nnunet(write_model(root, Tiny()), root / "tiny.bundle", options, lambda sentence: None)
     return root / "tiny.bundle"
 
 

@@ -14,10 +14,10 @@ import torch
 
 import tests.support.calm  # noqa: F401
 from scanside.export.mixed import to_mixed
-from scanside.export.onnx_graph import to_onnx
 from scanside.runtime.backends import table
 from scanside.runtime.backends.session import Session
 from scanside.runtime.errors import BackendError
+from tests.support.onnx_exports import to_onnx
 from tests.support.phantoms import smooth
 from tests.support.sentences import assert_one_sentence
 from tests.support.tiny_models import Tiny, make_network

@@ -19,6 +19,7 @@ from scanside.runtime.options import Options
 from scanside.runtime.pipeline import Segmentation
 from tests.support.fake_tensorrt import TILE, VERSIONS, Library
 from tests.support.fake_tensorrt.installed import Machine
+from tests.support.onnx_exports import share_onnx_exports  # noqa: F401 - a fixture
 from tests.support.phantoms import volume
 from tests.support.sentences import assert_one_sentence
 from tests.support.tiny_models import Tiny, write_model

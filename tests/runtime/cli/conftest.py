@@ -45,9 +45,11 @@ def scanside(capfd: pytest.CaptureFixture[str]) -> Command:
 
 def _export(root: Path, tiny: Tiny) -> Path:
     from scanside.export.nnunet import ExportOptions, export_nnunet
+    from tests.support.onnx_exports import shared
 
     out = root / "tiny.bundle"
-    export_nnunet(write_model(root, tiny), out, ExportOptions(), lambda sentence: None)
+    with shared():
+        export_nnunet(write_model(root, tiny), out, ExportOptions(), lambda sentence: None)
     return out
 
 

@@ -26,11 +26,13 @@ FLAT = Tiny(patch=(32, 32), spacing=(1.0, 1.2), features=(4, 8), mirror=None)
 @pytest.fixture(scope="module")
 def flat_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from scanside.export.nnunet import ExportOptions, export_nnunet
+    from tests.support.onnx_exports import shared
 
     root = tmp_path_factory.mktemp("flat")
-    export_nnunet(
-        write_model(root, FLAT), root / "bundle", ExportOptions(precisions=("fp32",)), lambda _: None
-    )
+    with shared():
+        export_nnunet(
+            write_model(root, FLAT), root / "bundle", ExportOptions(precisions=("fp32",)), lambda _: None
+        )
     return root / "bundle"
 
 

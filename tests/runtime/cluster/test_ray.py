@@ -22,6 +22,7 @@ from scanside.runtime.cli.main import run
 from scanside.runtime.ledger import NAMES
 from tests.runtime.study.tiny_study import TinyStudy, write_bundle, write_nifti
 from tests.support import phantoms
+from tests.support.onnx_exports import share_onnx_exports  # noqa: F401 - a fixture
 from tests.support.ray_cluster import ray_cluster
 from tests.support.tiny_models import Tiny, write_model
 

@@ -28,6 +28,7 @@ from scanside.runtime.golden import policy, replay_all
 from scanside.runtime.options import Options
 from scanside.runtime.report import segment_report
 from tests.support.cuda_on_host import CudaOnHost, put_in_place
+from tests.support.onnx_exports import share_onnx_exports  # noqa: F401 - a fixture
 from tests.support.phantoms import volume
 from tests.support.tiny_models import REGION_LABELS, Tiny, write_cascade, write_model
 

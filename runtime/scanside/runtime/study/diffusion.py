@@ -19,6 +19,8 @@ LOWEST_DIFFUSING_B = 50.0
 HIGHEST_LOW_B = 100.0
 """s/mm²: b-values between which two points make an ADC."""
 _FEWEST = 50
+RIM = 0.5 + 1e-6
+"""Voxels: how far around the centres of a grid's outermost voxels it still shows something."""
 _COVERED = 0.95
 """Part of the DWI that an image must cover to be brought onto its grid."""
 
@@ -139,4 +141,4 @@ def indices_in(grid: Geometry, points: npt.NDArray[np.float64]) -> npt.NDArray[n
 def inside(grid: Geometry, where: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
     """Which fractional indices (3, N) lie within a voxel of the grid."""
     size = np.array(grid.shape)[:, None]
-    return np.asarray(((where >= -0.5 - 1e-6) & (where <= size - 0.5 + 1e-6)).all(axis=0))
+    return np.asarray(((where >= -RIM) & (where <= size - 1 + RIM)).all(axis=0))

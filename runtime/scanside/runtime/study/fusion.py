@@ -17,7 +17,7 @@ from scanside.runtime.manifest import Fusion
 from scanside.runtime.pipeline import measured
 from scanside.runtime.plan import Plan
 from scanside.runtime.stages.postprocess import postprocess
-from scanside.runtime.study.diffusion import indices_in, inside, points_of
+from scanside.runtime.study.diffusion import RIM, indices_in, points_of
 from scanside.runtime.study.records import Odds, Segmented
 from scanside.runtime.volume import Geometry
 
@@ -41,15 +41,21 @@ def seen_from(other: Odds, grid: Geometry, blur_mm: float) -> Float32:
     Returns:
         (Z, Y, X) of the grid, NaN where the other sequence was not acquired.
     """
-    sigma = [blur_mm / step for step in other.geometry.spacing]
-    blurred = ndimage.gaussian_filter(other.probability, sigma)
-    slices = []
-    for z in range(grid.shape[0]):  # a slice at a time: points take 24 bytes each
-        in_plane = np.indices((1, *grid.shape[1:])).reshape(3, -1).T + np.array([z, 0, 0])
-        where = indices_in(other.geometry, points_of(grid, in_plane).T)
-        values = ndimage.map_coordinates(blurred, where, order=1, mode="nearest", output=np.float32)
-        slices.append(np.where(inside(other.geometry, where), values, np.float32(np.nan)))
-    return log_odds(np.stack(slices).reshape(grid.shape))
+    blurred = ndimage.gaussian_filter(other.probability, [blur_mm / step for step in other.geometry.spacing])
+    corners = np.vstack(
+        [np.zeros(3, int), np.eye(3, dtype=int)]
+    )  # z, y, x of the first voxel and its neighbours
+    start, *ends = indices_in(other.geometry, points_of(grid, corners).T).T
+    steps = np.stack(ends, axis=1) - start[:, None]
+    values = ndimage.affine_transform(
+        blurred, steps, start, output_shape=grid.shape, order=1, mode="nearest", output=np.float32
+    )
+    axes = np.ogrid[tuple(slice(size) for size in grid.shape)]
+    acquired = np.ones(grid.shape, bool)
+    for row, offset, size in zip(steps, start, other.geometry.shape, strict=True):
+        where = sum((step * axis for step, axis in zip(row, axes, strict=True)), offset)
+        acquired &= (where >= -RIM) & (where <= size - 1 + RIM)
+    return np.where(acquired, log_odds(values), np.float32(np.nan))
 
 
 def log_odds(probability: Float32) -> Float32:

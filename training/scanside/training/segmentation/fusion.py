@@ -78,11 +78,13 @@ def fuse_masks(cohort: Cohort, experiment: Experiment, settings: Settings, say: 
     table = _judge(cohort, own, other, settings.jobs)
     by_fold, chosen = best_by_fold(table, own.folds), best(table, list(table))
     choices = candidates(settings.role, settings.other)
+    progress = Progress(f"deciding masks of {settings.role}", sum(map(len, parts.values())))
     for part, patients in parts.items():
         _keep_alone(experiment, part, settings.role)
         for one in patients:
             index = by_fold[own.folds[one.patient]] if part == OUT_OF_FOLD else chosen
             _decide(cohort, experiment, own, other, choices[index], part, one.patient)
+            progress()
     gain = _gain(cohort, table, by_fold, own.folds)
     document = {
         "fusion": _said(choices[chosen]),

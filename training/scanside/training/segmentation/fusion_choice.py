@@ -15,9 +15,9 @@ from scanside.runtime.study.records import Odds
 from scanside.training.cohort.table import Cohort
 from scanside.training.segmentation.odds import Witness
 
-BLURS_MM = (1.0, 2.0, 4.0, 6.0)
-WEIGHTS = (0.5, 1.0, 1.5, 2.0)
-LIMITS = (-6.0, -4.5, -3.0, -2.0, -1.0, 0.0)
+BLURS_MM = (0.0, 1.0, 2.0, 4.0)
+WEIGHTS = (0.5, 1.0, 1.5, 2.0, 3.0)
+LIMITS = (-12.0, -10.0, -8.0, -7.0, -6.0, -5.0, -4.0, -3.0, -2.0, -1.0, 0.0)
 ALONE = 0
 """Index of the choice to leave the segmenter alone."""
 

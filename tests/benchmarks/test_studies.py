@@ -16,7 +16,9 @@ def demonstration() -> Stream:
     return Stream(bundle, Options(device="openvino"))
 
 
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(
+    "size", [pytest.param(size, marks=[] if size == "typical" else [pytest.mark.slow]) for size in SIZES]
+)
 def test_radiomics_and_classifier_are_measured_too(demonstration: Stream, size: str, tmp_path: Path) -> None:
     """A new bundle once missed the default phantom's lesion, and half of `make bench` failed."""
     (study,) = phantom_studies(tmp_path, [size], PHANTOM_SEED)

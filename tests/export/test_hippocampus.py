@@ -20,7 +20,7 @@ from tests.support.shared_data import shared_data
 
 pytestmark = pytest.mark.requirement("parity")
 
-CASES = 6
+CASES = 3
 TIES = {"cpu": 0, "openvino": 1}
 """Device → voxels of all cases together that may differ, and only where two logits are one rounding apart."""
 
@@ -38,13 +38,20 @@ def spread(count: int, first: int = 0) -> list[Path]:
 
 @pytest.fixture(scope="module")
 def bundle(hippocampus: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    out = tmp_path_factory.mktemp("real") / "bundle"
-    export_nnunet(hippocampus, out, ExportOptions(folds=("0", "1"), precisions=("fp32",)), lambda _: None)
+    return exported(hippocampus, tmp_path_factory.mktemp("real") / "bundle", ("0",))
+
+
+def exported(model: Path, out: Path, folds: tuple[str, ...]) -> Bundle:
+    export_nnunet(model, out, ExportOptions(folds=folds, precisions=("fp32",)), lambda _: None)
     return open_bundle(out)
 
 
 @pytest.fixture(scope="module")
 def expected(hippocampus: Path, images: list[Path]) -> list[Prediction]:
+    return predicted(hippocampus, images)
+
+
+def predicted(hippocampus: Path, images: list[Path]) -> list[Prediction]:
     folder = read_model_folder(
         hippocampus, folds=("0",), checkpoint="checkpoint_final.pth", trust_pickles=False
     )
@@ -66,6 +73,17 @@ def test_the_reference_is_the_predictor(
 
 @pytest.mark.parametrize("device", TIES)
 def test_every_voxel(bundle: Bundle, images: list[Path], expected: list[Prediction], device: str) -> None:
+    compare(bundle, images, expected, device)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("device", TIES)
+def test_every_voxel_of_more(bundle: Bundle, hippocampus: Path, device: str) -> None:
+    images = spread(6)
+    compare(bundle, images, predicted(hippocampus, images), device)
+
+
+def compare(bundle: Bundle, images: list[Path], expected: list[Prediction], device: str) -> None:
     with open_segmenter(bundle, Options(device=device, folds=("0",))) as segmenter:
         masks = [segmenter.segment(read_image(path)).mask for path in images]
     wrong = [mask != prediction.labels for mask, prediction in zip(masks, expected, strict=True)]
@@ -78,7 +96,7 @@ def test_every_voxel(bundle: Bundle, images: list[Path], expected: list[Predicti
 
 
 def device_against_host(bundle: Bundle, images: list[Path], monkeypatch: pytest.MonkeyPatch) -> int:
-    """Differing voxels of all images together: both folds, all mirror variants, labels of the device's array code."""
+    """Differing voxels of all images together: all folds, all mirror variants, labels of the device's array code."""
     put_in_place(monkeypatch)
     differing = 0
     with (
@@ -99,5 +117,9 @@ def test_the_path_on_a_device(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.slow
-def test_the_path_on_a_device_for_many(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert device_against_host(bundle, spread(20), monkeypatch) == 0
+def test_the_path_on_a_device_for_many(
+    hippocampus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both folds."""
+    both = exported(hippocampus, tmp_path / "bundle", ("0", "1"))
+    assert device_against_host(both, spread(20), monkeypatch) == 0

@@ -61,7 +61,9 @@ def test_int8() -> None:
     assert built(graphs(network, smooth((1, 1, *tiny.patch), 0), ("int8",))["int8"], batch=2) > 10_000
 
 
-@pytest.mark.parametrize("patch", [LARGE_PATCH, (128, 128, 128)], ids=str)
+@pytest.mark.parametrize(
+    "patch", [LARGE_PATCH, pytest.param((128, 128, 128), marks=pytest.mark.slow)], ids=str
+)
 def test_default_network_builds_for_the_batch_that_is_run(
     patch: tuple[int, ...], default_network: Network
 ) -> None:

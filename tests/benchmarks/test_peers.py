@@ -1,6 +1,4 @@
 import json
-import os
-import signal
 from pathlib import Path
 
 import jsonschema
@@ -29,6 +27,7 @@ from scanside.runtime.images.read import read_image
 from scanside.runtime.options import Options
 from scanside.runtime.record import json_schema
 from tests.benchmarks.conftest import SHAPE, write_image
+from tests.benchmarks.doomed import Doomed
 from tests.support.phantoms import volume
 from tests.support.sentences import assert_one_sentence
 
@@ -162,12 +161,6 @@ def test_images_of_other_formats_are_converted_and_keep_their_grid(bundle: Path,
     assert staged.converted and staged.files[0].name == "scan_0000.nii.gz"
     before, after = read_image(source), read_image(staged.files[0])
     assert np.array_equal(before.data, after.data) and before.geometry.difference(after.geometry) is None
-
-
-class Doomed:
-    def die(self) -> None:
-        print("my last words", flush=True)
-        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_a_peer_that_dies_is_told_with_its_last_words(model: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from scanside.export.nnunet import ExportOptions, export_nnunet
 from scanside.runtime.cli.main import run
 from tests.support import phantoms
+from tests.support.nnunet_files import merge_by_threads
 from tests.support.tiny_models import REGION_LABELS, Tiny, write_model
 
 MODELS = {
@@ -41,6 +42,11 @@ def theirs(model: Path, images: Path, out: Path) -> Path:
     out.mkdir()
     predictor.predict_from_files_sequential(str(images), str(out), save_probabilities=True)
     return out
+
+
+@pytest.fixture(autouse=True)
+def _threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    merge_by_threads(monkeypatch)
 
 
 def merged(folders: list[Path], out: Path) -> sitk.Image:

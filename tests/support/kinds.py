@@ -3,11 +3,9 @@
 import contextlib
 import io
 import json
-import multiprocessing
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -25,7 +23,7 @@ from scanside.export.network import find_trainer
 from scanside.export.results_folder import dataset_json, plain_unet, plans, write_results_folder
 from scanside.runtime.bundle import open_bundle
 from scanside.runtime.cli.main import run
-from tests.support.nnunet_files import postprocessed, predict_files, predictor
+from tests.support.nnunet_files import merge_by_threads, postprocessed, predict_files, predictor
 from tests.support.phantoms import smooth
 from tests.support.tiny_models import REGION_LABELS, Tiny, write_cascade, write_model
 
@@ -85,8 +83,7 @@ class Ensemble:
     cascade: bool = False
 
     def __call__(self, root: Path, patch: pytest.MonkeyPatch) -> Kind:
-        # A pool of threads merges as the pool of processes does, without a minute of imports.
-        patch.setattr(multiprocessing, "get_context", lambda kind: SimpleNamespace(Pool=ThreadPool))
+        merge_by_threads(patch)
         images, masks = root / "images", _volumes(root / "images")
         first = write_model(root, self.members[0])
         write = write_cascade if self.cascade else lambda root, tiny: (write_model(root, tiny),)

@@ -3,13 +3,17 @@
 import contextlib
 import io
 import json
+import multiprocessing
 import warnings
 from collections.abc import Sequence
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 import SimpleITK as sitk
 import torch
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
@@ -21,6 +25,11 @@ from nnunetv2.postprocessing.remove_connected_components import (
 from scanside.runtime.volume import Volume
 
 Mask = npt.NDArray[np.unsignedinteger[Any]]
+
+
+def merge_by_threads(patch: pytest.MonkeyPatch) -> None:
+    """A pool of threads merges as nnU-Net's pool of processes does, which import all of it for seven seconds."""
+    patch.setattr(multiprocessing, "get_context", lambda kind: SimpleNamespace(Pool=ThreadPool))
 
 
 def predictor(folder: Path, folds: Sequence[str], *, mirroring: bool = True) -> nnUNetPredictor:

@@ -59,7 +59,7 @@ def experiment(tmp_path_factory: pytest.TempPathFactory) -> Path:
     scanside("train", "fusion", out, "--role", "t2w", "--other", "dwi")
     scanside(
         "train", "signature", out, "--features", 2, "--folds", 2, "--repeats", 1, "--inner", 2,
-        "--perturbations", 2, "--canary-runs", 3,
+        "--perturbations", 1, "--canary-runs", 3,
     )  # fmt: skip
     scanside("train", "classifier", out)
     scanside("evaluate", out, "--bootstrap", 100)

@@ -4,12 +4,14 @@ Two channels, two folds, three epochs of three iterations: everything is real bu
 """
 
 import hashlib
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,12 +21,14 @@ import pytest
 import SimpleITK as sitk
 
 from scanside.runtime.bundle import open_bundle
+from scanside.runtime.cli.main import run
 from scanside.runtime.errors import InputError, OutputError, UsageError
 from scanside.runtime.images.read import read_image
 from scanside.training.cohort.table import Patient, read_cohort, write_cohort_table
 from scanside.training.experiment import open_experiment
 from scanside.training.segmentation import settings as recipe
 from scanside.training.segmentation.train import train_segmenter
+from tests.support.onnx_exports import shared
 
 SHAPE, SPACING = (8, 24, 28), (6.0, 3.0, 3.0)
 MAIN = "from scanside.training.cli import app; app()"
@@ -70,15 +74,24 @@ def command(*arguments: str | Path) -> subprocess.Popen[str]:
     return subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
+def inside(*arguments: str | Path) -> tuple[str, str]:
+    """The same without a process of its own, whose steps are processes all the same; what it printed and said."""
+    printed, said = io.StringIO(), io.StringIO()
+    with shared(), redirect_stdout(printed), redirect_stderr(said):
+        code = run(["train", *map(str, arguments)])
+    assert code == 0, said.getvalue()
+    return printed.getvalue(), said.getvalue()
+
+
 @pytest.fixture(scope="module")
 def pretrained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """An experiment of `train pretrain`, which ends by the clock, and what was said."""
     base = tmp_path_factory.mktemp("pretrain")
     cohort, out = make_cohort(base / "others", seed=8, count=4), base / "pretrained"
     arguments = ["--role", "dwi", "--channels", "dwi,adc", "--minutes", "0.02", "--iterations", "2"]
-    run = command("pretrain", cohort, "-o", out, *arguments, "--val-iterations", "1", "--threads", "1")
-    printed, said = run.communicate()
-    assert run.returncode == 0, said
+    printed, said = inside(
+        "pretrain", cohort, "-o", out, *arguments, "--val-iterations", "1", "--threads", "1"
+    )
     model = Path(printed.strip())
     assert (model / "fold_all" / "checkpoint_final.pth").is_file()
     return out, said
@@ -101,9 +114,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, pretrained: tuple[Path, st
     else:
         pytest.fail(f"the first run ended by itself: {said}")
     first.wait()
-    second = command(*arguments, "--resume")
-    printed, resumed = second.communicate()
-    assert second.returncode == 0, resumed
+    printed, resumed = inside(*arguments, "--resume")
     assert printed.strip() == str(out / "segmentation" / "dwi" / "bundle")
     return out, said, resumed
 
@@ -261,9 +272,7 @@ def trained_model(trained: tuple[Path, str, str]) -> str:
 
 def test_a_dry_run_names_what_would_be_trained_and_leaves_nothing(tmp_path: Path) -> None:
     cohort = make_cohort(tmp_path / "cohort")
-    run = command("segment", cohort, "-o", tmp_path / "out", *ARGUMENTS, "--dry-run")
-    printed, said = run.communicate()
-    assert run.returncode == 0, said
+    printed, _ = inside("segment", cohort, "-o", tmp_path / "out", *ARGUMENTS, "--dry-run")
     assert "dwi: 2 networks on about 2 of 4 training patients" in printed and "from random weights" in printed
     assert "3 epochs of 3 iterations; an iteration took" in printed and "for each network" in printed
     assert not (tmp_path / "out").exists()

@@ -133,43 +133,73 @@ def interval(found: dict[str, Any], key: str = "interval", of: str = "value") ->
     return f"{found[of]:.2f} ({low:.2f}–{high:.2f})"
 
 
-def phantom() -> Iterator[tuple[str, str]]:
-    """The study on the phantom: `phantom.dice.<role>.<part>.<scanners>.<size>`, `phantom.auc.<model>.<part>`."""
-    found = read("phantom-254/report.json")
+def _study(path: str, stem: str) -> Iterator[tuple[str, str]]:
+    """A study on the phantom: `<stem>.dice.<role>.<part>.<scanners>.<size>`, `<stem>.auc.<model>.<part>`."""
+    found = read(path)
     for row in found["segmentation"]["rows"]:
         where = f"{row['role']}.{row['part']}.{row['scanners']}.{row['size']}".replace(" ", "-")
-        yield f"phantom.dice.{where}", interval(row["dice"])
-        yield f"phantom.missed.{where}", str(row["missed"])
+        yield f"{stem}.dice.{where}", interval(row["dice"])
+        yield f"{stem}.missed.{where}", str(row["missed"])
     for model in found["classification"]["models"]:
         name = f"{model['model']}.{model['part']}"
         if model["auc"]:
-            yield f"phantom.auc.{name}", interval(model["auc"], "delong")
+            yield f"{stem}.auc.{name}", interval(model["auc"], "delong")
+            yield f"{stem}.answered.{name}", str(model["auc"]["patients"])
         for status, count in model["statuses"].items():
-            yield f"phantom.status.{name}.{status.replace(' ', '-')}", str(count)
+            yield f"{stem}.status.{name}.{status.replace(' ', '-')}", str(count)
         if model["model"] == "deployed" and model["wrong_regions"]:
-            yield f"phantom.wrong.{model['part']}", str(model["wrong_regions"]["wrong"])
-            yield f"phantom.region.{model['part']}", str(model["wrong_regions"]["patients"])
+            yield f"{stem}.wrong.{model['part']}", str(model["wrong_regions"]["wrong"])
+            yield f"{stem}.region.{model['part']}", str(model["wrong_regions"]["patients"])
     for added in found["classification"]["added"]:
         low, high = added["interval"]
-        yield f"phantom.added.{added['part']}", f"{added['difference']:.2f} ({low:.2f} to {high:.2f})"
-        yield f"phantom.added.patients.{added['part']}", str(added["patients"])
-        yield f"phantom.added.lr.{added['part']}", f"{added['likelihood_ratio']:.1f}"
-        yield f"phantom.added.p.{added['part']}", f"{added['likelihood_ratio_p']:.2g}"
+        shown = f"{added['difference']:.2f} ({low:.2f} to {high:.2f})"
+        yield f"{stem}.added.{added['part']}", shown.replace("-0.00", "0.00")
+        yield f"{stem}.added.patients.{added['part']}", str(added["patients"])
+        yield f"{stem}.added.lr.{added['part']}", f"{added['likelihood_ratio']:.1f}"
+        yield f"{stem}.added.p.{added['part']}", f"{added['likelihood_ratio_p']:.2g}"
     for one in found["published"]:
-        yield f"phantom.published.{one['quantity'].replace(' ', '-')}.{one['part']}", f"{one['published']:g}"
-    yield "phantom.train", str(found["cohort"]["train"])
-    yield "phantom.test", str(found["cohort"]["test"])
+        yield f"{stem}.published.{one['quantity'].replace(' ', '-')}.{one['part']}", f"{one['published']:g}"
+    yield from _by_training_sizes(found["segmentation"]["rows"], stem)
+    answered = next(
+        m for m in found["classification"]["models"] if (m["model"], m["part"]) == ("deployed", "test")
+    )
+    part = answered["statuses"]["ok"] / found["cohort"]["test"]
+    yield f"{stem}.answered", f"{100 * part:.0f} %"
+    wrong = answered["wrong_regions"]
+    yield f"{stem}.wrong", f"{100 * wrong['wrong'] / wrong['patients']:.1f} %"
+    yield f"{stem}.train", str(found["cohort"]["train"])
+    yield f"{stem}.test", str(found["cohort"]["test"])
 
 
-def joint() -> Iterator[tuple[str, str]]:
-    """One sequence alone and with the other: `joint.<role>.<all or small>.<what>`."""
-    roles = read("joint/joint.json")["roles"]
-    for name, stratum in (("all", "all"), ("small", "below 2 cm")):
-        for role, found in roles.items():
-            for what, value in found["by"][stratum].items():
-                yield f"joint.{role}.{name}.{what}", interval(value, of="mean").replace("-0.00 ", "0.00 ")
-    yield "joint.patients", str(roles["t2w"]["by"]["all"]["alone"]["patients"])
-    yield "joint.small.patients", str(roles["t2w"]["by"]["below 2 cm"]["alone"]["patients"])
+def _by_training_sizes(rows: list[dict[str, Any]], stem: str) -> Iterator[tuple[str, str]]:
+    """`<stem>.standard.<role>`: mean test Dice by the sizes of the training patients; `<stem>.small.<part>`."""
+    of = {(row["role"], row["part"], row["size"]): row for row in rows if row["scanners"] == "all"}
+    for role in ("t2w", "dwi"):
+        sizes = [size for where, part, size in of if (where, part) == (role, "test") and size != "all"]
+        weights = [of[role, "cross-validated", size]["patients"] for size in sizes]
+        dice = [of[role, "test", size]["dice"]["value"] for size in sizes]
+        mean = sum(w * d for w, d in zip(weights, dice, strict=True)) / sum(weights)
+        yield f"{stem}.standard.{role}", f"{mean:.2f}"
+    for part in ("test", "cross-validated"):
+        yield f"{stem}.small.{part}", str(of["t2w", part, "< 20 mm"]["patients"])
+
+
+def phantom() -> Iterator[tuple[str, str]]:
+    """The study on the phantom, `phantom.…`; and `first.…`, with the same networks, each sequence alone."""
+    yield from _study("phantom-254-fused/report.json", "phantom")
+    yield from _study("phantom-254/report.json", "first")
+
+
+def fused() -> Iterator[tuple[str, str]]:
+    """What T2WI gains from DWI: `fused.<role>.<part>.<size>.<alone, together, difference, missed-alone, …>`."""
+    for row in read("phantom-254-fused/report.json")["segmentation"]["fused"]:
+        stem = f"fused.{row['role']}.{row['part']}.{row['size'].replace(' ', '-')}"
+        for what in ("alone", "together"):
+            yield f"{stem}.{what}", interval(row[what])
+            yield f"{stem}.missed-{what}", str(row[f"missed_{what}"])
+        low, high = row["difference"]["interval"]
+        yield f"{stem}.difference", f"{row['difference']['value']:.2f} ({low:.2f} to {high:.2f})"
+        yield f"{stem}.patients", str(row["patients"])
 
 
 def contrast() -> Iterator[tuple[str, str]]:
@@ -324,7 +354,7 @@ def new_patients() -> Iterator[tuple[str, str]]:
 
 
 SOURCES: tuple[Callable[[], Iterator[tuple[str, str]]], ...] = (
-    peers, parity, install, radiomics, soak, terminal, phantom, contrast, ceiling, joint, gpu_prediction, gpu_path,
+    peers, parity, install, radiomics, soak, terminal, phantom, fused, contrast, ceiling, gpu_prediction, gpu_path,
     device_kinds, demonstration, new_patients,
 )  # fmt: skip
 

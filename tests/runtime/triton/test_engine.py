@@ -114,7 +114,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     altered(repository, "by-as-numpy", BY_AS_NUMPY)
     changed = repository / "changed" / "1" / "bundle" / "bundle.json"
     altered(repository, "changed", "")
-    changed.write_text(changed.read_text().replace('"version": "1"', '"version": "2"'))
+    changed.write_text(changed.read_text().replace('"version": "2"', '"version": "3"'))
     server = Triton(repository, root)
     server.start(MODEL, "lying", "by-as-numpy", "changed", "pancreas-phantom-dwi", wait=False)
     (root / "images").mkdir()
@@ -236,7 +236,7 @@ def test_another_bundle_here_than_there_is_refused(
     other = tmp_path / "other.bundle"
     shutil.copytree(BUNDLE, other)
     manifest = other / "bundle.json"
-    manifest.write_text(manifest.read_text().replace('"version": "1"', '"version": "2"'))
+    manifest.write_text(manifest.read_text().replace('"version": "2"', '"version": "3"'))
     out = tmp_path / "out"
     command = ["segment", str(other), str(place.images), "-o", str(out), "--role", "t2w"]
     assert run([*command, "--engine", place.server.url]) == 3

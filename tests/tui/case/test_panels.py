@@ -147,6 +147,8 @@ def test_the_run_says_device_bundle_and_times(data: CaseData) -> None:
     assert report.stages and all(spoken(stage.name)[:20] in words for stage in report.stages)
     other = changed(data, approximations=("no mirroring",), synthetic=False)
     assert "no mirroring" in told(other, "run") and "SYNTHETIC" not in told(other, "run")
+    fused = changed(data, decided_with={"t2w": "dwi"})
+    assert "T2WI decided together with DWI" in told(fused, "run") and "decided" not in words
 
 
 def test_delivery_by_object_and_destination(data: CaseData) -> None:

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from scanside.training.evaluation.records import Report
 
 
+NAMED_LIKE_THE_COMMAND = Path("experiment")
+
+
 class _Evaluate(Group):
     """`evaluate masks …`, or else an experiment or a bundle: the usual command needs no name."""
 
@@ -113,6 +116,8 @@ def evaluate(
     from scanside.training.evaluation.report import evaluate as measure
     from scanside.training.experiment import open_experiment
 
+    if experiment is None and bundle is None and NAMED_LIKE_THE_COMMAND.is_dir():
+        experiment = NAMED_LIKE_THE_COMMAND  # `scanside evaluate experiment`, where the word is the folder
     conditions = Conditions(("scanside", *sys.argv[1:]), seed, bootstrap, time.time())
     if bundle is not None:
         if experiment is not None or out is None:
@@ -124,7 +129,7 @@ def evaluate(
         asked = Asked(bundle, cohort, results, store, pathology, site, synthetic)
         options, folder = Options(device=device, threads=threads), out
         done = judge(asked, out, options, repeats=bootstrap, seed=seed, say=_say)
-    elif experiment is None or any((cohort, results, store, pathology, synthetic)):
+    elif any((cohort, results, store, pathology, synthetic)) or experiment is None:
         raise UsageError("Give an experiment, or a bundle with --bundle and the patients it is judged on.")
     else:
         with _progress(experiment) as advance:

@@ -252,8 +252,8 @@ def _warnings(done: Evaluated) -> list[str]:
         if (row.part, row.scanners, row.size) == ("test", "all", "all") and row.missed:
             warnings.append(
                 f"{ROLE_TITLES[row.role]}, test: in {row.missed} of {row.patients} patients no lesion was found "
-                f"({row.empty} masks are empty); they count with their Dice, and with the image's diagonal as distance "
-                "where the mask is empty."
+                f"({row.empty} of the masks empty); they count with their Dice, and with the image's diagonal as "
+                "distance where the mask is empty."
             )
     for canary in (done.classification.canaries or ()) if done.classification else ():
         if not canary.passed:

@@ -85,6 +85,10 @@ def run_panel(glance: Glance) -> Content:
         *wrapped(f"asked: {device.asked}; {device.why}", width - 2, Tone.QUIET, indent="  "),
         entry("precision", device.precision),
         entry("recipe", ", ".join(report.approximations) if report.approximations else "exact"),
+        *(
+            entry("mask", f"{TITLES.get(role, role)} decided together with {TITLES.get(other, other)}")
+            for role, other in report.decided_with.items()
+        ),
         entry("bundle", toned(f"{bundle.name} {bundle.version}", Tone.PLAIN, bold=True)),
         *wrapped(f"sha256 {bundle.sha256}", width - 2, Tone.QUIET, indent="  "),
     ]

@@ -11,19 +11,23 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from scanside.export.fusion_reference import reference_mask
 from scanside.export.radiomics_reference import reference_features
 from scanside.export.study_parts import StudyParts
-from scanside.runtime.arrays import Uint8
-from scanside.runtime.errors import InputError
+from scanside.runtime.arrays import Float32, Uint8
+from scanside.runtime.errors import BundleError, InputError
 from scanside.runtime.golden_study import StudyCase
 from scanside.runtime.manifest import Covariate
 from scanside.runtime.radiomics.config import RadiomicsConfig, load_config
 from scanside.runtime.radiomics.names import sequence_of
+from scanside.runtime.study.fusion import asked_for, fuse, odds
 from scanside.runtime.volume import Geometry, Volume, stack
 
 FIRST_GRID = Geometry((12, 84, 96), (6.0, 1.4, 1.3), (-60.0, -55.0, 20.0))
 OTHER_GRID = Geometry((11, 52, 58), (6.5, 2.3, 2.2), (-62.0, -57.0, 18.0))
 """Grids of the made-up study: slices of 6 mm, one grid a role, as T2WI and DWI have."""
+_CLEAR, _DRAWS = 1e-4, 200
+"""How far every voxel's sum of log-odds has to lie from its limit, and how often a study is made up until it does."""
 
 
 def golden_studies(parts: StudyParts, given: Sequence[Path]) -> list[StudyCase]:
@@ -57,7 +61,43 @@ def _case(
         )
         for model in parts.models
     }
-    return StudyCase(name, images, masks, features, covariates, probabilities)
+    said, fused = _fused(images, config, parts)
+    return StudyCase(name, images, masks, features, covariates, probabilities, said, fused)
+
+
+def _fused(
+    images: Mapping[str, Volume], config: RadiomicsConfig, parts: StudyParts
+) -> tuple[dict[str, Float32], dict[str, Uint8]]:
+    """Made-up probabilities on the study's grids and the reference's masks; drawn until no sum is near its limit."""
+    if not parts.fusions:
+        return {}, {}
+    names = sorted(asked_for(parts.fusions))
+    grids = {
+        role: next(images[name].geometry for name, part in config.sequences.items() if part.role == role)
+        for role in names
+    }
+    for seed in range(_DRAWS):
+        random = np.random.default_rng(seed)
+        said = {role: _probabilities(grids[role], random) for role in names}
+        fused, near = {}, np.inf
+        for one in parts.fusions:
+            bundle = parts.segmenters[one.role]
+            plan = bundle.manifest.segmenters[bundle.role(None)].plan
+            own, other = ((said[role], grids[role]) for role in (one.role, one.other))
+            fused[one.role], distance = reference_mask(own, other, one, plan)
+            near = min(near, distance)
+        if near > _CLEAR and all(mask.any() and not mask.all() for mask in fused.values()):
+            return said, fused
+    raise BundleError(
+        "No bundle was written: no made-up study keeps every voxel clear of the fusion's limit; choose another fusion."
+    )
+
+
+def _probabilities(grid: Geometry, random: np.random.Generator) -> Float32:
+    """(Z, Y, X) float32, sure in the middle of a lesion, sure far away, undecided around it."""
+    noise = ndimage.gaussian_filter(random.standard_normal(grid.shape), (0.4, 2.0, 2.0))
+    logit = 12 * (1 - _distance(grid, 0.5)) + 3 * noise / noise.std()
+    return np.asarray(1 / (1 + np.exp(-np.clip(logit, -12, 12))), np.float32)
 
 
 def _made_up_covariate(covariate: Covariate) -> float:
@@ -99,7 +139,6 @@ def _segmented(path: Path, parts: StudyParts) -> tuple[dict[str, Volume], dict[s
     """A given study, with the masks of this experiment's own segmenters."""
     from scanside.runtime.choose import open_segmenter
     from scanside.runtime.stages.lesions import one_lesion
-    from scanside.runtime.study.fusion import asked_for, fuse, odds
     from scanside.runtime.study.lesion_agreement import choose_regions
     from scanside.runtime.study.pipeline import lesion_label
     from scanside.runtime.study.read import read_study

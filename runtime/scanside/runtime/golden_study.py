@@ -7,17 +7,21 @@ import io
 import math
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from scanside.runtime.arrays import Float32
 from scanside.runtime.bundle import Bundle
 from scanside.runtime.classify import ClassifierSession
 from scanside.runtime.errors import BundleError
 from scanside.runtime.manifest import MODELS_SINCE, GoldenStudy, StudyModel
 from scanside.runtime.volume import Geometry, Volume
+
+if TYPE_CHECKING:
+    from scanside.runtime.radiomics.config import RadiomicsConfig
 
 FEATURE_TOLERANCE = 1e-6
 """Largest relative difference of a feature from the reference's (DESIGN §4)."""
@@ -36,6 +40,9 @@ class StudyCase:
         features: Feature of any model's signature → the reference's value.
         covariates: Covariate of any model → a made-up value, as the classifier takes it.
         probabilities: Model → the reference's probability of the positive class.
+        odds: Role → a segmenter's made-up probabilities (Z, Y, X) of a lesion, on the grid of the role's images; only
+            where a fusion of the bundle asks for them.
+        fused: Role → the mask (Z, Y, X) that the reference decides from them.
     """
 
     name: str
@@ -44,6 +51,8 @@ class StudyCase:
     features: Mapping[str, float]
     covariates: Mapping[str, float]
     probabilities: Mapping[str, float]
+    odds: Mapping[str, Float32] = field(default_factory=dict)
+    fused: Mapping[str, npt.NDArray[np.uint8]] = field(default_factory=dict)
 
     def encode(self) -> bytes:
         """The .npz file of the bundle; deterministic for the same arrays."""
@@ -62,6 +71,8 @@ class StudyCase:
             arrays[f"grid_{sequence}"] = np.array([*geometry.spacing, *geometry.origin, *geometry.direction])
         for role, mask in self.masks.items():
             arrays[f"mask_{role}"] = mask
+        arrays |= {f"odds_{role}": values for role, values in self.odds.items()}
+        arrays |= {f"fused_{role}": mask for role, mask in self.fused.items()}
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **arrays)
         return buffer.getvalue()
@@ -75,6 +86,7 @@ class StudyComparison:
         worst_feature: The feature that differs most.
         feature_error: By how much, relative to the reference's value.
         probability_error: Largest difference of a model's probability.
+        fused_differing: Voxels of masks that two sequences decide, other than the reference's; None without any.
         problem: Why it is rejected, or None.
     """
 
@@ -84,6 +96,16 @@ class StudyComparison:
     feature_error: float
     probability_error: float
     problem: str | None
+    fused_differing: int | None = None
+
+    @property
+    def found(self) -> str:
+        """What was found, without a full stop."""
+        fused = f"{self.fused_differing} voxels of masks that two sequences decide differ, "
+        return (
+            f"{'' if self.fused_differing is None else fused}{self.features} features differ by at most "
+            f"{self.feature_error:.1e} of their value, the probability by {self.probability_error:.1e}"
+        )
 
 
 def load_study(bundle: Bundle, study: GoldenStudy) -> StudyCase:
@@ -99,16 +121,14 @@ def load_study(bundle: Bundle, study: GoldenStudy) -> StudyCase:
                 for name in arrays.files
                 if name.startswith("image_")
             }
-            masks = {
-                name.removeprefix("mask_"): arrays[name] for name in arrays.files if name.startswith("mask_")
-            }
+            masks, odds, fused = (_under(arrays, prefix) for prefix in ("mask_", "odds_", "fused_"))
             features = _named(arrays["names"], arrays["features"])
             if bundle.manifest.schema_version < MODELS_SINCE:
                 covariates, said = {}, {bundle.manifest.models[0].name: float(arrays["probability"])}
             else:
                 covariates = _named(arrays["covariate_names"], arrays["covariates"])
                 said = _named(arrays["models"], arrays["probabilities"])
-            return StudyCase(study.name, images, masks, features, covariates, said)
+            return StudyCase(study.name, images, masks, features, covariates, said, odds, fused)
     except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
         raise BundleError(
             f"Golden study {study.file} of {bundle.path} is not readable; export it again."
@@ -123,16 +143,43 @@ def replay_study(bundle: Bundle, case: StudyCase) -> StudyComparison:
     manifest = bundle.manifest
     assert manifest.radiomics is not None  # the manifest has both of radiomics and models
     names = tuple(dict.fromkeys(name for model in manifest.models for name in model.signature.features))
-    values = extract(case.images, case.masks, load_config(bundle.read(manifest.radiomics)), names)
+    config = load_config(bundle.read(manifest.radiomics))
+    values = extract(case.images, case.masks, config, names)
     errors = {name: _relative(values[name].value, case.features[name]) for name in names}
     worst = max(errors, key=lambda name: errors[name])
     difference = max(_difference(bundle, model, case) for model in manifest.models)
+    differing = _fused_differing(bundle, case, config) if manifest.fusions else None
     problem = None
-    if not errors[worst] <= FEATURE_TOLERANCE:
+    if differing:
+        problem = f"{differing} voxels of masks that two sequences decide differ"
+    elif not errors[worst] <= FEATURE_TOLERANCE:
         problem = f"feature {worst} differs by {errors[worst]:.2g} of its value"
     elif not difference <= PROBABILITY_TOLERANCE:
         problem = f"the probability differs by {difference:.2g}"
-    return StudyComparison(case.name, len(names), worst, errors[worst], difference, problem)
+    return StudyComparison(case.name, len(names), worst, errors[worst], difference, problem, differing)
+
+
+def _fused_differing(bundle: Bundle, case: StudyCase, config: "RadiomicsConfig") -> int:
+    """Voxels of fused masks that are not the reference's: none may be, for none lies near its limit."""
+    from scanside.runtime.study.fusion import fused_mask, odds, seen_from, together
+
+    count = 0
+    for fusion in bundle.manifest.fusions:
+        said = {}
+        for role in (fusion.role, fusion.other):
+            image = next(case.images[name] for name, part in config.sequences.items() if part.role == role)
+            said[role] = odds(case.odds[role], image.geometry)
+        own = said[fusion.role]
+        there = seen_from(said[fusion.other], own.geometry, fusion.blur_mm)
+        plan = bundle.manifest.segmenters[fusion.role].plan
+        mask = fused_mask(together(own, there, fusion), plan)
+        count += int(np.count_nonzero(mask != case.fused[fusion.role]))
+    return count
+
+
+def _under(arrays: Any, prefix: str) -> dict[str, npt.NDArray[Any]]:
+    """The arrays of a file whose name begins so, by the rest of the name."""
+    return {name.removeprefix(prefix): arrays[name] for name in arrays.files if name.startswith(prefix)}
 
 
 def _difference(bundle: Bundle, model: StudyModel, case: StudyCase) -> float:

@@ -34,6 +34,7 @@ from tests.runtime.study.tiny_study import (
     write_nifti,
 )
 
+pytestmark = pytest.mark.requirement("both-sequences")
 OBLIQUE = (0.8, 0.6, 0.0, -0.6, 0.8, 0.0, 0.0, 0.0, 1.0)
 OWN = Geometry((6, 20, 22), (6.0, 2.0, 2.0), (-20.0, -18.0, -15.0), OBLIQUE)
 OTHER = Geometry((7, 14, 15), (5.0, 3.0, 3.0), (-21.0, -20.0, -16.0))

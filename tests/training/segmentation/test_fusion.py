@@ -45,6 +45,7 @@ from tests.runtime.study.tiny_study import (
 )
 from tests.support.sentences import assert_one_sentence
 
+pytestmark = pytest.mark.requirement("both-sequences", "no-leakage")
 PATIENTS, TRAIN = 6, 4
 
 

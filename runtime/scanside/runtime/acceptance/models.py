@@ -110,10 +110,7 @@ def golden_case(compared: Comparison, role: str) -> Check:
 def golden_study(compared: StudyComparison) -> Check:
     """Radiomics and classifier on the masks of a golden study."""
     name = f"golden study {compared.case}"
-    found = (
-        f"{compared.features} features differ by at most {compared.feature_error:.1e} of their value, "
-        f"the probability by {compared.probability_error:.1e}."
-    )
+    found = f"{compared.found}."
     if compared.problem:
         return failed("model", name, f"{found} {compared.problem[:1].upper()}{compared.problem[1:]}.", _AGAIN)
     return passed("model", name, found)

@@ -181,6 +181,8 @@ def _parity(bundle: Bundle) -> str:
         parts.append(f"{device} {precision}: {differing} of {voxels} voxels differ")
     for study in report.get("studies", []):
         parts.append(f"{study['case']}: features within {study['feature_error']:.1e}")
+        if study.get("fused_differing") is not None:
+            parts.append(f"{study['case']}: {study['fused_differing']} voxels of fused masks differ")
     if "probability" in report:
         parts.append(f"probability within {report['probability']['largest_difference']:.1e}")
     return "; ".join(parts)

@@ -78,11 +78,7 @@ def _case_line(row: Comparison) -> str:
 
 
 def _study_line(row: StudyComparison) -> str:
-    return (
-        f"{'radiomics':12} {'fp64':6} {row.case:24} {row.features} features differ by at most "
-        f"{row.feature_error:.1e} of their value, the probability by {row.probability_error:.1e}  "
-        f"{_verdict(row.problem)}"
-    )
+    return f"{'radiomics':12} {'fp64':6} {row.case:24} {row.found}  {_verdict(row.problem)}"
 
 
 def _verdict(problem: str | None) -> str:

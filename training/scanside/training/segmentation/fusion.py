@@ -140,6 +140,11 @@ def _judge(cohort: Cohort, own: Witness, other: Witness, jobs: int) -> dict[str,
             f"No training patient of {cohort.name} has an outlined lesion on {own.role}; outline some."
         )
     progress, table = Progress(f"judging choices for {own.role}", len(names)), {}
+    if jobs == 1:
+        for name in names:
+            table[name] = dice_of_choices(own, other, cohort, name, OUT_OF_FOLD)
+            progress()
+        return table
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
         asked = [pool.submit(dice_of_choices, own, other, cohort, name, OUT_OF_FOLD) for name in names]
         for name, future in zip(names, asked, strict=True):

@@ -1,6 +1,8 @@
 """`bench report`: plots and a page that needs nothing else, the same for the same results."""
 
+import io
 import re
+from contextlib import redirect_stdout
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -64,11 +66,16 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return [folder / f"{name}.json" for name in reports]
 
 
-def test_the_page_needs_nothing_else(
-    results: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(["bench", "report", *map(str, results), "-o", str(tmp_path / "out")]) == 0
-    made = [Path(line) for line in capsys.readouterr().out.splitlines()]
+@pytest.fixture(scope="module")
+def made(results: list[Path], tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """What the command says that it wrote."""
+    out = tmp_path_factory.mktemp("made") / "out"
+    with redirect_stdout(io.StringIO()) as printed:
+        assert run(["bench", "report", *map(str, results), "-o", str(out)]) == 0
+    return [Path(line) for line in printed.getvalue().splitlines()]
+
+
+def test_the_page_needs_nothing_else(made: list[Path]) -> None:
     assert made[0].name == "report.html" and all(path.stat().st_size > 1000 for path in made)
     assert {path.name for path in made[1:]} == {
         f"{name}.{ending}"
@@ -78,7 +85,7 @@ def test_the_page_needs_nothing_else(
         )
         for ending in ("png", "svg")
     }  # fmt: skip
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {path.name for path in made}
+    assert {path.name for path in made[0].parent.iterdir()} == {path.name for path in made}
     text = made[0].read_text()
     page = Page(text)
     assert page.sources and all(source.startswith("data:image/png;base64,") for source in page.sources)
@@ -92,11 +99,10 @@ def test_the_page_needs_nothing_else(
     assert "Not to be quoted: noisy &amp; hot" in text and "a &lt;b&gt;/c" in text and "<b>" not in text
 
 
-def test_the_same_results_give_the_same_files(results: list[Path], tmp_path: Path) -> None:
-    for name in ("first", "second"):
-        assert run(["bench", "report", *map(str, results), "-o", str(tmp_path / name)]) == 0
-    for path in (tmp_path / "first").iterdir():
-        assert path.read_bytes() == (tmp_path / "second" / path.name).read_bytes(), path.name
+def test_the_same_results_give_the_same_files(made: list[Path], results: list[Path], tmp_path: Path) -> None:
+    assert run(["bench", "report", *map(str, results), "-o", str(tmp_path / "again")]) == 0
+    for path in made:
+        assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes(), path.name
 
 
 def test_an_existing_page_is_not_replaced_unasked(

@@ -4,6 +4,7 @@ That it builds shows that TensorRT takes it; the numerics are compared on a CPU,
 `tests/runtime/device`, and here for the network of 31 M parameters. Nothing here is run on a GPU.
 """
 
+import itertools
 import math
 import os
 from pathlib import Path
@@ -67,14 +68,25 @@ def test_int8() -> None:
 def test_default_network_builds_for_the_batch_that_is_run(
     patch: tuple[int, ...], default_network: Network
 ) -> None:
-    """In every precision and for every generation, as a card of 16 GiB builds it: all mirror variants at once."""
+    """Each precision for a generation of its own, as a card of 16 GiB builds it: all mirror variants at once."""
     network, _ = default_network
     assert sum(math.prod(tensor.dims) for tensor in network.graph.initializer) > 30e6
-    for precision, graph in in_precisions(at_patch(network, patch), TYPED).items():
-        for capability in CAPABILITIES:
-            made = as_opened(graph, capability, 16)
-            assert (made.batch, made.remark) == (gpu.LARGEST_BATCH, None), (precision, capability)
-            assert len(made.plan) > 50e6
+    builds(network, patch, tuple(zip(TYPED, CAPABILITIES, strict=True)))
+
+
+@pytest.mark.slow
+def test_default_network_builds_in_every_precision_for_every_generation(default_network: Network) -> None:
+    builds(default_network[0], LARGE_PATCH, tuple(itertools.product(TYPED, CAPABILITIES)))
+
+
+def builds(
+    network: onnx.ModelProto, patch: tuple[int, ...], pairs: tuple[tuple[FilePrecision, str], ...]
+) -> None:
+    graphs = in_precisions(at_patch(network, patch), TYPED)
+    for precision, capability in pairs:
+        made = as_opened(graphs[precision], capability, 16)
+        assert (made.batch, made.remark) == (gpu.LARGEST_BATCH, None), (precision, capability)
+        assert len(made.plan) > 50e6
 
 
 def test_a_smaller_card_takes_fewer_tiles_at_once_and_says_why(default_network: Network) -> None:

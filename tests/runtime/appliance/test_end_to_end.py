@@ -65,6 +65,7 @@ IBSI = {
     "firstorder_90Percentile": "8DWT",
     "firstorder_Maximum": "84IY",
     "glcm_Contrast": "ACUI",
+    "glszm_SizeZoneNonUniformity": "4JP3",
     "glcm_Autocorrelation": "QWB0",
     "glrlm_ShortRunHighGrayLevelEmphasis": "GD3A",
     "glszm_LargeAreaLowGrayLevelEmphasis": "YH51",

@@ -130,7 +130,7 @@ def cohort_of(experiment: Experiment) -> Cohort:
 
 
 @given(arrays(np.float64, (6, 5), elements=st.floats(0, 1)), st.integers(0, 5))
-def test_nobody_is_judged_by_a_choice_that_saw_him(dices: np.ndarray, changed: int) -> None:
+def test_no_patient_is_judged_by_a_choice_that_saw_it(dices: np.ndarray, changed: int) -> None:
     table = {f"P{i}": row for i, row in enumerate(dices)}
     folds = {f"P{i}": i % 3 for i in range(6)}
     before = best_by_fold(table, folds)

@@ -60,8 +60,8 @@ def best(table: Mapping[str, Float64], patients: Sequence[str]) -> int:
 
 
 def best_by_fold(table: Mapping[str, Float64], folds: Mapping[str, int]) -> dict[int, int]:
-    """Fold → the choice that is best for the patients of all other folds, so that nobody is judged by a choice that
-    saw him."""
+    """Fold → the choice that is best for the patients of all other folds, so that no patient is judged by a choice that
+    saw it."""
     return {
         fold: best(table, [patient for patient in table if folds[patient] != fold])
         for fold in sorted(set(folds.values()))

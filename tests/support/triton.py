@@ -60,6 +60,7 @@ class Triton:
             "--allow-grpc=false",
             "--allow-metrics=false",
             "--model-control-mode=explicit",
+            "--model-load-thread-count=1",  # two Python models that load at once have aborted it: lock_exception
             *(f"--load-model={model}" for model in models),
             "--exit-on-error=false",
             "--strict-readiness=false",

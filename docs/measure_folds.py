@@ -44,7 +44,7 @@ def spread(cohort: Cohort, bundle: Bundle, role: str) -> dict[str, Any]:
     return {
         "cohort": cohort.name,
         "networks": {
-            name: summary(f"{role} {name}", list(row)) for name, row in zip(names, by_fold, strict=True)
+            name: summary(f"{role} {name}", row.tolist()) for name, row in zip(names, by_fold, strict=True)
         },
         "sd_of_means": round(float(by_fold.mean(axis=1).std(ddof=1)), 4),
         "sd_within_patient": round(float(np.sqrt(by_fold.var(axis=0, ddof=1).mean())), 4),

@@ -202,6 +202,14 @@ def fused() -> Iterator[tuple[str, str]]:
         yield f"{stem}.patients", str(row["patients"])
 
 
+def folds() -> Iterator[tuple[str, str]]:
+    """The networks of a segmenter one by one: `folds.<role>`, `folds.<role>.sd`, `folds.<role>.within`."""
+    for role, found in read("phantom-254-fused/folds.json").items():
+        yield f"folds.{role}", ", ".join(f"{one['mean']:.2f}" for one in found["networks"].values())
+        yield f"folds.{role}.sd", f"{found['sd_of_means']:.2f}"
+        yield f"folds.{role}.within", f"{found['sd_within_patient']:.2f}"
+
+
 def contrast() -> Iterator[tuple[str, str]]:
     """Out-of-fold Dice by contrast, diagnosis and size, and beside shorter training: `contrast.<role>.<stratum>`."""
     for role, found in read("phantom-254/contrast.json").items():
@@ -354,8 +362,8 @@ def new_patients() -> Iterator[tuple[str, str]]:
 
 
 SOURCES: tuple[Callable[[], Iterator[tuple[str, str]]], ...] = (
-    peers, parity, install, radiomics, soak, terminal, phantom, fused, contrast, ceiling, gpu_prediction, gpu_path,
-    device_kinds, demonstration, new_patients,
+    peers, parity, install, radiomics, soak, terminal, phantom, fused, folds, contrast, ceiling, gpu_prediction,
+    gpu_path, device_kinds, demonstration, new_patients,
 )  # fmt: skip
 
 

@@ -206,7 +206,7 @@ def folds() -> Iterator[tuple[str, str]]:
     """The networks of a segmenter one by one: `folds.<role>`, `folds.<role>.sd`, `folds.<role>.within`."""
     for role, found in read("phantom-254-fused/folds.json").items():
         yield f"folds.{role}", ", ".join(f"{one['mean']:.2f}" for one in found["networks"].values())
-        yield f"folds.{role}.sd", f"{found['sd_of_means']:.2f}"
+        yield f"folds.{role}.sd", f"{found['sd_of_means']:.3f}"
         yield f"folds.{role}.within", f"{found['sd_within_patient']:.2f}"
 
 

@@ -163,7 +163,10 @@ def test_labels_are_those_of_this_machine_and_the_report_names_the_engine(
 ) -> None:
     assert segmented(place.root, tmp_path / "out", "--engine", f"{place.server.url}/{MODEL}") == 0
     told = capfd.readouterr().err
-    assert f"Device cpu of {place.server.url}/{MODEL}; exact recipe;" in told and "decided together with dwi" in told
+    assert (
+        f"Device cpu of {place.server.url}/{MODEL}; exact recipe;" in told
+        and "decided together with dwi" in told
+    )
     assert_same(masks(tmp_path / "out"), place)
     assert {(line["device"], line["node"]) for line in lines(tmp_path / "out")} == {
         ("cpu", f"{place.server.url}/{MODEL}")

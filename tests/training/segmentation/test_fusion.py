@@ -39,6 +39,7 @@ from tests.runtime.study.tiny_study import (
     TinyBundle,
     TinyStudy,
     _balls,
+    _series,
     images,
     write_bundle,
     write_image,
@@ -199,6 +200,17 @@ def test_a_new_study_gets_the_mask_that_training_measured(fused: Experiment, tmp
             result = runner.run(check_study(StudyInput("new", Path("new"), made)))
             expected = read(fused.mask("test", "t2w", f"P{index}"))
             np.testing.assert_array_equal(result.roles["t2w"].mask, expected)
+
+
+def test_an_image_may_be_a_dicom_series(fused: Experiment, tmp_path: Path) -> None:
+    folder = shutil.copytree(fused.cohort, tmp_path / "cohort")
+    (folder / "P0" / "t2w.nii.gz").unlink()
+    _series(tmp_path / "series", 5, faint(0)["t2w"], {"SeriesDescription": "t2_tse_tra_fs"})
+    (tmp_path / "series" / "b0").rename(folder / "P0" / "t2w")
+    own = open_witness(fused, "t2w")
+    series, file = (own.odds("cross-validated", "P0", read_cohort(at)) for at in (folder, fused.cohort))
+    assert series.geometry.difference(file.geometry) is None
+    np.testing.assert_array_equal(series.probability, file.probability)
 
 
 def test_it_may_be_run_again_and_undone(begun: Path, tmp_path: Path) -> None:

@@ -18,7 +18,6 @@ from scanside.runtime.errors import InputError
 from scanside.runtime.images.cases import CaseInput
 from scanside.runtime.images.files import atomic_write
 from scanside.runtime.images.load import load_case
-from scanside.runtime.images.read import read_image
 from scanside.runtime.options import Options
 from scanside.runtime.plan import Plan
 from scanside.runtime.study.fusion import odds
@@ -57,7 +56,7 @@ class Witness:
 
     def odds(self, part: str, patient: str, cohort: Cohort) -> Odds:
         """As `write_odds` left them, on the grid of the role's own image."""
-        geometry = read_image(cohort.image(patient, self.role)).geometry
+        geometry = load_case(CaseInput(patient, (cohort.image(patient, self.role),)), 1).volume.geometry
         with np.load(self.file(part, patient), allow_pickle=False) as arrays:
             return odds(arrays["probability"], geometry)
 

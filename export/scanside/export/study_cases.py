@@ -16,7 +16,7 @@ from scanside.export.radiomics_reference import reference_features
 from scanside.export.study_parts import StudyParts
 from scanside.runtime.arrays import Float32, Uint8
 from scanside.runtime.errors import BundleError, InputError
-from scanside.runtime.golden_study import StudyCase
+from scanside.runtime.golden_study import StudyCase, grid_of
 from scanside.runtime.manifest import Covariate
 from scanside.runtime.radiomics.config import RadiomicsConfig, load_config
 from scanside.runtime.radiomics.names import sequence_of
@@ -72,10 +72,7 @@ def _fused(
     if not parts.fusions:
         return {}, {}
     names = sorted(asked_for(parts.fusions))
-    grids = {
-        role: next(images[name].geometry for name, part in config.sequences.items() if part.role == role)
-        for role in names
-    }
+    grids = {role: grid_of(role, images, config) for role in names}
     for seed in range(_DRAWS):
         random = np.random.default_rng(seed)
         said = {role: _probabilities(grids[role], random) for role in names}

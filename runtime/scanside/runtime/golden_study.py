@@ -161,20 +161,23 @@ def replay_study(bundle: Bundle, case: StudyCase) -> StudyComparison:
 
 def _fused_differing(bundle: Bundle, case: StudyCase, config: "RadiomicsConfig") -> int:
     """Voxels of fused masks that are not the reference's: none may be, for none lies near its limit."""
-    from scanside.runtime.study.fusion import fused_mask, odds, seen_from, together
+    from scanside.runtime.study.fusion import decided, odds
 
     count = 0
     for fusion in bundle.manifest.fusions:
-        said = {}
-        for role in (fusion.role, fusion.other):
-            image = next(case.images[name] for name, part in config.sequences.items() if part.role == role)
-            said[role] = odds(case.odds[role], image.geometry)
-        own = said[fusion.role]
-        there = seen_from(said[fusion.other], own.geometry, fusion.blur_mm)
+        said = {
+            role: odds(case.odds[role], grid_of(role, case.images, config))
+            for role in (fusion.role, fusion.other)
+        }
         plan = bundle.manifest.segmenters[fusion.role].plan
-        mask = fused_mask(together(own, there, fusion), plan)
+        mask = decided(said[fusion.role], said[fusion.other], fusion, plan)
         count += int(np.count_nonzero(mask != case.fused[fusion.role]))
     return count
+
+
+def grid_of(role: str, images: Mapping[str, Volume], config: "RadiomicsConfig") -> Geometry:
+    """Where the images lie that are measured with a role's mask: all of them on one grid."""
+    return next(images[name].geometry for name, part in config.sequences.items() if part.role == role)
 
 
 def _under(arrays: Any, prefix: str) -> dict[str, npt.NDArray[Any]]:

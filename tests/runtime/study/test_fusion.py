@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from scanside.runtime.bundle import open_bundle
 from scanside.runtime.cli.main import run
 from scanside.runtime.images.orient import reorient, reoriented
+from scanside.runtime.images.write import to_itk
 from scanside.runtime.manifest import Fusion, Manifest
 from scanside.runtime.options import Options
 from scanside.runtime.stages.lesions import main_lesion
@@ -44,14 +45,6 @@ FAR = (30.0, -10.0, 20.0)
 
 def made(grid: Geometry, seed: int) -> Odds:
     return odds(np.random.default_rng(seed).random(grid.shape, np.float32), grid)
-
-
-def to_itk(data: np.ndarray, grid: Geometry) -> sitk.Image:
-    image = sitk.GetImageFromArray(data)
-    image.SetSpacing(grid.spacing[::-1])
-    image.SetOrigin(grid.origin)
-    image.SetDirection(grid.direction)
-    return image
 
 
 @given(st.integers(0, 2**32 - 1))

@@ -85,6 +85,16 @@ def fused_mask(found: Mask, plan: Plan) -> LabelMask:
     return postprocess(mask, plan.postprocessing)
 
 
+def decided(own: Odds, other: Odds, fusion: Fusion, plan: Plan) -> LabelMask:
+    """A role's mask (Z, Y, X), decided together with the other role's probabilities.
+
+    Args:
+        plan: Of the own segmenter.
+    """
+    there = seen_from(other, own.geometry, fusion.blur_mm)
+    return fused_mask(together(own, there, fusion), plan)
+
+
 def fuse(
     segmented: Mapping[str, Segmented], fusions: Sequence[Fusion], plans: Mapping[str, Plan]
 ) -> dict[str, Segmented]:
@@ -99,7 +109,7 @@ def fuse(
         own, other = segmented[fusion.role].odds, segmented[fusion.other].odds
         assert own is not None and other is not None
         plan = plans[fusion.role]
-        mask = fused_mask(together(own, seen_from(other, own.geometry, fusion.blur_mm), fusion), plan)
+        mask = decided(own, other, fusion, plan)
         volumes = measured(mask, plan, own.geometry)[0] or {}
         lesion = (mask > 0).astype(np.uint8)
         made[fusion.role] = replace(made[fusion.role], mask=mask, lesion=lesion, labels=volumes)

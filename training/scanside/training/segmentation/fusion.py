@@ -20,7 +20,7 @@ from scanside.runtime.arrays import Float64
 from scanside.runtime.errors import InputError
 from scanside.runtime.images.write import write_mask
 from scanside.runtime.manifest import Fusion
-from scanside.runtime.study.fusion import fused_mask, seen_from, together
+from scanside.runtime.study.fusion import decided
 from scanside.training.cohort.table import ENDING, Cohort, Patient
 from scanside.training.evaluation.bootstrap import mean_interval, stream
 from scanside.training.experiment import PARTS, Experiment, write_json
@@ -176,8 +176,7 @@ def _decide(
         shutil.copyfile(experiment.masks_alone(part, own.role) / out.name, out)
         return
     seen = own.odds(part, patient, cohort)
-    there = seen_from(other.odds(part, patient, cohort), seen.geometry, fusion.blur_mm)
-    write_mask(fused_mask(together(seen, there, fusion), own.plan), seen.geometry, out)
+    write_mask(decided(seen, other.odds(part, patient, cohort), fusion, own.plan), seen.geometry, out)
 
 
 def _said(fusion: Fusion | None) -> dict[str, Any] | None:

@@ -37,18 +37,14 @@ def dice_of_choices(own: Witness, other: Witness, cohort: Cohort, patient: str, 
     seen, theirs = own.odds(part, patient, cohort), other.odds(part, patient, cohort)
     truth = read_image(cohort.mask(patient, own.role)).data[0] > 0
     found = [dice(truth, fused_mask(log_odds(seen.probability) > 0, own.plan) > 0)]
-    for blur in BLURS_MM:
+    weighed = [fusion for fusion in candidates(own.role, other.role) if fusion is not None]
+    for blur, blurred in itertools.groupby(weighed, lambda fusion: fusion.blur_mm):
         there = seen_from(theirs, seen.geometry, blur)
-        for weight in WEIGHTS:
-            several = [
-                Fusion(role=own.role, other=other.role, blur_mm=blur, weight=weight, limit=limit)
-                for limit in LIMITS
-            ]
-            box = bounding_box(
-                truth | together(seen, there, several[0])
-            )  # the lowest limit has the most voxels
+        for _, several in itertools.groupby(blurred, lambda fusion: fusion.weight):
+            lowest, *others = several  # the lowest limit has the most voxels
+            box = bounding_box(truth | together(seen, there, lowest))
             cut = Odds(seen.probability[box], seen.geometry)
-            for fusion in several:
+            for fusion in (lowest, *others):
                 mask = fused_mask(together(cut, there[box], fusion), own.plan)
                 found.append(dice(truth[box], mask > 0))
     return np.array(found)

@@ -25,7 +25,7 @@ from tests.runtime.study.tiny_study import TinyStudy, write_bundle, write_nifti
 from tests.support.small_studies import write_study
 
 ROOT = Path(__file__).parents[2]
-FEW = ["--device", "cpu", "--threads", "1", "--repeats", "6", "--most", "6", "--cold", "1", "--offline", "2"]
+FEW = ["--threads", "1", "--repeats", "6", "--most", "6", "--cold", "1", "--offline", "2"]
 
 
 @pytest.fixture(scope="module")

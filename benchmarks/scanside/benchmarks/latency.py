@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from scanside.benchmarks import conditions
-from scanside.benchmarks.child import Child, alone
+from scanside.benchmarks.child import Child
 from scanside.benchmarks.choices import LatencyOptions
 from scanside.benchmarks.distribution import Distribution
 from scanside.benchmarks.latency_results import (
@@ -69,7 +69,7 @@ def run_latency(
         folder = Path(temporary)
         progress.say("Opening the networks")
         if options.run.device == "auto":  # the first time, golden cases run to choose the device
-            alone("the runtime", folder / "stream.log", Stream, path, options.run)
+            Child("the runtime", folder / "stream.log", Stream, path, options.run).close()
         with Child("the runtime", folder / "stream.log", Stream, path, options.run) as stream:
             opening, device = stream.ask(Stream.said)
             bench = _Bench(bundle, options, folder, stream, progress)

@@ -16,12 +16,11 @@ from measure_contrast import summary
 
 from scanside.runtime.bundle import Bundle, open_bundle
 from scanside.runtime.choose import open_segmenter
-from scanside.runtime.images.cases import CaseInput
-from scanside.runtime.images.load import load_case
 from scanside.runtime.images.read import read_image
 from scanside.runtime.masks.overlap import dice
 from scanside.runtime.options import Options
 from scanside.training.cohort.table import Cohort, read_cohort
+from scanside.training.segmentation.patients import load_patient
 
 
 def dice_of(cohort: Cohort, bundle: Bundle, role: str, folds: tuple[str, ...] | None) -> list[float]:
@@ -30,8 +29,7 @@ def dice_of(cohort: Cohort, bundle: Bundle, role: str, folds: tuple[str, ...] | 
     channels = [channel.name.lower() for channel in bundle.manifest.segmenters[role].plan.channels]
     with open_segmenter(bundle, Options(role=role, folds=folds, threads=1)) as segmenter:
         for one in cohort.split("test"):
-            files = tuple(cohort.image(one.patient, sequence) for sequence in channels)
-            volume = load_case(CaseInput(one.patient, files), len(files)).volume
+            volume = load_patient(cohort, one.patient, channels)
             truth = read_image(cohort.mask(one.patient, role)).data[0] > 0
             found.append(dice(truth, segmenter.segment(volume).mask > 0))
     return found

@@ -1,6 +1,6 @@
 """Figures in the documents are those of the results files, and no figure stands in the README beside them."""
 
-import importlib.util
+import importlib
 import json
 import re
 from pathlib import Path
@@ -12,13 +12,15 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.fixture(scope="module")
-def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("render_figures", ROOT / "docs" / "render_figures.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+@pytest.fixture(autouse=True)
+def scripts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The documents' scripts lie beside the documents."""
+    monkeypatch.syspath_prepend(ROOT / "docs")
+
+
+@pytest.fixture
+def script(scripts: None) -> ModuleType:
+    return importlib.import_module("render_figures")
 
 
 def test_every_document_is_as_the_script_writes_it(script: ModuleType) -> None:
@@ -35,21 +37,18 @@ def test_every_template_is_used(script: ModuleType) -> None:
     assert used == {path.stem for path in script.TEMPLATES.glob("*.md")}
 
 
-def test_the_demonstrations_patients_were_measured_with_its_bundle(script: ModuleType) -> None:
+def test_the_demonstrations_patients_were_measured_with_its_bundle() -> None:
     from scanside.training.demo import BUNDLE
     from scanside.training.phantom import VERSION
 
-    found = script.read("demo/demo.json")
+    found = importlib.import_module("results_files").read("demo/demo.json")
     assert found["bundle_created"] == json.loads((BUNDLE / "bundle.json").read_text())["created"]
     assert found["phantom_version"] == VERSION
     assert [case["seed"] for case in found["cases"]] == [2026, *range(1, 10)], "nobody is left out"
 
 
 def test_a_demonstrations_patient_is_shown_as_it_was() -> None:
-    spec = importlib.util.spec_from_file_location("render_figures", ROOT / "docs" / "render_figures.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = importlib.import_module("figures_of_study")
     truth = {
         "diagnosis": "PNEN",
         "size_mm": 17.6,
@@ -79,7 +78,8 @@ def test_a_changed_figure_is_written_into_its_block_alone(
         script.render(text, {})
 
 
-def test_a_disturbed_run_is_not_quoted(script: ModuleType, tmp_path: Path, monkeypatch: Any) -> None:
+def test_a_disturbed_run_is_not_quoted(tmp_path: Path, monkeypatch: Any) -> None:
+    script = importlib.import_module("results_files")
     monkeypatch.setattr(script, "RESULTS", tmp_path)
     (tmp_path / "run.json").write_text(json.dumps({"headline": False, "remarks": ["It was disturbed."]}))
     with pytest.raises(script.NotToBeQuotedError, match="It was disturbed"):

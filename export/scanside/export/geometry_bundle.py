@@ -13,21 +13,11 @@ from onnx import TensorProto, helper, numpy_helper
 
 from scanside.export.writer import BundleWriter
 from scanside.runtime.acceptance import phantom
-from scanside.runtime.manifest import (
-    SCHEMA,
-    Agreement,
-    Band,
-    Classifier,
-    Manifest,
-    Network,
-    Segmenter,
-    Signature,
-    StudyModel,
-    Typical,
-)
+from scanside.runtime.manifest import SCHEMA, Agreement, Manifest, Network, Segmenter
 from scanside.runtime.plan import Channel, Labels, Normalization, Plan
 from scanside.runtime.radiomics.config import default_config, dump_config
 from scanside.runtime.study.lesion_agreement import NEAR_MM
+from scanside.runtime.study_model import Band, Classifier, Signature, StudyModel, Typical
 
 _PATCH = (16, 32, 32)
 _FEATURES = ("t2w_original_shape_MeshVolume", "dwi_original_shape_MeshVolume", "adc_original_firstorder_Mean")

@@ -14,7 +14,7 @@ PHANTOM = (
 
 def model_card(parts: StudyParts, name: str, intended_use: str, licence: str) -> str:
     """Markdown for people who decide whether to use the bundle."""
-    synthetic = bool(parts.experiment["synthetic"])
+    synthetic = parts.experiment.synthetic
     lines = [f"# {name}", "", f"**{RESEARCH}**", ""]
     if synthetic:
         lines += [PHANTOM, ""]

@@ -17,10 +17,10 @@ from scanside.export.study_parts import StudyParts
 from scanside.runtime.arrays import Float32, Uint8
 from scanside.runtime.errors import BundleError, InputError
 from scanside.runtime.golden_study import StudyCase, grid_of
-from scanside.runtime.manifest import Covariate
 from scanside.runtime.radiomics.config import RadiomicsConfig, load_config
 from scanside.runtime.radiomics.names import sequence_of
-from scanside.runtime.study.fusion import asked_for, fuse, odds
+from scanside.runtime.study.fusion import asked_for, fuse
+from scanside.runtime.study_model import Covariate
 from scanside.runtime.volume import Geometry, Volume, stack
 
 FIRST_GRID = Geometry((12, 84, 96), (6.0, 1.4, 1.3), (-60.0, -55.0, 20.0))
@@ -137,7 +137,7 @@ def _segmented(path: Path, parts: StudyParts) -> tuple[dict[str, Volume], dict[s
     from scanside.runtime.choose import open_segmenter
     from scanside.runtime.stages.lesions import one_lesion
     from scanside.runtime.study.lesion_agreement import choose_regions
-    from scanside.runtime.study.pipeline import lesion_label
+    from scanside.runtime.study.pipeline import segmented_role
     from scanside.runtime.study.read import read_study
     from scanside.runtime.study.records import Segmented
 
@@ -148,18 +148,16 @@ def _segmented(path: Path, parts: StudyParts) -> tuple[dict[str, Volume], dict[s
     }
     seen = {channel.name for plan in plans.values() for channel in plan.channels}
     found = read_study(path, sorted(measured | seen)).images
-    segmented: dict[str, Segmented] = {}
+    said: dict[str, Segmented] = {}
     for role, bundle in parts.segmenters.items():
         names = [channel.name for channel in plans[role].channels]
         volume = stack([found[name].volume for name in names], names)
         with open_segmenter(bundle) as segmenter:
             made = segmenter.segment(volume, case=path.name, probabilities=role in asked_for(parts.fusions))
-        said = None if made.probabilities is None else odds(made.probabilities[1], volume.geometry)
-        lesion = (made.mask == lesion_label(plans[role], role)).astype(np.uint8)
-        segmented[role] = Segmented(role, made.mask, lesion, volume.geometry, {}, said)
-    segmented = fuse(segmented, parts.fusions, plans)
-    lesions = {role: one.lesion for role, one in segmented.items()}
-    grids = {role: one.geometry for role, one in segmented.items()}
+        said[role] = segmented_role(role, plans[role], made, volume.geometry)
+    said = fuse(said, parts.fusions, plans)
+    lesions = {role: one.lesion for role, one in said.items()}
+    grids = {role: one.geometry for role, one in said.items()}
     for role in (role for role, lesion in lesions.items() if not lesion.any()):
         raise InputError(f"The {role} segmenter finds no lesion in {path}; give another golden study.")
     near = None if parts.agreement is None else parts.agreement.near_mm

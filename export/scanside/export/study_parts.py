@@ -8,16 +8,23 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import ValidationError
 
+from scanside.export.experiment_files import (
+    CLASSIFIER,
+    EXPERIMENT,
+    FUSION,
+    ClassifierDocument,
+    ExperimentDocument,
+    FusionDocument,
+    read_file,
+)
 from scanside.runtime.bundle import Bundle, open_bundle, verify
 from scanside.runtime.errors import InputError
-from scanside.runtime.manifest import Agreement, Fusion, StudyModel
+from scanside.runtime.manifest import Agreement, Fusion
+from scanside.runtime.study_model import StudyModel
 
 FOLDER = "classifiers"
 """Folder of a bundle's classifiers."""
-FUSION = "fusion.json"
-"""In a role's folder: how its masks are decided together with another sequence."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +32,7 @@ class StudyParts:
     """The parts of a study's bundle.
 
     Attributes:
-        experiment: Content of experiment.json.
+        experiment: Which cohort it is of.
         segmenters: Role → verified bundle of that segmenter.
         radiomics: radiomics.yaml.
         agreement: How the lesion of each sequence is chosen.
@@ -35,7 +42,7 @@ class StudyParts:
     """
 
     path: Path
-    experiment: Mapping[str, Any]
+    experiment: ExperimentDocument
     segmenters: Mapping[str, Bundle]
     radiomics: bytes
     agreement: Agreement | None
@@ -88,7 +95,9 @@ def read_parts(path: Path) -> StudyParts:
         InputError: Naming the part that is missing or damaged, and the command that makes it.
         BundleError: If a segmenter's bundle is damaged.
     """
-    experiment = _json(path / "experiment.json", "scanside train segment COHORT -o EXPERIMENT")
+    experiment = read_file(
+        path / EXPERIMENT, ExperimentDocument, "scanside train segment COHORT -o EXPERIMENT"
+    )
     bundles = sorted(path.glob("segmentation/*/bundle"))
     if not bundles:
         raise InputError(f"{path} holds no segmenter; run `scanside train segment` for each role first.")
@@ -116,45 +125,37 @@ def _fusions(path: Path, segmenters: Mapping[str, Bundle]) -> tuple[Fusion, ...]
     for file in (path / "segmentation" / role / FUSION for role in segmenters):
         if not file.exists():
             continue
-        document = _json(file, step)
-        try:
-            fusion = None if document["fusion"] is None else Fusion.model_validate(document["fusion"])
-            fitted = {str(role): str(sha256) for role, sha256 in document["bundles"].items()}
-        except (ValidationError, KeyError, TypeError, AttributeError) as error:
-            first = str(error).splitlines()[0]
-            raise InputError(f"{file} is damaged ({first}); run `{step}` again.") from error
-        if fusion is None:
+        document = read_file(file, FusionDocument, step)
+        if document.fusion is None:
             continue
-        for role, sha256 in fitted.items():
+        for role, sha256 in document.bundles.items():
             if role not in segmenters or segmenters[role].sha256 != sha256:
                 raise InputError(
                     f"{file} was chosen with another segmenter of {role} than {path} holds; run `{step}` again, and "
                     "the steps after it."
                 )
-        found.append(fusion)
+        found.append(document.fusion)
     return tuple(found)
 
 
 def _models(folder: Path, step: str) -> tuple[Agreement | None, tuple[ModelParts, ...]]:
     """What `scanside train classifier` wrote."""
-    document = _json(folder / "classifier.json", step)
+    document = read_file(folder / CLASSIFIER, ClassifierDocument, step)
     found = []
-    try:
-        said = document["agreement"]
-        agreement = None if said is None else Agreement.model_validate(said)
-        for entry in document["models"]:
-            file = str(entry["classifier"]["file"])
-            moved = {**entry["classifier"], "file": f"{FOLDER}/{file}"}
-            record = StudyModel.model_validate({**entry, "classifier": moved})
+    for model in document.models:
+        file = model.classifier.file
+        moved = model.classifier.model_copy(update={"file": f"{FOLDER}/{file}"})
+        try:
             with np.load((folder / file).with_suffix(".npz"), allow_pickle=False) as arrays:
                 reference = Reference(**{field.name: arrays[field.name] for field in fields(Reference)})
-            found.append(ModelParts(record, _bytes(folder / file, step), reference))
-    except (ValidationError, KeyError, TypeError, OSError, ValueError) as error:
-        first = str(error).splitlines()[0]
-        raise InputError(f"{folder} is damaged ({first}); run `{step}` again.") from error
+        except (KeyError, OSError, ValueError) as error:
+            first = str(error).splitlines()[0]
+            raise InputError(f"{folder} is damaged ({first}); run `{step}` again.") from error
+        record = model.model_copy(update={"classifier": moved})
+        found.append(ModelParts(record, _bytes(folder / file, step), reference))
     if not found:
         raise InputError(f"{folder} holds no model; run `{step}` again.")
-    return agreement, tuple(found)
+    return document.agreement, tuple(found)
 
 
 def _bytes(path: Path, step: str) -> bytes:

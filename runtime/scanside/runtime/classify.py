@@ -14,8 +14,8 @@ from scanside.runtime.arrays import Float64
 from scanside.runtime.bundle import Bundle
 from scanside.runtime.errors import BackendError, BundleError
 from scanside.runtime.extras import install_command
-from scanside.runtime.manifest import Classifier, Knots, StudyModel, Typical
 from scanside.runtime.remark import Remark
+from scanside.runtime.study_model import Classifier, Knots, StudyModel, Typical
 
 Verdict = Literal["ok", "indeterminate", "unsuitable input"]
 

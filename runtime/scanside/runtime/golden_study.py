@@ -17,7 +17,8 @@ from scanside.runtime.arrays import Float32
 from scanside.runtime.bundle import Bundle
 from scanside.runtime.classify import ClassifierSession
 from scanside.runtime.errors import BundleError
-from scanside.runtime.manifest import MODELS_SINCE, GoldenStudy, StudyModel
+from scanside.runtime.manifest import MODELS_SINCE, GoldenStudy
+from scanside.runtime.study_model import StudyModel
 from scanside.runtime.volume import Geometry, Volume
 
 if TYPE_CHECKING:

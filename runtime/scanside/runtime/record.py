@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic.json_schema import GenerateJsonSchema
 
 Words = Annotated[str, Field(json_schema_extra={"minLength": 1})]
@@ -16,6 +16,22 @@ Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Uid = Annotated[str, Field(pattern="^[0-9.]{1,64}$")]
 """A DICOM unique identifier."""
 Milliseconds = Annotated[float, Field(ge=0)]
+
+
+def _inside(path: str) -> str:
+    """A path that cannot leave the bundle."""
+    if (
+        not path
+        or path.startswith("/")
+        or "\\" in path
+        or any(part in ("", ".", "..") for part in path.split("/"))
+    ):
+        raise ValueError(f"'{path}' is not a path inside the bundle")
+    return path
+
+
+RelativePath = Annotated[str, AfterValidator(_inside)]
+"""A file of a bundle."""
 
 
 class Record(BaseModel):

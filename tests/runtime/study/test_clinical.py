@@ -12,13 +12,13 @@ from pydicom.dataset import Dataset
 from scanside.runtime.bundle import open_bundle
 from scanside.runtime.dicom.patient import age_and_sex
 from scanside.runtime.errors import InputError
-from scanside.runtime.manifest import Covariate
 from scanside.runtime.options import Options
 from scanside.runtime.remark import code_of
 from scanside.runtime.study.answer import refuse_unknown_levels
 from scanside.runtime.study.clinical import SIDECAR
 from scanside.runtime.study.pipeline import StudyRunner
 from scanside.runtime.study.read import read_study
+from scanside.runtime.study_model import Covariate
 from tests.runtime.study.tiny_study import TinyBundle, write_bundle, write_nifti
 from tests.support.sentences import assert_one_sentence
 

@@ -23,23 +23,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from scanside.export.writer import BundleWriter
-from scanside.runtime.manifest import (
-    SCHEMA,
-    Agreement,
-    Band,
-    Classifier,
-    Covariate,
-    Fusion,
-    Manifest,
-    Network,
-    Segmenter,
-    Signature,
-    StudyModel,
-    Typical,
-)
+from scanside.runtime.manifest import SCHEMA, Agreement, Fusion, Manifest, Network, Segmenter
 from scanside.runtime.plan import Channel, Labels, Normalization, Plan
 from scanside.runtime.radiomics.config import default_config, dump_config
 from scanside.runtime.study.lesion_agreement import NEAR_MM
+from scanside.runtime.study_model import Band, Classifier, Covariate, Signature, StudyModel, Typical
 from scanside.runtime.volume import Geometry, Volume
 from tests.support.dicom_factory import ROOT, Grid, write_series
 

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from scanside.runtime.manifest import Band, Classifier, StudyModel, Typical
 from scanside.runtime.study.answer import Answering, choose_model
+from scanside.runtime.study_model import Band, Classifier, StudyModel, Typical
 from scanside.training.classifier.predict import DEPLOYED, Voice, answers, predictions
 from scanside.training.classifier.step import deployable
 from scanside.training.signature.pipeline import Model

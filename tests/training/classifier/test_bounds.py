@@ -9,7 +9,7 @@ from sklearn.calibration import _SigmoidCalibration
 from sklearn.metrics import roc_curve
 
 from scanside.runtime.classify import relative_distances
-from scanside.runtime.manifest import Band
+from scanside.runtime.study_model import Band
 from scanside.training.classifier.bounds import (
     calibration_band,
     conformal,

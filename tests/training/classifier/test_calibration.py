@@ -13,8 +13,9 @@ from scanside.training.classifier.bounds import conformal, youden
 from scanside.training.classifier.fit import calibrate, deploy, logits, out_of_fold
 from scanside.training.classifier.sigmoid import fit_sigmoid
 from scanside.training.signature.cases import BESIDE, Cases, make_cases
-from scanside.training.signature.nested import CHOSEN, Scheme, cross_validate, tune
-from scanside.training.signature.pipeline import Model, Selection, build, candidates, chosen
+from scanside.training.signature.nested import CHOSEN, cross_validate, tune
+from scanside.training.signature.pipeline import Model, build, candidates, chosen
+from scanside.training.signature.settings import Scheme, Selection
 
 pytestmark = pytest.mark.requirement("probability")
 

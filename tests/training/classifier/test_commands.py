@@ -12,7 +12,7 @@ import pytest
 from scanside.export.classifier import probabilities
 from scanside.runtime.classify import relative_distances
 from scanside.runtime.errors import InputError, UsageError
-from scanside.runtime.manifest import StudyModel
+from scanside.runtime.study_model import StudyModel
 from scanside.training.classifier.cli import classifier
 from scanside.training.experiment import cohort_hash, open_experiment
 from scanside.training.signature import step
@@ -216,8 +216,8 @@ def test_a_dead_canary_fails_the_command_and_writes_nothing(
 
 def test_the_real_table() -> None:
     """A reduced run on 420 patients; the whole one is in results/npc."""
-    from scanside.training.signature.nested import Scheme
-    from scanside.training.signature.pipeline import Selection
+    from scanside.training.signature.document import TableSource
+    from scanside.training.signature.settings import Scheme, Selection, Settings
     from scanside.training.signature.tables import read_table
 
     folder = shared_data("tables", "npc_mri_radiomics")
@@ -226,11 +226,13 @@ def test_the_real_table() -> None:
         folder / "samples_feat_2nd.xlsx",
         folder / "sample_datasheet_complex.csv",
     )
-    settings = step.Settings(Selection(), Scheme(folds=3, repeats=1, inner=2), canary_runs=3)
-    found = step.choose_signature(measurements, settings, (positive, "benign"), {}, lambda words: None)
-    assert found["cv"]["low"] > 0.75
-    assert found["cv"]["high"] < 0.92
-    assert all(canary["passed"] for canary in found["canaries"])
-    assert found["cv"]["auc"] > found["baselines"]["volume"]["auc"]
-    assert found["path"][0]["features"] == 422
-    assert len(found["features"]) == 9
+    settings = Settings(Selection(), Scheme(folds=3, repeats=1, inner=2), canary_runs=3)
+    source = TableSource(table="first", second="second", labels="labels", patients=420)
+    found = step.choose_signature(
+        measurements, settings, (positive, "benign"), {}, source, lambda words: None
+    )
+    assert 0.75 < found.cv.low < found.cv.high < 0.92
+    assert all(canary.passed for canary in found.canaries)
+    assert found.cv.auc > found.baselines["volume"].auc
+    assert found.path[0].features == 422
+    assert len(found.features) == 9

@@ -6,8 +6,9 @@ import pytest
 from scanside.export.classifier import require_parity, to_onnx
 from scanside.training.classifier.fit import calibrate, deploy
 from scanside.training.signature.cases import BESIDE, make_cases
-from scanside.training.signature.nested import Scheme, cross_validate
-from scanside.training.signature.pipeline import FAMILIES, Model, Selection, build, candidates
+from scanside.training.signature.nested import cross_validate
+from scanside.training.signature.pipeline import FAMILIES, Model, build, candidates
+from scanside.training.signature.settings import Scheme, Selection
 
 SCHEME = Scheme(folds=3, repeats=2, inner=2)
 

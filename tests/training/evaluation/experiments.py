@@ -1,18 +1,34 @@
 """A small experiment with everything `scanside evaluate` reads, made of balls and random numbers."""
 
 import csv
-import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
 
+from scanside.export.experiment_files import CLASSIFIER, ClassifierDocument
+from scanside.runtime.study_model import Band, Classifier, Signature, StudyModel, Typical
 from scanside.training.cohort.declared import DIAGNOSES
 from scanside.training.cohort.table import Patient, write_cohort_table
-from scanside.training.experiment import Experiment, start_experiment
+from scanside.training.experiment import Experiment, start_experiment, write_document
+from scanside.training.signature.document import (
+    SIGNATURE,
+    CanaryRow,
+    Classes,
+    Estimate,
+    LeftOut,
+    Options,
+    Patients,
+    SignatureDocument,
+    Step,
+    TableSource,
+)
+from scanside.training.signature.settings import Settings
 
+FEATURES = tuple(f"t2w_original_firstorder_{name}" for name in ("Mean", "Skewness", "Entropy"))
 SPACING = (6.0, 2.0, 1.5)
 """mm, (z, y, x): all different, so that exchanged axes show."""
 UNLIKE = ("P001", "P020", "P170")
@@ -83,47 +99,69 @@ def write_predictions(
         writer.writerows(rows)
 
 
-def write_classifier(experiment: Experiment) -> None:
-    """classifier.json and signature.json, as far as the report reads them."""
-    features = [f"t2w_original_firstorder_{name}" for name in ("Mean", "Skewness", "Entropy")]
-    classifier = {"positive": "PDAC", "negative": "non-PDAC", "threshold": 0.5, "indeterminate": [0.4, 0.6]}
-    path = [
-        {"step": "extracted", "features": 1316},
-        {"step": "varying", "features": 1290},
-        {"step": "stable (ICC ≥ 0.75)", "features": 512},
-        {"step": "not redundant (|ρ| < 0.9)", "features": 97},
-        {"step": "signature", "features": 9},
-    ]
-    experiment.signature.mkdir(parents=True, exist_ok=True)
-    canaries = [
-        {
-            "name": name,
-            "auc": 0.49,
-            "low": 0.41,
-            "high": 0.58,
-            "passed": True,
-            "level": 0.999,
-            "runs": [0.49] * 20,
-        }
-        for name in ("permuted labels", "noise features")
-    ]
-    estimate = {"auc": 0.77, "low": 0.69, "high": 0.85, "per_repeat": [0.75, 0.78, 0.78], "patients": 18}
-    document = {
-        "path": path,
-        "canaries": canaries,
-        "cv": estimate,
-        "ablation": {"reference masks": {**estimate, "auc": 0.81}},
-        "left_out": [
-            {"model": "radiomics", "site": "North", "patients": 9, "auc": 0.7, "low": 0.4, "high": 1.0},
-            {"model": "radiomics", "site": "South", "patients": 2, "auc": 1.0, "low": None, "high": None},
-        ],
+def signature_document(**changes: Any) -> SignatureDocument:
+    """A whole signature.json."""
+    estimate = Estimate(auc=0.77, low=0.69, high=0.85, per_repeat=(0.75, 0.78, 0.78), patients=18)
+    steps = {
+        "extracted": 1316,
+        "varying": 1290,
+        "stable (ICC ≥ 0.75)": 512,
+        "not redundant (|ρ| < 0.9)": 97,
+        "signature": 9,
     }
-    (experiment.signature / "signature.json").write_text(json.dumps(document))
-    (experiment.classifier / "classifier.json").write_text(
-        json.dumps(
-            {"models": [{"name": "radiomics", "signature": {"features": features}, "classifier": classifier}]}
-        )
+    document = SignatureDocument(
+        classes=Classes(positive="PDAC", negative="non-PDAC"),
+        features=FEATURES,
+        alone={},
+        path=tuple(Step(step=name, features=left) for name, left in steps.items()),
+        frequency={},
+        cv=estimate,
+        canaries=tuple(
+            CanaryRow(name=name, auc=0.49, low=0.41, high=0.58, passed=True, level=0.999, runs=(0.49,) * 20)
+            for name in ("permuted labels", "noise features")
+        ),
+        combined=None,
+        one_sequence={},
+        baselines={},
+        ablation={"reference masks": estimate.model_copy(update={"auc": 0.81})},
+        left_out=(
+            LeftOut(model="radiomics", site="North", patients=9, auc=0.7, low=0.4, high=1.0),
+            LeftOut(model="radiomics", site="South", patients=2, auc=1.0, low=None, high=None),
+        ),
+        patients=Patients(
+            training=18, fitted=18, positive=9, events_per_feature=1.0, dropped_per_fold=(0, 0, 0)
+        ),
+        excluded=(),
+        options=Options.of(Settings()),
+        synthetic=True,
+        source=TableSource(table="made.csv", second=None, labels="labels.csv", patients=18),
     )
+    return document.model_copy(update=changes)
+
+
+def write_classifier(experiment: Experiment) -> None:
+    """classifier.json and signature.json."""
+    write_document(experiment.signature / SIGNATURE, signature_document())
+    count = len(FEATURES)
+    model = StudyModel(
+        name="radiomics",
+        signature=Signature(features=FEATURES, ranges=dict.fromkeys(FEATURES, (0.0, 1.0, 2.0))),
+        classifier=Classifier(
+            file="radiomics.onnx",
+            positive="PDAC",
+            negative="non-PDAC",
+            threshold=0.5,
+            indeterminate=(0.4, 0.6),
+            calibration="none",
+            band=Band(value=(0.0, 1.0), low=(0.0, 0.9), high=(0.1, 1.0), method="made"),
+            typical=Typical(
+                centre=(0.0,) * count,
+                precision=tuple(map(tuple, np.eye(count).tolist())),
+                limit=3.0,
+            ),
+        ),
+    )
+    write_document(experiment.classifier / CLASSIFIER, ClassifierDocument(agreement=None, models=(model,)))
 
 
 def write_image(path: Path, array: np.ndarray, spacing: tuple[float, float, float] = SPACING) -> None:

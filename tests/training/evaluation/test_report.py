@@ -24,13 +24,15 @@ from scanside.training.evaluation.html import glance
 from scanside.training.evaluation.records import Report
 from scanside.training.evaluation.report import evaluate as measure_experiment
 from scanside.training.evaluation.report import neutral
-from scanside.training.experiment import Experiment, open_experiment
+from scanside.training.experiment import Experiment, open_experiment, write_document
+from scanside.training.signature.document import SIGNATURE, CanaryRow
 from tests.training.evaluation.experiments import (
     HELD_OUT,
     SPACING,
     Size,
     ball,
     make_experiment,
+    signature_document,
     write_classifier,
     write_image,
 )
@@ -328,8 +330,10 @@ def test_one_class_alone_has_no_area(tmp_path: Path) -> None:
 def test_a_dead_canary_is_the_first_thing_said(tmp_path: Path) -> None:
     made = make_experiment(tmp_path, Size(2, 2, (6, 20, 20)))
     shutil.rmtree(made.path / "masks")
-    dead = {"name": "noise features", "auc": 0.71, "low": 0.6, "high": 0.8, "passed": False}
-    (made.signature / "signature.json").write_text(json.dumps({"canaries": [dead]}))
+    dead = CanaryRow(
+        name="noise features", auc=0.71, low=0.6, high=0.8, passed=False, level=0.999, runs=(0.71,)
+    )
+    write_document(made.signature / SIGNATURE, signature_document(canaries=(dead,)))
     assert evaluate(made.path) == 0
     report = read(made)
     assert "AUC of 0.71 where there is nothing to learn" in " ".join(report["warnings"])
@@ -364,7 +368,10 @@ def test_experiments_that_cannot_be_judged_are_refused(tmp_path: Path) -> None:
     with pytest.raises(GeometryError, match=r"P002\.nii\.gz does not lie on the grid of its reference"):
         evaluate(made.path)
     (made.classifier / "classifier.json").write_text('{"models": [{"classifier": {"threshold": "high"}}]}')
-    with pytest.raises(InputError, match="train it again"):
+    with pytest.raises(
+        InputError,
+        match=r"damaged \(agreement: Field required\); run `scanside train classifier` again",
+    ):
         write_image(made.masks("test", "t2w") / "P002.nii.gz", np.zeros((6, 20, 20), np.uint8))
         evaluate(made.path)
     write_classifier(made)

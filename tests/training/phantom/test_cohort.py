@@ -100,7 +100,7 @@ def test_an_old_cohort_is_version_1_and_no_experiment_goes_on_with_another(
     assert told.exit_code == 0 and "(phantom version 1)" in told.output
     begun = start_experiment(tmp_path / "e", old, synthetic=True, phantom_version=1)
     begun.record("segment-t2w", {}, seed=0, started=0.0)
-    assert begun.records()["segment-t2w"]["phantom_version"] == 1
+    assert begun.records()["segment-t2w"].phantom_version == 1
     assert start_experiment(tmp_path / "e", old, synthetic=True, phantom_version=1).phantom_version == 1
     with pytest.raises(InputError, match="version 1") as caught:
         start_experiment(tmp_path / "e", made, synthetic=True, phantom_version=2)

@@ -184,7 +184,7 @@ def test_masks_are_decided_by_the_choice_of_the_other_folds(fused: Experiment) -
         reference = read(cohort.mask(name, "t2w")) > 0
         alone = read(fused.masks_alone(part, "t2w") / f"{name}.nii.gz") > 0
         assert dice(reference, expected > 0) > dice(reference, alone) + 0.1, "the lesions are made so"
-    gain = document["dice"]["all"]
+    gain = document["dice"][0]
     assert gain["patients"] == TRAIN and gain["difference"]["value"] > 0.1
     low, high = gain["difference"]["interval"]
     assert low <= gain["difference"]["value"] <= high
@@ -234,7 +234,7 @@ def test_masks_stay_where_nothing_is_gained(
     experiment = run_fusion(path, "--role", "dwi", "--other", "t2w")
     document = json.loads((experiment.segmentation("dwi") / "fusion.json").read_text())
     assert document["fusion"] is None and set(document["folds"].values()) == {None}
-    assert document["dice"]["all"]["difference"]["value"] == 0
+    assert document["dice"][0]["difference"]["value"] == 0
     assert "dwi gains nothing from t2w" in capsys.readouterr().err
     for index in range(TRAIN, PATIENTS):
         alone = read(experiment.masks_alone("test", "dwi") / f"P{index}.nii.gz")

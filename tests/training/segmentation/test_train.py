@@ -121,7 +121,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, pretrained: tuple[Path, st
 
 def test_pretraining_is_measured_on_patients_it_never_saw(pretrained: tuple[Path, str]) -> None:
     experiment = open_experiment(pretrained[0])
-    record: dict[str, Any] = experiment.records()["pretrain-dwi"]
+    record: dict[str, Any] = experiment.records()["pretrain-dwi"].data()
     assert set(record["held_out"]["by_patient"]) == {"p3"} and record["patients"] == {"train": 3, "test": 1}
     assert [file.name for file in experiment.masks("test", "dwi").iterdir()] == ["p3.nii.gz"]
     assert 0 <= record["held_out"]["dice"] <= 1
@@ -132,8 +132,8 @@ def test_pretraining_is_measured_on_patients_it_never_saw(pretrained: tuple[Path
 def test_folds_start_from_the_pretrained_network_with_its_plan(
     trained: tuple[Path, str, str], pretrained: tuple[Path, str]
 ) -> None:
-    record = open_experiment(trained[0]).records()["segment-dwi"]
-    before = open_experiment(pretrained[0]).records()["pretrain-dwi"]
+    record = open_experiment(trained[0]).records()["segment-dwi"].data()
+    before = open_experiment(pretrained[0]).records()["pretrain-dwi"].data()
     file = Path(before["results_folder"]) / "fold_all" / "checkpoint_final.pth"
     assert record["configuration"]["pretrained"] == "/".join(file.parts[-3:])
     assert record["configuration"]["pretrained_sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
@@ -149,7 +149,7 @@ def test_the_weights_of_a_checkpoint_arrive_all_of_them(pretrained: tuple[Path, 
     from scanside.export.network import build_network
     from scanside.training.segmentation.trainer import start_from
 
-    record = open_experiment(pretrained[0]).records()["pretrain-dwi"]
+    record = open_experiment(pretrained[0]).records()["pretrain-dwi"].data()
     model = Path(record["results_folder"])
     file = model / "fold_all" / "checkpoint_final.pth"
     folder = read_model_folder(model, folds=None, checkpoint=file.name, trust_pickles=False)
@@ -171,7 +171,7 @@ def test_what_cannot_be_started_from_is_refused_with_the_reason(
 
     settings = recipe.Settings(role="dwi", channels=("dwi", "adc"))
     experiment, before = open_experiment(trained[0]), open_experiment(pretrained[0])
-    model = Path(experiment.records()["segment-dwi"]["results_folder"])
+    model = Path(experiment.records()["segment-dwi"].data()["results_folder"])
     with pytest.raises(InputError, match="this very cohort"):
         find_pretrained(pretrained[0], settings, before.cohort_sha256)
     with pytest.raises(InputError, match="sees dwi,adc, and this training dwi"):
@@ -199,7 +199,7 @@ def test_the_weights_of_a_bundle_arrive_but_for_the_heads_of_deep_supervision(
     from scanside.training.segmentation.graph_weights import load_graph_weights
 
     experiment = open_experiment(pretrained[0])
-    model = Path(experiment.records()["pretrain-dwi"]["results_folder"])
+    model = Path(experiment.records()["pretrain-dwi"].data()["results_folder"])
     folder = read_model_folder(model, folds=None, checkpoint="checkpoint_final.pth", trust_pickles=False)
     network = build_network(folder, 2, 2)
     left = load_graph_weights(
@@ -267,7 +267,7 @@ def test_a_training_starts_from_a_bundle_on_its_grid(
 
 
 def trained_model(trained: tuple[Path, str, str]) -> str:
-    return str(open_experiment(trained[0]).records()["segment-dwi"]["results_folder"])
+    return str(open_experiment(trained[0]).records()["segment-dwi"].data()["results_folder"])
 
 
 def test_a_dry_run_names_what_would_be_trained_and_leaves_nothing(tmp_path: Path) -> None:
@@ -325,7 +325,7 @@ def test_the_bundle_is_nnunets_model_with_parity(trained: tuple[Path, str, str])
 
 
 def test_the_record_holds_every_choice(trained: tuple[Path, str, str]) -> None:
-    record: dict[str, Any] = open_experiment(trained[0]).records()["segment-dwi"]
+    record: dict[str, Any] = open_experiment(trained[0]).records()["segment-dwi"].data()
     assert record["seed"] == 5 and record["configuration"]["small_lesions"] is True
     assert record["configuration"]["trainer"] == "nnUNetTrainerNoMirroring"
     assert {"torch", "nnunetv2", "scanside"} <= set(record["versions"])
@@ -370,6 +370,6 @@ def test_test_patients_stay_sealed_until_they_are_asked_for(trained: tuple[Path,
     before = mask.read_bytes()
     mask.unlink()
     train_segmenter(cohort, experiment, settings, resume=True, test=False)
-    assert not mask.exists() and experiment.records()["segment-dwi"]["patients"]["test"] == 0
+    assert not mask.exists() and experiment.records()["segment-dwi"].data()["patients"]["test"] == 0
     train_segmenter(cohort, experiment, settings, resume=True)
-    assert mask.read_bytes() == before and experiment.records()["segment-dwi"]["patients"]["test"] == 1
+    assert mask.read_bytes() == before and experiment.records()["segment-dwi"].data()["patients"]["test"] == 1

@@ -9,7 +9,8 @@ from sklearn.base import clone
 from scanside.runtime.errors import InputError
 from scanside.training.signature.cases import BESIDE, Cases, make_cases
 from scanside.training.signature.filters import Columns, Distinct, Present, Stable, Varying, WholeRows
-from scanside.training.signature.pipeline import Candidate, Model, Selection, build, chosen, estimator, path
+from scanside.training.signature.pipeline import Candidate, Model, build, chosen, estimator, path
+from scanside.training.signature.settings import Selection
 
 Draw = Callable[..., tuple[Cases, np.ndarray]]
 
@@ -95,7 +96,7 @@ def test_the_path_of_a_pipeline(patients: Draw, selector: str) -> None:
     cases["values"][:, 6] = cases["values"][:, 0] * 2
     model = Model("radiomics", Selection(features=3, selector=selector))  # type: ignore[arg-type]
     pipeline = clone(build(model, Candidate("logistic l2", 1.0))).fit(cases, y)
-    counts = {step["step"]: step["features"] for step in path(pipeline, cases)}
+    counts = {step.step: step.features for step in path(pipeline, cases)}
     assert counts["extracted"] == counts["present in enough patients"] == 30
     assert counts["varying"] == 29
     assert counts["not redundant"] <= 28

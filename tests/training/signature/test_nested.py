@@ -11,15 +11,9 @@ from scanside.training.signature.auc import auc, repeated_auc
 from scanside.training.signature.canaries import noise_like, require_alive, run_canaries
 from scanside.training.signature.cases import Cases, keep
 from scanside.training.signature.mrmr import mrmr
-from scanside.training.signature.nested import (
-    CHOSEN,
-    Scheme,
-    cross_validate,
-    fold_auc,
-    leave_out,
-    outer_folds,
-)
-from scanside.training.signature.pipeline import Model, Selection, candidates
+from scanside.training.signature.nested import CHOSEN, cross_validate, fold_auc, leave_out, outer_folds
+from scanside.training.signature.pipeline import Model, candidates
+from scanside.training.signature.settings import Scheme, Selection
 
 pytestmark = pytest.mark.requirement("no-leakage")
 

@@ -17,19 +17,51 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from pydantic import ConfigDict, Field, ValidationError
+
+from scanside.export.experiment_files import EXPERIMENT, ExperimentDocument, read_file
 from scanside.runtime import machine
 from scanside.runtime.errors import InputError
 from scanside.runtime.images.files import atomic_write
+from scanside.runtime.record import Document, Part
 
-SCHEMA = "scanside.experiment/1"
 PARTS = ("resubstitution", "cross-validated", "test")
 """Where a prediction comes from: models that saw the patient, a fold's model that did not, or held-out patients."""
 
 LESION = 1
 """Label of the lesion in every mask of a cohort and of an experiment."""
 PACKAGES = ("torch", "nnunetv2", "scikit-learn", "skl2onnx", "onnx", "pyradiomics-bhklab", "matplotlib")
+
+
+class Machine(Part):
+    """Where a step ran."""
+
+    processor: str
+    cores: int
+    memory_gib: float
+
+
+class StepRecord(Document):
+    """How a step was run. What the step keeps beside stands among these fields, under names of its own."""
+
+    model_config = ConfigDict(extra="allow")
+    schema_: Literal["scanside.step/1"] = Field("scanside.step/1", alias="schema")
+    step: str
+    """Such as `segment-t2w`."""
+    created: str
+    """Date and time of its end, UTC."""
+    command: tuple[str, ...]
+    seconds: float
+    seed: int | None
+    """null where nothing is drawn."""
+    configuration: dict[str, Any]
+    """Everything the user could have chosen."""
+    machine: Machine
+    versions: dict[str, str]
+    phantom_version: int | None = None
+    """Of the cohort, if it is a phantom and says so."""
 
 
 @dataclass(frozen=True)
@@ -96,28 +128,30 @@ class Experiment:
             started: `time.time()` when the step began.
             results: What the step wants to keep beside.
         """
-        document = {
-            "step": step,
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "command": ["scanside", *sys.argv[1:]],
-            "seconds": round(time.time() - started, 1),
-            "seed": seed,
-            "configuration": dict(configuration),
-            "machine": {
-                "processor": machine.processor(),
-                "cores": machine.cores(),
-                "memory_gib": machine.memory_gib(),
-            },
-            "versions": machine.versions(PACKAGES),
-            "phantom_version": self.phantom_version,
+        document = StepRecord(
+            step=step,
+            created=_now(),
+            command=("scanside", *sys.argv[1:]),
+            seconds=round(time.time() - started, 1),
+            seed=seed,
+            configuration=dict(configuration),
+            machine=Machine(
+                processor=machine.processor(), cores=machine.cores(), memory_gib=machine.memory_gib()
+            ),
+            versions=machine.versions(PACKAGES),
+            phantom_version=self.phantom_version,
             **results,
-        }
-        write_json(self.path / "records" / f"{step}.json", document)
+        )
+        write_document(self.path / "records" / f"{step}.json", document)
 
-    def records(self) -> dict[str, Any]:
-        """Step → its record, for every step done so far."""
-        folder = self.path / "records"
-        return {file.stem: json.loads(file.read_text()) for file in sorted(folder.glob("*.json"))}
+    def records(self) -> dict[str, StepRecord]:
+        """Step → its record, for every step done so far.
+
+        Raises:
+            InputError: If a record is damaged.
+        """
+        files = sorted((self.path / "records").glob("*.json"))
+        return {file.stem: read_file(file, StepRecord, f"scanside train {file.stem}") for file in files}
 
 
 def cohort_hash(cohort: Path) -> str:
@@ -150,7 +184,7 @@ def start_experiment(
         InputError: If the folder was made from another cohort or from another version of this one.
     """
     sha256 = cohort_hash(cohort)
-    if (path / "experiment.json").exists():
+    if (path / EXPERIMENT).exists():
         experiment = open_experiment(path)
         if experiment.cohort_sha256 != sha256:
             raise InputError(
@@ -163,17 +197,21 @@ def start_experiment(
                 "choose a new folder."
             )
         return experiment
-    document = {
-        "schema": SCHEMA,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "cohort": str(cohort.resolve()),
-        "cohort_sha256": sha256,
-        "synthetic": synthetic,
-        "orientation": {name: list(letters) for name, letters in (orientation or {}).items()},
-        "phantom_version": phantom_version,
-    }
-    write_json(path / "experiment.json", document)
-    return Experiment(path, cohort, sha256, synthetic, phantom_version)
+    document = ExperimentDocument(
+        created=_now(),
+        cohort=str(cohort.resolve()),
+        cohort_sha256=sha256,
+        synthetic=synthetic,
+        orientation={name: tuple(letters) for name, letters in (orientation or {}).items()},
+        phantom_version=phantom_version,
+    )
+    return make_experiment(path, cohort, document)
+
+
+def make_experiment(path: Path, cohort: Path, document: ExperimentDocument) -> Experiment:
+    """Write experiment.json, the first file of an experiment's folder."""
+    write_document(path / EXPERIMENT, document)
+    return Experiment(path, cohort, document.cohort_sha256, document.synthetic, document.phantom_version)
 
 
 def open_experiment(path: Path) -> Experiment:
@@ -183,19 +221,23 @@ def open_experiment(path: Path) -> Experiment:
         InputError: If it is none.
     """
     try:
-        document = json.loads((path / "experiment.json").read_text())
-        return Experiment(
-            path,
-            Path(document["cohort"]),
-            document["cohort_sha256"],
-            bool(document["synthetic"]),
-            document.get("phantom_version"),
-        )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        found = ExperimentDocument.read(path / EXPERIMENT)
+    except (OSError, ValidationError) as error:
         raise InputError(
             f"{path} is not an experiment folder (no readable experiment.json); begin with "
             "`scanside train segment COHORT -o EXPERIMENT`."
         ) from error
+    return Experiment(path, Path(found.cohort), found.cohort_sha256, found.synthetic, found.phantom_version)
+
+
+def write_document(path: Path, document: Document) -> None:
+    """Write a record as JSON, whole or not at all.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    with atomic_write(path) as temporary:
+        temporary.write_text(document.text())
 
 
 def write_json(path: Path, document: Any) -> None:
@@ -206,3 +248,7 @@ def write_json(path: Path, document: Any) -> None:
     """
     with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(document, indent=1) + "\n")
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

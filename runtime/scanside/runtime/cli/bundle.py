@@ -12,8 +12,8 @@ from scanside.runtime.bundle import Bundle
 from scanside.runtime.cli.group import Group
 from scanside.runtime.cli.keys import PasswordFile, password_of
 from scanside.runtime.errors import BundleError
-from scanside.runtime.manifest import StudyModel
 from scanside.runtime.signing import Signature, SigningKey, sign_file
+from scanside.runtime.study_model import StudyModel
 from scanside.runtime.trust import signatures_of_bundle
 
 app = typer.Typer(

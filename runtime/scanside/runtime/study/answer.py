@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from scanside.runtime.errors import InputError
-from scanside.runtime.manifest import Covariate, StudyModel
 from scanside.runtime.radiomics.config import RadiomicsConfig
 from scanside.runtime.radiomics.names import sequence_of
+from scanside.runtime.study_model import Covariate, StudyModel
 
 Known = float | str
 """What a study says of a covariate: a number, or one of its two values in words."""

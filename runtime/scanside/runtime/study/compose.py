@@ -6,7 +6,6 @@ from pathlib import Path
 from scanside.runtime import machine
 from scanside.runtime.bundle import Bundle
 from scanside.runtime.images.orient import orientation
-from scanside.runtime.manifest import StudyModel
 from scanside.runtime.options import Options
 from scanside.runtime.outcome import Probability
 from scanside.runtime.remark import code_of
@@ -21,6 +20,7 @@ from scanside.runtime.study.report import (
     SequenceUse,
     StudyReport,
 )
+from scanside.runtime.study_model import StudyModel
 
 LIBRARIES = ("pyradiomics-bhklab", "pillow")
 NOTHING_COMPUTED = "nothing was computed"

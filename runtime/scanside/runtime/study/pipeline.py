@@ -18,7 +18,7 @@ from scanside.runtime.errors import BundleError, InputError
 from scanside.runtime.events import Event, Listener, StageFinished, StageProgress, StageStarted, ignore
 from scanside.runtime.manifest import Fusion
 from scanside.runtime.options import Options
-from scanside.runtime.pipeline import Segmenter
+from scanside.runtime.pipeline import Segmentation, Segmenter
 from scanside.runtime.plan import Plan
 from scanside.runtime.radiomics.config import RadiomicsConfig, load_config
 from scanside.runtime.radiomics.extract import FeatureValue, extract
@@ -39,7 +39,7 @@ from scanside.runtime.study.judge import (
 from scanside.runtime.study.lesion_agreement import Regions, choose_regions, largest_regions
 from scanside.runtime.study.orientation import as_received, as_trained, on_received_grid
 from scanside.runtime.study.records import SEQUENCES, RoleResult, Segmented, StudyInput, StudyResult
-from scanside.runtime.volume import stack
+from scanside.runtime.volume import Geometry, stack
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,6 +134,17 @@ def lesion_label(plan: Plan, role: str) -> int:
     raise BundleError(f"Segmenter '{role}' has several labels and none is called 'lesion'; export it again.")
 
 
+def segmented_role(role: str, plan: Plan, found: Segmentation, geometry: Geometry) -> Segmented:
+    """What a segmenter says of a study: its lesion, and its odds where probabilities were asked for.
+
+    Raises:
+        BundleError: If it is not clear which label is the lesion.
+    """
+    lesion = (found.mask == lesion_label(plan, role)).astype(np.uint8)
+    said = None if found.probabilities is None else odds(found.probabilities[1], geometry)
+    return Segmented(role, found.mask, lesion, geometry, found.volumes_ml or {}, said)
+
+
 class StudyRunner:
     """A bundle with all its networks and its classifier opened on one device. Use as a context manager."""
 
@@ -219,9 +230,7 @@ class StudyRunner:
         )
         clock.ms.update({f"{role}: {stage}": ms for stage, ms in found.stages.items()})
         clock.remarks.extend(found.remarks)
-        lesion = (found.mask == lesion_label(segmenter.plan, role)).astype(np.uint8)
-        said = None if found.probabilities is None else odds(found.probabilities[1], volume.geometry)
-        return Segmented(role, found.mask, lesion, volume.geometry, found.volumes_ml or {}, said)
+        return segmented_role(role, segmenter.plan, found, volume.geometry)
 
     def _regions(self, segmented: Mapping[str, Segmented]) -> Regions:
         lesions = {role: found.lesion for role, found in segmented.items()}

@@ -2,11 +2,10 @@
 
 import re
 from dataclasses import asdict
-from typing import Any
 
 import numpy as np
 
-from scanside.runtime.manifest import Classifier
+from scanside.runtime.study_model import Classifier
 from scanside.training.classifier.bounds import (
     calibration_band,
     conformal,
@@ -15,6 +14,7 @@ from scanside.training.classifier.bounds import (
     youden,
 )
 from scanside.training.classifier.compare import Compared
+from scanside.training.classifier.document import Bounds, ConformalFacts, Recalibration, ThresholdFacts
 from scanside.training.classifier.fit import out_of_fold
 from scanside.training.signature.store import CROSS_VALIDATED, Measurements
 
@@ -26,7 +26,7 @@ def slug(name: str) -> str:
 
 def bounded(
     main: Compared, measurements: Measurements, names: tuple[str, str], coverage: float, seed: int
-) -> tuple[Classifier, dict[str, Any]]:
+) -> tuple[Classifier, Bounds]:
     """The record of a model's classifier, and what is known of its bounds.
 
     Args:
@@ -54,24 +54,23 @@ def bounded(
         band=calibration_band(y, scores, main.deployed.recalibration, seed),
         typical=typical(main.deployed.rows),
     )
-    facts = {
-        "threshold": {
-            "value": threshold,
-            "method": "Youden, out of fold",
-            "sensitivity": round(float(called[:, y == 1].mean()), 4),
-            "specificity": round(float(1 - called[:, y == 0].mean()), 4),
-        },
-        "conformal": {
+    facts = Bounds(
+        threshold=ThresholdFacts(
+            value=threshold,
+            method="Youden, out of fold",
+            sensitivity=float(called[:, y == 1].mean()),
+            specificity=float(1 - called[:, y == 0].mean()),
+        ),
+        conformal=ConformalFacts(
             **asdict(held),
-            "positive_from": sets.positive_from,
-            "negative_to": sets.negative_to,
-            "indeterminate": [low, high],
-            "method": "class-conditional; coverage measured on folds that did not set the band",
-        },
-        "recalibration": {
-            "slope": main.deployed.recalibration.slope,
-            "intercept": main.deployed.recalibration.intercept,
-        },
-        "dropped": main.deployed.dropped,
-    }
+            positive_from=sets.positive_from,
+            negative_to=sets.negative_to,
+            indeterminate=(low, high),
+            method="class-conditional; coverage measured on folds that did not set the band",
+        ),
+        recalibration=Recalibration(
+            slope=main.deployed.recalibration.slope, intercept=main.deployed.recalibration.intercept
+        ),
+        dropped=main.deployed.dropped,
+    )
     return record, facts

@@ -13,7 +13,7 @@ from sklearn.covariance import LedoitWolf
 
 from scanside.runtime.arrays import Float64
 from scanside.runtime.classify import on_scale, relative_distances
-from scanside.runtime.manifest import Band, Knots, Typical
+from scanside.runtime.study_model import Band, Knots, Typical
 from scanside.training.classifier.sigmoid import Sigmoid, fit_sigmoid
 
 Labels = npt.NDArray[np.int_]

@@ -9,8 +9,9 @@ from scanside.runtime.errors import InputError
 from scanside.training.classifier.fit import Deployed, calibrate, deploy
 from scanside.training.progress import Progress
 from scanside.training.signature.auc import Auc, repeated_auc
-from scanside.training.signature.nested import CHOSEN, Outcome, Scheme, cross_validate
-from scanside.training.signature.pipeline import CLINICAL, FAMILIES, Model, Selection, candidates, models
+from scanside.training.signature.nested import CHOSEN, Outcome, cross_validate
+from scanside.training.signature.pipeline import CLINICAL, FAMILIES, Model, candidates, models
+from scanside.training.signature.settings import Scheme, Selection
 from scanside.training.signature.step import FAMILY, usable_for
 from scanside.training.signature.store import CROSS_VALIDATED, Measured, Measurements, Roles
 

@@ -17,8 +17,9 @@ from sklearn.pipeline import Pipeline
 from scanside.runtime.arrays import Float64
 from scanside.training.classifier.sigmoid import Sigmoid, fit_sigmoid
 from scanside.training.signature.cases import Cases
-from scanside.training.signature.nested import CHOSEN, Labels, Outcome, Scheme, tune
+from scanside.training.signature.nested import CHOSEN, Labels, Outcome, tune
 from scanside.training.signature.pipeline import Candidate, Model, build
+from scanside.training.signature.settings import Scheme
 
 SMALLEST = 1e-6
 """Probabilities are kept this far from 0 and 1 before their logit is taken."""

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from scanside.runtime.arrays import Float64
 from scanside.runtime.classify import relative_distances
 from scanside.runtime.images.files import atomic_write
-from scanside.runtime.manifest import Classifier
+from scanside.runtime.study_model import Classifier
 from scanside.training.signature.store import Measured
 
 OK, INDETERMINATE = "ok", "indeterminate"

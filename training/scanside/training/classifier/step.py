@@ -1,6 +1,5 @@
 """`scanside train classifier`, in order: compare → calibrate → bound → fit → export with proof → predict → write."""
 
-import json
 import time
 import warnings
 from collections.abc import Sequence
@@ -11,12 +10,22 @@ from typing import Any
 import numpy as np
 
 from scanside.export.classifier import require_parity, to_onnx
-from scanside.runtime.errors import InputError, OutputError, ScansideWarning
+from scanside.export.experiment_files import CLASSIFIER, ClassifierDocument, read_file
+from scanside.runtime.errors import OutputError, ScansideWarning
 from scanside.runtime.images.files import atomic_write
-from scanside.runtime.manifest import Classifier, Covariate, Signature, StudyModel
+from scanside.runtime.manifest import Agreement
+from scanside.runtime.study_model import Classifier, Covariate, Signature, StudyModel
 from scanside.training.classifier.bounded import bounded, slug
 from scanside.training.classifier.compare import MAIN, Compared, Say, compare, misplaced
 from scanside.training.classifier.covariates import covariate_columns, with_covariates
+from scanside.training.classifier.document import (
+    CROSS_VALIDATION,
+    Bounds,
+    ClassifierOptions,
+    CrossValidation,
+    DeployedModel,
+    Winner,
+)
 from scanside.training.classifier.fit import Deployed, logits
 from scanside.training.classifier.predict import (
     Prediction,
@@ -26,15 +35,16 @@ from scanside.training.classifier.predict import (
     write_predictions,
 )
 from scanside.training.cohort.declared import CovariateColumn
-from scanside.training.experiment import Experiment, write_json
+from scanside.training.experiment import Experiment, write_document
 from scanside.training.signature.auc import auc, repeated_auc
 from scanside.training.signature.cases import Cases
-from scanside.training.signature.nested import CHOSEN, Labels, Scheme
-from scanside.training.signature.pipeline import CLINICAL, Selection
+from scanside.training.signature.document import SIGNATURE, Estimate, SignatureDocument
+from scanside.training.signature.nested import CHOSEN, Labels
+from scanside.training.signature.pipeline import CLINICAL
 from scanside.training.signature.roles import roles_of
+from scanside.training.signature.settings import Scheme
 from scanside.training.signature.store import CROSS_VALIDATED, TEST, Measured, Measurements, read_measurements
 
-SCHEMA = "scanside.classifier-cv/2"
 RESUBSTITUTION = "resubstitution"
 FEWEST_ALONE, MOST_WRONG = 5, 0.1
 """What a model of one sequence must reach to be deployed."""
@@ -69,7 +79,7 @@ class Ready:
     compared: Compared
     record: StudyModel
     onnx: bytes
-    facts: dict[str, Any]
+    facts: Bounds
     parity: float
 
 
@@ -84,21 +94,21 @@ def train_classifier(experiment: Experiment, settings: Settings, say: Say) -> Pa
         BundleError: If the exported classifier differs from the fitted one.
     """
     started = time.time()
-    signature = _signature(experiment)
+    signature = read_file(experiment.signature / SIGNATURE, SignatureDocument, "scanside train signature")
     columns = covariate_columns(experiment, settings.clinical)
     measurements = with_covariates(read_measurements(experiment.signature), experiment, columns)
     roles = roles_of(experiment, measurements.features)
-    scheme = Scheme(**{**signature["options"]["scheme"], "seed": settings.seed}, jobs=settings.jobs)
-    selection = Selection(**signature["options"]["selection"])
+    division, selection = signature.options.scheme, signature.options.selection
+    scheme = Scheme(division.folds, division.repeats, division.inner, settings.seed, settings.jobs)
     chosen: dict[str | None, tuple[int, ...]] = {
         role: tuple(measurements.features.index(name) for name in names)
-        for role, names in {None: signature["features"], **signature["alone"]}.items()
+        for role, names in [(None, signature.features), *signature.alone.items()]
     }
     with warnings.catch_warnings():
         # In a fold a small scanner may be unseen; the sentence about it would come a hundred times.
         warnings.simplefilter("ignore", ScansideWarning)
         compared = compare(measurements, selection, chosen, roles, scheme, say, settings.clinical)
-    names = signature["classes"]["positive"], signature["classes"]["negative"]
+    names = signature.classes.positive, signature.classes.negative
     ready = [
         _ready(one, measurements, names, settings, columns)
         for one in deployable(compared, measurements.of(CROSS_VALIDATED), say)
@@ -108,43 +118,38 @@ def train_classifier(experiment: Experiment, settings: Settings, say: Say) -> Pa
             f"{one.record.name}: {one.compared.family}, C = {one.compared.deployed.candidate.strength:g}; ONNX in "
             f"double differs by {one.parity:.1g} at most"
         )
-    report = {
-        "schema": SCHEMA,
-        "synthetic": experiment.synthetic,
-        "classes": signature["classes"],
+    report = CrossValidation(
+        synthetic=experiment.synthetic,
+        classes=signature.classes,
         **_estimates(compared, measurements, scheme.seed),
-        "deployed": {
-            one.record.name: {"family": one.compared.family, "onnx_parity": one.parity, **one.facts}
-            for one in ready
-        },
-        "options": {
-            "coverage": settings.coverage,
-            "clinical": list(settings.clinical),
-            "selection": selection.as_dict(),
-            "folds": scheme.folds,
-            "repeats": scheme.repeats,
-            "inner": scheme.inner,
-            "seed": scheme.seed,
-        },
-    }
-    agreement = signature["source"].get("agreement")
-    document = {
-        "agreement": None if agreement is None else {"near_mm": agreement["near_mm"]},
-        "models": [one.record.model_dump(mode="json") for one in ready],
-    }
+        deployed={one.record.name: _deployed(one) for one in ready},
+        options=ClassifierOptions(
+            coverage=settings.coverage,
+            clinical=settings.clinical,
+            selection=selection,
+            folds=scheme.folds,
+            repeats=scheme.repeats,
+            inner=scheme.inner,
+            seed=scheme.seed,
+        ),
+    )
+    near = signature.near_mm
+    document = ClassifierDocument(
+        agreement=None if near is None else Agreement(near_mm=near), models=tuple(one.record for one in ready)
+    )
     rows = _predictions(compared, ready, measurements, tuple(roles))
     _write(experiment, ready, document, report, rows)
-    cv = compared[MAIN].estimate
+    cv = report.models[MAIN]
     experiment.record(
         "classifier",
         asdict(settings),
         seed=settings.seed,
         started=started,
-        cv=cv.as_dict(),
+        cv=cv.model_dump(),
         deployed=[one.record.name for one in ready],
     )
     say(f"nested cross-validation: AUC {cv.auc:.3f} ({cv.low:.3f} to {cv.high:.3f})")
-    return experiment.classifier / "classifier.json"
+    return experiment.classifier / CLASSIFIER
 
 
 def deployable(compared: dict[str, Compared], patients: Sequence[Measured], say: Say) -> list[Compared]:
@@ -215,6 +220,10 @@ def _covariates(deployed: Deployed, columns: Sequence[CovariateColumn]) -> tuple
     return tuple(found)
 
 
+def _deployed(one: Ready) -> DeployedModel:
+    return DeployedModel(family=one.compared.family, onnx_parity=one.parity, **dict(one.facts))
+
+
 def _estimates(compared: dict[str, Compared], measurements: Measurements, seed: int) -> dict[str, Any]:
     """AUCs of the nested cross-validation and on the training patients themselves."""
     y = measurements.labels(CROSS_VALIDATED)
@@ -226,11 +235,10 @@ def _estimates(compared: dict[str, Compared], measurements: Measurements, seed: 
         choices[name] = choices.get(name, 0) + 1
     main = compared[MAIN]
     return {
-        "winner": {"family": main.family, "strength": main.deployed.candidate.strength},
-        # The family is chosen inside the folds here, so these estimates pay for the choice.
-        "models": {name: c.estimate.as_dict() for name, c in compared.items()},
+        "winner": Winner(family=main.family, strength=main.deployed.candidate.strength),
+        "models": {name: Estimate.of(c.estimate) for name, c in compared.items()},
         "families": {
-            family: repeated_auc(y, outcome.scores[family], seed).as_dict() for family in outcome.scores
+            family: Estimate.of(repeated_auc(y, outcome.scores[family], seed)) for family in outcome.scores
         },
         "choices": dict(sorted(choices.items(), key=lambda item: -item[1])),
         "resubstitution_auc": {name: _known_auc(y, c.deployed, cases) for name, c in compared.items()},
@@ -241,7 +249,7 @@ def _known_auc(y: Labels, deployed: Deployed, cases: Cases) -> float | None:
     probability = deployed.probability(cases)
     known = np.isfinite(probability)
     value = auc(y[known], probability[known])
-    return None if np.isnan(value) else round(value, 4)
+    return None if np.isnan(value) else value
 
 
 def _predictions(
@@ -295,20 +303,11 @@ def _ranges(names: tuple[str, ...], deployed: Deployed) -> Signature:
     return Signature(features=names, ranges=ranges)
 
 
-def _signature(experiment: Experiment) -> dict[str, Any]:
-    path = experiment.signature / "signature.json"
-    try:
-        document: dict[str, Any] = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise InputError(f"There is no {path}; run `scanside train signature` first.") from error
-    return document
-
-
 def _write(
     experiment: Experiment,
     ready: list[Ready],
-    document: dict[str, Any],
-    report: dict[str, Any],
+    document: ClassifierDocument,
+    report: CrossValidation,
     rows: list[Prediction],
 ) -> None:
     folder = experiment.classifier
@@ -323,8 +322,8 @@ def _write(
             temporary.write_bytes(one.onnx)
         _write_reference(folder / f"{slug(one.record.name)}.npz", one.compared.deployed)
     write_predictions(folder / "predictions.csv", rows)
-    write_json(folder / "cv.json", report)
-    write_json(folder / "classifier.json", document)
+    write_document(folder / CROSS_VALIDATION, report)
+    write_document(folder / CLASSIFIER, document)
 
 
 def _write_reference(path: Path, deployed: Deployed) -> None:

@@ -1,13 +1,14 @@
 """What is worth keeping of a signature and its classifier when the experiment folder is not: one small JSON."""
 
-import json
 from pathlib import Path
-from typing import Any
 
+from scanside.export.experiment_files import read_file
+from scanside.training.classifier.document import CROSS_VALIDATION, CrossValidation
 from scanside.training.experiment import Experiment, write_json
+from scanside.training.signature.document import SIGNATURE, SignatureDocument
 
 SCHEMA = "scanside.signature-summary/1"
-_SIGNATURE = (
+_SIGNATURE = {
     "classes",
     "source",
     "patients",
@@ -21,15 +22,16 @@ _SIGNATURE = (
     "baselines",
     "ablation",
     "options",
-)
-_CLASSIFIER = (
+}
+_DROPPED: dict[str, set[str]] = {"patients": {"dropped_per_fold"}}
+_CLASSIFIER = {
     "winner",
     "models",
     "families",
     "choices",
     "resubstitution_auc",
     "deployed",
-)
+}
 
 
 def write_summary(experiment: Experiment, path: Path) -> None:
@@ -38,23 +40,18 @@ def write_summary(experiment: Experiment, path: Path) -> None:
     Raises:
         OutputError: If it cannot be written.
     """
-    signature = _read(experiment.signature / "signature.json")
-    classifier = _read(experiment.classifier / "cv.json")
+    signature = read_file(experiment.signature / SIGNATURE, SignatureDocument, "scanside train signature")
+    cv = read_file(experiment.classifier / CROSS_VALIDATION, CrossValidation, "scanside train classifier")
     records = {step: experiment.records()[step] for step in ("signature", "classifier")}
-    patients = {name: n for name, n in signature["patients"].items() if name != "dropped_per_fold"}
+    last = records["classifier"].data()
     document = {
         "schema": SCHEMA,
         "synthetic": experiment.synthetic,
-        "commands": [" ".join(record["command"]) for record in records.values()],
-        "seconds": {step: record["seconds"] for step, record in records.items()},
-        "machine": records["classifier"]["machine"],
-        "versions": records["classifier"]["versions"],
-        "signature": {**{name: signature[name] for name in _SIGNATURE}, "patients": patients},
-        "classifier": {name: classifier[name] for name in _CLASSIFIER},
+        "commands": [" ".join(record.command) for record in records.values()],
+        "seconds": {step: record.seconds for step, record in records.items()},
+        "machine": last["machine"],
+        "versions": last["versions"],
+        "signature": signature.model_dump(mode="json", include=_SIGNATURE, exclude=_DROPPED),
+        "classifier": cv.model_dump(mode="json", include=_CLASSIFIER),
     }
     write_json(path, document)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    document: dict[str, Any] = json.loads(path.read_text())
-    return document

@@ -78,6 +78,7 @@ def classification(
             rows = [row for row in predictions if (row.model, row.part) == (model, part)]
             if rows:
                 results.append(_model(rows, main, facts, cohort, repeats, seed))
+    signature = facts.signature
     return records.Classification(
         main_model=facts.main,
         positive=facts.positive,
@@ -89,10 +90,10 @@ def classification(
             if (found := added_value(predictions, part, facts.positive, cohort)) is not None
         ],
         features=list(facts.features) if facts.features else None,
-        selection_path=list(facts.path) if facts.path else None,
-        canaries=canaries(facts),
-        ablation=ablation(facts),
-        left_out=left_out(facts),
+        selection_path=None if signature is None else [(step.step, step.features) for step in signature.path],
+        canaries=canaries(signature),
+        ablation=ablation(signature),
+        left_out=left_out(signature),
     )
 
 

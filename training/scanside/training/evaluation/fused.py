@@ -1,10 +1,11 @@
 """What a sequence gains where its masks are decided together with another one (`train fusion`): the same patients."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from scanside.training.cohort.table import ROLES, Cohort
 from scanside.training.evaluation.bootstrap import mean_interval, stream
@@ -54,28 +55,45 @@ def fused_rows(
                     if (pair[0].role, pair[0].part) == (role, part) and size in (ALL, sizes[pair[0].patient])
                 ]
                 if members:
-                    rows.append(_row(members, (role, part, size), repeats, seed))
+                    dice = [before.dice for before, _ in members], [after.dice for _, after in members]
+                    missed_alone = sum(before.missed for before, _ in members)
+                    missed = missed_alone, sum(after.missed for _, after in members)
+                    rows.append(fused_row((role, part, size), *dice, missed, repeats=repeats, seed=seed))
     return rows
 
 
-def _row(
-    members: Sequence[tuple[Case, Case]], key: tuple[str, str, str], repeats: int, seed: int
+def fused_row(
+    key: tuple[str, str, str],
+    alone: Sequence[float],
+    together: Sequence[float],
+    missed: tuple[int, int],
+    *,
+    repeats: int,
+    seed: int,
 ) -> FusedRow:
-    def mean(name: str, of: Callable[[Case, Case], float]) -> Estimate:
-        values = np.array([of(before, after) for before, after in members])
+    """Means with their intervals, and the difference of the same patients.
+
+    Args:
+        key: Role, part, size.
+        alone, together: Dice of each patient, in one order; at least one patient.
+        missed: Patients none of whose lesions is found, alone and together.
+    """
+
+    def mean(name: str, values: npt.NDArray[np.float64]) -> Estimate:
         return Estimate.of(
             float(values.mean()), mean_interval(values, repeats, stream(seed, "fused", *key, name))
         )
 
+    before, after = np.array(alone), np.array(together)
     role, part, size = key
     return FusedRow(
         role=role,
         part=part,
         size=size,
-        patients=len(members),
-        missed_alone=sum(before.missed for before, _ in members),
-        missed_together=sum(after.missed for _, after in members),
-        alone=mean("alone", lambda before, _: before.dice),
-        together=mean("together", lambda _, after: after.dice),
-        difference=mean("difference", lambda before, after: after.dice - before.dice),
+        patients=len(before),
+        missed_alone=missed[0],
+        missed_together=missed[1],
+        alone=mean("alone", before),
+        together=mean("together", after),
+        difference=mean("difference", after - before),
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from scanside.training.evaluation import records
 from scanside.training.evaluation.drawing import Picture
 from scanside.training.evaluation.figures_classification import honest_part
-from scanside.training.evaluation.predictions import SIGNATURE
+from scanside.training.evaluation.predictions import SHARED
 from scanside.training.evaluation.record_parts import Auc, Estimate
 from scanside.training.evaluation.records_segmentation import SegmentationRow
 from scanside.training.evaluation.strata import ALL, HELD_OUT, SCANNER_GROUP, SIZES
@@ -108,7 +108,7 @@ def _areas(report: records.Report) -> list[dict[str, Any]]:
     models = {result.model for result in found}
     main = next((result.model for result in found if result.main), None)
     published = [dict(AUC)[part] if report.published else None for part in ("resubstitution", "test")]
-    own = main if SIGNATURE not in models else SIGNATURE
+    own = main if SHARED not in models else SHARED
     wanted = [(own, "features alone" if main != own else "", published)]
     if main != own:
         wanted.append((main, "as deployed", [None, None]))

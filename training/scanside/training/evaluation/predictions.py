@@ -1,23 +1,24 @@
 """The classifier's side of an experiment, read: predictions.csv, classifier.json, signature.json."""
 
 import csv
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from scanside.export.experiment_files import CLASSIFIER, ClassifierDocument, read_file
 from scanside.runtime.errors import InputError
 from scanside.training.cohort.declared import SPLITS
 from scanside.training.cohort.table import Cohort
 from scanside.training.evaluation.cases import SPLIT_OF
 from scanside.training.experiment import PARTS, Experiment
+from scanside.training.signature.document import SIGNATURE, SignatureDocument
 
 COLUMNS = ("patient", "part", "model", "probability", "status")
 OPTIONAL = ("unguarded", "predicted", "answered")
 """Columns that may be absent."""
-DEPLOYED, SIGNATURE = "deployed", "radiomics"
+DEPLOYED, SHARED = "deployed", "radiomics"
 """All models of the bundle together; and the signature alone, which is the main one where there is no bundle's."""
 
 
@@ -43,42 +44,6 @@ class Prediction:
 
 
 @dataclass(frozen=True)
-class Canary:
-    """A run of the whole selection where there is nothing to learn; its interval must hold 0.5."""
-
-    name: str
-    auc: float
-    low: float
-    high: float
-    passed: bool
-    level: float
-    runs: int | None
-
-
-@dataclass(frozen=True)
-class Ablation:
-    """An estimate of the signature's step on some masks."""
-
-    masks: str
-    auc: float
-    low: float
-    high: float
-    patients: int
-    per_repeat: tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class LeftOut:
-    """A centre, predicted by the whole selection on all others."""
-
-    model: str
-    site: str
-    patients: int
-    auc: float
-    interval: tuple[float, float] | None
-
-
-@dataclass(frozen=True)
 class ClassifierFacts:
     """What the report needs to know of the classifier.
 
@@ -89,6 +54,7 @@ class ClassifierFacts:
         wrong: Patient → roles in which the measured region is not the reader's lesion; of those whom a reader
             outlined. None where nobody looked.
         features: Of the signature that all sequences share.
+        signature: What is known of the procedure that chose it; None where nobody says.
     """
 
     main: str
@@ -98,10 +64,7 @@ class ClassifierFacts:
     roles: Mapping[str, tuple[str, ...]]
     wrong: Mapping[str, frozenset[str]] | None
     features: tuple[str, ...] | None
-    path: tuple[tuple[str, int], ...] | None
-    canaries: tuple[Canary, ...] | None
-    ablation: tuple[Ablation, ...] = ()
-    left_out: tuple[LeftOut, ...] = ()
+    signature: SignatureDocument | None = None
 
 
 def read_predictions(experiment: Experiment, cohort: Cohort) -> list[Prediction] | None:
@@ -141,33 +104,25 @@ def read_facts(experiment: Experiment, predictions: list[Prediction]) -> Classif
     Raises:
         InputError: If one is there but is not what its step writes.
     """
-    document = _json(experiment.classifier / "classifier.json")
-    selection = _json(experiment.signature / "signature.json")
+    found: ClassifierDocument | None = None
+    signature: SignatureDocument | None = None
+    if (file := experiment.classifier / CLASSIFIER).exists():
+        found = read_file(file, ClassifierDocument, "scanside train classifier")
+    if (file := experiment.signature / SIGNATURE).exists():
+        signature = read_file(file, SignatureDocument, "scanside train signature")
+    known = found.models if found else ()
     models = list(dict.fromkeys(prediction.model for prediction in predictions))
-    first = next((name for name in (DEPLOYED, SIGNATURE) if name in models), models[0])
-    try:
-        entries: list[dict[str, Any]] = document.get("models", [])
-        named = {str(entry["name"]): entry for entry in entries}
-        record: dict[str, Any] = entries[0]["classifier"] if entries else {}
-        shared = named.get(SIGNATURE)
-        path = selection.get("path")
-        return ClassifierFacts(
-            main=first,
-            positive=str(record.get("positive", "PDAC")),
-            negative=str(record.get("negative", "non-PDAC")),
-            bounds={name: _bounds(entry["classifier"]) for name, entry in named.items()},
-            roles={name: tuple(entry.get("roles") or ()) for name, entry in named.items()},
-            wrong=_wrong(experiment),
-            features=tuple(map(str, shared["signature"]["features"])) if shared else None,
-            path=tuple((str(step["step"]), int(step["features"])) for step in path) if path else None,
-            canaries=_canaries(selection.get("canaries")),
-            ablation=_ablation(selection),
-            left_out=tuple(map(_left_out, selection.get("left_out") or ())),
-        )
-    except (TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
-        raise InputError(
-            f"The classifier or signature of {experiment.path} cannot be understood ({error!r}); train it again."
-        ) from error
+    shared = next((model for model in known if model.name == SHARED), None)
+    return ClassifierFacts(
+        main=next((name for name in (DEPLOYED, SHARED) if name in models), models[0]),
+        positive=known[0].classifier.positive if known else "PDAC",
+        negative=known[0].classifier.negative if known else "non-PDAC",
+        bounds={model.name: (model.classifier.threshold, model.classifier.indeterminate) for model in known},
+        roles={model.name: model.roles or () for model in known},
+        wrong=_wrong(experiment),
+        features=shared.signature.features if shared else None,
+        signature=signature,
+    )
 
 
 def _wrong(experiment: Experiment) -> dict[str, frozenset[str]] | None:
@@ -176,23 +131,6 @@ def _wrong(experiment: Experiment) -> dict[str, frozenset[str]] | None:
         return None
     with path.open(newline="", encoding="utf-8") as file:
         return {row["patient"]: frozenset(row["wrong"].split()) for row in csv.DictReader(file)}
-
-
-def _bounds(record: dict[str, Any]) -> tuple[float, tuple[float, float]]:
-    low, high = record["indeterminate"]
-    return float(record["threshold"]), (float(low), float(high))
-
-
-def _json(path: Path) -> dict[str, Any]:
-    if not path.exists():
-        return {}
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read ({error}); run its step again.") from error
-    if not isinstance(document, dict):
-        raise InputError(f"{path} is not a JSON object; run its step again.")
-    return document
 
 
 def _parse(row: dict[str, Any], path: Path, line: int) -> Prediction:
@@ -220,46 +158,6 @@ def _probability(text: str, path: Path, line: int) -> float | None:
     if not 0 <= value <= 1:
         raise InputError(f"{path}, line {line}: '{text}' is not a probability; train the classifier again.")
     return value
-
-
-def _canaries(rows: Any) -> tuple[Canary, ...] | None:
-    if not rows:
-        return None
-    return tuple(
-        Canary(
-            str(row["name"]),
-            float(row["auc"]),
-            float(row["low"]),
-            float(row["high"]),
-            bool(row["passed"]),
-            float(row.get("level", 0.999)),
-            len(row["runs"]) if len(row.get("runs", ())) > 1 else None,
-        )
-        for row in rows
-    )
-
-
-def _left_out(row: dict[str, Any]) -> LeftOut:
-    ends = None if row["low"] is None else (float(row["low"]), float(row["high"]))
-    return LeftOut(str(row["model"]), str(row["site"]), int(row["patients"]), float(row["auc"]), ends)
-
-
-def _ablation(selection: dict[str, Any]) -> tuple[Ablation, ...]:
-    """Automatic masks first; empty without reader's masks."""
-    others: dict[str, Any] = selection.get("ablation") or {}
-    named = {"automatic": selection.get("cv"), **others} if others else {}
-    return tuple(
-        Ablation(
-            name,
-            float(row["auc"]),
-            float(row["low"]),
-            float(row["high"]),
-            int(row["patients"]),
-            tuple(map(float, row["per_repeat"])),
-        )
-        for name, row in named.items()
-        if row
-    )
 
 
 def _check(

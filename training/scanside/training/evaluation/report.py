@@ -111,7 +111,7 @@ def evaluate(
         cohort_sha256=experiment.cohort_sha256,
         synthetic=experiment.synthetic or cohort.synthetic,
         masks=experiment,
-        steps={step: neutral(of) for step, of in experiment.records().items() if step != STEP},
+        steps={step: neutral(of.data()) for step, of in experiment.records().items() if step != STEP},
         cases=cases,
         segmentation=segmentation(cases, absent, cohort, fused, repeats=repeats, seed=seed)
         if cases

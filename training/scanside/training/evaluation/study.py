@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from scanside.training.cohort.declared import DIAGNOSES, POSITIVE
 from scanside.training.cohort.table import Cohort
-from scanside.training.evaluation.predictions import SIGNATURE
+from scanside.training.evaluation.predictions import SHARED
 from scanside.training.evaluation.record_parts import Estimate
 from scanside.training.evaluation.records import Classification, Published
 from scanside.training.evaluation.records_segmentation import Segmentation
@@ -79,7 +79,7 @@ def _auc(classification: Classification | None) -> Iterable[Published]:
     signature = {
         result.part: result.auc
         for result in (classification.models if classification else ())
-        if result.model == SIGNATURE
+        if result.model == SHARED
     }
     for part, value in AUC:
         found = signature.get(part)

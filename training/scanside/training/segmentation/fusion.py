@@ -4,26 +4,26 @@ The masks of training patients are decided by the choice of the other folds, tho
 all training patients: what follows, the signature and the classifier, sees the masks that a new study would get.
 """
 
+import math
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from scanside.export.study_parts import FUSION
+from scanside.export.experiment_files import FUSION, FusionDocument
 from scanside.runtime.arrays import Float64
 from scanside.runtime.errors import InputError
 from scanside.runtime.images.write import write_mask
 from scanside.runtime.manifest import Fusion
 from scanside.runtime.study.fusion import decided
 from scanside.training.cohort.table import ENDING, Cohort, Patient
-from scanside.training.evaluation.bootstrap import mean_interval, stream
-from scanside.training.experiment import PARTS, Experiment, write_json
+from scanside.training.evaluation.fused import fused_row
+from scanside.training.evaluation.records_segmentation import FusedRow
+from scanside.training.evaluation.strata import ALL, SIZES, size_of
+from scanside.training.experiment import PARTS, Experiment, write_document
 from scanside.training.progress import Progress
 from scanside.training.segmentation.fusion_choice import (
     ALONE,
@@ -33,7 +33,6 @@ from scanside.training.segmentation.fusion_choice import (
     dice_of_choices,
 )
 from scanside.training.segmentation.odds import Witness, open_witness, write_odds
-from scanside.training.segmentation.settings import is_small
 
 OUT_OF_FOLD = "cross-validated"
 REPEATS = 2000
@@ -85,19 +84,28 @@ def fuse_masks(cohort: Cohort, experiment: Experiment, settings: Settings, say: 
             index = by_fold[own.folds[one.patient]] if part == OUT_OF_FOLD else chosen
             _decide(cohort, experiment, own, other, choices[index], part, one.patient)
             progress()
-    gain = _gain(cohort, table, by_fold, own.folds)
-    document = {
-        "fusion": _said(choices[chosen]),
-        "folds": {str(fold): _said(choices[index]) for fold, index in by_fold.items()},
-        "bundles": {witness.role: witness.bundle.sha256 for witness in (own, other)},
-        "dice": gain,
-    }
+    document = FusionRecord(
+        fusion=choices[chosen],
+        bundles={witness.role: witness.bundle.sha256 for witness in (own, other)},
+        folds={fold: choices[index] for fold, index in by_fold.items()},
+        dice=tuple(_gain(cohort, table, by_fold, own)),
+    )
     file = experiment.segmentation(settings.role) / FUSION
-    write_json(file, document)
+    write_document(file, document)
     asked = {"role": settings.role, "other": settings.other, "candidates": len(choices)}
-    experiment.record(f"fusion-{settings.role}", asked, started=started, seed=None, **document)
-    say(_sentence(settings, choices[chosen], gain["all"]))
+    chose = document.model_dump(mode="json", exclude={"schema_"})
+    experiment.record(f"fusion-{settings.role}", asked, started=started, seed=None, **chose)
+    say(_sentence(settings, document))
     return file
+
+
+class FusionRecord(FusionDocument):
+    """What was chosen, and what training patients gain."""
+
+    folds: dict[int, Fusion | None]
+    """Fold → what was chosen on the patients of the others; null where the segmenter alone is as good."""
+    dice: tuple[FusedRow, ...]
+    """Out of fold: all training patients first, then by the lesion's size."""
 
 
 def undo(experiment: Experiment, role: str) -> bool:
@@ -179,48 +187,27 @@ def _decide(
     write_mask(decided(seen, other.odds(part, patient, cohort), fusion, own.plan), seen.geometry, out)
 
 
-def _said(fusion: Fusion | None) -> dict[str, Any] | None:
-    return None if fusion is None else fusion.model_dump()
-
-
 def _gain(
-    cohort: Cohort, table: dict[str, Float64], by_fold: dict[int, int], folds: dict[str, int]
-) -> dict[str, Any]:
-    """Out-of-fold Dice alone and together, and the difference per patient: means with 95 % intervals."""
-    alone = {name: float(row[ALONE]) for name, row in table.items()}
-    fused = {name: float(row[by_fold[folds[name]]]) for name, row in table.items()}
-    small = {one.patient for one in cohort.split("train") if is_small(one)}
-    found = {}
-    for stratum, names in (("all", list(table)), ("below 20 mm", [name for name in table if name in small])):
-        values = {
-            "alone": [alone[name] for name in names],
-            "together": [fused[name] for name in names],
-            "difference": [fused[name] - alone[name] for name in names],
-        }
-        found[stratum] = {
-            "patients": len(names),
-            "missed_alone": sum(value == 0 for value in values["alone"]),
-            "missed_together": sum(value == 0 for value in values["together"]),
-            **{what: _estimate(f"{stratum} {what}", some) for what, some in values.items()},
-        }
-    return found
+    cohort: Cohort, table: dict[str, Float64], by_fold: dict[int, int], own: Witness
+) -> Iterator[FusedRow]:
+    """Out-of-fold Dice alone and together, of all training patients and by size."""
+    size = {one.patient: size_of(one.lesion_mm) for one in cohort.split("train")}
+    for stratum in (ALL, *SIZES):
+        names = [name for name in table if stratum in (ALL, size[name])]
+        if names:
+            alone = [float(table[name][ALONE]) for name in names]
+            together = [float(table[name][by_fold[own.folds[name]]]) for name in names]
+            missed = alone.count(0), together.count(0)
+            key = own.role, OUT_OF_FOLD, stratum
+            yield fused_row(key, alone, together, missed, repeats=REPEATS, seed=0)
 
 
-def _estimate(name: str, values: list[float]) -> dict[str, Any]:
-    if not values:
-        return {"value": None, "interval": None}
-    interval = mean_interval(np.array(values), REPEATS, stream(0, name))
-    return {
-        "value": round(float(np.mean(values)), 4),
-        "interval": None if interval is None else [round(end, 4) for end in interval],
-    }
-
-
-def _sentence(settings: Settings, fusion: Fusion | None, dice: dict[str, Any]) -> str:
-    if fusion is None:
+def _sentence(settings: Settings, found: FusionRecord) -> str:
+    if found.fusion is None:
         return f"{settings.role} gains nothing from {settings.other}; its masks stay as they are."
-    low, high = dice["difference"]["interval"] or (float("nan"), float("nan"))
+    gain = found.dice[0]
+    low, high = gain.difference.interval or (math.nan, math.nan)
     return (
-        f"{settings.role} with {settings.other}: out-of-fold Dice {dice['together']['value']:.3f}, alone "
-        f"{dice['alone']['value']:.3f}, difference {dice['difference']['value']:.3f} ({low:.3f} to {high:.3f})."
+        f"{settings.role} with {settings.other}: out-of-fold Dice {gain.together.value:.3f}, alone "
+        f"{gain.alone.value:.3f}, difference {gain.difference.value:.3f} ({low:.3f} to {high:.3f})."
     )

@@ -7,26 +7,20 @@ nnU-Net's own validation gives the same masks (the export proved it) and takes s
 import json
 import math
 import shutil
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from scanside.runtime.bundle import open_bundle
-from scanside.runtime.choose import open_segmenter
 from scanside.runtime.errors import CaseError
-from scanside.runtime.images.cases import CaseInput
 from scanside.runtime.images.files import atomic_write
-from scanside.runtime.images.load import load_case
 from scanside.runtime.images.read import read_image
 from scanside.runtime.images.write import write_mask
 from scanside.runtime.masks.overlap import overlap
 from scanside.runtime.options import Options
 from scanside.training.cohort.table import ENDING, Cohort, Patient
-from scanside.training.segmentation.progress import minutes
+from scanside.training.segmentation.patients import Say, segment_each
 from scanside.training.segmentation.settings import Settings, is_small
-
-Say = Callable[[str], None]
 
 
 def out_of_fold(merged: Path, patients: Iterable[Patient], out: Path) -> None:
@@ -66,22 +60,9 @@ def bundle_masks(
         folds: Only these folds' networks; None for all.
     """
     todo = [patient for patient in patients if not (out / f"{patient.patient}{ENDING}").exists()]
-    if not todo:
-        return
-    options = Options(threads=settings.threads, folds=folds)
-    started = time.monotonic()
-    with open_segmenter(open_bundle(bundle), options, lambda words: say(f"{words} …")) as segmenter:
-        for number, patient in enumerate(todo, start=1):
-            files = tuple(cohort.image(patient.patient, sequence) for sequence in settings.channels)
-            volume = load_case(CaseInput(patient.patient, files), len(files)).volume
-            write_mask(
-                segmenter.segment(volume, case=patient.patient).mask,
-                volume.geometry,
-                out / f"{patient.patient}{ENDING}",
-            )
-            if number % 10 == 0 or number == len(todo):
-                left = (time.monotonic() - started) / number * (len(todo) - number)
-                say(f"{settings.role}: {number} of {len(todo)} masks in {out}; {minutes(left)} left")
+    options, words = Options(threads=settings.threads, folds=folds), f"masks of {settings.role}"
+    for patient, volume, found in segment_each(cohort, todo, open_bundle(bundle), options, say, words):
+        write_mask(found.mask, volume.geometry, out / f"{patient}{ENDING}")
 
 
 def dice_by_size(merged: Path, patients: Sequence[Patient]) -> dict[str, Any]:

@@ -4,8 +4,7 @@ One file per patient, `<patient>.npz` with `probability` (Z, Y, X) float32, in a
 that was exported anew is asked anew.
 """
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,11 +12,8 @@ import numpy as np
 
 from scanside.runtime.arrays import Float32
 from scanside.runtime.bundle import Bundle, open_bundle
-from scanside.runtime.choose import open_segmenter
 from scanside.runtime.errors import InputError
-from scanside.runtime.images.cases import CaseInput
 from scanside.runtime.images.files import atomic_write
-from scanside.runtime.images.load import load_case
 from scanside.runtime.options import Options
 from scanside.runtime.plan import Plan
 from scanside.runtime.study.fusion import odds
@@ -25,9 +21,7 @@ from scanside.runtime.study.records import Odds
 from scanside.training.cohort.table import Cohort, Patient
 from scanside.training.experiment import Experiment
 from scanside.training.segmentation.folds import read_folds
-from scanside.training.segmentation.progress import minutes
-
-Say = Callable[[str], None]
+from scanside.training.segmentation.patients import Say, load_patient, segment_each
 
 
 @dataclass(frozen=True)
@@ -56,7 +50,7 @@ class Witness:
 
     def odds(self, part: str, patient: str, cohort: Cohort) -> Odds:
         """As `write_odds` left them, on the grid of the role's own image."""
-        geometry = load_case(CaseInput(patient, (cohort.image(patient, self.role),)), 1).volume.geometry
+        geometry = load_patient(cohort, patient, [self.role]).geometry
         with np.load(self.file(part, patient), allow_pickle=False) as arrays:
             return odds(arrays["probability"], geometry)
 
@@ -85,29 +79,18 @@ def write_odds(
         part: `cross-validated` asks the one network that has not seen the patient, others ask all of them.
         say: Told every ten patients how long it will take yet.
     """
-    todo = [one for one in patients if not witness.file(part, one.patient).exists()]
-    started, done = time.monotonic(), 0
     groups: dict[tuple[str, ...] | None, list[Patient]] = {}
-    for one in todo:
-        asked = (str(witness.folds[one.patient]),) if part == "cross-validated" else None
-        groups.setdefault(asked, []).append(one)
+    for one in patients:
+        if not witness.file(part, one.patient).exists():
+            asked = (str(witness.folds[one.patient]),) if part == "cross-validated" else None
+            groups.setdefault(asked, []).append(one)
     for folds, some in groups.items():
-        options = Options(threads=threads, folds=folds)
-        with open_segmenter(witness.bundle, options, lambda words: say(f"{words} …")) as segmenter:
-            for one in some:
-                files = tuple(
-                    cohort.image(one.patient, channel.name.lower()) for channel in witness.plan.channels
-                )
-                volume = load_case(CaseInput(one.patient, files), len(files)).volume
-                found = segmenter.segment(volume, case=one.patient, probabilities=True).probabilities
-                assert found is not None
-                _write(witness.file(part, one.patient), odds(found[1], volume.geometry).probability)
-                done += 1
-                if done % 10 == 0 or done == len(todo):
-                    left = (time.monotonic() - started) / done * (len(todo) - done)
-                    say(
-                        f"{witness.role}: probabilities of {done} of {len(todo)} {part} patients; {minutes(left)} left"
-                    )
+        options, words = Options(threads=threads, folds=folds), f"{part} probabilities of {witness.role}"
+        for patient, volume, found in segment_each(
+            cohort, some, witness.bundle, options, say, words, probabilities=True
+        ):
+            assert found.probabilities is not None
+            _write(witness.file(part, patient), odds(found.probabilities[1], volume.geometry).probability)
 
 
 def _write(path: Path, probability: Float32) -> None:

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from scanside.export.experiment_files import EXPERIMENT
 from scanside.export.model_folder import read_model_folder
 from scanside.runtime.bundle import MANIFEST
 from scanside.runtime.errors import InputError, UsageError
+from scanside.training.experiment import open_experiment
 from scanside.training.segmentation.pretrained_bundle import GRAPH, find_graph
 from scanside.training.segmentation.settings import Settings
 from scanside.training.segmentation.start import refuse_same_cohort, refuse_unlike
@@ -43,7 +45,7 @@ def find_pretrained(given: Path, settings: Settings, cohort_sha256: str) -> Pret
     """
     if (given / MANIFEST).exists() or given.suffix == GRAPH:
         return Pretrained(*find_graph(given, settings, cohort_sha256))
-    if (given / "experiment.json").exists():
+    if (given / EXPERIMENT).exists():
         given = _of_experiment(given, settings, cohort_sha256)
     model, folds = given, None
     checkpoint = FINAL
@@ -67,8 +69,7 @@ def find_pretrained(given: Path, settings: Settings, cohort_sha256: str) -> Pret
 
 
 def _of_experiment(experiment: Path, settings: Settings, cohort_sha256: str) -> Path:
-    document = json.loads((experiment / "experiment.json").read_text())
-    refuse_same_cohort(experiment, document.get("cohort_sha256"), cohort_sha256)
+    refuse_same_cohort(experiment, open_experiment(experiment).cohort_sha256, cohort_sha256)
     file = experiment / "segmentation" / settings.role / "model.json"
     if not file.exists():
         raise InputError(f"{experiment} holds no finished training of the role {settings.role}.")

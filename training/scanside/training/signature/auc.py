@@ -26,16 +26,6 @@ class Auc:
     per_repeat: tuple[float, ...]
     patients: int
 
-    def as_dict(self) -> dict[str, object]:
-        """For a report, rounded to what is known."""
-        return {
-            "auc": round(self.auc, 4),
-            "low": round(self.low, 4),
-            "high": round(self.high, 4),
-            "per_repeat": [round(value, 4) for value in self.per_repeat],
-            "patients": self.patients,
-        }
-
 
 def auc(y: npt.NDArray[np.int_], score: Float64) -> float:
     """Probability that a positive scores higher than a negative, draws counting half; NaN without both classes."""

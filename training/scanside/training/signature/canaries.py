@@ -45,18 +45,6 @@ class Canary:
         """Whether the interval covers 0.5."""
         return self.low <= 0.5 <= self.high
 
-    def as_dict(self) -> dict[str, object]:
-        """For signature.json."""
-        return {
-            "name": self.name,
-            "auc": round(self.auc, 4),
-            "low": round(self.low, 4),
-            "high": round(self.high, 4),
-            "level": LEVEL,
-            "runs": [round(run, 4) for run in self.runs],
-            "passed": self.alive,
-        }
-
 
 def run_canaries(
     procedure: Procedure,

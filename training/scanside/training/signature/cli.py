@@ -1,6 +1,7 @@
 """`scanside train signature`. scikit-learn is imported only when the command runs."""
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -11,6 +12,7 @@ from scanside.runtime.errors import UsageError
 
 if TYPE_CHECKING:
     from scanside.training.experiment import Experiment
+    from scanside.training.signature.document import CohortSource, TableSource
     from scanside.training.signature.store import Measurements
 
 PACKAGES = ("sklearn", "joblib")
@@ -71,10 +73,9 @@ def signature(
     require_extra("train", *PACKAGES)
     import time
 
-    from scanside.training.signature.nested import Scheme
-    from scanside.training.signature.pipeline import Selection
     from scanside.training.signature.roles import roles_of
-    from scanside.training.signature.step import Settings, choose_signature, write_signature
+    from scanside.training.signature.settings import Scheme, Selection, Settings
+    from scanside.training.signature.step import choose_signature, write_signature
 
     started = time.time()
     if selector not in SELECTORS:
@@ -85,28 +86,32 @@ def signature(
     if table is None:
         if second is not None or labels is not None:
             raise UsageError("--second and --labels belong to --table; give the table too.")
+        source: CohortSource | TableSource
         opened, measurements, classes, source = _measure(experiment, settings, config)
     else:
         if labels is None or config is not None or combat:
             raise UsageError("--table needs --labels, and takes neither --config nor --combat; correct that.")
         opened, measurements, classes, source = _import(experiment, table, second, labels)
     roles = roles_of(opened, measurements.features)
-    document = choose_signature(measurements, settings, classes, roles, _say)
-    print(write_signature(opened, document, settings, started=started, source=source))
-    cv = document["cv"]
-    _say(f"nested cross-validation: AUC {cv['auc']:.3f} ({cv['low']:.3f} to {cv['high']:.3f})")
+    document = choose_signature(
+        measurements, settings, classes, roles, source, _say, synthetic=opened.synthetic
+    )
+    print(write_signature(opened, document, settings, started=started))
+    cv = document.cv
+    _say(f"nested cross-validation: AUC {cv.auc:.3f} ({cv.low:.3f} to {cv.high:.3f})")
     return 0
 
 
 def _measure(
     path: Path, settings: Any, config: Path | None
-) -> tuple["Experiment", "Measurements", tuple[str, str], dict[str, Any]]:
+) -> tuple["Experiment", "Measurements", tuple[str, str], "CohortSource"]:
     """Features of a cohort's images."""
     from scanside.runtime.images.files import atomic_write
     from scanside.runtime.radiomics.config import default_config, dump_config, load_config
     from scanside.training.cohort.table import read_cohort
     from scanside.training.experiment import cohort_hash, open_experiment
     from scanside.training.progress import Progress
+    from scanside.training.signature.document import CohortSource, Nearness
     from scanside.training.signature.extract import gather, jobs_of, measure_all
     from scanside.training.signature.store import write_measurements
     from scanside.training.signature.tolerance import learned_tolerance
@@ -128,19 +133,20 @@ def _measure(
     with atomic_write(experiment.signature / "radiomics.yaml") as temporary:
         temporary.write_bytes(dump_config(recipe))
     write_measurements(experiment.signature, measurements)
-    source = {
-        "cohort": cohort.name,
-        "masks": "automatic, cross-validated for training patients",
-        "absent": absent,
-        "agreement": tolerance.as_dict(),
-    }
+    source = CohortSource(
+        cohort=cohort.name,
+        masks="automatic, cross-validated for training patients",
+        absent=absent,
+        agreement=Nearness(**asdict(tolerance)),
+    )
     return experiment, measurements, (cohort.positive, f"non-{cohort.positive}"), source
 
 
 def _import(
     path: Path, table: Path, second: Path | None, labels: Path
-) -> tuple["Experiment", "Measurements", tuple[str, str], dict[str, Any]]:
+) -> tuple["Experiment", "Measurements", tuple[str, str], "TableSource"]:
     """Features of a table."""
+    from scanside.training.signature.document import TableSource
     from scanside.training.signature.imported import start_table_experiment
     from scanside.training.signature.store import write_measurements
     from scanside.training.signature.tables import read_table
@@ -148,12 +154,12 @@ def _import(
     measurements, positive = read_table(table, second, labels)
     experiment = start_table_experiment(path, [file for file in (table, second, labels) if file])
     write_measurements(experiment.signature, measurements)
-    source = {
-        "table": table.name,
-        "second": second.name if second else None,
-        "labels": labels.name,
-        "patients": len(measurements.patients),
-    }
+    source = TableSource(
+        table=table.name,
+        second=second.name if second else None,
+        labels=labels.name,
+        patients=len(measurements.patients),
+    )
     return experiment, measurements, (positive, f"non-{positive}"), source
 
 

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from scanside.export.experiment_files import EXPERIMENT, ExperimentDocument
 from scanside.runtime.errors import InputError
-from scanside.training.experiment import SCHEMA, Experiment, open_experiment, write_json
+from scanside.training.experiment import Experiment, make_experiment, open_experiment
 
 
 def start_table_experiment(path: Path, tables: Sequence[Path]) -> Experiment:
@@ -21,17 +22,15 @@ def start_table_experiment(path: Path, tables: Sequence[Path]) -> Experiment:
     digest = hashlib.sha256()
     for table in tables:
         digest.update(table.read_bytes())
-    if (path / "experiment.json").exists():
+    if (path / EXPERIMENT).exists():
         experiment = open_experiment(path)
         if experiment.cohort_sha256 != digest.hexdigest():
             raise InputError(f"{path} was made from other data; choose a new folder for {tables[0]}.")
         return experiment
-    document = {
-        "schema": SCHEMA,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "cohort": str(tables[0].resolve()),
-        "cohort_sha256": digest.hexdigest(),
-        "synthetic": False,
-    }
-    write_json(path / "experiment.json", document)
-    return Experiment(path, tables[0], digest.hexdigest(), False)
+    document = ExperimentDocument(
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        cohort=str(tables[0].resolve()),
+        cohort_sha256=digest.hexdigest(),
+        synthetic=False,
+    )
+    return make_experiment(path, tables[0], document)

@@ -19,30 +19,14 @@ from scanside.runtime.errors import InputError
 from scanside.training.classifier.sigmoid import Sigmoid, fit_sigmoid
 from scanside.training.signature.auc import auc
 from scanside.training.signature.cases import Cases
+from scanside.training.signature.document import Step
 from scanside.training.signature.pipeline import Candidate, Model, build, chosen, path
+from scanside.training.signature.settings import Scheme
 
 Labels = npt.NDArray[np.int_]
 Indices = npt.NDArray[np.intp]
 CHOSEN = "chosen inside"
 """The family that the inner folds chose, as if it were a family of its own: the honest estimate of the choice."""
-
-
-@dataclass(frozen=True)
-class Scheme:
-    """How patients are divided.
-
-    Attributes:
-        folds: Outer folds; fewer when a class has fewer patients.
-        repeats: How often everything is divided anew.
-        inner: Inner folds.
-        jobs: Processes.
-    """
-
-    folds: int = 5
-    repeats: int = 5
-    inner: int = 4
-    seed: int = 0
-    jobs: int = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +49,7 @@ class Fit:
     probabilities: dict[str, Float64]
     best: dict[str, Candidate]
     features: tuple[int, ...]
-    path: list[dict[str, Any]]
+    path: tuple[Step, ...]
     dropped: int
 
 

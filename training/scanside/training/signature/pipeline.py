@@ -1,7 +1,7 @@
 """One scikit-learn Pipeline from patients to a score, and the classifiers that may stand at its end."""
 
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any
 
 import sklearn
 from sklearn.linear_model import LogisticRegression
@@ -11,6 +11,7 @@ from sklearn.svm import SVC
 
 from scanside.training.signature.cases import BESIDE, Cases
 from scanside.training.signature.combat import ComBat
+from scanside.training.signature.document import Step
 from scanside.training.signature.filters import (
     Best,
     Columns,
@@ -21,34 +22,8 @@ from scanside.training.signature.filters import (
     Varying,
     WholeRows,
 )
-from scanside.training.signature.icc import Form
+from scanside.training.signature.settings import Selection
 from scanside.training.signature.store import Roles
-
-
-@dataclass(frozen=True)
-class Selection:
-    """How features are chosen.
-
-    Attributes:
-        features: How many.
-        least_icc: Lower end of the ICC's 95 % interval that a feature must reach.
-        icc_form: `1` when repetitions are random perturbations, `A` when the k-th is always the same reader.
-        redundancy: |ρ| from which two features count as one.
-        presence: Part of the patients that must have a feature. Those without a chosen feature get no probability,
-            and they are the ones with small lesions, whose texture cannot be measured.
-    """
-
-    features: int = 9
-    selector: Literal["mrmr", "lasso"] = "mrmr"
-    least_icc: float = 0.75
-    icc_form: Form = "1"
-    redundancy: float = 0.9
-    presence: float = 0.95
-    combat: bool = False
-
-    def as_dict(self) -> dict[str, Any]:
-        """For signature.json."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -169,16 +144,17 @@ def estimator(candidate: Candidate) -> Any:
     return SVC(C=candidate.strength, kernel="linear")
 
 
-def path(pipeline: Pipeline, cases: Cases) -> list[dict[str, Any]]:
+def path(pipeline: Pipeline, cases: Cases) -> tuple[Step, ...]:
     """How many features were left after each step of a fitted pipeline."""
-    steps: list[dict[str, Any]] = [{"step": "extracted", "features": int(cases["values"].shape[1])}]
+    steps = [Step(step="extracted", features=int(cases["values"].shape[1]))]
     for name, step in pipeline.steps:
         if hasattr(step, "support_"):
-            entry = {"step": name, "features": len(step.support_)}
-            steps.append({**entry, "relaxed": True} if getattr(step, "relaxed_", False) else entry)
+            relaxed = bool(getattr(step, "relaxed_", False))
+            steps.append(Step(step=name, features=len(step.support_), relaxed=relaxed))
         elif isinstance(step, ComBat):
-            steps.append({"step": name, "features": steps[-1]["features"], "batches": sorted(step.effects_)})
-    return steps
+            batches = tuple(map(str, sorted(step.effects_)))
+            steps.append(Step(step=name, features=steps[-1].features, batches=batches))
+    return tuple(steps)
 
 
 def chosen(pipeline: Pipeline, cases: Cases) -> tuple[int, ...]:

@@ -1,11 +1,9 @@
 """`scanside train signature`, in order: measure → estimate → canaries → choose → write."""
 
-import time
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,69 +11,61 @@ from sklearn.pipeline import Pipeline
 
 from scanside.runtime.errors import ScansideWarning
 from scanside.training.evaluation.delong import area
-from scanside.training.experiment import Experiment, write_json
+from scanside.training.experiment import Experiment, write_document
 from scanside.training.progress import Progress
 from scanside.training.signature.auc import repeated_auc
-from scanside.training.signature.canaries import Canary, require_alive, run_canaries
+from scanside.training.signature.canaries import LEVEL, Canary, require_alive, run_canaries
 from scanside.training.signature.cases import BESIDE, Cases
+from scanside.training.signature.document import (
+    SIGNATURE,
+    CanaryRow,
+    Classes,
+    CohortSource,
+    Estimate,
+    Excluded,
+    LeftOut,
+    Options,
+    Patients,
+    SignatureDocument,
+    Step,
+    TableSource,
+)
 from scanside.training.signature.nested import (
     CHOSEN,
     Labels,
     Outcome,
-    Scheme,
     cross_validate,
     fold_auc,
     leave_out,
     tune,
 )
-from scanside.training.signature.pipeline import Model, Selection, build, candidates, chosen, models, path
+from scanside.training.signature.pipeline import Model, build, candidates, chosen, models, path
+from scanside.training.signature.settings import Scheme, Settings
 from scanside.training.signature.store import CROSS_VALIDATED, REFERENCE, Measured, Measurements, Roles
 
-SCHEMA = "scanside.signature/1"
 FAMILY = "logistic l2"
 """The classifier that estimates a selection; the classifier's own step compares families."""
 
 Say = Callable[[str], None]
 
 
-@dataclass(frozen=True)
-class Settings:
-    """Everything the user can choose of the selection.
-
-    Attributes:
-        perturbations: Per training patient.
-        canary_runs: Of each canary.
-    """
-
-    selection: Selection = field(default_factory=Selection)
-    scheme: Scheme = field(default_factory=Scheme)
-    perturbations: int = 4
-    canary_runs: int = 20
-
-    def as_dict(self) -> dict[str, Any]:
-        """For signature.json and the record. The number of processes changes nothing and is left out."""
-        scheme = self.scheme
-        return {
-            "selection": self.selection.as_dict(),
-            "scheme": {
-                "folds": scheme.folds,
-                "repeats": scheme.repeats,
-                "inner": scheme.inner,
-                "seed": scheme.seed,
-            },
-            "perturbations": self.perturbations,
-            "canary_runs": self.canary_runs,
-        }
-
-
 def choose_signature(
-    measurements: Measurements, settings: Settings, classes: tuple[str, str], roles: Roles, say: Say
-) -> dict[str, Any]:
+    measurements: Measurements,
+    settings: Settings,
+    classes: tuple[str, str],
+    roles: Roles,
+    source: CohortSource | TableSource,
+    say: Say,
+    *,
+    synthetic: bool = False,
+) -> SignatureDocument:
     """Estimate the whole procedure honestly, then choose the features on all training patients.
 
     Args:
         classes: Names of the positive and the negative class.
         roles: Role → its features; empty where it is not known.
+        source: What was measured, and how.
+        synthetic: The patients are a phantom.
 
     Returns:
         signature.json.
@@ -104,77 +94,79 @@ def choose_signature(
         left_out = _left_out(measurements, compared, scheme)
         pipeline = _chosen(measurements, compared[0], scheme)
         alone = {
-            model.role: [
+            model.role: tuple(
                 measurements.features[i] for i in chosen(_chosen(measurements, model, scheme), cases)
-            ]
+            )
             for model in compared
             if model.role is not None and not model.beside
         }
     estimates = {name: _estimate(outcome, y, scheme.seed) for name, outcome in outcomes.items()}
-    features = [measurements.features[index] for index in chosen(pipeline, cases)]
+    features = tuple(measurements.features[index] for index in chosen(pipeline, cases))
     steps = path(pipeline, cases)
     minority = int(np.bincount(y[usable], minlength=2).min())
     _tell(say, steps, len(features), minority, settings.selection.features)
-    return {
-        "schema": SCHEMA,
-        "classes": {"positive": classes[0], "negative": classes[1]},
-        "features": features,
-        "alone": alone,
-        "path": steps,
-        "frequency": _frequency(outcomes["radiomics"], measurements.features),
-        "cv": estimates["radiomics"],
-        "canaries": [canary.as_dict() for canary in canaries],
-        "combined": estimates.get("combined"),
-        "one_sequence": {model.name: estimates[model.name] for model in compared if model.role},
-        "baselines": {model.name: estimates[model.name] for model in compared if not model.radiomics},
-        "ablation": ablation,
-        "left_out": left_out,
-        "patients": {
-            "training": len(y),
-            "fitted": int(usable.sum()),
-            "positive": int(y[usable].sum()),
-            "events_per_feature": round(minority / max(len(features), 1), 1),
-            "dropped_per_fold": [fit.dropped for fit in outcomes["radiomics"].fits],
-        },
-        "excluded": [
-            {
-                "patient": p.patient,
-                "reason": _excluded(p),
-            }
+    return SignatureDocument(
+        classes=Classes(positive=classes[0], negative=classes[1]),
+        features=features,
+        alone=alone,
+        path=steps,
+        frequency=_frequency(outcomes["radiomics"], measurements.features),
+        cv=estimates["radiomics"],
+        canaries=tuple(map(_row, canaries)),
+        combined=estimates.get("combined"),
+        one_sequence={model.name: estimates[model.name] for model in compared if model.role},
+        baselines={model.name: estimates[model.name] for model in compared if not model.radiomics},
+        ablation=ablation,
+        left_out=tuple(left_out),
+        patients=Patients(
+            training=len(y),
+            fitted=int(usable.sum()),
+            positive=int(y[usable].sum()),
+            events_per_feature=round(minority / max(len(features), 1), 1),
+            dropped_per_fold=tuple(fit.dropped for fit in outcomes["radiomics"].fits),
+        ),
+        excluded=tuple(
+            Excluded(patient=p.patient, reason=_excluded(p))
             for p, is_usable in zip(measurements.of(CROSS_VALIDATED), usable, strict=True)
             if not is_usable
-        ],
-        "options": settings.as_dict(),
-    }
+        ),
+        options=Options.of(settings),
+        synthetic=synthetic,
+        source=source,
+    )
 
 
 def write_signature(
-    experiment: Experiment,
-    document: dict[str, Any],
-    settings: Settings,
-    *,
-    started: float,
-    source: dict[str, Any],
+    experiment: Experiment, document: SignatureDocument, settings: Settings, *, started: float
 ) -> Path:
     """Write signature.json and the step's record.
-
-    Args:
-        source: What was measured, and how.
 
     Returns:
         The file.
     """
-    file = experiment.signature / "signature.json"
-    write_json(file, {**document, "synthetic": experiment.synthetic, "source": source})
+    file = experiment.signature / SIGNATURE
+    write_document(file, document)
+    said = document.data()
     experiment.record(
         "signature",
-        {**settings.as_dict(), "source": source, "jobs": settings.scheme.jobs},
+        {**said["options"], "source": said["source"], "jobs": settings.scheme.jobs},
         seed=settings.scheme.seed,
         started=started,
-        cv=document["cv"],
-        seconds_total=round(time.time() - started, 1),
+        cv=said["cv"],
     )
     return file
+
+
+def _row(canary: Canary) -> CanaryRow:
+    return CanaryRow(
+        name=canary.name,
+        auc=canary.auc,
+        low=canary.low,
+        high=canary.high,
+        level=LEVEL,
+        runs=canary.runs,
+        passed=canary.alive,
+    )
 
 
 def usable_for(model: Model, measurements: Measurements) -> npt.NDArray[np.bool_]:
@@ -210,7 +202,7 @@ def _canaries(model: Model, cases: Cases, y: Labels, settings: Settings) -> tupl
     return run_canaries(procedure, cases, y, settings.scheme.seed, settings.canary_runs, progress)
 
 
-def _ablation(measurements: Measurements, model: Model, scheme: Scheme) -> dict[str, Any] | None:
+def _ablation(measurements: Measurements, model: Model, scheme: Scheme) -> dict[str, Estimate] | None:
     """The same procedure on the reader's masks: what the segmentation costs; None without such measurements."""
     if not any(key[1] == REFERENCE for key in measurements.values):
         return None
@@ -232,7 +224,7 @@ def _ablation(measurements: Measurements, model: Model, scheme: Scheme) -> dict[
     return both
 
 
-def _left_out(measurements: Measurements, compared: Sequence[Model], scheme: Scheme) -> list[dict[str, Any]]:
+def _left_out(measurements: Measurements, compared: Sequence[Model], scheme: Scheme) -> list[LeftOut]:
     """Leave one centre out: each centre's patients by the whole procedure on all others; empty without two centres."""
     patients = measurements.of(CROSS_VALIDATED)
     if len({patient.site for patient in patients} - {""}) < 2:
@@ -253,13 +245,21 @@ def _left_out(measurements: Measurements, compared: Sequence[Model], scheme: Sch
             known = np.isfinite(fit.scores[FAMILY])
             found = area(y[fit.test][known] == 1, fit.scores[FAMILY][known])
             low, high = found.interval or (None, None)
-            row = {"model": model.name, "site": site, "patients": int(known.sum()), "auc": found.value}
-            rows.append({**row, "low": low, "high": high})
+            rows.append(
+                LeftOut(
+                    model=model.name,
+                    site=site,
+                    patients=int(known.sum()),
+                    auc=found.value,
+                    low=low,
+                    high=high,
+                )
+            )
     return rows
 
 
-def _estimate(outcome: Outcome, y: Labels, seed: int) -> dict[str, object]:
-    return repeated_auc(y, outcome.probabilities[CHOSEN], seed).as_dict()
+def _estimate(outcome: Outcome, y: Labels, seed: int) -> Estimate:
+    return Estimate.of(repeated_auc(y, outcome.probabilities[CHOSEN], seed))
 
 
 def _frequency(outcome: Outcome, features: tuple[str, ...]) -> dict[str, float]:
@@ -272,9 +272,9 @@ def _frequency(outcome: Outcome, features: tuple[str, ...]) -> dict[str, float]:
     return {features[i]: round(float(counts[i]) / len(outcome.fits), 3) for i in order if counts[i]}
 
 
-def _tell(say: Say, steps: list[dict[str, Any]], found: int, minority: int, wanted: int) -> None:
-    say("features: " + " → ".join(f"{step['features']} {step['step']}" for step in steps))
-    if any(step.get("relaxed") for step in steps):
+def _tell(say: Say, steps: Sequence[Step], found: int, minority: int, wanted: int) -> None:
+    say("features: " + " → ".join(f"{step.features} {step.step}" for step in steps))
+    if any(step.relaxed for step in steps):
         say(f"fewer than {wanted} features are stable enough, so the {wanted} most stable ones were kept")
     if found < wanted:
         say(f"only {found} of {wanted} features could be chosen")

@@ -1,8 +1,7 @@
 """How near the lesions of two sequences must lie to be one: as near as readers outlined it in the training patients."""
 
 from collections.abc import Collection
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -31,10 +30,6 @@ class Tolerance:
     patients: int
     largest_mm: float | None
     method: str
-
-    def as_dict(self) -> dict[str, Any]:
-        """For signature.json."""
-        return asdict(self)
 
 
 def learned_tolerance(cohort: Cohort, roles: Collection[str]) -> Tolerance:

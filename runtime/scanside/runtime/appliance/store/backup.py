@@ -26,8 +26,7 @@ from scanside.runtime.appliance.store.records import Entry
 from scanside.runtime.appliance.store.schema import VERSION
 from scanside.runtime.errors import InputError, OutputError, ScansideError
 from scanside.runtime.images.files import hash_of, sync, sync_folder, write_private, writing_failed
-from scanside.runtime.manifest import RelativePath
-from scanside.runtime.record import Record, Sha256, first_fault
+from scanside.runtime.record import Record, RelativePath, Sha256, first_fault
 
 MANIFEST, STORE, SPOOL, RESULTS = "backup.json", "scanside.db", "spool", "results"
 _ROUNDS = 5

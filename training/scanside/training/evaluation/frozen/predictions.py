@@ -7,10 +7,10 @@ import numpy as np
 
 from scanside.runtime.bundle import Bundle
 from scanside.runtime.classify import ClassifierSession
-from scanside.runtime.manifest import StudyModel
 from scanside.runtime.stages.lesions import one_lesion
 from scanside.runtime.study.answer import coded
 from scanside.runtime.study.pipeline import lesion_label, read_recipe
+from scanside.runtime.study_model import StudyModel
 from scanside.training.cohort.table import Cohort
 from scanside.training.evaluation.cases import read_mask
 from scanside.training.evaluation.frozen.results import Answer
@@ -71,8 +71,6 @@ def classifier_facts(bundle: Bundle, answers: Sequence[Answer], cohort: Cohort) 
         roles={one.model.name: one.roles for one in recipe.models},
         wrong=dict(_wrong(bundle, answers, cohort)) or None,
         features=models[0].signature.features,
-        path=None,
-        canaries=None,
     )
 
 

@@ -155,9 +155,13 @@ $(GPU)/abdomen.bundle: $(GPU)/.installed
 gpu: $(GPU)/hippocampus.bundle $(GPU)/abdomen.bundle
 	$(GPU)/bin/scanside doctor
 	$(GPU)/bin/python -m pytest -m gpu
-	$(CARD) $(HIPPOCAMPUS) $(MRIS)/imagesTr/hippocampus_006_0000.nii.gz --bundle $(GPU)/hippocampus.bundle -o $(RESULTS) --overwrite
-	-$(CARD) $(GPU)/abdomen-31m $(ABDOMEN) --bundle $(GPU)/abdomen.bundle -o $(RESULTS) --overwrite
-	-$(CARD) $(GPU)/abdomen-31m $(ABDOMEN) --bundle $(GPU)/abdomen.bundle -o $(RESULTS) --no-mirroring --overwrite
+	$(CARD) $(HIPPOCAMPUS) $(MRIS)/imagesTr/hippocampus_006_0000.nii.gz --bundle $(GPU)/hippocampus.bundle \
+		$(call written,gpu-hippocampus)
+	-$(CARD) $(GPU)/abdomen-31m $(ABDOMEN) --bundle $(GPU)/abdomen.bundle $(call written,gpu-abdomen)
+	-$(CARD) $(GPU)/abdomen-31m $(ABDOMEN) --bundle $(GPU)/abdomen.bundle --no-mirroring \
+		$(call written,gpu-abdomen-no-mirroring)
+	-$(GPU)/bin/python benchmarks/scripts/gpu_networks.py $(GPU)/abdomen-31m $(GPU)/abdomen.bundle \
+		$(RESULTS)/gpu-networks.json --overwrite
 
 # What takes hours: memory of 512 × 512 × 400 with 30 classes (nnunetv2 is ended where it needs more than is free), the
 # cost of size, mirroring, warm runs of the large network, all 200 MRIs, fresh installations.

@@ -2,7 +2,8 @@
 
 Such a machine has an NVIDIA GPU and a PyTorch for CUDA, and reaches no package index. The folder OUT holds the wheels
 that it lacks, unpacked, Scanside among them, the model in both forms, one image, and `run.sh`, which measures there
-what `make gpu` measures elsewhere. What it has is told by a file of `pip list --format=freeze` (`--have`).
+what `make gpu` measures elsewhere: whole cases, and the network alone by `gpu_networks.py`. What it has is told by a
+file of `pip list --format=freeze` (`--have`).
 """
 
 import re
@@ -33,10 +34,13 @@ RUN = """#!/usr/bin/env bash
 # Measures the GPU of this machine. Usage: bash run.sh [options of `scanside bench gpu`]; PYTHON names the interpreter.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
+out=$here/gpu
 export PYTHONPATH=$here/site${PYTHONPATH:+:$PYTHONPATH} XDG_CACHE_HOME=$here/cache
 scanside() { "${PYTHON:-python3}" -c 'from scanside.runtime.cli.main import main; main()' "$@"; }
 scanside doctor || true
-scanside bench gpu "$here/model" "$here"/image/* --bundle "$here/bundle" -o "$here/results" --overwrite "$@"
+files=(--bundle "$here/bundle" -o "$out.json" --table "$out.md" --overwrite)
+scanside bench gpu "$here/model" "$here"/image/* "${files[@]}" "$@" || echo "exit code $?"
+"${PYTHON:-python3}" "$here/gpu_networks.py" "$here/model" "$here/bundle" "$out-networks.json" --overwrite
 """
 
 
@@ -114,7 +118,7 @@ def fits(wheel: str, python: str) -> bool:
 
 
 def pack(out: Path, wheels: Path, model: Path, bundle: Path, images: Sequence[Path]) -> None:
-    """Lay the folder out: `site`, `model`, `bundle`, `image`, `run.sh`."""
+    """Lay the folder out: `site`, `model`, `bundle`, `image`, `gpu_networks.py`, `run.sh`."""
     for wheel in sorted(wheels.glob("*.whl")):
         with zipfile.ZipFile(wheel) as archive:
             archive.extractall(out / "site")
@@ -124,6 +128,7 @@ def pack(out: Path, wheels: Path, model: Path, bundle: Path, images: Sequence[Pa
     for image in images:
         target = out / "image" / image.name
         shutil.copytree(image, target) if image.is_dir() else shutil.copy(image, target)
+    shutil.copy(Path(__file__).with_name("gpu_networks.py"), out)
     (out / "run.sh").write_text(RUN)
 
 

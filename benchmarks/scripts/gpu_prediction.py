@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 import onnx
 
-from scanside.benchmarks.flops import convolution_flops
 from scanside.benchmarks.models import KINDS, SMALL_PATCH, at_patch, large, make_bundle, make_model
+from scanside.benchmarks.script import convolution_flops
 from scanside.benchmarks.warm import Stopwatch, timed_sessions
 from scanside.runtime import machine
 from scanside.runtime.bundle import open_bundle

@@ -1,7 +1,7 @@
 """`python benchmarks/scripts/peak.py BUNDLE OUT.json`: which part of this machine's matrix products a network reaches.
 
 The peak is measured, not computed from clocks: the best of numpy's and PyTorch's square products, with one thread and
-with one a core. A network's rate is the operations of its convolutions (`flops.py`) over the time of a tile.
+with one a core. A network's rate is the operations of its convolutions (`convolution_flops`) over the time of a tile.
 """
 
 import time
@@ -15,9 +15,8 @@ import threadpoolctl  # type: ignore[import-untyped]
 import torch
 
 from scanside.benchmarks.distribution import Distribution
-from scanside.benchmarks.flops import convolution_flops
 from scanside.benchmarks.kinds import parse_kinds
-from scanside.benchmarks.script import facts, save, script, table, where
+from scanside.benchmarks.script import convolution_flops, facts, save, script, table, where
 from scanside.runtime import machine
 from scanside.runtime.backends.table import backend, open_session
 from scanside.runtime.bundle import open_bundle

@@ -21,7 +21,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from scanside.benchmarks.appliance_inputs import write_slices
+from scanside.benchmarks.appliance_ends import write_slices
 from scanside.benchmarks.distribution import Distribution
 from scanside.benchmarks.script import facts, save, script, table
 from scanside.runtime.appliance.receive.main import PORT_FILE

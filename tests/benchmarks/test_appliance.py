@@ -9,7 +9,7 @@ import numpy as np
 import pydicom
 import pytest
 
-from scanside.benchmarks.appliance_inputs import renamed_study, write_slices
+from scanside.benchmarks.appliance_ends import renamed_study, write_slices
 from scanside.benchmarks.appliance_results import ApplianceReport
 from scanside.benchmarks.choices import ApplianceOptions
 from scanside.benchmarks.report_tables import render

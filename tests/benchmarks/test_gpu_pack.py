@@ -50,6 +50,8 @@ def test_the_script_runs_from_the_folder_alone(tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
     pack(out, wheels, model, model, [image])
+    assert "def main(" in (out / "gpu_networks.py").read_text()
+    (out / "gpu_networks.py").write_text("import sys; print(*sys.argv[1:])")
     done = subprocess.run(
         ["bash", str(out / "run.sh"), "--no-mirroring"],
         env={"PATH": os.environ["PATH"], "PYTHON": sys.executable},
@@ -57,9 +59,10 @@ def test_the_script_runs_from_the_folder_alone(tmp_path: Path) -> None:
         text=True,
         check=True,
     )
-    asked, measured = done.stdout.splitlines()
+    asked, measured, alone = done.stdout.splitlines()
     assert asked == "doctor"
     words = measured.split()
     assert words[:4] == ["bench", "gpu", str(out / "model"), str(out / "image" / image.name)]
     assert words[-1] == "--no-mirroring" and str(out / "bundle") in words
+    assert alone.split()[:2] == [str(out / "model"), str(out / "bundle")]
     assert (out / "model" / "plans.json").exists() and ROOT.joinpath("pyproject.toml").exists()

@@ -10,7 +10,7 @@ from scanside.benchmarks.environment import environment
 from scanside.benchmarks.parity import run_parity
 from scanside.benchmarks.results import ParityReport
 from scanside.runtime.cli.main import run
-from scanside.runtime.errors import ExitCode, InputError, UsageError
+from scanside.runtime.errors import ExitCode, InputError
 from scanside.runtime.record import json_schema
 
 
@@ -22,7 +22,7 @@ def labels(model: Path, bundle: Path, images: Path) -> Path:
     return out
 
 
-def test_parity_is_written_after_every_case_and_can_be_resumed(
+def test_parity_is_written_after_every_case(
     model: Path,
     bundle: Path,
     images: Path,
@@ -52,33 +52,25 @@ def test_parity_is_written_after_every_case_and_can_be_resumed(
 
     capsys.readouterr()
     assert run(words) != ExitCode.OK
-    assert "exists already; add --resume" in capsys.readouterr().err
-    assert run([*words, "--resume"]) == ExitCode.OK
+    assert "exists already; add --overwrite" in capsys.readouterr().err
+    assert run([*words, "--overwrite"]) == ExitCode.OK
     printed = capsys.readouterr()
-    assert "[1/1] second: cpu 0 of" in printed.err and "scanside, cpu" in printed.out
+    assert "[2/2] second: cpu 0 of" in printed.err and "scanside, cpu" in printed.out
     whole = json.loads(out.read_text())
     jsonschema.validate(whole, json_schema(ParityReport))
-    assert whole["complete"] and whole["cases"][0] == half["cases"][0]
-    assert any(remark.startswith("Resumed on") for remark in whole["remarks"])
+    assert whole["complete"] and [case["name"] for case in whole["cases"]] == ["first", "second"]
     totals = whole["totals"]["cpu"]
     assert (totals["cases"], totals["differing"]) == (2, 0)
     assert set(totals["dice"].values()) == {1.0} == set(totals["reference_dice"].values())
     assert all(case["reading_equal"] for case in whole["cases"])
 
 
-def test_a_file_of_another_comparison_is_not_resumed(
+def test_without_manual_labels_there_is_no_dice_of_them(
     model: Path, bundle: Path, images: Path, tmp_path: Path
 ) -> None:
-    out = tmp_path / "parity.json"
     options = ParityOptions(bundle=bundle, device=["cpu"], limit=1)
-    first = run_parity(model, images, out, options, environment([]))
-    assert first.complete and first.cases[0].reference_dice == {}
-    others = ParityOptions(bundle=bundle, device=["openvino"], limit=1, resume=True)
-    with pytest.raises(UsageError, match="has devices cpu, not openvino"):
-        run_parity(model, images, out, others, environment([]))
-    unmirrored = ParityOptions(bundle=bundle, device=["cpu"], limit=1, resume=True, mirroring=False)
-    with pytest.raises(UsageError, match="has another mirroring"):
-        run_parity(model, images, out, unmirrored, environment([]))
+    report = run_parity(model, images, tmp_path / "parity.json", options, environment([]))
+    assert report.complete and report.images == 1 and report.cases[0].reference_dice == {}
 
 
 def test_a_missing_label_is_told_before_anything_runs(

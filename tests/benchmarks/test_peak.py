@@ -6,7 +6,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.scripts import peak
-from scanside.benchmarks.flops import convolution_flops
+from scanside.benchmarks.script import convolution_flops
 from scanside.export.model_folder import read_model_folder
 from scanside.export.network import build_network
 from scanside.runtime.bundle import open_bundle

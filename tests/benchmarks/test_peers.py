@@ -14,10 +14,8 @@ from scanside.benchmarks.naive_loop import Loop
 from scanside.benchmarks.peers import run_peers
 from scanside.benchmarks.peers_results import PeersReport
 from scanside.benchmarks.report_tables import render
-from scanside.benchmarks.source import find_source
-from scanside.benchmarks.staging import stage
-from scanside.benchmarks.warm import Setup
-from scanside.benchmarks.worker import Worker
+from scanside.benchmarks.source import find_source, stage
+from scanside.benchmarks.warm import Setup, Worker
 from scanside.runtime.bundle import open_bundle
 from scanside.runtime.choose import open_segmenter
 from scanside.runtime.cli.main import run

@@ -12,8 +12,7 @@ import numpy.typing as npt
 from scanside.benchmarks.kinds import NNUNET, PeerKind
 from scanside.benchmarks.peers_results import Agreement
 from scanside.benchmarks.results import Margins
-from scanside.benchmarks.source import CHECKPOINT, Source
-from scanside.benchmarks.staging import StagedCase
+from scanside.benchmarks.source import CHECKPOINT, Source, StagedCase
 from scanside.runtime.arrays import LabelMask
 from scanside.runtime.golden import EXACT, GoldenCase, compare, policy
 from scanside.runtime.images.cases import CaseInput

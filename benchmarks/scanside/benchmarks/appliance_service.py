@@ -9,7 +9,8 @@ from typing import Any
 
 import psutil
 
-from scanside.benchmarks.processes import MIB, high_water_mark
+from scanside.benchmarks.appliance_ends import PEER
+from scanside.benchmarks.processes import MIB, busy_s, high_water_mark
 from scanside.runtime.acceptance.rehearsal import Rehearsal
 from scanside.runtime.appliance.config import Config
 from scanside.runtime.appliance.process import NAMES
@@ -93,7 +94,7 @@ class Service(Rehearsal):
 
 @contextmanager
 def service(
-    folder: Path, bundle: Path, options: Options, *, quiet_seconds: float, peer_port: int, title: str
+    folder: Path, bundle: Path, options: Options, *, quiet_seconds: float, peer_port: int
 ) -> Iterator[Service]:
     """Start it.
 
@@ -101,7 +102,7 @@ def service(
         folder: For configuration, data and log; made.
         options: How studies are computed.
         quiet_seconds: As in the configuration.
-        peer_port, title: Where results are sent, on this machine.
+        peer_port: Where results are sent, on this machine.
 
     Raises:
         CaseError: If it does not begin.
@@ -120,7 +121,7 @@ def service(
         "watch": {"port": 0, "log_level": "WARNING"},
         "destinations": [
             {
-                "kind": "dicom", "name": title, "ae_title": title, "host": "127.0.0.1", "port": peer_port,
+                "kind": "dicom", "name": PEER, "ae_title": PEER, "host": "127.0.0.1", "port": peer_port,
                 "commitment": False,
             }
         ],
@@ -129,11 +130,18 @@ def service(
         yield found
 
 
-def tree_cpu_s() -> float:
+@contextmanager
+def other_cpu() -> Iterator[list[float]]:
+    """CPU seconds, in the list when the block ends, of everything on this machine but this process and all below it."""
+    found, busy, own = [0.0], busy_s(), _tree_cpu_s()
+    yield found
+    found[0] = max(0.0, busy_s() - busy - (_tree_cpu_s() - own))
+
+
+def _tree_cpu_s() -> float:
     """CPU time of this process and everything below it, also of children that have ended, s."""
     total, own = 0.0, psutil.Process()
     for process in [own, *own.children(recursive=True)]:
         with suppress(psutil.Error):
-            times = process.cpu_times()
-            total += times.user + times.system + times.children_user + times.children_system
+            total += sum(process.cpu_times()[:4])  # user, system, and both of children
     return total

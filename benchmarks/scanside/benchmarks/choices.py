@@ -194,7 +194,6 @@ class ParityOptions:
     limit: Annotated[int | None, option("Only the first N images.", "N", min=1)] = None
     folds: Folds = None
     mirroring: Mirroring = True
-    resume: Annotated[bool, option("Go on with a file whose run was stopped.", None, "--resume")] = False
 
 
 @dataclass(frozen=True)
@@ -209,7 +208,7 @@ class GpuOptions:
     mirroring: Mirroring = True
     repeats: Annotated[int, option("Whole cases a peer.", "N", min=1)] = 5
     dry_run: Annotated[
-        bool, option("On a CPU, to see that it runs; writes no results.", None, "--dry-run")
+        bool, option("On a CPU, to see that it runs; the results say so.", None, "--dry-run")
     ] = False
 
 

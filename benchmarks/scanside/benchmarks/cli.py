@@ -24,7 +24,7 @@ from scanside.benchmarks.choices import (
     numbers,
     option,
 )
-from scanside.benchmarks.commands import Facts, command, refuse_existing, show
+from scanside.benchmarks.commands import Facts, command, refuse_existing
 from scanside.benchmarks.results import Run
 from scanside.runtime.cli.group import Group
 from scanside.runtime.cli.main import require_extra
@@ -117,38 +117,20 @@ def parity(
     return run_parity(model, images, out, options, facts)
 
 
-@command(app, "psutil", "onnx", "torch", "nnunetv2")
-def gpu(
-    model: Model,
-    images: Images,
-    options: GpuOptions,
-    out: Annotated[Path, option("Folder for gpu-<card>-<bundle>.json and .md.", "DIR", "-o", "--out")],
-    overwrite: Overwrite = False,
-) -> int:
-    """Measure a GPU beside nnunetv2 with AMP on it: ceilings, the network alone, golden cases, a whole case.
+@command(app, *PACKAGES)
+def gpu(model: Model, images: Images, options: GpuOptions, facts: Facts) -> Run:
+    """Measure a GPU beside nnunetv2 with AMP on it: golden cases, and a whole case.
 
     Exit code 1 when a golden case fails, or something could not be measured.
 
-    Example: scanside bench gpu MODEL_FOLDER scan_0000.nii.gz -o results/benchmarks
+    Example: scanside bench gpu MODEL_FOLDER scan_0000.nii.gz -o results/gpu.json
     """
-    from scanside.benchmarks.environment import environment
-    from scanside.benchmarks.gpu_bench import file_name, run_gpu
-    from scanside.benchmarks.report_tables import render
-    from scanside.benchmarks.results import write
+    from scanside.benchmarks.gpu_bench import run_gpu
 
-    def refuse(name: str) -> None:
-        if not options.dry_run:
-            refuse_existing(overwrite, out / f"{name}.json", out / f"{name}.md")
-
-    report = run_gpu(model, images, options, environment(sys.argv[1:]), refuse)
-    file = out / f"{file_name(report.card.name, report.bundle.name, options.mirroring)}.json"
-    if not options.dry_run:
-        write(report, file)
-    show(render(report), None if options.dry_run else file.with_suffix(".md"))
-    return ExitCode.OK if report.passed else ExitCode.CASE_FAILED
+    return run_gpu(model, images, options, facts)
 
 
-@command(app)
+@command(app, "psutil")
 def tui(options: TuiOptions, facts: Facts) -> Run:
     """Measure the terminal: opening, key to paint, idle load, and 50 events a second, with thousands of studies.
 

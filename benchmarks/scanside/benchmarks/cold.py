@@ -25,34 +25,33 @@ _PROGRAMS = {
 
 @dataclass(frozen=True, eq=False)
 class ColdRun:
-    """One command on a folder of images.
-
-    Attributes:
-        masks: By the name of the case.
-    """
+    """What one command on a folder of images took, and its masks by the name of the case."""
 
     spent: Spent
     masks: dict[str, LabelMask]
 
 
+@dataclass(frozen=True)
 class ColdPeers:
-    """Runs the commands on folders of `<case>_0000<ending>` images."""
+    """Runs the commands on folders of `<case>_0000<ending>` images.
 
-    def __init__(self, setup: Setup, ending: str, folder: Path, ceiling_mib: float) -> None:
-        """
-        Args:
-            ending: Of the masks that nnunetv2 writes.
-            folder: For masks and logs.
-            ceiling_mib: Memory at which a command is ended.
-        """
-        self._setup, self._ending, self._folder, self._ceiling = setup, ending, folder, ceiling_mib
+    Attributes:
+        ending: Of the masks that nnunetv2 writes.
+        folder: For masks and logs.
+        ceiling_mib: Memory at which a command is ended.
+    """
+
+    setup: Setup
+    ending: str
+    folder: Path
+    ceiling_mib: float
 
     def warm_files(self, kinds: Sequence[PeerKind]) -> None:
         """Run each for its help, or its imports: libraries then come from the file cache, as on any second day."""
         for program in dict.fromkeys(kind.program for kind in kinds):
             words = {"onnx-loop": ["python", "-c", "import scanside.benchmarks.naive_loop, onnxruntime"]}
             command = words.get(program, [*_PROGRAMS[program], "--help" if program == "scanside" else "-h"])
-            run_measured([str(_program(command[0])), *command[1:]], self._folder / f"{program}-help.log")
+            run_measured([str(_program(command[0])), *command[1:]], self.folder / f"{program}-help.log")
 
     def run(self, kind: PeerKind, images: Path, cases: Sequence[str]) -> ColdRun:
         """Run one command on a folder.
@@ -65,19 +64,16 @@ class ColdPeers:
             CaseError: If the command fails or a mask is missing.
         """
         name = kind.name.replace(":", "-")
-        out = self._folder / f"{name}-masks"
+        out = self.folder / f"{name}-masks"
         shutil.rmtree(out, ignore_errors=True)
         out.mkdir()
         places = {
-            "MODEL_FOLDER": self._setup.model,
-            "BUNDLE": self._setup.bundle,
-            "IMAGES": images,
-            "OUT": out,
-        }
+            "MODEL_FOLDER": self.setup.model, "BUNDLE": self.setup.bundle, "IMAGES": images, "OUT": out,
+        }  # fmt: skip
         program, *words = self.command(kind)
         command = [str(_program(program)), *(str(places.get(word, word)) for word in words)]
-        spent = run_measured(command, self._folder / f"{name}.log", ceiling_mib=self._ceiling)
-        masks = {case: out / f"{case}{self._ending}" for case in cases}
+        spent = run_measured(command, self.folder / f"{name}.log", ceiling_mib=self.ceiling_mib)
+        masks = {case: out / f"{case}{self.ending}" for case in cases}
         for mask in masks.values():
             if not mask.is_file():
                 raise CaseError(f"{kind.name} ended well but wrote no {mask.name}.")
@@ -87,7 +83,7 @@ class ColdPeers:
 
     def command(self, kind: PeerKind) -> list[str]:
         """The command line; words in capitals stand for paths."""
-        setup, folds = self._setup, ",".join(self._setup.folds)
+        setup, folds = self.setup, ",".join(self.setup.folds)
         start = list(_PROGRAMS[kind.program])
         if kind.program == "nnunetv2":
             words = ["-i", "IMAGES", "-o", "OUT", "-m", "MODEL_FOLDER", "-f", *setup.folds]

@@ -78,13 +78,7 @@ def _measure(function: Callable[..., Any], given: dict[str, Any], wants_out: boo
     from scanside.benchmarks.results import write
 
     out, table, overwrite = given.pop("out"), given.pop("table"), given.pop("overwrite")
-    resume = getattr(given.get("options"), "resume", False)
-    refuse_existing(
-        overwrite or resume,
-        out,
-        table,
-        instead="--resume" if hasattr(given.get("options"), "resume") else None,
-    )
+    refuse_existing(overwrite, out, table)
     if wants_out:
         given["out"] = out
     report = function(**given, facts=environment(sys.argv[1:]))
@@ -93,19 +87,15 @@ def _measure(function: Callable[..., Any], given: dict[str, Any], wants_out: boo
     return ExitCode.OK if report.passed else ExitCode.CASE_FAILED
 
 
-def refuse_existing(overwrite: bool, *files: Path | None, instead: str | None = None) -> None:
+def refuse_existing(overwrite: bool, *files: Path | None) -> None:
     """See that nothing is replaced unasked.
-
-    Args:
-        instead: What else the command could be told.
 
     Raises:
         OutputError: If one is there and must stay.
     """
-    words = f"{instead}, " if instead else ""
     for file in files:
         if file is not None and file.exists() and not overwrite:
-            raise OutputError(f"{file} exists already; add {words}--overwrite or choose another name.")
+            raise OutputError(f"{file} exists already; add --overwrite or choose another name.")
 
 
 def show(table: str, file: Path | None) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from scanside.benchmarks.distribution import Distribution
+from scanside.benchmarks.results import Selftest
 from scanside.benchmarks.sensors import Sensed
 from scanside.runtime import machine
 from scanside.runtime.options import Options
@@ -57,8 +58,8 @@ def changed(name: str, reports: Sequence[dict[str, Any]]) -> list[str]:
     return [f"{name}: THE RESULT CHANGES from run to run."] if len(found) > 1 else []
 
 
-def golden_cases(bundle: Path, device: str, precision: str) -> dict[str, Any]:
-    """Replay the golden cases of every segmenter and study, as `scanside selftest` does; for a `Selftest`."""
+def golden_cases(bundle: Path, device: str, precision: str) -> Selftest:
+    """Replay the golden cases of every segmenter and study, as `scanside selftest` does."""
     command = [
         sys.executable, "-m", "scanside.runtime.cli.main", "selftest", str(bundle.resolve()),
         "--device", device, "--precision", precision, "--json",
@@ -68,7 +69,7 @@ def golden_cases(bundle: Path, device: str, precision: str) -> dict[str, Any]:
         document = json.loads(done.stdout)
     except ValueError:
         words = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        return {"passed": False, "sentences": [words[-1].replace(str(bundle.resolve()), bundle.name)]}
+        return Selftest(passed=False, sentences=[words[-1].replace(str(bundle.resolve()), bundle.name)])
     sentences = [
         f"{row['case']}: {row['differing']} of {row['voxels']} voxels differ" for row in document["cases"]
     ] + [
@@ -76,14 +77,14 @@ def golden_cases(bundle: Path, device: str, precision: str) -> dict[str, Any]:
         f"the probability by {row['probability_error']:.1e}"
         for row in document["studies"]
     ]
-    return {"passed": document["status"] == "ok", "sentences": sentences}
+    return Selftest(passed=document["status"] == "ok", sentences=sentences)
 
 
-def wrong(selftest: dict[str, Any]) -> list[str]:
+def wrong(selftest: Selftest) -> list[str]:
     """A sentence where the golden cases did not pass."""
-    if selftest["passed"]:
+    if selftest.passed:
         return []
-    why = "; ".join(selftest["sentences"])
+    why = "; ".join(selftest.sentences)
     return [f"The golden cases did not pass on this device ({why}): its figures are worth nothing."]
 
 

@@ -3,7 +3,7 @@
 import math
 import random
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Self
 
 from scanside.runtime.record import Part
@@ -96,6 +96,20 @@ def percentile(samples: Sequence[float], part: float) -> float | None:
     if n * (1 - part) < 1 - 1e-9:
         return None
     return round(sorted(samples)[math.ceil(part * n - 1e-9) - 1], 4)
+
+
+def distributions(samples: Sequence[Mapping[str, float]]) -> dict[str, Distribution]:
+    """Each quantity over samples; one that a sample lacks has fewer."""
+    found: dict[str, list[float]] = {}
+    for sample in samples:
+        for name, value in sample.items():
+            found.setdefault(name, []).append(value)
+    return {name: Distribution.of(values) for name, values in found.items()}
+
+
+def medians(samples: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Median of each quantity over samples that all have the same ones."""
+    return {name: round(statistics.median(one[name] for one in samples), 3) for name in samples[0]}
 
 
 def ratio_interval(

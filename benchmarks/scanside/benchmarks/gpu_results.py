@@ -5,10 +5,10 @@ from typing import Literal
 from pydantic import Field
 
 from scanside.benchmarks.distribution import Distribution
-from scanside.benchmarks.results import Record
+from scanside.benchmarks.results import Record, Selftest
 from scanside.runtime.record import Part
 
-GPU = "scanside.bench-gpu/1"
+GPU = "scanside.bench-gpu/2"
 
 
 class Card(Part):
@@ -20,43 +20,6 @@ class Card(Part):
     memory_gib: float | None
     sharing_mib: float | None
     """In use by whatever else, before the run."""
-
-
-class Ceiling(Part):
-    """What the card reaches, measured: the best of a second of repetitions."""
-
-    what: Literal["product", "copy", "up pageable", "up pinned", "down pageable", "down pinned"]
-    """`product`: of square matrices. `copy`: within the device's memory, read and written bytes counted. `up`,
-    `down`: between host and device."""
-    precision: str | None
-    value: float
-    unit: Literal["TFLOP/s", "GB/s"]
-
-
-class NetworkTime(Part):
-    """The network alone, from one fold."""
-
-    engine: str
-    """`torch amp …`: nnunetv2's network. Or a backend of scanside: `cuda:mixed`, whose tile comes from the host and
-    whose logits go there; `cuda:mixed, on the device`, both there already, as with nnunetv2."""
-    batch: int
-    ms: Distribution
-    """A tile."""
-    fraction: float | None
-    """Of the card's measured product in the precision of the convolutions."""
-    difference: float
-    """RMS of the logits' difference from float32 on the CPU, relative to their RMS; noise as input."""
-
-
-class Golden(Part):
-    """A golden case of the bundle on a device."""
-
-    device: str
-    precision: str
-    case: str
-    voxels: int
-    differing: int
-    problem: str | None
 
 
 class WholeCase(Part):
@@ -84,18 +47,14 @@ class WholeCase(Part):
 class GpuReport(Record):
     """`scanside bench gpu`."""
 
-    schema_: Literal["scanside.bench-gpu/1"] = Field(alias="schema")
+    schema_: Literal["scanside.bench-gpu/2"] = Field(alias="schema")
     dry_run: bool
     """Computed on a CPU to see that the benchmark runs; nothing of it may be quoted."""
     card: Card
     image: list[int]
     """(C, z, y, x) voxels."""
-    tile: list[int]
-    tile_gflop: float
-    """10^9 operations of the network's convolutions for one tile."""
-    ceilings: list[Ceiling]
-    networks: list[NetworkTime]
-    golden: list[Golden]
+    golden: dict[str, Selftest]
+    """Device with precision → the bundle's golden cases on it."""
     cases: list[WholeCase]
     failed: list[str]
     """What could not be measured, with its reason: one failure does not end the round."""
@@ -103,4 +62,4 @@ class GpuReport(Record):
     @property
     def passed(self) -> bool:
         """Whether everything was measured, and every golden case passed."""
-        return not self.failed and not any(one.problem for one in self.golden)
+        return not self.failed and all(one.passed for one in self.golden.values())

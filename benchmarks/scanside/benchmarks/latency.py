@@ -16,7 +16,7 @@ from typing import Any
 from scanside.benchmarks import conditions
 from scanside.benchmarks.child import Child
 from scanside.benchmarks.choices import LatencyOptions
-from scanside.benchmarks.distribution import Distribution
+from scanside.benchmarks.distribution import Distribution, distributions
 from scanside.benchmarks.latency_results import (
     LATENCY,
     Cold,
@@ -172,10 +172,7 @@ def _single(runs: Sequence[Streamed], sensed: Sensed) -> SingleStream:
     def of(value: Callable[[Streamed], float]) -> Distribution:
         return Distribution.of([1000 * value(run) for run in runs])
 
-    stages: dict[str, list[float]] = {}
-    for run in runs:
-        for stage in run.reports[0]["stages"]:
-            stages.setdefault(stage["name"], []).append(stage["ms"])
+    stages = [{stage["name"]: stage["ms"] for stage in run.reports[0]["stages"]} for run in runs]
     return SingleStream(
         wall_ms=of(lambda run: run.spent.wall_s),
         network_ms=of(lambda run: run.network_s),
@@ -184,7 +181,7 @@ def _single(runs: Sequence[Streamed], sensed: Sensed) -> SingleStream:
         rest_part=round(statistics.median(1 - run.network_s / run.spent.wall_s for run in runs), 4),
         cpu_ms=of(lambda run: run.spent.cpu_s),
         other_cpu_ms=of(lambda run: run.spent.other_cpu_s),
-        stages_ms={name: Distribution.of(samples) for name, samples in stages.items()},
+        stages_ms=distributions(stages),
         peak_mib=round(max(run.spent.peak_mib for run in runs), 1),
         sensed=sensed,
         joules_per_study=_energy(sensed, len(runs)),

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from scanside.benchmarks.distribution import Distribution
-from scanside.benchmarks.results import BundleId, Device, Run
+from scanside.benchmarks.results import BundleId, Device, Run, Selftest
 from scanside.benchmarks.sensors import Sensed
 from scanside.runtime.record import Part
 
@@ -102,13 +102,6 @@ class StudyLatency(Part):
     """null where it was left out."""
     offline: Offline | None
     """null where it was left out."""
-
-
-class Selftest(Part):
-    """The bundle's golden cases on the device that was measured: a fast wrong answer is no result."""
-
-    passed: bool
-    sentences: list[str]
 
 
 class RunRecord(Run):

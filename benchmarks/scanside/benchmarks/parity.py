@@ -19,14 +19,13 @@ from scanside.benchmarks.results import (
     ParityDevice,
     ParityReport,
     ParityTotals,
-    read_back,
     write,
 )
 from scanside.benchmarks.source import Source, find_source
 from scanside.runtime.arrays import LabelMask
 from scanside.runtime.backends.table import DEVICES, backend
 from scanside.runtime.cli.arguments import names as listed
-from scanside.runtime.errors import BackendError, GeometryError, InputError, UsageError
+from scanside.runtime.errors import BackendError, GeometryError, InputError
 from scanside.runtime.images.cases import CaseInput, find_cases
 from scanside.runtime.images.read import read_image
 from scanside.runtime.options import Options
@@ -37,7 +36,7 @@ from scanside.runtime.volume import Volume
 def run_parity(
     model: Path, images: Path, out: Path, options: ParityOptions, facts: Mapping[str, Any]
 ) -> ParityReport:
-    """Compare case by case; the results file is complete and valid after each.
+    """Compare case by case; the results file is valid after each, and then says that it is not complete.
 
     Args:
         model: nnU-Net v2 results folder.
@@ -53,38 +52,22 @@ def run_parity(
         source = find_source(model, options.bundle, listed(options.folds), folder)
         cases = find_cases([images], len(source.plan.channels), source.ending)[: options.limit]
         _check_labels(cases, options, source)
-        devices = tuple(options.device or ()) or _devices()
-        report = ParityReport.model_validate(
-            {
-                **facts,
-                "schema": PARITY,
-                **source.record(options.mirroring),
-                "complete": False,
-                "images": len(cases),
-                "totals": {},
-                "cases": [],
-            }
-        )
-        if options.resume and out.exists():
-            report = _resumed(
-                report,
-                read_back(ParityReport, out, "scanside bench parity"),
-                devices,
-                [case.name for case in cases],
-            )
-        done = {case.name for case in report.cases}
-        left = [case for case in cases if case.name not in done]
-        if left:
-            segmenters = {name: stack.enter_context(_open(source, name, options)) for name in devices}
-            reference = FromFolder(source, mirroring=options.mirroring)
-            progress = Progress(len(left))
-            for case in left:
-                row = _compare(case, source, reference, segmenters, options)
-                report = _with(report, [*report.cases, row])
-                write(report, out)
-                progress.step(_sentence(row))
-        report = _with(report, list(report.cases))
-        write(report, out)
+        segmenters = {
+            name: stack.enter_context(_open(source, name, options)) for name in options.device or _devices()
+        }
+        reference = FromFolder(source, mirroring=options.mirroring)
+        progress, rows = Progress(len(cases)), list[ParityCase]()
+        for case in cases:
+            rows.append(_compare(case, source, reference, segmenters, options))
+            report = ParityReport.model_validate(
+                {
+                    **facts, "schema": PARITY, **source.record(options.mirroring),
+                    "complete": len(rows) == len(cases), "images": len(cases), "cases": rows,
+                    "totals": {name: _totals(rows, name) for name in segmenters},
+                }
+            )  # fmt: skip
+            write(report, out)
+            progress.step(_sentence(rows[-1]))
     return report
 
 
@@ -116,31 +99,6 @@ def _check_labels(cases: Sequence[CaseInput], options: ParityOptions, source: So
 
 def _label_file(folder: Path, case: CaseInput, source: Source) -> Path:
     return folder / f"{case.name}{source.ending}"
-
-
-def _resumed(
-    fresh: ParityReport, old: ParityReport, devices: Sequence[str], cases: Sequence[str]
-) -> ParityReport:
-    """The old file's cases under the fresh record, when both are the same comparison."""
-    for name in ("bundle", "checkpoints", "mirroring", "folds"):
-        if getattr(fresh, name) != getattr(old, name):
-            raise UsageError(
-                f"The results file to resume has another {name}; use its own options, or --overwrite it."
-            )
-    kept = [case for case in old.cases if case.name in cases]
-    for case in kept:
-        if set(case.devices) != set(devices):
-            raise UsageError(
-                f"The results file to resume has devices {', '.join(case.devices)}, not {', '.join(devices)}; "
-                "give the same --device options, or --overwrite it."
-            )
-    remarks = [*old.remarks, *(remark for remark in fresh.remarks if remark not in old.remarks)]
-    remarks.append(f"Resumed on {fresh.created} with {len(kept)} case(s) done.")
-    if old.machine.processor != fresh.machine.processor or old.versions != fresh.versions:
-        raise UsageError(
-            "The results file to resume comes from another machine or other versions; --overwrite it."
-        )
-    return _with(old.model_copy(update={"remarks": remarks, "images": fresh.images}), kept)
 
 
 def _compare(
@@ -183,14 +141,6 @@ def _manual(folder: Path, case: CaseInput, source: Source, volume: Volume) -> La
     if difference:
         raise GeometryError(f"{file.name} does not lie on the grid of its image ({difference}).")
     return np.rint(image.data[0]).astype(np.uint16)
-
-
-def _with(report: ParityReport, cases: list[ParityCase]) -> ParityReport:
-    """The report with these cases and their totals."""
-    devices = list(cases[0].devices) if cases else []
-    totals = {device: _totals(cases, device) for device in devices}
-    update: dict[str, Any] = {"cases": cases, "totals": totals, "complete": len(cases) == report.images}
-    return report.model_copy(update=update)
 
 
 def _totals(cases: Sequence[ParityCase], device: str) -> ParityTotals:

@@ -1,6 +1,5 @@
 """`scanside bench peers`: nnunetv2 and its peers in alternating rounds on the same images. Read this file first."""
 
-import statistics
 import tempfile
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -12,11 +11,12 @@ from typing import Any
 
 import psutil
 
-from scanside.benchmarks import processes, worker
+from scanside.benchmarks import processes, warm
 from scanside.benchmarks.agreement import Judge
 from scanside.benchmarks.choices import PeersOptions
 from scanside.benchmarks.cold import ColdPeers
 from scanside.benchmarks.conditions import QUIET, other_part
+from scanside.benchmarks.distribution import medians
 from scanside.benchmarks.kinds import NNUNET, PeerKind, file_precisions, parse_kinds
 from scanside.benchmarks.peers_results import (
     PEERS,
@@ -31,10 +31,8 @@ from scanside.benchmarks.peers_results import (
 from scanside.benchmarks.processes import MIB, EndedByMemory
 from scanside.benchmarks.progress import Progress
 from scanside.benchmarks.results import Device
-from scanside.benchmarks.source import Source, find_source
-from scanside.benchmarks.staging import StagedCase, all_together, stage
-from scanside.benchmarks.warm import Setup
-from scanside.benchmarks.worker import Worker
+from scanside.benchmarks.source import Source, StagedCase, all_together, find_source, stage
+from scanside.benchmarks.warm import Setup, Worker
 from scanside.runtime.arrays import LabelMask
 from scanside.runtime.cli.arguments import names
 from scanside.runtime.errors import BackendError, ScansideError
@@ -164,7 +162,7 @@ def run_peers(
             "step_size": _STEP,
             "repeats": options.repeats,
             "warm_ups": options.warm_ups if options.warm else 0,
-            "memory_method": {"command": processes.MEMORY_METHOD, "warm": worker.MEMORY_METHOD},
+            "memory_method": {"command": processes.MEMORY_METHOD, "warm": warm.MEMORY_METHOD},
             "memory_ceiling_mib": round(ceiling, 1),
             "opening": bench.taken.opening,
             "absent": absent,
@@ -242,7 +240,7 @@ def _run_warm(bench: _Bench) -> None:
                     run = workers[kind.name].segment(case.files)
                     if index >= 0:
                         taken.runs["warm", case.name, kind.name].append(run)
-                        taken.keep("warm", case.name, kind.name, run.made.mask)
+                        taken.keep("warm", case.name, kind.name, run.mask)
                     bench.progress.step(
                         f"warm {kind.name}, {case.name}: {run.spent.wall_s:.2f} s, {run.outside_s:.2f} s of it outside "
                         f"the network, {run.spent.peak_mib:.0f} MiB{' (warm-up)' if index < 0 else ''}"
@@ -260,7 +258,7 @@ def _case(bench: _Bench, case: StagedCase, judge: Judge) -> PeersCase:
         found = judge.compare(case, volume, {kind: some for kind, some in masks.items() if some})
         if found:
             labels[mode] = found
-    warm = {kind.name: taken.runs["warm", case.name, kind.name] for kind in bench.kinds}
+    opened = {kind.name: taken.runs["warm", case.name, kind.name] for kind in bench.kinds}
     metrics = _metrics(bench, "cold", case.name) + _metrics(bench, "warm", case.name)
     return PeersCase.model_validate(
         {
@@ -269,10 +267,12 @@ def _case(bench: _Bench, case: StagedCase, judge: Judge) -> PeersCase:
             "spacing_mm": volume.geometry.spacing,
             "converted": case.converted,
             "tiles": tiles(volume, source.plan),
-            "network_runs": {name: runs[0].network_runs for name, runs in warm.items() if runs},
+            "network_runs": {name: runs[0].network_runs for name, runs in opened.items() if runs},
             "metrics": metrics,
             "stages_ms": {
-                name: _stages(runs) for name, runs in warm.items() if runs and runs[0].made.stages_ms
+                name: medians([run.stages_ms for run in runs])
+                for name, runs in opened.items()
+                if runs and runs[0].stages_ms
             },
             "labels": labels,
             "repeatable": {
@@ -309,13 +309,6 @@ def _noise(metrics: Sequence[Metric]) -> list[str]:
         f"Other programs took {share:.0%} of the processor while the runs were timed; "
         "ratios of rounds are more reliable than times."
     ]
-
-
-def _stages(runs: Sequence[Any]) -> dict[str, float]:
-    return {
-        name: round(statistics.median(run.made.stages_ms[name] for run in runs), 3)
-        for name in runs[0].made.stages_ms
-    }
 
 
 def tiles(volume: Volume, plan: Plan) -> int:

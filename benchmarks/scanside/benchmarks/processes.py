@@ -6,9 +6,10 @@ import os
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
@@ -23,6 +24,19 @@ MEMORY_METHOD = (
     f"every {INTERVAL_S * 1000:.0f} ms, over the process tree: sum of private memory (RSS less shared pages) plus "
     "the largest shared part; never less than the largest VmHWM of one process"
 )
+
+
+@contextmanager
+def meanwhile(work: Callable[[threading.Event], None]) -> Iterator[None]:
+    """Work in a thread while the block runs; the event says that it has ended. What the work raises comes then."""
+    ended = threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        working = pool.submit(work, ended)
+        try:
+            yield
+        finally:
+            ended.set()
+        working.result()
 
 
 @dataclass
@@ -85,17 +99,15 @@ def run_measured(command: Sequence[str], log: Path, ceiling_mib: float | None = 
     busy, start, name = busy_s(), time.perf_counter(), Path(command[0]).name
     with log.open("wb") as stream:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT)
-        watch = _Watch(process.pid, ceiling_mib)
-        watch.start()
+    watch = _Watch(process.pid, math.inf if ceiling_mib is None else ceiling_mib * MIB)
+    with meanwhile(watch.look):
         try:
             _, status, usage = os.wait4(process.pid, 0)
         except BaseException:
             process.kill()
             process.wait()
             raise
-        finally:
-            wall = time.perf_counter() - start
-            watch.stop()
+        wall = time.perf_counter() - start
     process.returncode = os.waitstatus_to_exitcode(status)
     if watch.ended_it and ceiling_mib is not None:
         raise EndedByMemory(name, wall, watch.peak / MIB, ceiling_mib)
@@ -134,38 +146,41 @@ def reset_high_water_mark() -> bool:
     return False
 
 
-class _Watch(threading.Thread):
-    """Samples the memory of a process and all its descendants; kills them all beyond a ceiling."""
+@dataclass
+class _Watch:
+    """Samples the memory of a process and all its descendants; kills them all beyond a ceiling.
 
-    def __init__(self, pid: int, ceiling_mib: float | None) -> None:
-        super().__init__(name="memory", daemon=True)
-        self.peak, self.cpu_s, self.ended_it = 0, 0.0, False
-        self._pid, self._ended = pid, threading.Event()
-        self._ceiling = math.inf if ceiling_mib is None else ceiling_mib * MIB
+    Attributes:
+        ceiling, peak: Bytes.
+        cpu_s: What watching took.
+    """
 
-    def run(self) -> None:
-        tree: list[psutil.Process] = []
+    pid: int
+    ceiling: float
+    peak: int = 0
+    cpu_s: float = 0.0
+    ended_it: bool = False
+    _tree: list[psutil.Process] = field(default_factory=list)
+
+    def look(self, ended: threading.Event) -> None:
+        """Until it ends."""
         sample = 0
-        while not self._ended.is_set():
+        while not ended.is_set():
             if sample % _CHILDREN_EVERY == 0:
-                tree = _tree(self._pid)
-            self._sample(tree)
-            if self.peak > self._ceiling and not self.ended_it:
+                self._tree = _tree(self.pid)
+            self._sample()
+            if self.peak > self.ceiling and not self.ended_it:
                 self.ended_it = True
-                for process in _tree(self._pid):  # the parents first: nobody then starts another
+                for process in _tree(self.pid):  # the parents first: nobody then starts another
                     with suppress(psutil.Error):
                         process.kill()
             sample += 1
-            self._ended.wait(INTERVAL_S)
+            ended.wait(INTERVAL_S)
         self.cpu_s = time.thread_time()
 
-    def stop(self) -> None:
-        self._ended.set()
-        self.join()
-
-    def _sample(self, tree: list[psutil.Process]) -> None:
+    def _sample(self) -> None:
         private = shared = largest = 0
-        for process in tree:
+        for process in self._tree:
             with suppress(psutil.Error):
                 memory = process.memory_info()
                 common = getattr(memory, "shared", 0)

@@ -5,7 +5,7 @@ from typing import Any
 
 from scanside.benchmarks.appliance_results import ApplianceReport, StudyWay
 from scanside.benchmarks.distribution import Distribution, Ratio
-from scanside.benchmarks.gpu_results import GpuReport, WholeCase
+from scanside.benchmarks.gpu_results import GpuReport
 from scanside.benchmarks.kinds import REFERENCE
 from scanside.benchmarks.latency_results import LatencyReport, RunRecord, StudyLatency
 from scanside.benchmarks.peers_results import Agreement, Metric, PeersReport
@@ -50,10 +50,6 @@ _PEERS = {
     ("warm", "peak_memory"): "warm, peak memory",
 }
 """What the table shows; the results file has more."""
-_NETWORK = {
-    "network alone": "{engine}", "tiles at once": "{batch}", "ms a tile": "{ms.median:.3g}",
-    "of the peak": "{fraction:.1%}", "Δ logits": "{difference:.1g}",
-}  # fmt: skip
 _CASE = {
     "whole case": "{peer}", "seconds": "{seconds.median:.3g}", "× nnunetv2": "{times:.2f}",
     "device MiB": "{device_memory_mib:.0f}", "differing": "{differing}", "lowest Dice": "{lowest_dice:.4f}",
@@ -172,8 +168,6 @@ def _scale(report: ScaleReport) -> list[str]:
 
 
 def _parity(report: ParityReport) -> list[str]:
-    if not report.totals:
-        return ["No case is done."]
     first = next(iter(report.totals.values()))
     names = list(first.dice)
     rows = [
@@ -192,7 +186,7 @@ def _parity(report: ParityReport) -> list[str]:
         "{explained} of {differing} differing voxel(s), in {cases_differing} case(s), had a margin of at most "
         "{bound:g} logits (ties by rounding)."
     )
-    stopped = f"- Stopped after {len(report.cases)} of {report.images} cases; go on with --resume."
+    stopped = f"- Stopped after {len(report.cases)} of {report.images} cases."
     seconds = sum(case.reference_seconds for case in report.cases)
     return [
         f"{_how(report)}; Dice against the manual labels, mean.",
@@ -290,37 +284,22 @@ def _agreement(found: Sequence[Agreement]) -> tuple[str, str, str]:
 
 def _gpu(report: GpuReport) -> list[str]:
     card = report.card
-    told = [words("driver {driver}, CUDA {cuda}, {memory_gib} GiB", card)] if card.driver else []
-    told += [
-        words(f"{{what}}{' {precision}' if one.precision else ''} {{value:.3g}} {{unit}}", one)
-        for one in report.ceilings
-    ]
-    size = (
-        "{bundle.name}, {tile_gflop:.4g} GFLOP for a tile (channels first) of {tile!x}; image of {image!x}. "
-    )
+    told = words(", driver {driver}, CUDA {cuda}, {memory_gib} GiB", card) if card.driver else ""
     return [
         *(["**Dry run on a CPU: none of this says anything about a GPU.**", ""] if report.dry_run else []),
-        f"{card.name}: {', '.join(told)}.",
-        f"{words(size, report)}{_how(report)}.",
-        *(*conditions(report), "", *table(_NETWORK, report.networks), "", *table(_CASE, report.cases), ""),
-        *(_stages(one) for one in report.cases if one.stages_ms),
-        *_golden(report),
-        *(f"- Not measured: {words}." for words in report.failed),
+        f"{card.name}{told}. {words('{bundle.name}, image of {image!x}', report)}. {_how(report)}.",
+        *(*conditions(report), "", *table(_CASE, report.cases), ""),
+        *(f"- {one.peer}, ms: {_listed(one.stages_ms)}." for one in report.cases if one.stages_ms),
+        *(
+            f"- {name}, golden cases: {'passed' if one.passed else '**NOT PASSED**'} ({'; '.join(one.sentences)})."
+            for name, one in report.golden.items()
+        ),
+        *(f"- Not measured: {why}." for why in report.failed),
     ]
 
 
-def _stages(case: WholeCase) -> str:
-    return f"- {case.peer}, ms: {', '.join(f'{name} {ms:.1f}' for name, ms in case.stages_ms.items())}."
-
-
-def _golden(report: GpuReport) -> list[str]:
-    lines = []
-    for pair in dict.fromkeys((one.device, one.precision) for one in report.golden):
-        of = [one for one in report.golden if (one.device, one.precision) == pair]
-        bad = [f"{one.case}: {one.problem}" for one in of if one.problem]
-        said = f"**fails** ({'; '.join(bad)})" if bad else f"passes {len(of)} golden case(s)"
-        lines.append(f"- {':'.join(pair)} {said}.")
-    return lines
+def _listed(stages: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {ms:.1f}" for name, ms in stages.items())
 
 
 def _tui(report: TuiReport) -> list[str]:

@@ -94,6 +94,13 @@ class Device(Part):
     """The server's model that computed it on its own device; null for a device of this machine."""
 
 
+class Selftest(Part):
+    """The bundle's golden cases on the device that was measured: a fast wrong answer is no result."""
+
+    passed: bool
+    sentences: list[str]
+
+
 class ParityDevice(Part):
     """One image on one device, against nnunetv2."""
 
@@ -139,7 +146,7 @@ class ParityReport(Record):
 
     schema_: Literal["scanside.bench-parity/1"] = Field(alias="schema")
     complete: bool
-    """Whether all images are in; a run that was stopped can be resumed."""
+    """Whether all images are in; false where the run was stopped."""
     images: int
     """Images to do in all."""
     totals: dict[str, ParityTotals]

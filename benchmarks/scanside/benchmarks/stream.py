@@ -10,7 +10,7 @@ from typing import Any
 import psutil
 
 from scanside.benchmarks.processes import Spent, spent
-from scanside.benchmarks.warm import Stopwatch, timed_sessions
+from scanside.benchmarks.warm import Stopwatch, device_facts, timed_sessions
 from scanside.runtime.bundle import open_bundle
 from scanside.runtime.errors import InputError
 from scanside.runtime.options import Options
@@ -87,10 +87,7 @@ class Stream:
 
     def said(self) -> tuple[dict[str, float], dict[str, str]]:
         """What opening took, and the device."""
-        device = self.runner.device
-        return self.opening, {
-            name: getattr(device, name) for name in ("asked", "obtained", "why", "precision")
-        }
+        return self.opening, device_facts(self.runner.device)
 
     def measure(self, paths: list[Path], out: Path) -> "Streamed":
         """One study, or many back to back: what they took and what they came to."""

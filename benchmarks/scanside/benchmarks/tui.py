@@ -9,14 +9,16 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import Field
 
 from scanside.benchmarks.choices import TuiOptions
+from scanside.benchmarks.processes import meanwhile
 from scanside.benchmarks.results import Run
-from scanside.benchmarks.tui_store import IMAGES, events, heartbeats, prepare
+from scanside.benchmarks.tui_store import IMAGES, beat_every_second, events, prepare
 from scanside.benchmarks.tui_terminal import GRAPHICS, SIZE, Terminal
 from scanside.runtime import machine
 from scanside.runtime.errors import CaseError
@@ -119,7 +121,7 @@ def run_tui(options: TuiOptions, facts: Mapping[str, Any]) -> TuiReport:
     with tempfile.TemporaryDirectory(prefix="scanside-bench-tui-") as name:
         _say(f"a store of {options.studies} studies …")
         config = prepare(Path(name), options.studies)
-        with heartbeats(config):
+        with meanwhile(partial(beat_every_second, config)):
             _say(f"opening it {options.openings} times …")
             opened = [_opening(config) for _ in range(options.openings)]
             found = _measure(config, options.keys, options.seconds)
@@ -205,7 +207,7 @@ def _at_rest_and_beside(terminal: Terminal, config: Path, seconds: float) -> dic
 
 
 def _first_patient(folder: Path) -> float:
-    with Terminal(folder / "none.toml", arguments=("--demo",)) as terminal:
+    with Terminal(folder / "none.toml", SIZE, "half blocks", "--demo") as terminal:
         return terminal.wait(b"receiving", 180) - terminal.began
 
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from scanside.benchmarks.processes import meanwhile
 from scanside.benchmarks.studies import phantom_studies
 from scanside.runtime.appliance.config import load_config
 from scanside.runtime.appliance.process import NAMES
@@ -108,43 +109,24 @@ def _insert(write: Any, table: str, **values: Any) -> None:
 @contextmanager
 def events(config: Path, often: float) -> Iterator[Callable[[], int]]:
     """Progress of a running case, so often a second, from another process's connection; yields how many so far."""
-    loaded = load_config(config)
-    stop, count = threading.Event(), [0]
+    loaded, count = load_config(config), [0]
 
-    def send() -> None:
+    def send(ended: threading.Event) -> None:
         with Database(loaded.database, durable=False) as database:
             job = jobs.running(database)[0].job
             begin = time.monotonic()
-            while not stop.wait(max(0.0, begin + (count[0] + 1) / often - time.monotonic())):
+            while not ended.wait(max(0.0, begin + (count[0] + 1) / often - time.monotonic())):
                 count[0] += 1
                 jobs.progress(database, job, "t2w: network", count[0] % 1000, 1000, time.time() + 3600)
 
-    thread = threading.Thread(target=send)
-    thread.start()
-    try:
+    with meanwhile(send):
         yield lambda: count[0]
-    finally:
-        stop.set()
-        thread.join()
 
 
-@contextmanager
-def heartbeats(config: Path) -> Iterator[None]:
+def beat_every_second(config: Path, ended: threading.Event) -> None:
     """Signs of life, as a service that runs gives them."""
-    loaded = load_config(config)
-    stop = threading.Event()
-
-    def live() -> None:
-        while True:
-            for name in NAMES:
-                beat(loaded, name)
-            if stop.wait(1.0):
-                return
-
-    thread = threading.Thread(target=live)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
+    loaded, begun = load_config(config), False
+    while not (begun and ended.wait(1.0)):
+        begun = True
+        for name in NAMES:
+            beat(loaded, name)

@@ -10,13 +10,14 @@ import re
 import select
 import signal
 import struct
-import subprocess
 import sys
 import termios
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
+import psutil
+
+from scanside.benchmarks.processes import MIB, high_water_mark
 from scanside.runtime.errors import CaseError
 
 SIZE = (160, 50)
@@ -39,33 +40,25 @@ class Terminal:
     """The command in a pseudo-terminal."""
 
     def __init__(
-        self,
-        config: Path,
-        size: tuple[int, int] = SIZE,
-        graphics: str = "half blocks",
-        arguments: Sequence[str] | None = None,
+        self, config: Path, size: tuple[int, int] = SIZE, graphics: str = "half blocks", *arguments: str
     ) -> None:
         """Start it.
 
         Args:
-            arguments: Of the command; None for `-c` and the configuration. Settings stand beside that one in any case.
+            arguments: Of the command instead of `-c` and the configuration, beside which settings stand in any case.
         """
         self._master, slave = pty.openpty()
         self._answers = GRAPHICS[graphics]
         columns, rows = size
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         self.began = time.monotonic()
-        self._process = subprocess.Popen(
+        self._process = psutil.Popen(
             [sys.executable, "-m", "scanside.runtime.cli.main", "tui", *(arguments or ("-c", str(config)))],
             stdin=slave,
             stdout=slave,
             stderr=slave,  # where Textual draws
-            env={
-                **os.environ,
-                "TERM": "xterm-256color",
-                "COLORTERM": "truecolor",
-                "XDG_CONFIG_HOME": str(config.parent),
-            },
+            env=os.environ
+            | {"TERM": "xterm-256color", "COLORTERM": "truecolor", "XDG_CONFIG_HOME": str(config.parent)},
             start_new_session=True,
         )
         os.close(slave)
@@ -129,8 +122,7 @@ class Terminal:
 
     def cpu_seconds(self) -> float:
         """Processor time of the process so far."""
-        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return float(sum(self._process.cpu_times()[:2]))
 
     def cpu(self, seconds: float) -> float:
         """Part of one core that it takes when nobody does anything."""
@@ -140,9 +132,7 @@ class Terminal:
 
     def memory_mib(self) -> float:
         """Largest resident set so far."""
-        status = Path(f"/proc/{self._process.pid}/status").read_text()
-        line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) / 1024
+        return high_water_mark(self._process.pid) / MIB
 
     def __enter__(self) -> "Terminal":
         return self
@@ -151,7 +141,7 @@ class Terminal:
         self._process.send_signal(signal.SIGTERM)
         try:
             self._process.wait(30)  # a demonstration ends its service first
-        except subprocess.TimeoutExpired:
+        except psutil.TimeoutExpired:
             self._process.kill()
             self._process.wait()
         os.close(self._master)

@@ -1,6 +1,6 @@
-"""The peers as they run warm: networks opened once, arrays in, label arrays out.
+"""The peers as they run warm: networks opened once, arrays in, label arrays out, each in a process of its own.
 
-Both measure the same span: from the image as an array (read from the file beforehand) to the label array on the
+All measure the same span: from the image as an array (read from the file beforehand) to the label array on the
 image's grid. Inside: cropping, normalisation, resampling, tiles, the network, accumulation, labels, uncropping.
 Outside: reading and writing files, importing libraries, opening networks. Of that span, `network_s` is what passes
 inside the network's call: `Module.forward` of torch, `Session.run` of the runtime.
@@ -14,13 +14,19 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 from unittest import mock
 
+from scanside.benchmarks.child import Child
 from scanside.benchmarks.kinds import PeerKind
+from scanside.benchmarks.processes import MIB, Spent, high_water_mark, spent
 from scanside.runtime.arrays import LabelMask
 
 Result = TypeVar("Result")
+MEMORY_METHOD = (
+    "VmHWM of the peer's own process, reset before each case: the peak of that case, "
+    "loaded libraries and opened networks included"
+)
 
 
 @dataclass
@@ -63,28 +69,6 @@ def timed_sessions(watch: Stopwatch) -> Iterator[None]:
         yield
 
 
-@dataclass(frozen=True, eq=False)
-class Segmented:
-    """What a peer makes of one image; `stages_ms` only where it tells."""
-
-    mask: LabelMask
-    stages_ms: dict[str, float] = field(default_factory=dict)
-
-
-class Peer(Protocol):
-    """A program with its networks open."""
-
-    watch: Stopwatch
-    facts: dict[str, str]
-    """What it has to say of itself, for the record."""
-
-    def load(self, files: Sequence[Path]) -> Any:
-        """The image as the peer itself reads it; not timed."""
-
-    def segment(self, image: Any) -> Segmented:
-        """The labels; timed."""
-
-
 @dataclass(frozen=True)
 class Setup:
     """What a peer needs to open.
@@ -105,101 +89,160 @@ class Setup:
     proven: bool = True
 
 
-def open_peer(kind: PeerKind, setup: Setup) -> Peer:
-    """Open a peer; nothing of the others is imported."""
-    if kind.program == "nnunetv2":
-        return _NnUNet(setup)
-    return _NaiveLoop(setup) if kind.program == "onnx-loop" else _Scanside(kind, setup)
+@dataclass(frozen=True, eq=False)
+class WarmRun:
+    """One case in a warm peer, from array to labels; `network_runs` calls of the network took `network_s`.
+
+    Attributes:
+        stages_ms: Only where the peer tells.
+    """
+
+    spent: Spent
+    network_s: float
+    network_runs: int
+    mask: LabelMask
+    stages_ms: dict[str, float]
+
+    @property
+    def outside_s(self) -> float:
+        """Time outside the network, s."""
+        return self.spent.wall_s - self.network_s
 
 
-class _NnUNet:
+@dataclass
+class _Peer:
+    """A program with its networks open.
+
+    Attributes:
+        load: Files → the image as the peer itself reads it; not timed.
+        segment: That image → labels, and ms of each stage where the peer tells; timed.
+        watch: Time inside the network.
+        facts: What it has to say of itself, for the record.
+    """
+
+    load: Callable[[Sequence[Path]], Any]
+    segment: Callable[[Any], tuple[LabelMask, dict[str, float]]]
+    watch: Stopwatch
+    facts: dict[str, str] = field(default_factory=dict)
+
+    def said(self) -> tuple[dict[str, str], float]:
+        """The facts, and the memory so far, MiB."""
+        return self.facts, high_water_mark() / MIB
+
+    def measure(self, files: Sequence[Path]) -> WarmRun:
+        """Segment one image."""
+        image = self.load(files)
+        self.watch.restart()
+        with spent() as found:
+            made = self.segment(image)
+        return WarmRun(found, self.watch.seconds, self.watch.calls, *made)
+
+
+class Worker(Child[_Peer]):
+    """The parent's handle of a peer's process. Use as a context manager.
+
+    Attributes:
+        facts: What the peer says of itself.
+        opening: Seconds (`wall_s`) and memory (`peak_mib`) of importing and opening.
+    """
+
+    def __init__(self, kind: PeerKind, setup: Setup, folder: Path) -> None:
+        """Start the process and wait until its networks are open; nothing of the other programs is imported there.
+
+        Args:
+            folder: For its log.
+
+        Raises:
+            ScansideError: What opening raises.
+            CaseError: If it does not come up.
+        """
+        opens = {"nnunetv2": _nnunet, "onnx-loop": _naive_loop}.get(kind.program, _scanside)
+        start = time.perf_counter()
+        super().__init__(kind.name, folder / f"{kind.name.replace(':', '-')}.log", opens, kind, setup)
+        self.facts, peak = self.ask(_Peer.said)
+        self.opening = {"wall_s": time.perf_counter() - start, "peak_mib": peak}
+
+    def segment(self, files: Sequence[Path]) -> WarmRun:
+        """Segment one image."""
+        found: WarmRun = self.ask(_Peer.measure, files)
+        return found
+
+
+def _nnunet(kind: PeerKind, setup: Setup) -> _Peer:
     """nnUNetPredictor as `nnUNetv2_predict_from_modelfolder` sets it up: on a GPU with AMP, and all on the device."""
+    import torch
+    from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
-    def __init__(self, setup: Setup) -> None:
-        import torch
-        from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+    watch = Stopwatch()
+    torch.set_num_threads(multiprocessing.cpu_count())
+    with _quiet():
+        predictor = nnUNetPredictor(
+            use_mirroring=setup.mirroring, device=torch.device(setup.torch_device), allow_tqdm=False
+        )
+        folds = [fold if fold == "all" else int(fold) for fold in setup.folds]
+        predictor.initialize_from_trained_model_folder(str(setup.model), folds)
+    predictor.network.forward = watch.time(predictor.network.forward)
 
-        self.watch = Stopwatch()
-        torch.set_num_threads(multiprocessing.cpu_count())
-        with _quiet():
-            self._predictor = nnUNetPredictor(
-                use_mirroring=setup.mirroring, device=torch.device(setup.torch_device), allow_tqdm=False
-            )
-            folds = [fold if fold == "all" else int(fold) for fold in setup.folds]
-            self._predictor.initialize_from_trained_model_folder(str(setup.model), folds)
-        network = self._predictor.network
-        network.forward = self.watch.time(network.forward)
-        self.facts = {"threads": str(torch.get_num_threads())}
-
-    def load(self, files: Sequence[Path]) -> Any:
-        reader = self._predictor.plans_manager.image_reader_writer_class()
+    def load(files: Sequence[Path]) -> Any:
+        reader = predictor.plans_manager.image_reader_writer_class()
         return reader.read_images([str(file) for file in files])
 
-    def segment(self, image: Any) -> Segmented:
+    def segment(image: Any) -> tuple[LabelMask, dict[str, float]]:
         data, properties = image
         with _quiet():
             # Preprocessing writes into the properties; a copy is what a second call would be given.
-            return Segmented(self._predictor.predict_single_npy_array(data, dict(properties)))
+            return predictor.predict_single_npy_array(data, dict(properties)), {}
+
+    return _Peer(load, segment, watch, {"threads": str(torch.get_num_threads())})
 
 
-class _Scanside:
+def _scanside(kind: PeerKind, setup: Setup) -> _Peer:
     """An opened `Segmenter`."""
+    from scanside.runtime.bundle import open_bundle
+    from scanside.runtime.choose import open_segmenter
+    from scanside.runtime.images.cases import CaseInput
+    from scanside.runtime.images.load import load_case
+    from scanside.runtime.options import Options
+    from scanside.runtime.pipeline import Obtained, Segmenter
 
-    def __init__(self, kind: PeerKind, setup: Setup) -> None:
-        from scanside.runtime.bundle import open_bundle
-        from scanside.runtime.choose import open_segmenter
-        from scanside.runtime.options import Options
-        from scanside.runtime.pipeline import Obtained, Segmenter
+    watch, bundle = Stopwatch(), open_bundle(setup.bundle)
+    options = Options(
+        device=kind.device, precision=kind.precision, mirroring=setup.mirroring, folds=setup.folds or None
+    )
+    with timed_sessions(watch):
+        if setup.proven:
+            segmenter = open_segmenter(bundle, options)
+        else:
+            taken = Obtained(kind.device, kind.device, "asked for, without proof", kind.precision)
+            segmenter = Segmenter(bundle, options, taken)
 
-        self.watch = Stopwatch()
-        bundle = open_bundle(setup.bundle)
-        options = Options(
-            device=kind.device, precision=kind.precision, mirroring=setup.mirroring, folds=setup.folds or None
-        )
-        with timed_sessions(self.watch):
-            if setup.proven:
-                self._segmenter = open_segmenter(bundle, options)
-            else:
-                taken = Obtained(kind.device, kind.device, "asked for, without proof", kind.precision)
-                self._segmenter = Segmenter(bundle, options, taken)
-        device = self._segmenter.device
-        self.facts = {
-            "asked": device.asked,
-            "obtained": device.obtained,
-            "why": device.why,
-            "precision": device.precision,
-        }
-
-    def load(self, files: Sequence[Path]) -> Any:
-        from scanside.runtime.images.cases import CaseInput
-        from scanside.runtime.images.load import load_case
-
+    def load(files: Sequence[Path]) -> Any:
         return load_case(CaseInput("case", tuple(files)), len(files)).volume
 
-    def segment(self, image: Any) -> Segmented:
-        result = self._segmenter.segment(image)
-        return Segmented(result.mask, result.stages)
+    def segment(image: Any) -> tuple[LabelMask, dict[str, float]]:
+        result = segmenter.segment(image)
+        return result.mask, result.stages
+
+    return _Peer(load, segment, watch, device_facts(segmenter.device))
 
 
-class _NaiveLoop:
+def device_facts(device: Any) -> dict[str, str]:
+    """What was obtained, for a `Device` of a results file."""
+    return {name: getattr(device, name) for name in ("asked", "obtained", "why", "precision")}
+
+
+def _naive_loop(kind: PeerKind, setup: Setup) -> _Peer:
     """`naive_loop.Loop`."""
+    from scanside.benchmarks.naive_loop import Loop, read
 
-    def __init__(self, setup: Setup) -> None:
-        from scanside.benchmarks.naive_loop import Loop
+    watch, loop = Stopwatch(), Loop(setup.bundle, setup.folds, mirroring=setup.mirroring)
+    loop.network = watch.time(loop.network)  # type: ignore[method-assign]
 
-        self.watch = Stopwatch()
-        self._loop = Loop(setup.bundle, setup.folds, mirroring=setup.mirroring)
-        self._loop.network = self.watch.time(self._loop.network)  # type: ignore[method-assign]
-        self.facts: dict[str, str] = {}
-
-    def load(self, files: Sequence[Path]) -> Any:
-        from scanside.benchmarks.naive_loop import read
-
-        return read(files)
-
-    def segment(self, image: Any) -> Segmented:
+    def segment(image: Any) -> tuple[LabelMask, dict[str, float]]:
         data, first = image
-        return Segmented(self._loop.segment(data, first.GetSpacing()[::-1]))
+        return loop.segment(data, first.GetSpacing()[::-1]), {}
+
+    return _Peer(read, segment, watch)
 
 
 @contextlib.contextmanager

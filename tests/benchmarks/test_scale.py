@@ -21,8 +21,9 @@ from scanside.benchmarks.scale_results import ScaleReport
 from scanside.runtime.bundle import open_bundle
 from scanside.runtime.cli.main import run
 from scanside.runtime.options import Options
-from scanside.runtime.pipeline import Obtained, Segmenter
+from scanside.runtime.pipeline import LocalSegmenter
 from scanside.runtime.record import json_schema
+from scanside.runtime.segmenter import Obtained
 
 ROOT = Path(__file__).parents[2]
 TINY = ScaleOptions(threads=1, repeats=1, base=(16, 32, 32), patch=(16, 16, 16))
@@ -33,7 +34,7 @@ def test_the_made_network_gives_the_class_of_the_nearest_centre(tmp_path: Path) 
     bundle = open_bundle(write_bundle(tmp_path / "made.bundle", classes, (16, 16, 16)))
     image = make_image((16, 16, 16), (1.5, 1.5, 1.5))  # the network's grid, one tile
     options = Options(device="cpu", mirroring=False, threads=1)
-    with Segmenter(bundle, options, Obtained("cpu", "cpu", "asked for", "fp32")) as opened:
+    with LocalSegmenter(bundle, options, Obtained("cpu", "cpu", "asked for", "fp32")) as opened:
         mask = opened.segment(image).mask
     inside = np.argwhere(image.data[0] != 0)
     box = tuple(slice(a, b + 1) for a, b in zip(inside.min(axis=0), inside.max(axis=0), strict=True))

@@ -16,7 +16,7 @@ from scanside.runtime.choose import open_segmenter
 from scanside.runtime.errors import BackendError, BundleError, CaseError, UsageError
 from scanside.runtime.golden import EXACT, GoldenCase, compare, load_golden, lowest_dice, replay_all
 from scanside.runtime.options import Options
-from scanside.runtime.pipeline import Segmenter
+from scanside.runtime.segmenter import Segmenter
 from tests.support.phantoms import logits as phantom_logits
 from tests.support.phantoms import volume
 from tests.support.tiny_models import Tiny, write_cascade, write_model

@@ -20,7 +20,7 @@ from scanside.runtime.bundle import open_bundle
 from scanside.runtime.device import gpu_arrays
 from scanside.runtime.errors import BackendError, ExitCode
 from scanside.runtime.options import Options
-from scanside.runtime.pipeline import Segmenter
+from scanside.runtime.segmenter import Segmenter
 from tests.support.sentences import assert_one_sentence
 from tests.support.strict_arrays import OnDevice, StrictArrays
 from tests.support.tiny_models import Tiny, write_model

@@ -12,8 +12,8 @@ from scanside.runtime.labels import (
     slicer_fields,
     slicer_table,
 )
-from scanside.runtime.pipeline import Segmentation
 from scanside.runtime.plan import Labels
+from scanside.runtime.segmenter import Segmentation
 from scanside.runtime.volume import Geometry
 from tests.support.plans import REGIONS
 

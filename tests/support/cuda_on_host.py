@@ -15,7 +15,8 @@ from scanside.runtime.backends.session import Session
 from scanside.runtime.bundle import Bundle
 from scanside.runtime.device.case import Device
 from scanside.runtime.options import Options
-from scanside.runtime.pipeline import Obtained, Segmenter
+from scanside.runtime.pipeline import LocalSegmenter
+from scanside.runtime.segmenter import Obtained, Segmenter
 from tests.support.strict_arrays import StrictArrays
 
 
@@ -54,4 +55,4 @@ def put_in_place(patch: pytest.MonkeyPatch) -> CudaOnHost:
 def unproven(bundle: Bundle, precision: str, role: str | None = None) -> Segmenter:
     """A segmenter on it without its golden cases, for tests that judge the labels themselves."""
     options = Options(device="cuda", precision=precision, role=role)
-    return Segmenter(bundle, options, Obtained("cuda", "cuda", "a test", precision))
+    return LocalSegmenter(bundle, options, Obtained("cuda", "cuda", "a test", precision))

@@ -75,7 +75,7 @@ def torch_segmenter(paths: Sequence[Path], tmp_path: Path) -> Iterator[pipeline.
         patch.setattr(opening, "open_session", open_session)
         bundle = Bundle(tmp_path, manifest, "0" * 64)
         device = pipeline.Obtained("cpu", "cpu", "test", "fp32")
-        with pipeline.Segmenter(bundle, Options(device="cpu"), device) as segmenter:
+        with pipeline.LocalSegmenter(bundle, Options(device="cpu"), device) as segmenter:
             yield segmenter
 
 

@@ -29,7 +29,8 @@ from scanside.runtime.errors import BackendError, GeometryError, InputError
 from scanside.runtime.images.cases import CaseInput, find_cases
 from scanside.runtime.images.read import read_image
 from scanside.runtime.options import Options
-from scanside.runtime.pipeline import Obtained, Segmenter
+from scanside.runtime.pipeline import LocalSegmenter
+from scanside.runtime.segmenter import Obtained, Segmenter
 from scanside.runtime.volume import Volume
 
 
@@ -80,7 +81,7 @@ def _devices() -> tuple[str, ...]:
 
 def _open(source: Source, device: str, options: ParityOptions) -> Segmenter:
     how = Options(device=device, mirroring=options.mirroring, folds=source.folds)
-    return Segmenter(source.bundle, how, Obtained(device, device, "asked for", "fp32"))
+    return LocalSegmenter(source.bundle, how, Obtained(device, device, "asked for", "fp32"))
 
 
 def _check_labels(cases: Sequence[CaseInput], options: ParityOptions, source: Source) -> None:

@@ -23,7 +23,8 @@ from scanside.benchmarks.sensors import gpu_names
 from scanside.benchmarks.warm import Stopwatch, timed_sessions
 from scanside.runtime.bundle import open_bundle
 from scanside.runtime.options import Options
-from scanside.runtime.pipeline import Obtained, Segmenter
+from scanside.runtime.pipeline import LocalSegmenter
+from scanside.runtime.segmenter import Obtained
 from scanside.runtime.stages.resample import resampled_shape
 from scanside.runtime.stages.slide import tiling
 
@@ -138,7 +139,7 @@ def _measure(bundle: Path, plan: _Plan, options: ScaleOptions, repeats: int) -> 
     watch = Stopwatch()
     with timed_sessions(watch):
         obtained = Obtained(options.device, options.device, "asked for", "fp32")
-        segmenter = Segmenter(open_bundle(bundle), how, obtained)
+        segmenter = LocalSegmenter(open_bundle(bundle), how, obtained)
     volume = make_image(plan.shape)
     walls, networks, stages = list[float](), list[float](), dict[str, list[float]]()
     reset_high_water_mark()

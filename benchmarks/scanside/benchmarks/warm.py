@@ -203,7 +203,8 @@ def _scanside(kind: PeerKind, setup: Setup) -> _Peer:
     from scanside.runtime.images.cases import CaseInput
     from scanside.runtime.images.load import load_case
     from scanside.runtime.options import Options
-    from scanside.runtime.pipeline import Obtained, Segmenter
+    from scanside.runtime.pipeline import LocalSegmenter
+    from scanside.runtime.segmenter import Obtained
 
     watch, bundle = Stopwatch(), open_bundle(setup.bundle)
     options = Options(
@@ -214,7 +215,7 @@ def _scanside(kind: PeerKind, setup: Setup) -> _Peer:
             segmenter = open_segmenter(bundle, options)
         else:
             taken = Obtained(kind.device, kind.device, "asked for, without proof", kind.precision)
-            segmenter = Segmenter(bundle, options, taken)
+            segmenter = LocalSegmenter(bundle, options, taken)
 
     def load(files: Sequence[Path]) -> Any:
         return load_case(CaseInput("case", tuple(files)), len(files)).volume

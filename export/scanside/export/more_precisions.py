@@ -27,8 +27,8 @@ from scanside.runtime.errors import BundleError, UsageError
 from scanside.runtime.golden import GoldenCase, load_golden, policy
 from scanside.runtime.manifest import Segmenter
 from scanside.runtime.options import Options
-from scanside.runtime.pipeline import Obtained
-from scanside.runtime.pipeline import Segmenter as Opened
+from scanside.runtime.pipeline import LocalSegmenter
+from scanside.runtime.segmenter import Obtained
 
 REPORT = "parity.json"
 
@@ -155,6 +155,6 @@ def _converted(
 def _fp32(bundle: Bundle, role: str, case: GoldenCase) -> Prediction:
     """What the bundle's own networks compute, in the place of nnunetv2's prediction."""
     options = Options(device="cpu", precision="fp32", role=role)
-    with Opened(bundle, options, Obtained("cpu", "cpu", "parity gate", "fp32")) as opened:
+    with LocalSegmenter(bundle, options, Obtained("cpu", "cpu", "parity gate", "fp32")) as opened:
         outputs, _ = parity.outputs_of(opened, case)
     return Prediction(outputs, case.labels, case.margin)

@@ -25,7 +25,8 @@ from scanside.runtime.errors import BackendError, BundleError
 from scanside.runtime.extras import install_command
 from scanside.runtime.golden import INT8_DICE, Comparison, GoldenCase, compare, label_dice, policy
 from scanside.runtime.options import Options
-from scanside.runtime.pipeline import Obtained, Segmenter
+from scanside.runtime.pipeline import LocalSegmenter
+from scanside.runtime.segmenter import Obtained, Segmenter
 
 PACKAGES = (
     "nnunetv2", "torch", "onnx", "onnxscript", "batchgenerators", "acvl_utils", "scikit-image",
@@ -100,7 +101,7 @@ def check(
         bundle, run, run_precision = _rounded(bundle, precision), "cpu", "fp32"
     options = Options(device=run, precision=run_precision, role=role)
     hops = []
-    with Segmenter(bundle, options, Obtained(run, run, "parity gate", run_precision)) as segmenter:
+    with LocalSegmenter(bundle, options, Obtained(run, run, "parity gate", run_precision)) as segmenter:
         for case, reference in cases:
             start = time.perf_counter()
             outputs, mask = outputs_of(segmenter, case)
@@ -183,7 +184,7 @@ def accuracy(bundle: Bundle, images: Sequence[Candidate]) -> list[dict[str, Any]
     for precision in ("fp32", "int8"):
         device = targets([precision])[0][0]
         options = Options(device=device, precision=precision, mirroring=False)
-        with Segmenter(bundle, options, Obtained(device, device, "parity gate", precision)) as segmenter:
+        with LocalSegmenter(bundle, options, Obtained(device, device, "parity gate", precision)) as segmenter:
             masks[precision] = [segmenter.segment(image.volume).mask for image in images]
     scores = [label_dice(*pair) for pair in zip(masks["int8"], masks["fp32"], strict=True)]
     for label in sorted(set().union(*scores)):

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from scanside.runtime.errors import ScansideError
     from scanside.runtime.labels import Roi, choose_roi, flat_labels, itksnap_table, keep_roi, slicer_table
     from scanside.runtime.options import Options
-    from scanside.runtime.pipeline import Segmentation, Segmenter
+    from scanside.runtime.segmenter import Segmentation, Segmenter
     from scanside.runtime.statistics import LabelStatistics, measure_labels
     from scanside.runtime.study.overlay import draw_labels
     from scanside.runtime.volume import Geometry, Volume
@@ -40,8 +40,8 @@ _WHERE = {
     "Options": "options",
     "Roi": "labels",
     "ScansideError": "errors",
-    "Segmentation": "pipeline",
-    "Segmenter": "pipeline",
+    "Segmentation": "segmenter",
+    "Segmenter": "segmenter",
     "Volume": "volume",
     "choose_roi": "labels",
     "draw_labels": "study.overlay",

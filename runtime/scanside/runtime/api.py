@@ -10,7 +10,7 @@ from scanside.runtime.choose import open_segmenter
 from scanside.runtime.errors import InputError, UsageError
 from scanside.runtime.events import Listener, ignore
 from scanside.runtime.options import Options
-from scanside.runtime.pipeline import Segmentation, Segmenter
+from scanside.runtime.segmenter import Segmentation, Segmenter
 from scanside.runtime.volume import Geometry, Volume, picture
 
 

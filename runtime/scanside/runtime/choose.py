@@ -19,7 +19,8 @@ from scanside.runtime.bundle import Bundle
 from scanside.runtime.errors import BackendError, CaseError
 from scanside.runtime.golden import first_problem, replay_all
 from scanside.runtime.options import Options
-from scanside.runtime.pipeline import Obtained, Segmenter
+from scanside.runtime.pipeline import LocalSegmenter
+from scanside.runtime.segmenter import Obtained, Segmenter
 
 
 def _silent(sentence: str) -> None:
@@ -42,7 +43,7 @@ def open_segmenter(
         return _remote(bundle, options, say)
     device = choose_device(bundle, options, (bundle.role(options.role),), say)
     with announcing(say), keeping(_judged(bundle, device)):
-        return Segmenter(bundle, options, device)
+        return LocalSegmenter(bundle, options, device)
 
 
 def open_segmenters(
@@ -61,7 +62,9 @@ def open_segmenters(
     segmenters: dict[str, Segmenter] = {}
     with ExitStack() as opened, announcing(say), keeping(_judged(bundle, device)):
         for role in roles:
-            segmenters[role] = opened.enter_context(Segmenter(bundle, replace(options, role=role), device))
+            segmenters[role] = opened.enter_context(
+                LocalSegmenter(bundle, replace(options, role=role), device)
+            )
         opened.pop_all()
     return device, segmenters
 
@@ -202,7 +205,7 @@ def _replay(bundle: Bundle, options: Options, module: Backend) -> tuple[str | No
     exact = replace(options, step_size=0.5, mirroring=True, folds=None)
     trial = Obtained("auto", module.NAME, "golden cases", options.precision)
     for role in bundle.manifest.chain(bundle.role(options.role)):
-        with Segmenter(bundle, replace(exact, role=role), trial) as segmenter:
+        with LocalSegmenter(bundle, replace(exact, role=role), trial) as segmenter:
             engines |= segmenter.engines
             results = replay_all(segmenter)
         if module.ON_TRIAL and not results:

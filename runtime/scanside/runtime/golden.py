@@ -18,7 +18,7 @@ import numpy.typing as npt
 from scanside.runtime.bundle import Bundle
 from scanside.runtime.errors import BundleError
 from scanside.runtime.manifest import Golden
-from scanside.runtime.pipeline import Segmenter
+from scanside.runtime.segmenter import Segmenter
 from scanside.runtime.volume import Geometry, Volume
 
 

@@ -11,7 +11,7 @@ from scanside.runtime.plan import Labels
 from scanside.runtime.volume import Geometry
 
 if TYPE_CHECKING:
-    from scanside.runtime.pipeline import Segmentation
+    from scanside.runtime.segmenter import Segmentation
 
 _COLORS = (
     (230, 25, 75), (255, 225, 25), (0, 130, 200), (60, 180, 75), (245, 130, 48), (145, 30, 180), (70, 240, 240),

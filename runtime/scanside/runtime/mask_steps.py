@@ -12,8 +12,8 @@ from scanside.runtime.images.load import LoadedCase, load_case
 from scanside.runtime.images.orient import unlike_training
 from scanside.runtime.labels import keep_roi
 from scanside.runtime.outputs import Task, check_outputs, write_outputs
-from scanside.runtime.pipeline import Segmentation, Segmenter
 from scanside.runtime.run import CaseResult, hashes_of, run_items
+from scanside.runtime.segmenter import Segmentation, Segmenter
 from scanside.runtime.statistics import LabelStatistics, measure_labels
 
 

@@ -17,8 +17,8 @@ from scanside.runtime.images.files import ALL_ENDINGS, atomic_write, ending_of
 from scanside.runtime.images.load import LoadedCase
 from scanside.runtime.images.write import write_mask
 from scanside.runtime.labels import Roi, flat_labels, itksnap_table, slicer_fields, slicer_table
-from scanside.runtime.pipeline import Segmentation, Segmenter
 from scanside.runtime.plan import Plan
+from scanside.runtime.segmenter import Segmentation, Segmenter
 from scanside.runtime.volume import Geometry, picture
 
 if TYPE_CHECKING:

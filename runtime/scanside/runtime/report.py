@@ -12,9 +12,9 @@ from scanside.runtime import machine
 from scanside.runtime.backends.table import FilePrecision
 from scanside.runtime.bundle import Bundle
 from scanside.runtime.labels import Roi
-from scanside.runtime.pipeline import Segmenter
 from scanside.runtime.record import Document, Milliseconds, Part, Sha256
 from scanside.runtime.run import CaseResult
+from scanside.runtime.segmenter import Segmenter
 from scanside.runtime.statistics import LabelStatistics
 
 RESEARCH = "Research use only. Not for diagnosis."

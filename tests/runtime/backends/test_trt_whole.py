@@ -16,7 +16,7 @@ from scanside.runtime.choose import open_segmenter
 from scanside.runtime.errors import BackendError
 from scanside.runtime.golden import APPROXIMATE
 from scanside.runtime.options import Options
-from scanside.runtime.pipeline import Segmentation
+from scanside.runtime.segmenter import Segmentation
 from tests.support.fake_tensorrt import TILE, VERSIONS, Library
 from tests.support.fake_tensorrt.installed import Machine
 from tests.support.onnx_exports import share_onnx_exports  # noqa: F401 - a fixture

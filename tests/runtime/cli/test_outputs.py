@@ -12,7 +12,7 @@ import SimpleITK as sitk
 
 from scanside.runtime import Options, open_bundle, segment
 from scanside.runtime.errors import OutputError, UsageError
-from scanside.runtime.pipeline import Segmenter
+from scanside.runtime.segmenter import Segmenter
 from tests.runtime.cli.conftest import Command
 from tests.runtime.cli.test_segment import SCHEMA, files
 from tests.support import phantoms

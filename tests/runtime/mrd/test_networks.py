@@ -13,8 +13,8 @@ from scanside.runtime.errors import BackendError, CaseError, UsageError
 from scanside.runtime.mrd.console import read_console
 from scanside.runtime.mrd.networks import Networks
 from scanside.runtime.mrd.segmenting import Choice
-from scanside.runtime.pipeline import Segmentation
 from scanside.runtime.plan import Labels
+from scanside.runtime.segmenter import Segmentation
 from scanside.training.demo import BUNDLE
 from tests.runtime.mrd.test_series import volume
 from tests.support.sentences import assert_one_sentence

@@ -26,8 +26,9 @@ from scanside.runtime.bundle import open_bundle
 from scanside.runtime.device.case import How, Labelled, label_case
 from scanside.runtime.errors import BackendError, DeviceMemoryError
 from scanside.runtime.options import Options
-from scanside.runtime.pipeline import Obtained, Segmenter
+from scanside.runtime.pipeline import LocalSegmenter
 from scanside.runtime.plan import Plan
+from scanside.runtime.segmenter import Obtained
 from scanside.runtime.stages.crop import crop
 from scanside.runtime.stages.resample import Shape
 from scanside.runtime.volume import Geometry, Volume
@@ -155,7 +156,7 @@ def host(bundle: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for mirroring in (True, False):
         options = Options(device="cuda", precision="fp32", mirroring=mirroring, threads=1)
-        with Segmenter(open_bundle(bundle), options, Obtained("cuda", "cuda", "", "fp32")) as segmenter:
+        with LocalSegmenter(open_bundle(bundle), options, Obtained("cuda", "cuda", "", "fp32")) as segmenter:
             segmenter.segment(volume)
             inside, runs, launches, start = 0.0, 0, card.fake_launches(), time.process_time()
             segmentation = segmenter.segment(volume)

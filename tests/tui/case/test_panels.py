@@ -219,6 +219,7 @@ def test_features_have_readable_names() -> None:
         == "ADC LoG 4.0 mm firstorder TotalEnergy"
     )
     assert feature_name("t2w_original_glcm_Contrast") == "T2WI glcm Contrast"
+    assert feature_name("age_at_scan") == "age_at_scan", "a bundle may measure something else"
 
 
 @pytest.mark.parametrize("kind", get_args(ObjectKind))

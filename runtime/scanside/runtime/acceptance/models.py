@@ -11,8 +11,9 @@ from scanside.runtime.errors import ScansideError
 from scanside.runtime.golden import Comparison, replay_all
 from scanside.runtime.golden_study import StudyComparison, load_study, replay_study
 from scanside.runtime.options import Options
-from scanside.runtime.pipeline import Obtained, Segmenter
+from scanside.runtime.pipeline import LocalSegmenter
 from scanside.runtime.radiomics.conformance import Row
+from scanside.runtime.segmenter import Obtained, Segmenter
 from scanside.runtime.trust import Trust, judge
 
 _AGAIN = "Export the bundle again, or choose another device; do not use this one."
@@ -92,7 +93,7 @@ def _opened(bundle: Bundle, options: Options, device: str, role: str) -> Segment
     if options.engine is not None:
         return open_segmenter(bundle, replace(options, role=role))
     how = Options(device=device, precision=_precision(options), role=role, threads=options.threads)
-    return Segmenter(bundle, how, Obtained(device, device, "acceptance", how.precision))
+    return LocalSegmenter(bundle, how, Obtained(device, device, "acceptance", how.precision))
 
 
 def golden_case(compared: Comparison, role: str) -> Check:

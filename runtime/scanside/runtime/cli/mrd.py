@@ -25,7 +25,7 @@ from scanside.runtime.options import Options
 
 if TYPE_CHECKING:
     from scanside.runtime.mrd.segmenting import Choice
-    from scanside.runtime.pipeline import Segmenter
+    from scanside.runtime.segmenter import Segmenter
 
 log = logging.getLogger("scanside.mrd")
 

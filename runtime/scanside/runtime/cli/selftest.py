@@ -12,9 +12,10 @@ from scanside.runtime.errors import BackendError, BundleError, ExitCode
 from scanside.runtime.golden import Comparison, replay_all
 from scanside.runtime.golden_study import StudyComparison, load_study, replay_study
 from scanside.runtime.options import Options
-from scanside.runtime.pipeline import Obtained, Segmenter
+from scanside.runtime.pipeline import LocalSegmenter
 from scanside.runtime.record import Document
 from scanside.runtime.report import BundleName, bundle_name
+from scanside.runtime.segmenter import Obtained
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -90,7 +91,7 @@ def _usable(name: str, precision: str) -> bool:
 
 
 def _replay(bundle: Bundle, options: Options) -> list[Comparison]:
-    with Segmenter(
+    with LocalSegmenter(
         bundle, options, Obtained(options.device, options.device, "selftest", options.precision)
     ) as opened:
         return replay_all(opened)

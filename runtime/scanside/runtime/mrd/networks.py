@@ -7,7 +7,7 @@ from collections.abc import Callable
 from scanside.runtime.errors import CaseError, ScansideError
 from scanside.runtime.mrd.reply import Labelled, parts_of
 from scanside.runtime.mrd.segmenting import Choice
-from scanside.runtime.pipeline import Segmenter
+from scanside.runtime.segmenter import Segmenter
 from scanside.runtime.volume import Volume
 
 log = logging.getLogger("scanside.mrd")

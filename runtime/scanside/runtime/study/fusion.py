@@ -14,8 +14,8 @@ from scipy import ndimage
 
 from scanside.runtime.arrays import Float32, LabelMask, Mask
 from scanside.runtime.manifest import Fusion
-from scanside.runtime.pipeline import measured
 from scanside.runtime.plan import Plan
+from scanside.runtime.segmenter import measured
 from scanside.runtime.stages.postprocess import postprocess
 from scanside.runtime.study.diffusion import RIM, indices_in, points_of
 from scanside.runtime.study.records import Odds, Segmented

@@ -18,12 +18,12 @@ from scanside.runtime.errors import BundleError, InputError
 from scanside.runtime.events import Event, Listener, StageFinished, StageProgress, StageStarted, ignore
 from scanside.runtime.manifest import Fusion
 from scanside.runtime.options import Options
-from scanside.runtime.pipeline import Segmentation, Segmenter
 from scanside.runtime.plan import Plan
 from scanside.runtime.radiomics.config import RadiomicsConfig, load_config
 from scanside.runtime.radiomics.extract import FeatureValue, extract
 from scanside.runtime.radiomics.names import sequence_of
 from scanside.runtime.remark import Remark
+from scanside.runtime.segmenter import Segmentation, Segmenter
 from scanside.runtime.stages.lesions import find_lesions, one_lesion
 from scanside.runtime.study.answer import Answering, answering, coded, refuse_unknown_levels
 from scanside.runtime.study.checks import check_study

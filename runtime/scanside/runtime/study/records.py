@@ -14,8 +14,8 @@ from scanside.runtime.arrays import Float32, LabelMask
 from scanside.runtime.classify import Classification
 from scanside.runtime.errors import ExitCode
 from scanside.runtime.outcome import Status
-from scanside.runtime.pipeline import Obtained
 from scanside.runtime.radiomics.extract import FeatureValue
+from scanside.runtime.segmenter import Obtained
 from scanside.runtime.stages.lesions import Lesion
 from scanside.runtime.study.answer import Known
 from scanside.runtime.volume import Geometry, Volume

@@ -19,8 +19,8 @@ from scanside.runtime.errors import BackendError, BundleError, CaseError, InputE
 from scanside.runtime.events import Listener, StageProgress, StageStarted, ignore
 from scanside.runtime.golden import compare, load_golden
 from scanside.runtime.options import Options
-from scanside.runtime.pipeline import Obtained, Segmentation, Segmenter, check_channels, measured
 from scanside.runtime.record import first_fault
+from scanside.runtime.segmenter import Obtained, Segmentation, Segmenter, check_channels, measured
 from scanside.runtime.triton.address import Engine
 from scanside.runtime.triton.contract import CONTRACT, MOST_ABOUT, About, Array, digest, model_name
 from scanside.runtime.triton.wire import Client, LostError, Wanted

@@ -18,8 +18,8 @@ from scanside.runtime.choose import open_segmenter
 from scanside.runtime.errors import BackendError, BundleError, CaseError, InputError, ScansideError
 from scanside.runtime.golden import replay_all
 from scanside.runtime.options import Options
-from scanside.runtime.pipeline import Segmenter
 from scanside.runtime.report import stage_times
+from scanside.runtime.segmenter import Segmenter
 from scanside.runtime.triton.contract import CONTRACT, KINDS, PREFIX, About, Array, digest
 from scanside.runtime.volume import Geometry, Volume
 

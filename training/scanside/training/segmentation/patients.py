@@ -8,7 +8,7 @@ from scanside.runtime.choose import open_segmenter
 from scanside.runtime.images.cases import CaseInput
 from scanside.runtime.images.load import load_case
 from scanside.runtime.options import Options
-from scanside.runtime.pipeline import Segmentation
+from scanside.runtime.segmenter import Segmentation
 from scanside.runtime.volume import Volume
 from scanside.training.cohort.table import Cohort, Patient
 from scanside.training.segmentation.progress import minutes

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from textual.content import Content
 
+from scanside.runtime.radiomics.names import FeatureName
 from scanside.tui.format import TITLES
 from scanside.tui.tones import quiet
 
@@ -29,15 +30,13 @@ def entry(label: str, *parts: str | Content, width: int = 11) -> Line:
 
 
 def feature_name(name: str) -> str:
-    """`adc_log-sigma-4-0-mm-3D_firstorder_TotalEnergy` as `ADC LoG 4.0 mm firstorder TotalEnergy`."""
-    sequence, _, rest = name.partition("_")
-    image, _, feature = rest.partition("_")
-    image = _LOG.sub(r"LoG \1.\2 mm", image)
-    parts = [
-        TITLES.get(sequence, sequence),
-        "" if image == "original" else image,
-        feature.replace("_", " "),
-    ]
+    """`adc_log-sigma-4-0-mm-3D_firstorder_TotalEnergy` as `ADC LoG 4.0 mm firstorder TotalEnergy`; else unchanged."""
+    try:
+        found = FeatureName.read(name)
+    except ValueError:
+        return name
+    image = "" if found.image == "original" else _LOG.sub(r"LoG \1.\2 mm", found.image)
+    parts = TITLES.get(found.sequence, found.sequence), image, found.kind, found.feature.replace("_", " ")
     return " ".join(part for part in parts if part)
 
 

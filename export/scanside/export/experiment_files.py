@@ -18,7 +18,7 @@ Found = TypeVar("Found", bound=Document)
 
 
 class ExperimentDocument(Document):
-    """Which cohort an experiment was made from."""
+    """Which cohort an experiment was made from, `experiment.json`."""
 
     schema_: Literal["scanside.experiment/1"] = Field("scanside.experiment/1", alias="schema")
     created: str = ""
@@ -36,7 +36,7 @@ class ExperimentDocument(Document):
 
 
 class ClassifierDocument(Document):
-    """The models of an experiment, as a bundle states them; their files are named as in the same folder."""
+    """The models of an experiment, `classifier.json`, as a bundle states them; their files lie in the same folder."""
 
     schema_: Literal["scanside.classifier/1"] = Field("scanside.classifier/1", alias="schema")
     agreement: Agreement | None

@@ -119,7 +119,7 @@ class Golden(Record):
 
 
 class Manifest(Record):
-    """The whole manifest.
+    """The manifest of a bundle, `bundle.json`: what is in it, what it is for, and where it comes from.
 
     Attributes:
         schema_version: Bundle format.

@@ -103,7 +103,7 @@ class Check(Part):
 
 
 class Report(Document):
-    """One acceptance.
+    """What `scanside accept` found at one site, check by check.
 
     Attributes:
         started, finished: ISO 8601 with the offset to UTC.

@@ -156,7 +156,7 @@ class SequenceConfig(Record):
 
 
 class RadiomicsConfig(Record):
-    """The whole configuration.
+    """How features are measured, `radiomics.yaml`.
 
     Attributes:
         sequences: By the sequence's name; features are named `<sequence>_<pyradiomics name>`, in this order.

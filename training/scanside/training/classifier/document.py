@@ -82,7 +82,7 @@ class ClassifierOptions(Division):
 
 
 class CrossValidation(Document):
-    """The nested cross-validation of every model."""
+    """The nested cross-validation of every model, `cv.json`."""
 
     schema_: Literal["scanside.classifier-cv/2"] = Field("scanside.classifier-cv/2", alias="schema")
     synthetic: bool

@@ -289,7 +289,7 @@ class CohortSummary(Part):
 
 
 class Report(Part):
-    """`scanside evaluate`."""
+    """What `scanside evaluate` found: segmentation, classification, and how both were measured."""
 
     schema_: Literal["scanside.evaluation/1"] = Field(alias="schema")
     notice: str

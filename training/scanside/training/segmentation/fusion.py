@@ -100,7 +100,7 @@ def fuse_masks(cohort: Cohort, experiment: Experiment, settings: Settings, say: 
 
 
 class FusionRecord(FusionDocument):
-    """What was chosen, and what training patients gain."""
+    """How a role's masks are decided together with another sequence, and what training patients gain, `fusion.json`."""
 
     folds: dict[int, Fusion | None]
     """Fold → what was chosen on the patients of the others; null where the segmenter alone is as good."""

@@ -178,31 +178,40 @@ class TableSource(Part):
 
 
 class SignatureDocument(Document):
-    """The signature, and what the whole procedure is worth on patients that it has not seen."""
+    """The signature, `signature.json`, and what the whole procedure is worth on patients that it has not seen."""
 
     schema_: Literal["scanside.signature/1"] = Field("scanside.signature/1", alias="schema")
     classes: Classes
+    """What the classifier will tell apart."""
     features: tuple[str, ...]
+    """In the order of the classifier's inputs."""
     alone: dict[str, tuple[str, ...]]
     """Role → the signature of that sequence by itself."""
     path: tuple[Step, ...]
+    """Features left after each step, on all training patients."""
     frequency: dict[str, float]
     """Feature → part of the outer folds that chose it, most frequent first."""
     cv: Estimate
     """Of the signature."""
     canaries: tuple[CanaryRow, ...]
+    """The same procedure where nothing can be learned."""
     combined: Estimate | None
     """With age and sex; null where they are unknown."""
     one_sequence: dict[str, Estimate]
+    """Model of one sequence by itself → its estimate."""
     baselines: dict[str, Estimate]
+    """Model without features of radiomics → its estimate."""
     ablation: dict[str, Estimate] | None
     """The same procedure on the reader's masks; null without them."""
     left_out: tuple[LeftOut, ...]
+    """Each centre by a model of all others; empty without two centres."""
     patients: Patients
     excluded: tuple[Excluded, ...]
     options: Options
     synthetic: bool = False
+    """The patients are a phantom."""
     source: CohortSource | TableSource
+    """What was measured, and how."""
 
     @property
     def near_mm(self) -> float | None:

@@ -161,7 +161,7 @@ class Watch(Record):
 
 
 class Config(Record):
-    """The whole file."""
+    """The configuration file of an appliance."""
 
     service: Service
     trust: Trust = Trust()

@@ -1,23 +1,17 @@
-"""What cannot be exported is refused by name, before anything is written; what fails leaves nothing behind."""
+"""What cannot be exported is refused by name, before anything is written."""
 
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import onnx
 import pytest
 import torch
-from onnx import numpy_helper
-from torch import nn
 
-from scanside.export import nnunet
 from scanside.export.nnunet import ExportOptions, export_nnunet
-from scanside.export.onnx_graph import check_operations, to_onnx
 from scanside.runtime.bundle import open_bundle
-from scanside.runtime.errors import BundleError, InputError, OutputError
-from tests.support import onnx_exports
+from scanside.runtime.errors import InputError
+from tests.export.refusing import FP32, refused
 from tests.support.sentences import assert_one_sentence
 from tests.support.tiny_models import (
     TORCH,
@@ -28,32 +22,6 @@ from tests.support.tiny_models import (
     write_cascade,
     write_model,
 )
-
-FP32 = ExportOptions(precisions=("fp32",))
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return write_model(tmp_path, Tiny())
-
-
-def refused(
-    folder: Path, *words: str, options: ExportOptions = FP32, error: type[Exception] = InputError
-) -> None:
-    """Exporting raises one sentence with these words, and no file appears anywhere beside the model."""
-    before = _files(folder.parents[1])
-    with pytest.raises(error) as caught:
-        export_nnunet(folder, folder.parents[1] / "out" / "bundle", options, lambda _: None)
-    message = str(caught.value)
-    assert message.endswith(".") and "\n" not in message, message
-    for word in words:
-        assert word in message, message
-    assert _files(folder.parents[1]) == before
-
-
-def _files(root: Path) -> set[str]:
-    """All of them but what Python itself keeps beside a trainer that was imported."""
-    return {str(path) for path in root.rglob("*") if not path.is_dir() and path.suffix != ".pyc"}
 
 
 def _plans(change: Callable[[dict[str, Any], dict[str, Any]], None]) -> Callable[[Path], None]:
@@ -310,136 +278,8 @@ def test_a_trainer_from_outside_that_does_not_work(
     refused(folder, name, *words)
 
 
-class Attentive(nn.Module):
-    """What a transformer such as Primus brings."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
-        self.embed = nn.Conv3d(1, 8, 4, stride=4)
-        self.head = nn.ConvTranspose3d(8, 3, 4, stride=4)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        tokens = self.embed(x)
-        flat = tokens.flatten(2).transpose(1, 2)
-        mixed, _ = self.attention(flat, flat, flat, need_weights=False)
-        output: torch.Tensor = self.head(mixed.transpose(1, 2).reshape(tokens.shape))
-        return output
-
-
-class TwoOutputs(nn.Module):
-    """Deep supervision left on."""
-
-    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        return x * 2, x * 3
-
-
-class TrainingNorm(nn.Module):
-    """Batch statistics at inference: `track_running_stats` off, or a module left in training mode."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.norm = nn.BatchNorm3d(1, track_running_stats=False)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        output: torch.Tensor = self.norm(x)
-        return output
-
-
-@pytest.mark.parametrize(
-    ("network", "words"),
-    [
-        (Attentive(), ("MatMul", "Softmax")),
-        (TwoOutputs(), ("2 outputs",)),
-        (TrainingNorm(), ("does not support",)),
-    ],
-    ids=["transformer", "two outputs", "batch statistics"],
-)
-def test_operations_without_a_test_of_their_own(network: nn.Module, words: tuple[str, ...]) -> None:
-    with pytest.raises(InputError) as caught:
-        to_onnx(network, 1, (8, 8, 8))
-    for word in words:
-        assert word in str(caught.value), str(caught.value)
-
-
-def test_batch_normalisation_in_training_mode() -> None:
-    model = to_onnx(nn.Sequential(nn.BatchNorm3d(1), nn.ReLU()).eval(), 1, (8, 8, 8))
-    [norm] = [node for node in model.graph.node if node.op_type == "BatchNormalization"]
-    check_operations(model)
-    norm.attribute.append(onnx.helper.make_attribute("training_mode", 1))
-    with pytest.raises(InputError, match="training mode"):
-        check_operations(model)
-
-
-def test_an_unsupported_network_leaves_nothing_behind(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Operations are known only after the export, when a temporary folder exists."""
-    monkeypatch.setattr(nnunet, "to_onnx", lambda *_: to_onnx(Attentive(), 1, (8, 8, 8)))
-    refused(folder, "does not support")
-    assert not list((folder.parents[1] / "out").iterdir())
-
-
-def test_out_exists(folder: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out" / "bundle"
-    out.mkdir(parents=True)
-    (out / "precious.txt").write_text("keep me")
-    refused(folder, "exists already", "--overwrite", error=OutputError)
-    overwrite = ExportOptions(precisions=("fp32",), overwrite=True)
-    refused(folder, "not a bundle", options=overwrite, error=OutputError)
-    assert (out / "precious.txt").read_text() == "keep me"
-
-
-def test_overwriting_a_bundle(folder: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out" / "bundle"
-    export_nnunet(folder, out, FP32, lambda _: None)
-    (out / "stale").write_text("of an older bundle")
-    refused(folder, "exists already", error=OutputError)
-    export_nnunet(
-        folder, out, ExportOptions(precisions=("fp32",), overwrite=True, name="new"), lambda _: None
-    )
-    assert open_bundle(out).manifest.name == "new"
-    assert not (out / "stale").exists()
-    assert [path.name for path in out.parent.iterdir()] == ["bundle"]
-
-
-def test_a_network_that_computes_something_else_gives_no_bundle(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The gate: one weight of the exported network is off by a tenth."""
-    monkeypatch.setattr(nnunet, "to_onnx", _with_a_wrong_weight)
-    refused(folder, "No bundle was written", "golden case", "nnunetv2", error=BundleError)
-    assert not list((tmp_path / "out").iterdir()), "a temporary folder is left"
-
-
-def test_the_gate_keeps_the_old_bundle(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    out = tmp_path / "out" / "bundle"
-    export_nnunet(folder, out, FP32, lambda _: None)
-    before = (out / "bundle.json").read_bytes()
-    monkeypatch.setattr(nnunet, "to_onnx", _with_a_wrong_weight)
-    overwrite = ExportOptions(precisions=("fp32",), overwrite=True)
-    refused(folder, "No bundle was written", options=overwrite, error=BundleError)
-    assert (out / "bundle.json").read_bytes() == before
-
-
-def _with_a_wrong_weight(network: nn.Module, input_channels: int, patch: tuple[int, ...]) -> onnx.ModelProto:
-    model = onnx_exports.to_onnx(network, input_channels, patch)
-    head = max(model.graph.initializer, key=lambda tensor: len(tensor.dims) * 1000 - len(tensor.raw_data))
-    array = numpy_helper.to_array(head).copy()
-    array.reshape(-1)[0] *= 1.1
-    head.CopyFrom(numpy_helper.from_array(array, head.name))
-    return model
-
-
 def test_messages_are_sentences_for_people(folder: Path) -> None:
     (folder / "plans.json").unlink()
     with pytest.raises(InputError) as caught:
         export_nnunet(folder, folder / "bundle", FP32, lambda _: None)
     assert_one_sentence(str(caught.value))
-
-
-def test_nothing_is_printed(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """`--json` owns stdout; nnU-Net prints that a label manager is missing, and much else."""
-    with edited_json(folder / "plans.json") as plans:
-        del plans["label_manager"]
-    report = export_nnunet(folder, tmp_path / "bundle", FP32, lambda _: None)
-    assert capsys.readouterr().out == ""
-    assert json.loads((tmp_path / "bundle" / "parity.json").read_text()) == report

@@ -14,7 +14,7 @@ TESTS = Path(__file__).parent
 @pytest.mark.parametrize(
     ("name", "more"),
     [
-        ("runtime/appliance/test_store.py", False),
+        ("runtime/appliance/store/test_jobs.py", False),
         ("runtime/dicom/test_sr.py", False),  # by way of helpers that need nothing either
         ("tui/test_words.py", False),
         ("export/test_matrix.py", True),

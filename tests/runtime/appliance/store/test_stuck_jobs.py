@@ -1,7 +1,5 @@
 """Jobs that a worker still computes although they no longer run, and verdicts on jobs that are not there."""
 
-from pathlib import Path
-
 import pytest
 
 from scanside.runtime.appliance.store import intake, jobs, verdicts
@@ -10,11 +8,6 @@ from scanside.runtime.appliance.store.records import Instance, Job, Patient
 from scanside.runtime.appliance.store.states import Action, NotAllowedError
 
 pytestmark = pytest.mark.requirement("stuck")
-
-
-@pytest.fixture
-def db(tmp_path: Path) -> Database:
-    return Database(tmp_path / "data" / "scanside.db", create=True)
 
 
 @pytest.fixture

@@ -13,13 +13,14 @@ import pydicom
 import SimpleITK as sitk
 from pydicom.dataset import Dataset
 
-from scanside.runtime.appliance.store import outbox, worklist
+from scanside.runtime.appliance.store import audit, outbox, worklist
 from scanside.runtime.appliance.store.database import Database
-from scanside.runtime.appliance.store.records import Case, Item
+from scanside.runtime.appliance.store.records import Case, Entry, Item
 from scanside.runtime.appliance.store.states import State
 from scanside.runtime.errors import ScansideError
 from tests.support import peers
 from tests.support.appliance import Appliance, until
+from tests.support.small_studies import write_study
 
 Points = npt.NDArray[np.float64]
 Code = tuple[str, str]
@@ -223,3 +224,15 @@ def log_lines(appliance: Appliance) -> Iterator[dict[str, Any]]:
     import json
 
     return map(json.loads, appliance.log().splitlines())
+
+
+def compute(where: Appliance, number: int, folder: Path, state: State = State.DONE) -> Case:
+    """Send a small study, and wait for it."""
+    study = write_study(number, folder / f"study-{number}")
+    send(where, study)
+    return wait_for(where, study_uid(study), state)
+
+
+def entries(where: Appliance, action: str, case_id: str | None = None) -> list[Entry]:
+    with Database(where.data / "scanside.db") as store:
+        return [one for one in audit.entries(store, case_id=case_id) if one.action == action]

@@ -17,14 +17,21 @@ from pathlib import Path
 
 import pytest
 
-from scanside.runtime.appliance import serve
 from scanside.runtime.appliance.process import NAMES
-from scanside.runtime.appliance.store import audit, database, jobs, outbox, worklist
+from scanside.runtime.appliance.store import audit, outbox, worklist
 from scanside.runtime.appliance.store.database import Database
-from scanside.runtime.appliance.store.records import Case, Entry
+from scanside.runtime.appliance.store.records import Case
 from scanside.runtime.appliance.store.states import Sending, State
-from tests.runtime.appliance.hospital import case_of, items, log_lines, send, study_uid, wait_for
-from tests.runtime.appliance.work.filled import configured, opened, received, shown
+from tests.runtime.appliance.hospital import (
+    case_of,
+    compute,
+    entries,
+    items,
+    log_lines,
+    send,
+    study_uid,
+    wait_for,
+)
 from tests.runtime.cli.conftest import Command, scanside  # noqa: F401 - a fixture
 from tests.runtime.study.tiny_study import write_bundle
 from tests.support import peers
@@ -80,18 +87,6 @@ def kept(tmp_path_factory: pytest.TempPathFactory, bundle: Path) -> Iterator[Kep
             yield Kept(made, pacs, study, time.time())
         finally:
             pacs.stop()
-
-
-def compute(where: Appliance, number: int, folder: Path, state: State = State.DONE) -> Case:
-    """Send a small study, and wait for it."""
-    study = write_study(number, folder / f"study-{number}")
-    send(where, study)
-    return wait_for(where, study_uid(study), state)
-
-
-def entries(where: Appliance, action: str, case_id: str | None = None) -> list[Entry]:
-    with Database(where.data / "scanside.db") as store:
-        return [one for one in audit.entries(store, case_id=case_id) if one.action == action]
 
 
 def nobody(where: Appliance) -> bool:
@@ -187,26 +182,6 @@ def test_a_hung_worker_is_killed_and_its_study_tried_again(running: Appliance, t
     assert pid not in running.pids("work")
 
 
-def test_a_hung_worker_that_holds_the_store_is_killed_too(
-    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Otherwise nobody could ever write again."""
-    monkeypatch.setattr(database, "BUSY_SECONDS", 0.2)
-    config, store = opened(configured(tmp_path, bundle))
-    with store, Database(config.database) as worker:
-        received(config, store, sorted(write_study(1, tmp_path / "study").iterdir()))
-        job = jobs.claim(store, "worker")
-        assert job is not None
-        assert not serve._stop_overdue(config, store)
-        assert jobs.progress(store, job.job, "slide", 1, 9, time.time() - 1)
-        with worker.transaction():
-            assert serve._stop_overdue(config, store)
-        assert shown(store, job.case_id).state is State.RUNNING
-        assert serve._stop_overdue(config, store)
-        assert shown(store, job.case_id).failure == "timeout"
-        assert not serve._stop_overdue(config, store), "once is enough"
-
-
 def test_a_case_that_is_cancelled_while_its_worker_hangs(
     running: Appliance,
     tmp_path: Path,
@@ -278,27 +253,6 @@ def test_sigkill_takes_all_processes_along(running: Appliance, tmp_path: Path) -
     running.wait_for_receiver()
     assert all(len(running.pids(name)) == 1 for name in ALL)
     assert compute(running, 8, tmp_path).status == "ok"
-
-
-def test_what_always_takes_too_long_is_quarantined(
-    bundle: Path,
-    tmp_path: Path,
-    scanside: Command,  # noqa: F811
-) -> None:
-    quick = {"receive": {"quiet_seconds": 0.5}}
-    with appliance(tmp_path, bundle, **quick, work={"stage_seconds": 0.05, "tries": 2}) as slow:
-        slow.wait_for_receiver()
-        case = compute(slow, 9, tmp_path, State.QUARANTINED)
-        assert (case.failure, case.attempts, case.status, case.sending) == ("timeout", 2, None, {})
-        assert re.fullmatch(r"Stage '.+' took longer than 0\.05 s and was stopped\.", case.reason or "")
-        for action in ("claim", "try again", "quarantine"):
-            assert len(entries(slow, action, case.case_id)) == (2 if action == "claim" else 1)
-        assert not list((slow.data / "results").rglob("result.json"))
-    with appliance(tmp_path, bundle, **quick) as patient:
-        patient.wait_for_receiver()
-        assert scanside("queue", "retry", case.case_id, "-c", patient.path).code == 0
-        done = wait_for(patient, case.study_uid, State.DONE)
-        assert (done.status, done.attempts, done.failure) == ("ok", 1, None)
 
 
 def test_the_log_holds_no_patient(

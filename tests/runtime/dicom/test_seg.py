@@ -1,4 +1,5 @@
-import warnings
+"""Masks as DICOM Segmentations: every voxel lies where it lay, whatever the series looks like."""
+
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,6 @@ import pytest
 from pydicom.dataset import Dataset
 from scipy.spatial.transform import Rotation
 
-from scanside.runtime.dicom.codes import anatomic_region, own_code, segment_codes
 from scanside.runtime.dicom.read import read_frames, read_series
 from scanside.runtime.dicom.readback import check_seg
 from scanside.runtime.dicom.seg import SegOptions, numbered_segments, write_seg
@@ -17,6 +17,7 @@ from scanside.runtime.dicom.series import DicomSeries
 from scanside.runtime.dicom.study import index_study
 from scanside.runtime.dicom.uids import derived_uid
 from scanside.runtime.errors import OutputError
+from tests.runtime.dicom.segs import BUNDLE, LABELS, mask_on, write
 from tests.support.dciodvfy import errors_of
 from tests.support.dicom_factory import Grid, enhanced, save, stored_values, write_series
 from tests.support.sentences import assert_one_sentence
@@ -24,32 +25,7 @@ from tests.support.shared_data import shared_data
 
 pytestmark = pytest.mark.requirement("objects")
 
-LABELS = {"pancreas": 1, "tumor": 3, "Größe": 4}
-BUNDLE = "ab" * 32
 OBLIQUE = tuple(np.round(Rotation.from_euler("xyz", (20, -35, 60), True).as_matrix()[:, :2].T.ravel(), 9))
-
-
-def mask_on(shape: tuple[int, ...]) -> np.ndarray:
-    mask = np.zeros(shape, np.uint8)
-    z = max(1, shape[0] // 3)
-    mask[-z:, 1:4, 2:5] = 1
-    mask[-1, 2, 3:5] = 3
-    return mask
-
-
-def write(
-    mask: np.ndarray, series: DicomSeries, path: Path, sha256: str = BUNDLE
-) -> highdicom.seg.Segmentation:
-    write_seg(
-        mask,
-        LABELS,
-        series,
-        path,
-        algorithm_name="pancreas-t2",
-        algorithm_version="1.2.0",
-        bundle_sha256=sha256,
-    )
-    return highdicom.seg.segread(path)
 
 
 def values_at(segmentation: highdicom.seg.Segmentation, shape: tuple[int, ...], grid: object) -> np.ndarray:
@@ -195,38 +171,6 @@ def test_source_without_needed_uid(tmp_path: Path, keyword: str) -> None:
     assert not (tmp_path / "seg.dcm").exists()
 
 
-def test_anonymised_source(tmp_path: Path) -> None:
-    def strip(_: int, dataset: Dataset) -> None:
-        for keyword in (
-            "PatientName",
-            "PatientID",
-            "PatientSex",
-            "AccessionNumber",
-            "StudyID",
-            "SeriesNumber",
-        ):
-            delattr(dataset, keyword)
-
-    folder = write_series(tmp_path / "in", stored_values(), change=strip)
-    series = read_series(folder)[1]
-    segmentation = write(mask_on((5, 8, 6)), series, tmp_path / "seg.dcm")
-    assert segmentation.PatientID == ""
-    assert "PatientID" not in series.headers[0]
-
-
-def test_patient_name_in_japanese_survives(tmp_path: Path) -> None:
-    def name(_: int, dataset: Dataset) -> None:
-        dataset.SpecificCharacterSet = ["", "ISO 2022 IR 87"]
-        dataset.PatientName = "Yamada^Tarou=山田^太郎"
-        dataset.PatientComments = "山田"
-
-    series = read_series(write_series(tmp_path / "in", stored_values(), change=name))[1]
-    segmentation = write(mask_on((5, 8, 6)), series, tmp_path / "seg.dcm")
-    assert str(segmentation.PatientName) == "Yamada^Tarou=山田^太郎"
-    assert segmentation.PatientComments == "山田"
-    assert [s.SegmentLabel for s in segmentation.SegmentSequence] == list(LABELS)
-
-
 def test_value_without_label(tmp_path: Path, series: DicomSeries) -> None:
     mask = mask_on((6, 8, 6))
     mask[0, 0, 0] = 9
@@ -244,14 +188,6 @@ def test_headers_are_left_as_they_were(tmp_path: Path, series: DicomSeries) -> N
     before = [header.to_json() for header in series.headers]
     write(mask_on((6, 8, 6)), series, tmp_path / "seg.dcm")
     assert [header.to_json() for header in series.headers] == before
-
-
-@pytest.mark.parametrize(
-    ("label", "meaning"),
-    [("Pancreas", "Pancreas"), ("liver_tumour", "Neoplasm"), ("anterior", "Tissue"), ("lesion", "Lesion")],
-)
-def test_codes(label: str, meaning: str) -> None:
-    assert segment_codes(label).type[2] == meaning
 
 
 def test_volume_of_one_b_value_in_an_object_that_holds_two(tmp_path: Path) -> None:
@@ -309,83 +245,6 @@ def test_a_second_run_gives_the_same_bytes(tmp_path: Path, series: DicomSeries) 
         write(mask_on((6, 8, 6)), series, tmp_path / name)
     assert (tmp_path / "1.dcm").read_bytes() == (tmp_path / "2.dcm").read_bytes()
     assert highdicom.seg.segread(tmp_path / "1.dcm").ContentDate == "20260101"  # what the source says
-
-
-@pytest.mark.parametrize(
-    ("texts", "organ"),
-    [
-        (["lesion", "pancreas-phantom"], "Pancreas"),
-        (["tiny", "test", "PDAC"], "Pancreas"),
-        (["Hepatic lesions", "pancreas"], "Liver"),
-        (["liver and spleen", "pancreatic"], "Pancreas"),  # the first names two
-        (["expancreas", "lesion"], None),
-    ],
-)
-def test_anatomic_region(texts: list[str], organ: str | None) -> None:
-    found = anatomic_region(texts)
-    assert (found and found[2]) == organ
-
-
-@pytest.mark.parametrize(
-    ("charset", "name"),
-    [
-        (["", "ISO 2022 IR 87"], "Yamada^Tarou=山田^太郎=やまだ^たろう"),
-        ("ISO_IR 100", "Müller^Jörg"),
-        ("ISO_IR 192", "Ωμέγα^Ñandú"),
-        (None, "Plain^Name"),
-    ],
-)
-def test_character_set_of_the_source_is_kept(tmp_path: Path, charset: object, name: str) -> None:
-    def named(_: int, dataset: Dataset) -> None:
-        if charset is not None:
-            dataset.SpecificCharacterSet = charset
-        dataset.PatientName = name
-
-    folder = write_series(tmp_path / "in", stored_values(), change=named)
-    series = read_series(folder)[1]
-    write_seg((mask_on((5, 8, 6)) > 0).astype(np.uint8), {"lesion": 1}, series, tmp_path / "seg.dcm",
-              algorithm_name="a", algorithm_version="1", bundle_sha256=BUNDLE)  # fmt: skip
-    made, source = pydicom.dcmread(tmp_path / "seg.dcm"), series.headers[0]
-    assert made.get("SpecificCharacterSet") == source.get("SpecificCharacterSet")
-    assert str(made.PatientName) == name
-    raw = [pydicom.dcmread(path).get_item("PatientName").value for path in
-           (tmp_path / "seg.dcm", series.instances[0].path)]  # fmt: skip
-    assert raw[0] == raw[1]  # the same bytes
-
-
-def test_headers_that_break_the_standard_are_repaired_where_they_must_be(tmp_path: Path) -> None:
-    def broken(_: int, dataset: Dataset) -> None:
-        dataset.ProcedureCodeSequence = [Dataset()]  # as GE sends it: a code without a value
-        dataset.ProcedureCodeSequence[0].CodeValue = ""
-        dataset.PatientSex = "MALE"
-        dataset.PatientAge = "45"
-        dataset.PatientBirthDate = "1.1.1970"
-        dataset.PatientWeight = 70
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        folder = write_series(tmp_path / "in", stored_values(), change=broken)
-    made = write(mask_on((5, 8, 6)), read_series(folder)[1], tmp_path / "seg.dcm")
-    assert float(made.PatientWeight) == 70 and "ProcedureCodeSequence" not in made
-    assert made.PatientSex == "" and made.PatientBirthDate in (None, "") and "PatientAge" not in made
-    assert errors_of(tmp_path / "seg.dcm") == []
-
-
-def test_what_identifies_the_patient_is_never_repaired(tmp_path: Path) -> None:
-    def broken(_: int, dataset: Dataset) -> None:
-        dataset.PatientID, dataset.AccessionNumber = "X" * 70, "Y" * 20
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        folder = write_series(tmp_path / "in", stored_values(), change=broken)
-        made = write(mask_on((5, 8, 6)), read_series(folder)[1], tmp_path / "seg.dcm")
-    assert (made.PatientID, made.AccessionNumber) == ("X" * 70, "Y" * 20)
-
-
-def test_own_code_fits_its_representation() -> None:
-    value, scheme, meaning = own_code("firstorder_TotalEnergy", "m" * 80)
-    assert len(value) <= 16 and scheme == "99SCANSIDE" and len(meaning) == 64
-    assert own_code("firstorder_TotalEnergy", "m") != own_code("firstorder_TotalEnergies", "m")
 
 
 def test_a_distance_that_was_computed_fits_its_representation(tmp_path: Path) -> None:

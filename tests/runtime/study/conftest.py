@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from scanside.runtime.bundle import open_bundle
+from scanside.runtime.bundle import Bundle, open_bundle
 from scanside.runtime.options import Options
 from scanside.runtime.study.checks import check_study
 from scanside.runtime.study.pipeline import StudyRunner
@@ -45,3 +45,8 @@ def checked(recipe: TinyStudy | None = None) -> StudyInput:
 
 def run(runner: StudyRunner, recipe: TinyStudy | None = None) -> StudyResult:
     return runner.run(study_of(recipe))
+
+
+@pytest.fixture(scope="module")
+def opened(bundle: Path) -> Bundle:
+    return open_bundle(bundle)

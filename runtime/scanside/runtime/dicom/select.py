@@ -5,7 +5,7 @@ or left; two series that fit equally well are refused, and the user names one. W
 later (`study/checks.py`).
 
 Source of the rules: vendors' conformance statements and real files of five vendors
-(tests/runtime/dicom/test_select.py).
+(tests/runtime/dicom/test_select_vendors.py).
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -1,6 +1,7 @@
 """A small experiment with everything `scanside evaluate` reads, made of balls and random numbers."""
 
 import csv
+import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,11 +9,15 @@ from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
+from typer.main import get_command
 
 from scanside.export.experiment_files import CLASSIFIER, ClassifierDocument
+from scanside.runtime.record import json_schema
 from scanside.runtime.study_model import Band, Classifier, Signature, StudyModel, Typical
 from scanside.training.cohort.declared import DIAGNOSES
 from scanside.training.cohort.table import Patient, write_cohort_table
+from scanside.training.evaluation import cli
+from scanside.training.evaluation.records import Report
 from scanside.training.experiment import Experiment, start_experiment, write_document
 from scanside.training.signature.document import (
     SIGNATURE,
@@ -29,6 +34,7 @@ from scanside.training.signature.document import (
 from scanside.training.signature.settings import Settings
 
 FEATURES = tuple(f"t2w_original_firstorder_{name}" for name in ("Mean", "Skewness", "Entropy"))
+SCHEMA = json_schema(Report)
 SPACING = (6.0, 2.0, 1.5)
 """mm, (z, y, x): all different, so that exchanged axes show."""
 UNLIKE = ("P001", "P020", "P170")
@@ -225,3 +231,17 @@ def ball(shape: tuple[int, int, int], centre: np.ndarray, radius: float, *, flat
     """Voxels whose centre lies in a ball, or in a cylinder along z."""
     away = (np.indices(shape).transpose(1, 2, 3, 0) + 0.5) * SPACING - centre
     return np.asarray(np.linalg.norm(away[..., 1:] if flat else away, axis=-1) < abs(radius))
+
+
+def evaluate(path: Path, *options: str) -> int:
+    arguments = [str(path), "--bootstrap", "100", *options]
+    return int(get_command(cli.app).main(args=arguments, standalone_mode=False) or 0)
+
+
+def read(experiment: Experiment) -> dict[str, Any]:
+    return dict(json.loads((experiment.evaluation / "report.json").read_text()))
+
+
+def rows_of(report: dict[str, Any], **wanted: str) -> list[dict[str, Any]]:
+    rows = report["segmentation"]["rows"]
+    return [row for row in rows if all(row[key] == value for key, value in wanted.items())]

@@ -16,6 +16,7 @@ from scanside.runtime.appliance.store.records import Case, Instance, Made, Outco
 from scanside.runtime.appliance.store.states import Action
 from scanside.runtime.appliance.watch.heartbeat import beat
 from scanside.tui.app import ScansideApp
+from scanside.tui.widgets.confirm import ConfirmScreen
 
 NOW = 1_767_960_000.0
 """2026-01-09 12:00:00 UTC."""
@@ -201,3 +202,31 @@ async def told(pilot: Pilot[None], app: ScansideApp, words: str) -> None:
         lambda: any(words in note.message for note in app._notifications),
         f"{words!r} as a notification",
     )
+
+
+def prepared(desk: Desk, state: str) -> str:
+    """A case that is in a state."""
+    make: dict[str, Callable[[], str]] = {
+        "review": lambda: desk.finish(1, hold=True),
+        "queued": lambda: desk.receive(1),
+        "running": lambda: desk.run(1),
+        "quarantined": lambda: desk.fail(1),
+        "sending": lambda: desk.finish(1),
+    }
+    if state in make:
+        return make[state]()
+    case_id = desk.receive(1) if state != "done" else desk.finish(1)
+    if state == "done":
+        desk.deliver(case_id)
+    else:
+        desk.act(case_id, {"paused": Action.PAUSE, "cancelled": Action.CANCEL}[state])
+    return case_id
+
+
+async def confirmed(pilot: Pilot[None], app: ScansideApp, key: str, reason: str = "") -> None:
+    """Press a key, give a reason, say yes, and wait until it is written."""
+    await pilot.press(key)
+    await until(pilot, lambda: isinstance(app.screen, ConfirmScreen), f"the question after {key}")
+    await pilot.press(*reason, "enter")
+    await app.workers.wait_for_complete()
+    await pilot.pause()

@@ -1,5 +1,6 @@
 """Set-up of the whole test run: a header that tells the machine, a clean environment, one thread a worker."""
 
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -18,6 +19,9 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 os.environ["nnUNet_def_n_proc"] = "1"  # noqa: SIM112 - nnU-Net's own variable
 # jsonschema imports it for formats of addresses, which no schema here has; that builds 39 grammars, for two seconds.
 sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
+
+# Modules and tests by the thousand stay until the end; nothing among them is garbage (see pytest_collection_finish).
+gc.disable()
 
 settings.register_profile("scanside", deadline=None)  # no test judges time
 settings.load_profile("scanside")
@@ -65,6 +69,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest files first; the others as they were."""
     first = {_TESTS / name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: first.get(item.path, len(first)))
+
+
+def pytest_collection_finish() -> None:
+    """The search for garbage leaves out what collection made: some millions of objects, for every full search."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session", autouse=True)

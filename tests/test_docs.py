@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -50,14 +51,23 @@ def commands(text: str) -> Iterator[list[str]]:
                 yield words[1:]
 
 
+program = cache(lambda: typer.main.get_command(app))
+
+
+@cache
+def command_below(command: Any, word: str) -> Any:
+    """Made once: there are hundreds of commands in the documents."""
+    return command.get_command(None, word) or getattr(command, "usual", None)
+
+
 @every_document
 def test_every_command_that_is_shown_parses(document: Path) -> None:
     for words in commands(document.read_text()):
-        command: Any = typer.main.get_command(app)
+        command: Any = program()
         for word in words:
             if not hasattr(command, "get_command") or word.startswith("-"):
                 break
-            below = command.get_command(None, word) or getattr(command, "usual", None)
+            below = command_below(command, word)
             assert below is not None, f"{document.name}: there is no {' '.join(words)}"
             command = below
         command = getattr(command, "usual", command)

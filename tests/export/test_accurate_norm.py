@@ -69,10 +69,10 @@ def test_as_accurate_where_a_third_of_the_tile_is_empty(device: str, shape: tupl
         assert np.abs(session.run(image) - wanted).max() < 1e-5
 
 
-@pytest.mark.parametrize("size", range(1, 600))
-def test_windows_and_their_number_are_about_equally_many(size: int) -> None:
-    width = _window(size)
-    assert max(width, -(-size // width)) <= 2 * size**0.5 + 1
+def test_windows_and_their_number_are_about_equally_many() -> None:
+    for size in range(1, 600):
+        width = _window(size)
+        assert max(width, -(-size // width)) <= 2 * size**0.5 + 1, size
 
 
 def test_small_normalisations_stay_one_operation() -> None:

@@ -10,13 +10,14 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
-from importlib.metadata import version
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 
 HELPERS = Path(__file__).parent
 ROOT = HELPERS.parents[1]
+version = cache(metadata.version)
 _FOLDER: list[Path] = []
 
 

@@ -4,9 +4,11 @@ A dozen small phantoms and seconds of training: what is tested is that every par
 not how good the result is.
 """
 
+import io
 import json
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import jsonschema
@@ -33,13 +35,12 @@ def scanside(*arguments: str | int | Path, codes: tuple[int, ...] = (0,)) -> sub
     return done
 
 
-def train_here(*arguments: str | int | Path) -> None:
-    """`scanside train segment`, whose steps are processes anyway and whose networks are exported twice, here once.
-
-    It is a process of its own in `segmentation/test_train.py`.
-    """
-    with shared():
-        assert run(["train", "segment", *map(str, arguments)]) == 0
+def step(*arguments: str | int | Path) -> None:
+    """The same inside this process, which has imported PyTorch and scikit-learn, and exports equal networks once."""
+    said = io.StringIO()
+    with shared(), redirect_stdout(said), redirect_stderr(said):
+        code = run([*map(str, arguments)])
+    assert code == 0, said.getvalue()[-3000:]
 
 
 @pytest.fixture(scope="module")
@@ -47,29 +48,27 @@ def experiment(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An experiment with everything in it."""
     base = tmp_path_factory.mktemp("chain")
     cohort, out = base / "cohort", base / "experiment"
-    scanside(
-        "phantom", cohort, "--patients", PATIENTS, "--train", TRAIN, "--seed", SEED, "--small", "--jobs", 1
-    )
-    scanside("cohort", "check", cohort)
+    step("phantom", cohort, "--patients", PATIENTS, "--train", TRAIN, "--seed", SEED, "--small", "--jobs", 1)
+    step("cohort", "check", cohort)
     for role in ("t2w", "dwi"):
-        train_here(
-            cohort, "-o", out, "--role", role, "--folds", 2, "--epochs", 2, "--iterations", 12,
+        step(
+            "train", "segment", cohort, "-o", out, "--role", role, "--folds", 2, "--epochs", 2, "--iterations", 12,
             "--val-iterations", 1, "--threads", 1,
         )  # fmt: skip
-    scanside("train", "fusion", out, "--role", "t2w", "--other", "dwi")
-    scanside(
+    step("train", "fusion", out, "--role", "t2w", "--other", "dwi")
+    step(
         "train", "signature", out, "--features", 2, "--folds", 2, "--repeats", 1, "--inner", 2,
         "--perturbations", 1, "--canary-runs", 3,
     )  # fmt: skip
-    scanside("train", "classifier", out)
-    scanside("evaluate", out, "--bootstrap", 100)
+    step("train", "classifier", out)
+    step("evaluate", out, "--bootstrap", 100)
     return out
 
 
 @pytest.fixture(scope="module")
 def bundle(experiment: Path) -> Path:
     path = experiment.parent / "pancreas.bundle"
-    scanside("export", "bundle", experiment, "-o", path, "--licence", "Apache-2.0")
+    step("export", "bundle", experiment, "-o", path, "--licence", "Apache-2.0")
     return path
 
 

@@ -2,7 +2,7 @@
 
 import os
 import platform
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -38,10 +38,15 @@ def memory_gib() -> float | None:
 
 def versions(extra: tuple[str, ...] = ()) -> dict[str, str]:
     """Versions of Python and of the libraries that are installed."""
-    found = {"python": platform.python_version()}
-    for name in (*LIBRARIES, *extra):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+    found = {name: _version(name) for name in (*LIBRARIES, *extra)}
+    there = {name: which for name, which in found.items() if which is not None}
+    return {"python": platform.python_version(), **there}
+
+
+@cache
+def _version(name: str) -> str | None:
+    """Of a library, read from its metadata once; None where it is not installed."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None

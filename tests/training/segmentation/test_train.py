@@ -85,12 +85,15 @@ def inside(*arguments: str | Path) -> tuple[str, str]:
 
 @pytest.fixture(scope="module")
 def pretrained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """An experiment of `train pretrain`, which ends by the clock, and what was said."""
+    """An experiment of `train pretrain`, which ends by the clock, and what was said.
+
+    With two threads, nnU-Net prepares by pools of processes; with one, as in the other tests, by threads.
+    """
     base = tmp_path_factory.mktemp("pretrain")
     cohort, out = make_cohort(base / "others", seed=8, count=4), base / "pretrained"
     arguments = ["--role", "dwi", "--channels", "dwi,adc", "--minutes", "0.02", "--iterations", "2"]
     printed, said = inside(
-        "pretrain", cohort, "-o", out, *arguments, "--val-iterations", "1", "--threads", "1"
+        "pretrain", cohort, "-o", out, *arguments, "--val-iterations", "1", "--threads", "2"
     )
     model = Path(printed.strip())
     assert (model / "fold_all" / "checkpoint_final.pth").is_file()

@@ -74,14 +74,14 @@ class _Commands(Group):
         return [*_BUILT_IN, *sorted(point.name for point in entry_points(group=GROUP))]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        points = [point for point in entry_points(group=GROUP) if point.name == cmd_name]
         try:
             if cmd_name in _BUILT_IN:
                 app = importlib.import_module(_BUILT_IN[cmd_name]).app
-            elif points:
+            else:  # reads a file of every installed package
+                points = [point for point in entry_points(group=GROUP) if point.name == cmd_name]
+                if not points:
+                    return None
                 app = points[0].load()
-            else:
-                return None
         except ImportError as error:
             app = _unavailable(cmd_name, error)
         command = get_command(app)

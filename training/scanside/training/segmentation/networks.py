@@ -11,18 +11,25 @@ from scanside.training.experiment import write_json
 from scanside.training.segmentation import settings as recipe
 from scanside.training.segmentation.dataset import write_dataset
 from scanside.training.segmentation.folds import FOLDS, splits
-from scanside.training.segmentation.process import run_step
+from scanside.training.segmentation.process import Steps
 from scanside.training.segmentation.progress import Progress
 from scanside.training.segmentation.settings import Settings, is_small
 
 
 def train_networks(
-    cohort: Cohort, folder: Path, settings: Settings, *, resume: bool, folds: dict[str, int] | None = None
+    cohort: Cohort,
+    folder: Path,
+    settings: Settings,
+    steps: Steps,
+    *,
+    resume: bool,
+    folds: dict[str, int] | None = None,
 ) -> Progress:
     """Dataset, plan, preprocessing and the training of every fold, each step once; ends with model.json.
 
     Args:
         folder: The role's folder in the experiment.
+        steps: Of this folder and these settings.
         folds: Patient → fold; None to train on all training patients.
 
     Raises:
@@ -39,8 +46,8 @@ def train_networks(
             shutil.rmtree(folder / "preprocessed", ignore_errors=True)
             if folds is not None:
                 write_json(raw / "splits_final.json", splits(folds))  # nnU-Net's planner takes it from there
-            run_step(folder, settings, "prepare", progress)
-    _train_folds(folder, settings, progress)
+            steps.run("prepare", progress)
+    _train_folds(folder, settings, steps, progress)
     write_json(folder / "model.json", {"model": str(model_folder(folder, settings).resolve())})
     return progress
 
@@ -65,12 +72,12 @@ def _begin(folder: Path, settings: Settings, resume: bool) -> None:
     recipe.save(settings, file)
 
 
-def _train_folds(folder: Path, settings: Settings, progress: Progress) -> None:
+def _train_folds(folder: Path, settings: Settings, steps: Steps, progress: Progress) -> None:
     todo = [fold for fold in settings.fold_names if not _finished(folder, settings, fold)]
     for index, fold in enumerate(todo):
         progress.start_fold(fold, after=len(todo) - index - 1)
         with progress.measure(f"fold {fold}"):
-            run_step(folder, settings, "train", progress, fold)
+            steps.run("train", progress, fold)
 
 
 def _finished(folder: Path, settings: Settings, fold: str) -> bool:

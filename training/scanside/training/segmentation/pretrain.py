@@ -8,6 +8,7 @@ from scanside.training.cohort.table import Cohort
 from scanside.training.experiment import Experiment
 from scanside.training.segmentation import masks
 from scanside.training.segmentation.networks import model_folder, network_of, train_networks, training_of
+from scanside.training.segmentation.process import Steps
 from scanside.training.segmentation.progress import minutes, say
 from scanside.training.segmentation.settings import Settings, recorded
 from scanside.training.segmentation.train import export_networks
@@ -29,7 +30,8 @@ def pretrain(cohort: Cohort, experiment: Experiment, settings: Settings, *, resu
         UsageError, OutputError, CaseError: As `train_segmenter`.
     """
     folder, started = experiment.segmentation(settings.role), time.time()
-    progress = train_networks(cohort, folder, settings, resume=resume)
+    with Steps(folder, settings) as steps:
+        progress = train_networks(cohort, folder, settings, steps, resume=resume)
     model, bundle = model_folder(folder, settings), folder / "bundle"
     if not bundle.exists():
         with progress.measure("export"):

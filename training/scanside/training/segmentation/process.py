@@ -1,4 +1,4 @@
-"""Running a step of the training in a child process, and telling how it goes on."""
+"""Running the steps of a training in child processes, and telling how they go on."""
 
 import json
 import os
@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from scanside.runtime import machine
 from scanside.runtime.errors import CaseError
@@ -17,38 +17,99 @@ from scanside.training.segmentation.settings import Settings
 Listen = Callable[[dict[str, Any]], None]
 
 
-def run_step(folder: Path, settings: Settings, step: str, listen: Listen, fold: str | None = None) -> None:
-    """Run a step of `worker` to its end.
+class Steps:
+    """The steps of one training, each run by `worker` in a process of its own, at the end of a `with` block no more.
 
-    Args:
-        folder: The role's folder in the experiment.
-        listen: Receives the step's messages.
+    The first step starts the worker, which imports nnU-Net once and forks itself for every step, or, where that is not
+    safe, ends after a step and is started again.
+    """
+
+    def __init__(self, folder: Path, settings: Settings) -> None:
+        """Take the role's folder in the experiment."""
+        self._folder, self._settings = folder, settings
+        self._worker: subprocess.Popen[str] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end()
+
+    def run(self, step: str, listen: Listen, fold: str | None = None) -> None:
+        """Run a step to its end.
+
+        Args:
+            step: As `worker` names it.
+            listen: Receives the step's messages.
+
+        Raises:
+            CaseError: If it fails; what nnU-Net said stands in the log that the error names.
+        """
+        name = step if fold is None else f"{step}-{fold}"
+        log = self._folder / "log" / f"{name}.txt"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        if self._worker is None or self._worker.poll() is not None:
+            self._worker = self._start(step)
+        worker = self._worker
+        try:
+            code = self._ask(worker, step, log, listen, fold)
+        except BaseException:
+            self._worker = None
+            _stop(worker)
+            raise
+        if code:
+            raise CaseError(f"nnU-Net failed ({name}: {_last_line(log)}); all of its words are in {log}.")
+
+    def _start(self, step: str) -> "subprocess.Popen[str]":
+        return subprocess.Popen(
+            [sys.executable, "-m", "scanside.training.segmentation.worker", str(self._folder.resolve())],
+            env=environment(self._folder, self._settings, step),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=os.name == "posix",  # so that its steps and their pools can be stopped with it
+        )
+
+    def _ask(
+        self, worker: "subprocess.Popen[str]", step: str, log: Path, listen: Listen, fold: str | None
+    ) -> int:
+        """Have a step run; its exit code."""
+        assert worker.stdin is not None and worker.stdout is not None
+        workers = environment(self._folder, self._settings, step)["nnUNet_n_proc_DA"]
+        asked = {"step": step, "log": str(log.resolve()), "fold": fold, "workers": workers}
+        with suppress(BrokenPipeError):  # it has ended, and its log says why
+            print(json.dumps(asked), file=worker.stdin, flush=True)
+        for line in worker.stdout:
+            message = json.loads(line)
+            if message.get("event") == "ended":
+                return int(message["code"])
+            listen(message)
+        self._end()  # as it does after each step where it cannot fork itself
+        return int(worker.returncode)
+
+    def _end(self) -> None:
+        """Let the worker end, which has nothing left to do."""
+        worker, self._worker = self._worker, None
+        if worker is None:
+            return
+        assert worker.stdin is not None and worker.stdout is not None
+        with suppress(BrokenPipeError):
+            worker.stdin.close()
+        try:
+            worker.wait(10)
+        except subprocess.TimeoutExpired:
+            _stop(worker)
+        worker.stdout.close()
+
+
+def run_step(folder: Path, settings: Settings, step: str, listen: Listen) -> None:
+    """Run one step alone.
 
     Raises:
-        CaseError: If it fails; what nnU-Net said stands in the log that the error names.
+        CaseError: As `Steps.run`.
     """
-    name = step if fold is None else f"{step}-{fold}"
-    log = folder / "log" / f"{name}.txt"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    arguments = [step, str(folder.resolve()), str(log.resolve()), *([] if fold is None else [fold])]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "scanside.training.segmentation.worker", *arguments],
-        env=environment(folder, settings, step),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=os.name == "posix",  # so that its pools can be stopped with it
-    )
-    assert process.stdout is not None
-    try:
-        for line in process.stdout:
-            listen(json.loads(line))
-        code = process.wait()
-    except BaseException:
-        _stop(process)
-        raise
-    if code:
-        raise CaseError(f"nnU-Net failed ({name}: {_last_line(log)}); all of its words are in {log}.")
+    with Steps(folder, settings) as steps:
+        steps.run(step, listen)
 
 
 def environment(folder: Path, settings: Settings, step: str) -> dict[str, str]:
@@ -72,7 +133,7 @@ def environment(folder: Path, settings: Settings, step: str) -> dict[str, str]:
 
 
 def _stop(process: subprocess.Popen[str]) -> None:
-    """End the step with the pools that it spawned."""
+    """End the worker with its step and the pools of that."""
     for number, wait in ((signal.SIGTERM, 5), (getattr(signal, "SIGKILL", signal.SIGTERM), 5)):
         with suppress(ProcessLookupError, PermissionError):
             if os.name == "posix":

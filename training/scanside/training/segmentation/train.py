@@ -18,7 +18,7 @@ from scanside.training.segmentation.networks import (
     train_networks,
     training_of,
 )
-from scanside.training.segmentation.process import run_step
+from scanside.training.segmentation.process import Steps
 from scanside.training.segmentation.progress import minutes, say
 from scanside.training.segmentation.settings import Settings, recorded
 
@@ -57,20 +57,15 @@ def train_segmenter(
     folder, started = experiment.segmentation(settings.role), time.time()
     patients = cohort.split("train")
     folds = make_folds(patients, settings.folds, settings.seed)
-    progress = train_networks(cohort, folder, settings, resume=resume, folds=folds)
-    model = model_folder(folder, settings)
-    merged = model / f"crossval_results_folds_{'_'.join(map(str, range(settings.folds)))}"
-    draft, bundle = folder / "draft", folder / "bundle"
-    if not (merged / "postprocessing.json").exists():
-        with progress.measure("out-of-fold masks"):
-            if not draft.exists():
-                export_networks(cohort, settings, model, draft, precisions, postprocessing="none")
-            for fold in range(settings.folds):
-                left_out = [patient for patient in patients if folds[patient.patient] == fold]
-                out = model / f"fold_{fold}" / "validation"
-                masks.bundle_masks(cohort, left_out, settings, draft, out, say, folds=(str(fold),))
-        with progress.measure("postprocessing"):
-            run_step(folder, settings, "postprocess", progress)
+    with Steps(folder, settings) as steps:
+        progress = train_networks(cohort, folder, settings, steps, resume=resume, folds=folds)
+        model, bundle = model_folder(folder, settings), folder / "bundle"
+        merged = model / f"crossval_results_folds_{'_'.join(map(str, range(settings.folds)))}"
+        if not (merged / "postprocessing.json").exists():
+            with progress.measure("out-of-fold masks"):
+                _left_out_masks(cohort, folder, settings, model, folds, precisions)
+            with progress.measure("postprocessing"):
+                steps.run("postprocess", progress)
     if not bundle.exists():
         with progress.measure("export"):
             export_networks(cohort, settings, model, bundle, precisions, postprocessing="auto")
@@ -102,6 +97,24 @@ def train_segmenter(
     )
     say(f"{settings.role}: done in {minutes(time.time() - started)}; {_sentence(results['cross_validated'])}")
     return bundle
+
+
+def _left_out_masks(
+    cohort: Cohort,
+    folder: Path,
+    settings: Settings,
+    model: Path,
+    folds: dict[str, int],
+    precisions: tuple[FilePrecision, ...],
+) -> None:
+    """Segment every training patient with the exported network of the fold that left the patient out."""
+    draft = folder / "draft"
+    if not draft.exists():
+        export_networks(cohort, settings, model, draft, precisions, postprocessing="none")
+    for fold in range(settings.folds):
+        left_out = [patient for patient in cohort.split("train") if folds[patient.patient] == fold]
+        out = model / f"fold_{fold}" / "validation"
+        masks.bundle_masks(cohort, left_out, settings, draft, out, say, folds=(str(fold),))
 
 
 def export_networks(

@@ -196,8 +196,9 @@ def _hook_epochs(trainer: Any, settings: Settings, fold: int, send: Send) -> Non
         )
 
     def plot_now_and_then(*args: Any, **kwargs: Any) -> None:
-        # The picture takes a second, which short epochs do not have.
-        if (trainer.current_epoch + 1) % 10 == 0 or trainer.current_epoch + 1 == trainer.num_epochs:
+        # The picture takes two seconds, which short epochs do not have; two points are no curve.
+        done = trainer.current_epoch + 1
+        if done % 10 == 0 or 2 < done == trainer.num_epochs:
             plot(*args, **kwargs)
 
     trainer.on_epoch_start, trainer.on_epoch_end = on_epoch_start, on_epoch_end

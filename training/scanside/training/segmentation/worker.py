@@ -1,48 +1,115 @@
-"""A step of the training in a process of its own: `python -m scanside.training.segmentation.worker`.
+"""The steps of a training in processes of their own: `python -m scanside.training.segmentation.worker`.
 
 nnU-Net reads its environment variables when it is imported and spawns processes that import the main module again,
-so it gets a process whose main module is this small one. What nnU-Net prints goes to a log file; what the parent
-should know goes to stdout, a JSON object a line.
+so it gets a process whose main module is this small one. It is asked for steps on stdin, a JSON object per line, and
+forks itself for each, so that nnU-Net is imported once: that takes nine seconds of processor time. What nnU-Net prints
+goes to a log file; what the parent should know goes to stdout, a JSON object per line.
 """
 
+import importlib
 import json
 import multiprocessing
 import os
-import shutil
 import signal
 import sys
 import threading
 import time
 from collections.abc import Callable
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
-from scanside.training.segmentation.pretrained_bundle import GRAPH, take_over_grid
-from scanside.training.segmentation.settings import COMPACT, DEFAULT, Settings, load
+from scanside.training.segmentation.settings import Settings, load
+from scanside.training.segmentation.steps import Send, estimate, postprocess, prepare, train
 
-Send = Callable[[dict[str, Any]], None]
+_NNUNET = (
+    "nnunetv2.experiment_planning.plan_and_preprocess_api",
+    "nnunetv2.postprocessing.remove_connected_components",
+    "scanside.training.segmentation.trainer",
+    "nnunetv2.training.nnUNetTrainer.nnUNetTrainer",
+)
+"""What the steps import, and what takes its time."""
 
 
 def main(arguments: list[str]) -> None:
-    """Run a step.
+    """Run the steps that are asked for, one after the other.
 
     Args:
-        arguments: Step (`prepare`, `estimate`, `train`, `postprocess`), the role's folder, the log file, and the fold
-            to train.
+        arguments: The role's folder.
     """
-    step, folder, log = arguments[0], Path(arguments[1]), Path(arguments[2])
-    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
-    send = _divert(log)
-    settings = load(folder / "settings.json")
+    folder, parent, worker = Path(arguments[0]), os.getppid(), os.getpid()
+    send = _pipe()
+    for line in sys.stdin:
+        asked = json.loads(line)
+        _divert(Path(asked["log"]))
+        settings = load(folder / "settings.json")
+        if sys.platform != "linux" or settings.device != "cpu":
+            # Other systems' libraries do not survive a fork, and CUDA does nowhere: we are the step's own process.
+            _run(folder, settings, asked, send, parent=parent, leader=worker)
+            return
+        for name in _NNUNET:
+            importlib.import_module(name)
+        child = os.fork()
+        if child == 0:
+            _run(folder, settings, asked, send, parent=worker, leader=worker)
+            return
+        send({"event": "ended", "code": _wait(child, parent)})
+
+
+def _pipe() -> Send:
+    """Keep the pipe to the parent, before stdout goes elsewhere."""
+    pipe = os.fdopen(os.dup(1), "w", buffering=1)
+
+    def send(message: dict[str, Any]) -> None:
+        print(json.dumps(message), file=pipe, flush=True)
+
+    return send
+
+
+def _divert(log: Path) -> None:
+    """Send stdout and stderr of this process and of those it starts to the log."""
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    os.close(file)
+
+
+def _wait(child: int, parent: int) -> int:
+    """Exit code of a step, which ends with us when the parent has been killed."""
+    while True:
+        found, status = os.waitpid(child, os.WNOHANG)
+        if found:
+            return os.waitstatus_to_exitcode(status)
+        if os.getppid() != parent:
+            _end_all(os.getpid())
+        time.sleep(0.1)
+
+
+def _run(
+    folder: Path, settings: Settings, asked: dict[str, Any], send: Send, *, parent: int, leader: int
+) -> None:
+    """Run a step in this process, which is its own.
+
+    Args:
+        asked: `step` (`prepare`, `estimate`, `train`, `postprocess`), the `fold` to train, and the processes for
+            augmentation, `workers`.
+        parent: With whom the step ends.
+        leader: Of the group of processes that ends with it.
+    """
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    threading.Thread(target=_end_with_parent, args=(parent, leader), daemon=True).start()
+    os.environ["nnUNet_n_proc_DA"] = asked["workers"]  # noqa: SIM112 - nnU-Net's own variable
+    step = asked["step"]
     if settings.threads:
         import torch
 
         torch.set_num_threads(settings.threads)
-    _fork_pools()
+    _quicker_pools()
     if step == "prepare":
         prepare(folder, settings, send)
     elif step == "train":
-        train(folder, settings, arguments[3], send)
+        train(folder, settings, asked["fold"], send)
     elif step == "estimate":
         estimate(folder, settings, send)
     elif step == "postprocess":
@@ -51,218 +118,41 @@ def main(arguments: list[str]) -> None:
         raise ValueError(step)
 
 
-def _divert(log: Path) -> Send:
-    """Send stdout and stderr of this process and of those it spawns to the log; keep the pipe to the parent."""
-    pipe = os.fdopen(os.dup(1), "w", buffering=1)
-    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    os.dup2(file, 1)
-    os.dup2(file, 2)
+def _quicker_pools() -> None:
+    """nnU-Net's pools: of one process a thread; of more, forked by a server that has imported nnU-Net.
 
-    def send(message: dict[str, Any]) -> None:
-        print(json.dumps(message), file=pipe, flush=True)
-
-    return send
-
-
-def _fork_pools() -> None:
-    """nnU-Net's pools come from a server that has imported it, in place of processes that each import it anew.
-
-    nnU-Net asks for `spawn`, by which each of them takes about eight seconds of processor time before it begins.
+    nnU-Net asks for `spawn`, by which each process takes about eight seconds of processor time before it begins, and
+    forks twelve more for every list of file names.
     """
-    if "forkserver" not in multiprocessing.get_all_start_methods():
+    from nnunetv2.configuration import default_num_processes
+    from nnunetv2.utilities import utils
+
+    utils.Pool = ThreadPool
+
+    own: Callable[..., Any] = multiprocessing.get_context
+    instead: Any
+    if default_num_processes == 1:
+        instead = SimpleNamespace(Pool=ThreadPool)
+    elif "forkserver" in multiprocessing.get_all_start_methods():
+        instead = own("forkserver")
+        instead.set_forkserver_preload(["nnunetv2.preprocessing.preprocessors.default_preprocessor"])
+    else:
         return
-    own, server = multiprocessing.get_context, multiprocessing.get_context("forkserver")
-    server.set_forkserver_preload(["nnunetv2.preprocessing.preprocessors.default_preprocessor"])
-    multiprocessing.get_context = lambda method=None: server if method == "spawn" else own(method)  # type: ignore[assignment]
+    multiprocessing.get_context = lambda method=None: instead if method == "spawn" else own(method)
 
 
-def _end_with_parent(parent: int) -> None:
+def _end_with_parent(parent: int, leader: int) -> None:
     """Two processes must never train in one folder: when the parent has been killed, this one ends too."""
     while os.getppid() == parent:
         time.sleep(1)
-    if hasattr(os, "killpg") and os.getpgrp() == os.getpid():
-        os.killpg(os.getpgrp(), signal.SIGKILL)  # with the pools that it spawned
+    _end_all(leader)
+
+
+def _end_all(leader: int) -> None:
+    """End this process with the group of a leader, if it is in that group."""
+    if hasattr(os, "killpg") and os.getpgrp() == leader:
+        os.killpg(leader, signal.SIGKILL)  # with the pools that were started
     os._exit(1)
-
-
-def prepare(folder: Path, settings: Settings, send: Send) -> None:
-    """Fingerprint, plan and preprocess, by nnU-Net; ends with prepared.json."""
-    from nnunetv2.configuration import default_num_processes
-
-    started = time.time()
-    plans = plan(folder, settings, send)
-    send({"event": "say", "text": "nnU-Net preprocesses"})
-    configuration = plans.get_configuration(settings.configuration)
-    preprocessor = configuration.preprocessor_class(verbose=False)
-    preprocessor.show_progress_bar = False
-    preprocessor.run(
-        settings.dataset_id, settings.configuration, plans.plans_name, num_processes=default_num_processes
-    )
-    # As nnU-Net's preprocess_dataset does by way of distutils, which Python 3.12 no longer has.
-    truth = folder / "preprocessed" / settings.dataset / "gt_segmentations"
-    truth.mkdir(exist_ok=True)
-    for label in sorted((folder / "raw" / settings.dataset / "labelsTr").iterdir()):
-        shutil.copyfile(label, truth / label.name)
-    document = {"plans": plans.plans_name, "seconds": round(time.time() - started, 1)}
-    (folder / "prepared.json").write_text(json.dumps(document))
-
-
-def plan(folder: Path, settings: Settings, send: Send) -> Any:
-    """Fingerprint and plans, nnU-Net's own or those of the network to start from; nnU-Net's PlansManager."""
-    from nnunetv2.configuration import default_num_processes
-    from nnunetv2.experiment_planning.plan_and_preprocess_api import (
-        extract_fingerprint_dataset,
-        plan_experiment_dataset,
-    )
-    from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
-
-    send({"event": "say", "text": "nnU-Net takes the dataset's fingerprint"})
-    extract_fingerprint_dataset(
-        settings.dataset_id,
-        num_processes=default_num_processes,
-        check_dataset_integrity=True,
-        verbose=False,
-        show_progress_bar=False,
-    )
-    preprocessed = folder / "preprocessed" / settings.dataset
-    start = Path(settings.pretrained) if settings.pretrained else None
-    if start and start.suffix != GRAPH:
-        from scanside.training.segmentation.pretrained import take_over_plans
-
-        raw = folder / "raw" / settings.dataset
-        name = take_over_plans(start, raw, preprocessed, settings.dataset)
-    else:
-        send({"event": "say", "text": "nnU-Net plans"})
-        _, name = plan_experiment_dataset(
-            settings.dataset_id, _planner(settings.plans), overwrite_plans_name=settings.plans_name
-        )
-    if start and start.suffix == GRAPH:
-        take_over_grid(start, preprocessed / f"{name}.json", settings)
-    plans = PlansManager(str(preprocessed / f"{name}.json"))
-    if settings.configuration not in plans.available_configurations:
-        raise SystemExit(f"nnU-Net has planned no configuration '{settings.configuration}' for this dataset.")
-    return plans
-
-
-def _planner(plans: str) -> Any:
-    if plans == COMPACT:
-        from scanside.training.segmentation.planner import CompactPlanner
-
-        return CompactPlanner
-    import nnunetv2
-    from nnunetv2.utilities.find_class_by_name import recursive_find_python_class
-
-    name = "ExperimentPlanner" if plans == DEFAULT else plans
-    planner = recursive_find_python_class(
-        os.path.join(nnunetv2.__path__[0], "experiment_planning"),  # noqa: PTH118 (nnU-Net takes a str)
-        name,
-        current_module="nnunetv2.experiment_planning",
-    )
-    if planner is None:
-        raise SystemExit(f"The installed nnunetv2 has no planner '{name}'.")
-    return planner
-
-
-def train(folder: Path, settings: Settings, fold: str, send: Send) -> None:
-    """Train a fold, or go on with it. Its validation patients are segmented later, by the exported network."""
-    from nnunetv2.run.run_training import maybe_load_checkpoint
-
-    from scanside.training.segmentation.schedule import TimeIsUp
-    from scanside.training.segmentation.trainer import make_trainer, parameters, start_from
-
-    base = folder / "preprocessed" / settings.dataset
-    prepared = json.loads((folder / "prepared.json").read_text())
-    model = folder / "results" / settings.dataset
-    begun = any(model.glob(f"{settings.trainer}__{prepared['plans']}__*/fold_{fold}/checkpoint_*.pth"))
-    trainer = make_trainer(
-        settings,
-        fold,
-        plans=base / f"{prepared['plans']}.json",
-        dataset=base / "dataset.json",
-        resume=begun,
-        small=json.loads((folder / "small_lesions.json").read_text()) if settings.small_lesions else (),
-        send=send,
-    )
-    send({"event": "network", "parameters": parameters(trainer), "begun": begun})
-    if settings.plans == COMPACT:
-        _refuse_large(parameters(trainer))
-    if begun:
-        maybe_load_checkpoint(trainer, continue_training=True, validation_only=False)
-    elif settings.pretrained:
-        start_from(trainer, Path(settings.pretrained))
-    if not (Path(trainer.output_folder) / "checkpoint_final.pth").exists():
-        try:
-            trainer.run_training()
-        except TimeIsUp:
-            trainer.on_train_end()
-
-
-def estimate(folder: Path, settings: Settings, send: Send) -> None:
-    """Plan, build the network, and measure iterations of its training on noise of the size of the cohort's images."""
-    from scanside.training.segmentation.noise import train_on_noise
-    from scanside.training.segmentation.trainer import make_trainer, parameters
-
-    plans = plan(folder, settings, send)
-    base = folder / "preprocessed" / settings.dataset
-    cases = base / plans.get_configuration(settings.configuration).data_identifier
-    cases.mkdir()
-    (cases / "noise.b2nd").touch()  # a trainer looks at the names of files there to choose its loader
-    trainer = make_trainer(
-        settings,
-        settings.fold_names[0],
-        plans=base / f"{plans.plans_name}.json",
-        dataset=base / "dataset.json",
-        resume=False,
-        small=(),
-        send=send,
-    )
-    if settings.plans == COMPACT:
-        _refuse_large(parameters(trainer))
-    configuration = trainer.configuration_manager
-    send({"event": "say", "text": "iterations of the training are measured"})
-    iteration, val_iteration = train_on_noise(trainer)
-    send(
-        {
-            "event": "estimate",
-            "parameters": parameters(trainer),
-            "patch": [int(size) for size in configuration.patch_size],
-            "batch": int(configuration.batch_size),
-            "spacing": [float(step) for step in configuration.spacing],
-            "epochs": int(trainer.num_epochs),
-            "iterations": int(trainer.num_iterations_per_epoch),
-            "val_iterations": int(trainer.num_val_iterations_per_epoch),
-            "iteration": iteration,
-            "val_iteration": val_iteration,
-        }
-    )
-
-
-def _refuse_large(count: int) -> None:
-    from scanside.training.segmentation.planner import MAX_PARAMETERS
-
-    if count > MAX_PARAMETERS:
-        raise SystemExit(f"The compact network has {count:,} parameters, more than {MAX_PARAMETERS:,}.")
-
-
-def postprocess(folder: Path, settings: Settings, send: Send) -> None:
-    """Collect out-of-fold predictions and let nnU-Net decide on postprocessing from them."""
-    from nnunetv2.configuration import default_num_processes
-    from nnunetv2.evaluation.accumulate_cv_results import accumulate_cv_results
-    from nnunetv2.postprocessing.remove_connected_components import determine_postprocessing
-
-    model = Path(json.loads((folder / "model.json").read_text())["model"])
-    merged = model / f"crossval_results_folds_{'_'.join(map(str, range(settings.folds)))}"
-    send({"event": "say", "text": "nnU-Net decides on postprocessing from the out-of-fold predictions"})
-    accumulate_cv_results(
-        str(model), str(merged), list(range(settings.folds)), num_processes=default_num_processes
-    )
-    determine_postprocessing(
-        str(merged),
-        str(folder / "preprocessed" / settings.dataset / "gt_segmentations"),
-        plans_file_or_dict=str(merged / "plans.json"),
-        dataset_json_file_or_dict=str(merged / "dataset.json"),
-        num_processes=default_num_processes,
-    )
 
 
 if __name__ == "__main__":

@@ -162,7 +162,7 @@ def main(
     ]  # fmt: skip
     words = [
         *(["**Dry run on a CPU: none of this says anything about a GPU.**", ""] if dry_run else []),
-        f"{card.name}: {told}. {source.bundle.summary()['name']}, {this.gflop:.4g} GFLOP for a tile.",
+        f"{card['name']}: {told}. {source.bundle.summary()['name']}, {this.gflop:.4g} GFLOP for a tile.",
         *table(("network alone", "tiles at once", "ms per tile", "of the peak", "Δ logits"), rows),
         *(f"- Not measured: {why}." for why in this.failed),
     ]

@@ -10,9 +10,9 @@ import pydicom
 import pytest
 
 from scanside.benchmarks.appliance_ends import renamed_study, write_slices
-from scanside.benchmarks.appliance_results import ApplianceReport
 from scanside.benchmarks.choices import ApplianceOptions
 from scanside.benchmarks.report_tables import render
+from scanside.benchmarks.results import Measured, Measurements
 from scanside.runtime.cli.main import run
 from scanside.runtime.errors import InputError, UsageError
 from scanside.runtime.record import json_schema
@@ -25,7 +25,7 @@ QUIET_MS = 200.0
 
 
 @pytest.fixture(scope="module")
-def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[int, dict[str, Any], Path]:
+def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[int, dict[str, Any], Path]:
     """Exit code, results, folder."""
     folder = tmp_path_factory.mktemp("appliance")
     bundle, study = write_golden_bundle(folder / "tiny.bundle"), write_study(1, folder / "small")
@@ -39,59 +39,73 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[int, dict[str, A
     return code, json.loads(out.read_text()), folder
 
 
-def test_the_rate_is_that_of_all_senders(measured: tuple[int, dict[str, Any], Path]) -> None:
-    code, document, _ = measured
-    assert code == 0
-    (rate,) = document["rates"]
-    assert (rate["senders"], rate["instances"], len(rate["wall_ms"]["samples"])) == (2, 4, 2)
-    seconds = rate["wall_ms"]["median"] / 1000
-    assert rate["instances_per_s"] == pytest.approx(8 / seconds, rel=1e-2)
-    assert rate["megabytes_per_s"] == pytest.approx(2 * rate["megabytes"] / seconds, rel=2e-2, abs=0.01)
-    assert 0 < rate["response_ms"]["median"] <= rate["slowest_ms"] <= rate["wall_ms"]["max"]
+@pytest.fixture
+def found(ran: tuple[int, dict[str, Any], Path]) -> tuple[Measured, Measured, Measured]:
+    """The rate, the study's way, the service."""
+    rate, way, service = Measurements.model_validate(ran[1]).measured
+    return rate, way, service
 
 
-def test_the_parts_of_the_way_make_the_whole(measured: tuple[int, dict[str, Any], Path]) -> None:
-    (study,) = measured[1]["studies"]
-    way = {name: found["samples"] for name, found in study["way"].items() if name != "stages_ms"}
-    for n in range(2):
-        parts = sum(way[name][n] for name in ("completeness_ms", "queue_ms", "compute_ms", "deliver_ms"))
-        assert parts == pytest.approx(way["whole_ms"][n], abs=0.01)
-        rest = way["whole_ms"][n] - QUIET_MS - way["inference_ms"][n]
-        assert way["added_ms"][n] == pytest.approx(rest, abs=0.01)
-        assert way["completeness_ms"][n] >= QUIET_MS
-        assert (
-            0 < way["inference_ms"][n] < way["compute_ms"][n] < way["whole_ms"][n] <= way["all_stored_ms"][n]
+def samples(one: Measured) -> dict[str, list[float]]:
+    return {quantity.name: quantity.samples for quantity in one.quantities}
+
+
+def test_the_rate_is_that_of_all_senders(found: tuple[Measured, ...]) -> None:
+    rate = found[0]
+    assert rate.name == "2 sender(s)" and rate.facts["instances of each"] == 4
+    of = samples(rate)
+    assert len(of["round"]) == 2
+    for n, wall in enumerate(of["round"]):
+        assert of["instances"][n] == pytest.approx(8000 / wall, rel=1e-2)
+        assert of["bytes"][n] == pytest.approx(
+            2000 * rate.facts["megabytes of each"] / wall, rel=2e-2, abs=0.01
         )
-        assert way["deliver_ms"][n] > 0 and way["queue_ms"][n] >= 0
-    stages = study["way"]["stages_ms"]
+        assert 0 < of["acknowledged after"][n] <= of["acknowledged at last after"][n] <= wall
+
+
+def test_the_parts_of_the_way_make_the_whole(found: tuple[Measured, ...]) -> None:
+    study = found[1]
+    way = samples(study)
+    for n in range(2):
+        whole = way["last instance to report"][n]
+        parts = sum(way[name][n] for name in ("until complete", "in the queue", "computing", "delivering"))
+        assert parts == pytest.approx(whole, abs=0.01)
+        assert way["added"][n] == pytest.approx(whole - QUIET_MS - way["inference"][n], abs=0.01)
+        assert way["until complete"][n] >= QUIET_MS
+        assert 0 < way["inference"][n] < way["computing"][n] < whole <= way["last instance to all objects"][n]
+        assert way["delivering"][n] > 0 and way["in the queue"][n] >= 0
     inference = sum(
-        found["samples"][0]
-        for name, found in stages.items()
+        ms.samples[0]
+        for name, ms in study.stages_ms.items()
         if name in ("check", "regions", "radiomics", "classify") or ": " in name
     )
-    assert inference == pytest.approx(way["inference_ms"][0], abs=0.01)
+    assert inference == pytest.approx(way["inference"][0], abs=0.01)
 
 
-def test_the_peer_got_every_object(measured: tuple[int, dict[str, Any], Path]) -> None:
-    (study,) = measured[1]["studies"]
-    assert study["objects"] == ["key", "sc", "seg", "seg", "sr"] and study["status"] in (
+def test_the_peer_got_every_object(
+    ran: tuple[int, dict[str, Any], Path], found: tuple[Measured, ...]
+) -> None:
+    assert ran[0] == 0
+    facts, memory = found[1].facts, samples(found[2])
+    assert facts["objects"] == ["key", "sc", "seg", "seg", "sr"] and facts["status"] in (
         "ok",
         "indeterminate",
     )
-    assert study["instances"] == 8 + 3 * 8 and study["origin"] == "given"
-    assert set(measured[1]["peak_mib"]) == {"serve", "receive", "work", "deliver"}
-    assert all(mib > 20 for mib in measured[1]["peak_mib"].values())
+    assert facts["instances"] == 8 + 3 * 8 and facts["origin"] == "given"
+    assert set(memory) == {f"{name}, peak memory" for name in ("serve", "receive", "work", "deliver")}
+    assert all(mib > 20 for (mib,) in memory.values())
 
 
-def test_the_file_is_valid_and_names_no_folder(measured: tuple[int, dict[str, Any], Path]) -> None:
-    _, document, folder = measured
-    schema = json_schema(ApplianceReport)
+def test_the_file_is_valid_and_names_no_folder(ran: tuple[int, dict[str, Any], Path]) -> None:
+    _, document, folder = ran
+    schema = json_schema(Measurements)
     jsonschema.Draft202012Validator.check_schema(schema)
     jsonschema.validate(document, schema)
-    assert ApplianceReport.model_validate(document).model_dump(mode="json", by_alias=True) == document
+    assert Measurements.model_validate(document).model_dump(mode="json", by_alias=True) == document
     assert str(folder.parent) not in json.dumps(document)
     assert document["headline"] is False, "two samples have no interval"
-    assert document["selftest"]["passed"] and document["quiet_seconds"] == 0.2 and not document["commitment"]
+    assert all(one["passed"] for one in document["golden"].values())
+    assert document["conditions"]["quiet_seconds"] == 0.2 and not document["conditions"]["commitment"]
     assert not any("RESULT CHANGES" in remark for remark in document["remarks"])
 
 
@@ -132,5 +146,5 @@ def test_wrong_choices_are_refused(tmp_path: Path) -> None:
 
 def test_the_table_tells_quiet_time_apart() -> None:
     words = render(appliance())
-    assert "complete after 2 quiet second(s)" in words and "| 3       | 225 " in words
-    assert "added: without quiet time and inference" in words
+    assert "quiet_seconds 2" in words and "- 3 sender(s): senders 3, instances of each 300" in words
+    assert "| phantom-typical | added " in words and "| 225 1/s " in words

@@ -40,24 +40,23 @@ def test_a_fifth_slower_fails_the_gate() -> None:
 def test_the_appliance_is_compared_by_rates_and_ways() -> None:
     found = compare_runs(appliance(), appliance(slower=1.2, seed=50), 0.10)
     assert found.slower == [
-        "3 sender(s), 300 instances each",
+        "3 sender(s), round",
         "phantom-typical, last instance to report",
         "phantom-typical, added",
     ]
     assert compare_runs(appliance(), appliance(quiet_seconds=30.0), None).remarks == [
-        "Quiet seconds: 2 before, 30 after."
+        "quiet_seconds: 2 before, 30 after."
     ]
 
 
 def test_what_differs_is_remarked() -> None:
     other = latency(
-        study(probability=0.6, images=[]),
+        study(probability=0.6, images={}),
         bundle={**RECORD["bundle"], "sha256": "f" * 64},
         device={**RECORD["device"], "obtained": "openvino"},
         machine={**RECORD["machine"], "processor": "Another"},
         versions={"scanside": "2", "numpy": "2"},
-        threads=1,
-        approximations=["no mirroring"],
+        conditions={"synthetic": True, "approximations": ["no mirroring"], "threads": 1},
         gpus=["A card"],
         remarks=["small: throttled: too hot."],
         headline=False,
@@ -68,11 +67,11 @@ def test_what_differs_is_remarked() -> None:
         "GPUs: none before, A card after.",
         "Bundle: 000000000000 before, ffffffffffff after.",
         "Device: cpu fp32 before, openvino fp32 after.",
-        "Approximations: none before, no mirroring after.",
-        "Threads: None before, 1 after.",
+        "approximations: none before, no mirroring after.",
+        "threads: none before, 1 after.",
         "scanside: 1 before, 2 after.",
-        "small: the images differ in size.",
-        "small: THE RESULT DIFFERS: ok 0.7 before, ok 0.6 after.",
+        "small: images: t2w (shape 10 × 20 × 30, spacing_mm 3 × 1 × 1) before, none after.",
+        "small: THE RESULT DIFFERS: probability: 0.7 before, 0.6 after.",
         "Not to be quoted, the run after: small: throttled: too hot.",
     ):
         assert expected in words

@@ -14,9 +14,9 @@ from scanside.benchmarks import gpu_bench
 from scanside.benchmarks.choices import GpuOptions
 from scanside.benchmarks.environment import environment
 from scanside.benchmarks.gpu_bench import run_gpu, watched
-from scanside.benchmarks.gpu_results import GpuReport
 from scanside.benchmarks.kinds import parse_kinds
 from scanside.benchmarks.report_tables import render
+from scanside.benchmarks.results import Measurements
 from scanside.benchmarks.source import Source
 from scanside.runtime.backends import cuda, gpu
 from scanside.runtime.backends.device_io import Allocator
@@ -35,22 +35,24 @@ def test_a_dry_run_measures_everything(model: Path, bundle: Path, images: Path) 
     image = images / "first_0000.nii.gz"
     report = run_gpu(model, [image], options, environment(["bench", "gpu"]))
     document = json.loads(report.model_dump_json(by_alias=True))
-    jsonschema.validate(document, json_schema(GpuReport))
-    assert report.dry_run
+    jsonschema.validate(document, json_schema(Measurements))
     passed = {name: one.passed for name, one in report.golden.items()}
     assert passed == {"cpu:fp32": True, "openvino:fp32": True, "openvino:int8": False}
-    cases = {one.peer: one for one in report.cases}
+    cases = {one.name: one for one in report.measured}
     assert list(cases) == ["nnunetv2", "cpu:fp32", "openvino:fp32"]
-    assert all(len(one.seconds.samples) == 2 for one in report.cases)
-    assert cases["cpu:fp32"].differing == 0 and sum(cases["cpu:fp32"].stages_ms.values()) > 0
-    assert all(score in (None, 1.0) for score in cases["cpu:fp32"].dice.values())
-    ratio = cases["nnunetv2"].seconds.median / cases["cpu:fp32"].seconds.median
-    assert cases["cpu:fp32"].times == pytest.approx(ratio, rel=0.01, abs=0.01)
-    (failed,) = report.failed
-    assert failed.startswith("openvino:int8, whole case: BundleError: ") and not report.passed
+    whole = {name: one.find("whole case") for name, one in cases.items()}
+    assert all(one is not None and len(one.samples) == 2 for one in whole.values())
+    exact = cases["cpu:fp32"]
+    assert exact.facts["differing"] == 0 and sum(exact.facts["stages_ms"].values()) > 0
+    assert all(score in (None, 1.0) for score in exact.facts["dice"].values())
+    ratio = cases["nnunetv2"].median("whole case") / exact.median("whole case")
+    assert exact.median("nnunetv2 / peer") == pytest.approx(ratio, rel=0.01)
+    rejected, failed = report.faults
+    assert rejected.startswith("openvino:int8: a golden case did not pass: ") and not report.passed
+    assert failed.startswith("openvino:int8, whole case: BundleError: ")
     table = render(report)
-    assert table.startswith("**Dry run on a CPU") and "| openvino:fp32" in table
-    assert "openvino:int8, golden cases: **NOT PASSED**" in table and f"Not measured: {failed}" in table
+    assert "Dry run on a CPU: none of this says anything about a GPU." in table and "| openvino:fp32" in table
+    assert "openvino:int8, golden cases: **NOT PASSED**" in table and failed in table
 
 
 def test_without_a_gpu_it_says_so(

@@ -9,8 +9,8 @@ import jsonschema
 import pytest
 
 from scanside.benchmarks import conditions
-from scanside.benchmarks.latency_results import LatencyReport
 from scanside.benchmarks.report_tables import render
+from scanside.benchmarks.results import Measured, Measurements
 from scanside.benchmarks.studies import given_studies, phantom_studies
 from scanside.runtime.cli.main import run
 from scanside.runtime.errors import InputError
@@ -25,11 +25,11 @@ from tests.runtime.study.tiny_study import TinyStudy, write_bundle, write_nifti
 from tests.support.small_studies import write_study
 
 ROOT = Path(__file__).parents[2]
-FEW = ["--threads", "1", "--repeats", "6", "--most", "6", "--cold", "1", "--offline", "2"]
+FEW = ["--device", "cpu", "--threads", "1", "--repeats", "6", "--most", "6", "--cold", "1", "--offline", "2"]
 
 
 @pytest.fixture(scope="module")
-def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[int, dict[str, Any], Path]:
+def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[int, dict[str, Any], Path]:
     """Exit code, results, folder."""
     folder = tmp_path_factory.mktemp("latency")
     bundle, study = write_golden_bundle(folder / "tiny.bundle"), write_study(1, folder / "small")
@@ -40,66 +40,64 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[int, dict[str, A
     return code, json.loads(out.read_text()), folder
 
 
-def test_every_mode_is_measured(measured: tuple[int, dict[str, Any], Path]) -> None:
-    code, document, _ = measured
-    assert code == 0 and document["schema"] == "scanside.bench-run/1"
-    (study,) = document["studies"]
-    single, cold, offline = study["single"], study["cold"], study["offline"]
-    assert len(single["wall_ms"]["samples"]) == 6 and single["wall_ms"]["low"] is not None
+@pytest.fixture
+def small(ran: tuple[int, dict[str, Any], Path]) -> Measured:
+    (found,) = Measurements.model_validate(ran[1]).measured[1:]
+    return found
+
+
+def test_every_mode_is_measured(ran: tuple[int, dict[str, Any], Path], small: Measured) -> None:
+    code, document, _ = ran
+    assert code == 0 and document["schema"] == "scanside.bench-run/2"
+    found = {one.name: one for one in small.quantities}
+    assert len(found["warm"].samples) == 6 and found["warm"].low is not None
+    assert {one.name for one in small.quantities if one.gate} == {"warm", "cold"}
     for wall, network, rest in zip(
-        *(single[name]["samples"] for name in ("wall_ms", "network_ms", "rest_ms")), strict=True
+        *(found[name].samples for name in ("warm", "in the network", "everything else")), strict=True
     ):
         assert 0 < network < wall and rest == pytest.approx(wall - network, abs=0.001)
-    assert single["split"] is None and "nothing is copied" in single["split_absent"]
-    assert 0 < single["rest_part"] < 1 and single["peak_mib"] > 50
-    assert len(cold["wall_ms"]["samples"]) == 1 and cold["wall_ms"]["low"] is None
-    assert cold["wall_ms"]["median"] > single["wall_ms"]["median"]
-    assert offline["studies"] == 2 and offline["studies_per_hour"] == pytest.approx(
-        7200 / offline["seconds"], rel=1e-3
-    )
-    assert all(ms > 0 for ms in document["opening"].values())
+    assert 0 < found["everything else, part of warm"].median < 1 and found["warm, peak memory"].max > 50
+    assert len(found["cold"].samples) == 1 and found["cold"].low is None
+    assert found["cold"].median > found["warm"].median
+    assert small.median("offline, studies") == 2
+    assert small.median("offline") == pytest.approx(7200e3 / small.median("offline, all"), rel=1e-3)
+    opening = document["measured"][0]
+    assert [one["name"] for one in opening["quantities"]] == ["libraries", "bundle", "networks"]
+    assert all(one["median"] > 0 for one in opening["quantities"])
 
 
-def test_stages_are_those_of_the_pipeline_and_add_up(measured: tuple[int, dict[str, Any], Path]) -> None:
-    single = measured[1]["studies"][0]["single"]
-    stages = single["stages_ms"]
-    for name in (
-        "read",
-        "check",
-        "t2w: slide",
-        "dwi: label",
-        "regions",
-        "radiomics",
-        "classify",
-        "write",
-    ):
-        assert len(stages[name]["samples"]) == 6, name
-    for number, wall in enumerate(single["wall_ms"]["samples"]):
-        assert sum(stage["samples"][number] for stage in stages.values()) < wall
+def test_stages_are_those_of_the_pipeline_and_add_up(small: Measured) -> None:
+    stages, warm = small.stages_ms, small.find("warm")
+    for name in ("read", "check", "t2w: slide", "dwi: label", "regions", "radiomics", "classify", "write"):
+        assert len(stages[name].samples) == 6, name
+    assert warm is not None
+    for number, wall in enumerate(warm.samples):
+        assert sum(stage.samples[number] for stage in stages.values()) < wall
 
 
-def test_the_study_came_to_something_and_was_written(measured: tuple[int, dict[str, Any], Path]) -> None:
-    study = measured[1]["studies"][0]
-    assert study["status"] in ("ok", "indeterminate") and study["origin"] == "given"
-    assert sorted(study["objects"]) == ["key", "sc", "seg", "seg", "sr"]
-    assert [image["sequence"] for image in study["images"]] == ["t2w", "dwi", "adc"]
-    assert study["voxels"] == 8 * 32 * 32 + 2 * 8 * 28 * 28
+def test_the_study_came_to_something_and_was_written(small: Measured) -> None:
+    facts = small.facts
+    assert facts["status"] in ("ok", "indeterminate") and facts["origin"] == "given"
+    assert sorted(facts["objects"]) == ["key", "sc", "seg", "seg", "sr"]
+    assert list(facts["images"]) == ["t2w", "dwi", "adc"]
+    assert facts["voxels"] == 8 * 32 * 32 + 2 * 8 * 28 * 28
 
 
-def test_golden_cases_are_in_the_same_report(measured: tuple[int, dict[str, Any], Path]) -> None:
-    _, document, folder = measured
-    assert document["selftest"]["passed"] and len(document["selftest"]["sentences"]) == 2
-    assert "Golden cases: passed." in (folder / "run.md").read_text()
+def test_golden_cases_are_in_the_same_report(ran: tuple[int, dict[str, Any], Path]) -> None:
+    _, document, folder = ran
+    (golden,) = document["golden"].values()
+    assert golden["passed"] and len(golden["sentences"]) == 2
+    assert "golden cases: passed (" in (folder / "run.md").read_text()
     assert document["headline"] == (not document["remarks"])
     assert not any("RESULT CHANGES" in remark for remark in document["remarks"])
 
 
-def test_the_file_is_valid_and_names_no_folder(measured: tuple[int, dict[str, Any], Path]) -> None:
-    _, document, folder = measured
-    schema = json_schema(LatencyReport)
+def test_the_file_is_valid_and_names_no_folder(ran: tuple[int, dict[str, Any], Path]) -> None:
+    _, document, folder = ran
+    schema = json_schema(Measurements)
     jsonschema.Draft202012Validator.check_schema(schema)
     jsonschema.validate(document, schema)
-    assert LatencyReport.model_validate(document).model_dump(mode="json", by_alias=True) == document
+    assert Measurements.model_validate(document).model_dump(mode="json", by_alias=True) == document
     assert str(folder.parent) not in json.dumps(document)
 
 
@@ -141,8 +139,8 @@ def test_noise_is_told_and_quiet_is_not(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_throttling_is_told() -> None:
-    sensed = latency(study()).studies[0].single.sensed
-    assert conditions.throttled("x", sensed) == []
+    sensed = study().sensed
+    assert sensed is not None and conditions.throttled("x", sensed) == []
     hot = sensed.model_copy(update={"throttled": ["cpu0: too hot (2×)"]})
     assert conditions.throttled("x", hot) == ["x: throttled: cpu0: too hot (2×)."]
 
@@ -189,8 +187,8 @@ def test_every_choice_of_a_run_reaches_the_cold_command() -> None:
 def test_the_table_warns_and_leaves_unknown_percentiles_open() -> None:
     words = render(latency(remarks=["small: throttled: too hot."], headline=False, gpus=["A card"]))
     assert "NOT TO BE QUOTED: small: throttled: too hot." in words and "A card" in words
-    assert "Energy a study: 30.0 J (package-0 (RAPL))" in words and "Hottest 61 °C" in words
-    (cold,) = [line for line in words.splitlines() if "cold command" in line]
+    assert "| energy per study, package-0 (RAPL) | 30.0 J " in words and "Hottest 61 °C" in words
+    (cold,) = [line for line in words.splitlines() if line.startswith("| small") and "| cold " in line]
     assert cold.count("–") == 2, "six samples carry neither p90 nor p99"
     assert SENSED["absent"] == [] and "Not told" not in words
 

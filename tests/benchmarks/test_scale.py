@@ -15,9 +15,8 @@ from scanside.benchmarks.environment import environment
 from scanside.benchmarks.made import make_image, write_bundle
 from scanside.benchmarks.models import KINDS
 from scanside.benchmarks.report_tables import render
-from scanside.benchmarks.results import write
+from scanside.benchmarks.results import Measurements, write
 from scanside.benchmarks.scale import LARGEST, MOST_CLASSES, _exponent, points, run_scale, tiles
-from scanside.benchmarks.scale_results import ScaleReport
 from scanside.runtime.bundle import open_bundle
 from scanside.runtime.cli.main import run
 from scanside.runtime.options import Options
@@ -80,29 +79,30 @@ def test_points_are_measured_and_the_file_is_valid(tmp_path: Path, monkeypatch: 
     chosen = [points(TINY)[number] for number in (0, 2, -2)]
     monkeypatch.setattr("scanside.benchmarks.scale.points", lambda options: chosen)
     report = run_scale(TINY, environment(["bench", "scale"]))
-    assert [(point.axis, point.studies) for point in report.points] == [
-        ("voxels", 1),
-        ("voxels", 1),
-        ("studies", 8),
-    ]
-    for point in report.points:
-        assert 0 < point.network_ms.median < point.wall_ms.median
-        assert 20 < point.baseline_mib <= point.peak_mib < report.ceiling_mib
-        assert "slide" in point.stages_ms and "label" in point.stages_ms
-    assert report.within_ceiling and [one.axis for one in report.growth] == ["voxels"]
+    *found, growth = report.measured
+    assert [(one.facts["axis"], one.facts["studies"]) for one in found] == [
+        ("voxels", 1), ("voxels", 1), ("studies", 8),
+    ]  # fmt: skip
+    for one in found:
+        assert 0 < one.median("in the network") < one.median("whole")
+        assert (
+            20 < one.median("memory before") <= one.median("peak memory") < report.conditions["ceiling_mib"]
+        )
+        assert "slide" in one.facts["stages_ms"] and "label" in one.facts["stages_ms"]
+    assert report.passed and growth.name == "growth with voxels"
     write(report, tmp_path / "scale.json")
-    schema = json_schema(ScaleReport)
+    schema = json_schema(Measurements)
     jsonschema.Draft202012Validator.check_schema(schema)
     jsonschema.validate(json.loads((tmp_path / "scale.json").read_text()), schema)
-    assert "4096 MiB: none does" in render(report)
+    assert "ceiling_mib 4096" in render(report) and "- growth with voxels: whole ∝ n^" in render(report)
 
 
 def test_a_ceiling_that_is_passed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     options = ScaleOptions(threads=1, repeats=1, base=TINY.base, patch=TINY.patch, ceiling_mib=10)
     monkeypatch.setattr("scanside.benchmarks.scale.points", lambda options: points(TINY)[:1])
     report = run_scale(options, environment(["bench", "scale"]))
-    assert not report.within_ceiling and not report.headline
-    assert any("more than 10" in remark for remark in report.remarks) and "SOME DO" in render(report)
+    assert not report.passed and not report.headline
+    assert "MiB, more than 10." in report.faults[0] and report.faults[0] in render(report)
 
 
 def test_wrong_choices_are_refused(tmp_path: Path) -> None:

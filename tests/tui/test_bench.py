@@ -60,18 +60,18 @@ def test_stored_results_are_read_as_what_they_are(tmp_path: Path) -> None:
 
 def test_a_result_of_whole_studies_is_what_today_is_held_against(tmp_path: Path) -> None:
     pytest.importorskip("psutil")
-    results = pytest.importorskip("scanside.benchmarks.latency_results")
-    distribution = pytest.importorskip("scanside.benchmarks.distribution")
-    wall = distribution.Distribution.of([31_000.0, 30_000.0, 32_000.0] * 4)
-    study = {"name": "typical", "single": {"wall_ms": wall.model_dump()}}
+    results = pytest.importorskip("scanside.benchmarks.results")
+    warm = results.quantity("warm", "ms", *[31_000.0, 30_000.0, 32_000.0] * 4, gate=True)
+    network = results.quantity("in the network", "ms", 20_000.0)
     document = {
-        "schema": results.LATENCY, "created": "2026-01-02T03:04:05+00:00", "headline": True, "remarks": [],
-        "machine": {"processor": "CPU X", "cores": 2}, "studies": [study],
+        "schema": "scanside.bench-run/2", "created": "2026-01-02T03:04:05+00:00", "headline": True, "remarks": [],
+        "machine": {"processor": "CPU X", "cores": 2},
+        "measured": [results.measured("typical", {}, [warm, network]).model_dump()],
     }  # fmt: skip
     (tmp_path / "latency.json").write_text(json.dumps(document))
     assert (
         benchmark_words(tmp_path)
-        == "2026-01-02, CPU X, 2 core(s): typical: p50 31 s, p90 32 s, max 32 s of 12 runs"
+        == "2026-01-02, CPU X, 2 core(s): typical, warm: median 31 s, p90 32 s, max 32 s of 12 runs"
     )
     (tmp_path / "latency.json").write_text(
         json.dumps({**document, "headline": False, "remarks": ["Busy machine."]})

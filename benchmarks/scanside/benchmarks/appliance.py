@@ -16,13 +16,13 @@ from typing import Any
 
 from scanside.benchmarks import conditions
 from scanside.benchmarks.appliance_ends import Peer, Sender, renamed_study, write_slices
-from scanside.benchmarks.appliance_results import APPLIANCE, ApplianceReport, Rate, StudyWay, WholeWay
 from scanside.benchmarks.appliance_service import TITLE, Service, other_cpu, service
 from scanside.benchmarks.child import Child
 from scanside.benchmarks.choices import ApplianceOptions
-from scanside.benchmarks.distribution import Distribution, distributions
+from scanside.benchmarks.distribution import distributions
 from scanside.benchmarks.progress import Progress
-from scanside.benchmarks.sensors import Sensors, gpu_names
+from scanside.benchmarks.results import Measured, Measurements, measured, quantity
+from scanside.benchmarks.sensors import Sensors
 from scanside.benchmarks.studies import BenchStudy
 from scanside.runtime.bundle import open_bundle
 from scanside.runtime.errors import CaseError
@@ -32,14 +32,15 @@ _NEVER = 86_400.0
 _PEER_SECONDS = 30.0
 _STUDY_SECONDS = 3600.0
 """A study that takes longer is an error."""
+_WHOLE = "last instance to report"
+_GATES = (_WHOLE, "added")
 _KINDS = {"SEG": "seg", "SR": "sr", "OT": "sc", "KO": "key", "PR": "gsps"}
 
 
 @dataclass(frozen=True)
 class _Passage:
-    """One study's way through: how long it was sent, its spans as `WholeWay` names them, and what it came to."""
+    """One study's way through: its spans in ms by the name of the quantity, and what it came to."""
 
-    send_ms: float
     spans_ms: dict[str, float]
     stages_ms: Mapping[str, float]
     device: dict[str, str]
@@ -48,7 +49,7 @@ class _Passage:
 
 def run_appliance(
     bundle: Path, studies: Sequence[BenchStudy], options: ApplianceOptions, facts: Mapping[str, Any]
-) -> ApplianceReport:
+) -> Measurements:
     """Measure receiving, then every study.
 
     Args:
@@ -64,43 +65,31 @@ def run_appliance(
     with tempfile.TemporaryDirectory(prefix="scanside-bench-") as temporary, Sensors() as sensors:
         folder = Path(temporary)
         rates = [_rate(folder, bundle, options, number, progress) for number in options.counts]
-        measured, device, peak = _ways(folder, bundle, studies, options, progress, remarks)
-    progress.say("Replaying the bundle's golden cases on this device")
-    selftest = conditions.golden_cases(bundle, device["obtained"], device["precision"])
+        ways, device, peak = _ways(folder, bundle, studies, options, progress, remarks)
     sensed = sensors.sensed()
-    for rate in rates:
-        remarks += conditions.noise(f"{rate.senders} sender(s)", rate.wall_ms, rate.other_cpu_ms)
-    for study in measured:
-        remarks += conditions.noise(study.name, study.way.all_ms, study.way.other_cpu_ms)
-    remarks += [*conditions.throttled("The whole run", sensed), *conditions.wrong(selftest)]
-    return ApplianceReport.model_validate(
-        {
-            **facts,
-            "schema": APPLIANCE,
-            "gpus": gpu_names(),
-            "bundle": opened.summary(),
-            "synthetic": opened.manifest.synthetic,
-            "device": device,
-            "approximations": options.run.approximations,
-            "threads": options.run.threads,
-            "selftest": selftest,
-            "headline": not remarks,
-            "remarks": remarks,
-            "quiet_seconds": options.quiet_seconds,
-            "commitment": False,
-            "rates": rates,
-            "studies": measured,
-            "peak_mib": peak,
-            "sensed": sensed,
-        }
-    )
+    for one in rates:
+        remarks += conditions.disturbed(one.name, one.quantities, "round")
+    for one in ways:
+        remarks += conditions.disturbed(one.name, one.quantities, "first request to all objects")
+    remarks += conditions.throttled("The whole run", sensed)
+    service_itself = measured(
+        "the service", {}, [quantity(f"{name}, peak memory", "MiB", mib) for name, mib in peak.items()],
+        sensed=sensed,
+    )  # fmt: skip
+    progress.say("Replaying the bundle's golden cases on this device")
+    return conditions.whole_studies(
+        "appliance", facts, opened, options.run, device, [*rates, *ways, service_itself], remarks,
+        quiet_seconds=options.quiet_seconds, commitment=False,
+    )  # fmt: skip
 
 
 def _sender(folder: Path, port: int, number: int = 0) -> Child[Sender]:
     return Child("the sender", folder / f"sender-{number}.log", Sender, port, TITLE)
 
 
-def _rate(folder: Path, bundle: Path, options: ApplianceOptions, senders: int, progress: Progress) -> Rate:
+def _rate(
+    folder: Path, bundle: Path, options: ApplianceOptions, senders: int, progress: Progress
+) -> Measured:
     """Rounds of slices from some senders at once to a fresh appliance; the first round does not count."""
     place = folder / f"rate-{senders}"
     # Nothing is computed, so nothing is sent to the peer.
@@ -125,15 +114,19 @@ def _rate(folder: Path, bundle: Path, options: ApplianceOptions, senders: int, p
                 rmtree(one)
             progress.step(f"{senders} sender(s): {senders * options.instances} in {walls[-1] / 1000:.2f} s")
     rmtree(place)
-    wall = Distribution.of(walls[1:])
-    per_second = 1000 * senders / wall.median
-    return Rate(
-        senders=senders, instances=options.instances, megabytes=round(size / 1e6, 6), wall_ms=wall,
-        other_cpu_ms=Distribution.of(others[1:]), instances_per_s=round(per_second * options.instances, 2),
-        megabytes_per_s=round(per_second * size / 1e6, 2),
-        response_ms=Distribution.of([median(one) for one in responses[1:]]),
-        slowest_ms=round(max(map(max, responses[1:])), 3),
-    )  # fmt: skip
+    per_second = [1000 * senders / wall for wall in walls[1:]]
+    return measured(
+        f"{senders} sender(s)",
+        {"senders": senders, "instances of each": options.instances, "megabytes of each": size / 1e6},
+        [
+            quantity("round", "ms", *walls[1:], gate=True),
+            quantity("round, other programs", "CPU ms", *others[1:]),
+            quantity("instances", "1/s", *(options.instances * one for one in per_second)),
+            quantity("bytes", "MB/s", *(size / 1e6 * one for one in per_second)),
+            quantity("acknowledged after", "ms", *(median(one) for one in responses[1:])),
+            quantity("acknowledged at last after", "ms", *(max(one) for one in responses[1:])),
+        ],
+    )
 
 
 def _ways(
@@ -143,9 +136,9 @@ def _ways(
     options: ApplianceOptions,
     progress: Progress,
     remarks: list[str],
-) -> tuple[list[StudyWay], dict[str, str], dict[str, float]]:
+) -> tuple[list[Measured], dict[str, str], dict[str, float]]:
     """Every study's way; the device that computed; the service's memory."""
-    place, measured = folder / "whole", list[StudyWay]()
+    place, ways = folder / "whole", list[Measured]()
     with Peer.listening(folder / "peer") as peer:
         serving = service(
             place, bundle, options.run, quiet_seconds=options.quiet_seconds, peer_port=peer.port
@@ -158,20 +151,20 @@ def _ways(
                     uid, instances, size = renamed_study(study.path, source, f"{number} {time.time_ns()}")
                     found.append(_passage(running, peer, sender, source, uid, options.quiet_seconds))
                     rmtree(source)
-                    whole = found[-1].spans_ms["whole_ms"] / 1000
+                    whole = found[-1].spans_ms[_WHOLE] / 1000
                     progress.step(f"{study.name}: {whole:.2f} s from last instance to SR")
-                counted = found[1:]
-                way: dict[str, Any] = dict(distributions([one.spans_ms for one in counted]))
-                way["stages_ms"] = distributions([one.stages_ms for one in counted])
-                measured.append(
-                    StudyWay(
-                        name=study.name, origin=study.origin, instances=instances, megabytes=round(size / 1e6, 6),
-                        send_ms=Distribution.of([one.send_ms for one in counted]), **counted[0].result,
-                        way=WholeWay.model_validate(way),
+                facts = {"origin": study.origin, "instances": instances, "megabytes": size / 1e6}
+                spans = {name: [one.spans_ms[name] for one in found[1:]] for name in found[0].spans_ms}
+                quantities = [
+                    quantity(
+                        name, "CPU ms" if "other programs" in name else "ms", *samples, gate=name in _GATES
                     )
-                )  # fmt: skip
+                    for name, samples in spans.items()
+                ]
+                stages = distributions([one.stages_ms for one in found[1:]])
+                ways.append(measured(study.name, {**facts, **found[0].result}, quantities, stages))
                 remarks += conditions.changed(study.name, [one.result for one in found])
-            return measured, found[-1].device, running.peak_mib()
+            return ways, found[-1].device, running.peak_mib()
 
 
 def _passage(
@@ -192,20 +185,20 @@ def _passage(
     first, last, inference = float(sent["first"]), float(sent["last"]), way.inference_ms / 1000
     all_stored = max(one.at for one in stored)
     spans = {
-        "whole_ms": reports[0] - last,
-        "added_ms": reports[0] - last - quiet - inference,
-        "inference_ms": inference,
-        "completeness_ms": way.queued - last,
-        "queue_ms": way.claimed - way.queued,
-        "compute_ms": way.finished - way.claimed,
-        "deliver_ms": reports[0] - way.finished,
-        "all_stored_ms": all_stored - last,
-        "other_cpu_ms": other[0],
-        "all_ms": all_stored - first,
+        _WHOLE: reports[0] - last,
+        "until complete": way.queued - last,
+        "in the queue": way.claimed - way.queued,
+        "computing": way.finished - way.claimed,
+        "inference": inference,
+        "delivering": reports[0] - way.finished,
+        "added": reports[0] - last - quiet - inference,
+        "last instance to all objects": all_stored - last,
+        "sending": last - first,
+        "first request to all objects": all_stored - first,
+        "first request to all objects, other programs": other[0],
     }
     objects = sorted(_KINDS.get(one.modality, one.modality) for one in stored)
     return _Passage(
-        1000 * (last - first),
         {name: 1000 * seconds for name, seconds in spans.items()},
         way.stages_ms,
         way.result["device"],

@@ -144,7 +144,10 @@ def tui(options: TuiOptions, facts: Facts) -> Run:
 @command(app)
 def compare(
     before: Annotated[
-        Path, typer.Argument(metavar="A.json", help="Results of `scanside bench run` or `appliance`.")
+        Path,
+        typer.Argument(
+            metavar="A.json", help="Results of `scanside bench run`, `appliance`, `scale` or `gpu`."
+        ),
     ],
     after: Annotated[Path, typer.Argument(metavar="B.json", help="Newer ones, of the same studies.")],
     fail_if_slower: Annotated[
@@ -168,7 +171,9 @@ def compare(
 def report(
     results: Annotated[
         list[Path],
-        typer.Argument(metavar="RESULTS.json...", help="Of `scanside bench run`, `appliance` or `scale`."),
+        typer.Argument(
+            metavar="RESULTS.json...", help="Of `scanside bench run`, `appliance`, `scale` or `gpu`."
+        ),
     ],
     out: Annotated[Path, option("For report.html and the plots.", "FOLDER", "-o", "--out")],
     overwrite: Overwrite = False,
@@ -178,9 +183,10 @@ def report(
     Example: scanside bench report results/latency.json -o results/latency
     """
     refuse_existing(overwrite, out / "report.html")
-    from scanside.benchmarks.report_html import read_any, write_report
+    from scanside.benchmarks.compare import read_run
+    from scanside.benchmarks.report_html import write_report
 
-    for path in write_report([read_any(path) for path in results], out):
+    for path in write_report([read_run(path) for path in results], out):
         print(path)
 
 

@@ -1,40 +1,23 @@
 """`scanside bench compare`: two runs, and whether the second is slower beyond the noise."""
 
-import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
-from scanside.benchmarks.appliance_results import APPLIANCE, ApplianceReport
 from scanside.benchmarks.distribution import Distribution, ratio_interval
-from scanside.benchmarks.latency_results import LATENCY, LatencyReport, RunRecord
-from scanside.benchmarks.results import read_back
-from scanside.benchmarks.tables import table, words
+from scanside.benchmarks.results import Measurements, read_back
+from scanside.benchmarks.tables import aligned, cells, told, words
 from scanside.runtime.errors import InputError, UsageError
 from scanside.runtime.record import Part
 
 _SHORT_MS = 1.0
 """Stages shorter than this are not compared: a timer's noise."""
-_COMMAND = "scanside bench run` or `scanside bench appliance"
-_CONDITIONS = {
-    "Machine": "{machine.processor}", "Cores": "{machine.cores}", "GPUs": "{gpus!l}", "Bundle": "{bundle.sha256:.12}",
-    "Device": "{device.obtained} {device.precision}", "Approximations": "{approximations!l}",
-    "Threads": "{threads!s}",
-}  # fmt: skip
+_RESULT = ("status", "probability", "objects")
 _COLUMNS = {
     "study": "{study}", "quantity": "{quantity}", "before": "{before_ms:.1f} ms", "after": "{after_ms:.1f} ms",
     "after / before (95 %)": "{ratio:.3f} ({low:.3f} … {high:.3f})", "": "{verdict}",
 }  # fmt: skip
-
-
-class Quantity(NamedTuple):
-    """Something measured in ms, smaller is better. With `gate` it counts for the limit; others are told."""
-
-    subject: str
-    name: str
-    found: Distribution
-    gate: bool = False
 
 
 class Ratio(Part):
@@ -68,23 +51,17 @@ class Comparison(Part):
     """Quantities whose whole interval lies above the limit."""
 
 
-def read_run(path: Path) -> RunRecord:
-    """Read the results of `bench run` or `bench appliance`.
+def read_run(path: Path) -> Measurements:
+    """Read the results of `bench run`, `appliance`, `scale` or `gpu`.
 
     Raises:
         InputError: If it is missing or no such file.
     """
-    kinds: dict[object, type[RunRecord]] = {LATENCY: LatencyReport, APPLIANCE: ApplianceReport}
-    try:
-        document = json.loads(path.read_bytes())
-        kind = kinds.get(document.get("schema") if isinstance(document, dict) else None, RunRecord)
-    except (OSError, ValueError):
-        kind = RunRecord  # which says what is wrong with the file
-    return read_back(kind, path, _COMMAND)
+    return read_back(Measurements, path, "scanside bench run`, `appliance`, `scale` or `gpu")
 
 
-def compare_runs(before: RunRecord, after: RunRecord, limit: float | None) -> Comparison:
-    """Compare what both have; whole studies count for the limit, stages are told.
+def compare_runs(before: Measurements, after: Measurements, limit: float | None) -> Comparison:
+    """Compare what both have; whole studies count for the limit, their parts and stages are told.
 
     Args:
         limit: Allowed slowing, such as 0.1 for 10 %.
@@ -92,80 +69,68 @@ def compare_runs(before: RunRecord, after: RunRecord, limit: float | None) -> Co
     Raises:
         InputError: If they have nothing in common.
     """
-    newer = {one[:2]: one for one in quantities(after)}
+    newer = {one[:2]: one[2] for one in _times(after)}
     ratios, slower = [], []
-    for one in quantities(before):
-        if one[:2] not in newer or one.found.median < _SHORT_MS:
+    for study, name, found, gate in _times(before):
+        other = newer.get((study, name))
+        if other is None or found.median < _SHORT_MS:
             continue
-        other = newer[one[:2]].found
-        ratio, low, high = ratio_interval(one.found.samples, other.samples)
+        ratio, low, high = ratio_interval(found.samples, other.samples)
         ratios.append(
             Ratio(
-                study=one.subject, quantity=one.name, before_ms=one.found.median, after_ms=other.median,
-                ratio=round(ratio, 4), low=round(low, 4), high=round(high, 4),
+                study=study, quantity=name, before_ms=found.median, after_ms=other.median, ratio=round(ratio, 4),
+                low=round(low, 4), high=round(high, 4),
             )
         )  # fmt: skip
-        if one.gate and limit is not None and low > 1 + limit:
-            slower.append(f"{one.subject}, {one.name}")
+        if gate and limit is not None and low > 1 + limit:
+            slower.append(f"{study}, {name}")
     if not ratios:
         raise InputError("The two runs have no study in common; measure the same ones by the same command.")
     return Comparison(remarks=list(_remarks(before, after)), ratios=ratios, limit=limit, slower=slower)
 
 
-def quantities(report: RunRecord) -> Iterator[Quantity]:
-    """Everything that a run measured and that can be compared."""
-    if isinstance(report, LatencyReport):
-        for study in report.studies:
-            yield Quantity(study.name, "warm", study.single.wall_ms, gate=True)
-            yield from (Quantity(study.name, stage, ms) for stage, ms in study.single.stages_ms.items())
-            if study.cold:
-                yield Quantity(study.name, "cold", study.cold.wall_ms, gate=True)
-    if isinstance(report, ApplianceReport):
-        for rate in report.rates:
-            name = f"{rate.instances} instances each"
-            yield Quantity(f"{rate.senders} sender(s)", name, rate.wall_ms, gate=True)
-        for sent in report.studies:
-            yield Quantity(sent.name, "last instance to report", sent.way.whole_ms, gate=True)
-            yield Quantity(sent.name, "added", sent.way.added_ms, gate=True)
-            for part in ("completeness", "queue", "compute", "deliver"):
-                title = part.replace("completeness", "until complete")
-                yield Quantity(sent.name, title, getattr(sent.way, f"{part}_ms"))
-            yield from (Quantity(sent.name, stage, ms) for stage, ms in sent.way.stages_ms.items())
+def _times(report: Measurements) -> Iterator[tuple[str, str, Distribution, bool]]:
+    """Subject, name, samples, and whether it counts for the limit."""
+    for one in report.measured:
+        yield from (
+            (one.name, found.name, found, found.gate)
+            for found in one.quantities
+            if found.unit == "ms" and len(found.samples) > 1
+        )
+        yield from ((one.name, stage, ms, False) for stage, ms in one.stages_ms.items())
 
 
-def _remarks(a: RunRecord, b: RunRecord) -> Iterator[str]:
-    def differs(what: str, x: str, y: str) -> Iterator[str]:
+def _remarks(a: Measurements, b: Measurements) -> Iterator[str]:
+    def differs(what: str, x: Any, y: Any) -> Iterator[str]:
         if x != y:
-            yield f"{what}: {x} before, {y} after."
+            yield f"{what}: {told(x) or 'none'} before, {told(y) or 'none'} after."
 
-    for what, template in _CONDITIONS.items():
-        yield from differs(what, words(template, a), words(template, b))
+    yield from differs("Machine", a.machine.processor, b.machine.processor)
+    yield from differs("Cores", a.machine.cores, b.machine.cores)
+    yield from differs("GPUs", a.gpus, b.gpus)
+    for what, template in {
+        "Bundle": "{bundle.sha256:.12}",
+        "Device": "{device.obtained} {device.precision}",
+    }.items():
+        name = what.lower()
+        yield from differs(what, *(words(template, one) if getattr(one, name) else "none" for one in (a, b)))
+    for name in dict.fromkeys([*a.conditions, *b.conditions]):
+        yield from differs(name, a.conditions.get(name), b.conditions.get(name))
     for name in sorted(set(a.versions) | set(b.versions)):
         yield from differs(name, a.versions.get(name, "none"), b.versions.get(name, "none"))
-    if isinstance(a, ApplianceReport) and isinstance(b, ApplianceReport):
-        yield from differs("Quiet seconds", f"{a.quiet_seconds:g}", f"{b.quiet_seconds:g}")
-        sizes = {one.senders: one.megabytes for one in a.rates}
-        for rate in b.rates:
-            before = sizes.get(rate.senders, rate.megabytes)
-            yield from differs(f"{rate.senders} sender(s)", f"{before} MB", f"{rate.megabytes} MB")
-    kinds = LatencyReport | ApplianceReport
-    if isinstance(a, kinds) and isinstance(b, kinds):
-        others = {study.name: study for study in b.studies}
-        for one in a.studies:
-            other = others.get(one.name)
-            if other is None:
-                continue
-            if getattr(one, "images", None) != getattr(other, "images", None):
-                yield f"{one.name}: the images differ in size."
-            came = ("{status} {probability}", one), ("{status} {probability}", other)
-            yield from differs(f"{one.name}: THE RESULT DIFFERS", *(words(*study) for study in came))
+    others = {one.name: one.facts for one in b.measured}
+    for one in (one for one in a.measured if one.name in others):
+        for name, fact in one.facts.items():
+            title = f"{one.name}: {'THE RESULT DIFFERS: ' if name in _RESULT else ''}{name}"
+            yield from differs(title, fact, others[one.name].get(name))
     for word, report in (("before", a), ("after", b)):
         yield from (f"Not to be quoted, the run {word}: {remark}" for remark in report.remarks)
 
 
 def comparison_table(found: Comparison) -> str:
     """A comparison for a person."""
-    lines = [*found.remarks, *([""] if found.remarks else []), *table(_COLUMNS, found.ratios)]
+    rows = [tuple(_COLUMNS), *(cells(_COLUMNS, one) for one in found.ratios)]
+    lines = [*found.remarks, *([""] if found.remarks else []), *aligned(rows)]
     if found.limit is not None:
         told = f"Slower by more than {found.limit:.0%}, beyond the noise: {'; '.join(found.slower)}."
         lines += ["", told if found.slower else f"Nothing is slower by more than {found.limit:.0%}."]

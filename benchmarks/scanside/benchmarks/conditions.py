@@ -4,14 +4,15 @@ import json
 import statistics
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from scanside.benchmarks.distribution import Distribution
-from scanside.benchmarks.results import Selftest
-from scanside.benchmarks.sensors import Sensed
+from scanside.benchmarks.results import Measured, Measurements, Quantity, Selftest
+from scanside.benchmarks.sensors import Sensed, gpu_names
 from scanside.runtime import machine
+from scanside.runtime.bundle import Bundle
 from scanside.runtime.options import Options
 from scanside.runtime.triton.address import Engine
 
@@ -21,20 +22,27 @@ WIDEST = 0.1
 """Half width of the median's interval, as a part of the median, beyond which the headline is refused."""
 
 
-def noise(name: str, wall_ms: Distribution, other_cpu_ms: Distribution | None) -> list[str]:
+def noise(name: str, wall: Distribution, other_cpu: Distribution | None) -> list[str]:
     """Why samples are not to be quoted, in sentences; empty where nothing speaks against it.
 
     Args:
         name: What was measured.
-        other_cpu_ms: CPU time of everything else, sample by sample with `wall_ms`.
+        wall: ms.
+        other_cpu: CPU time of everything else, ms, sample by sample with `wall`.
     """
     remarks = []
-    if other_cpu_ms is not None:
-        pairs = zip(other_cpu_ms.samples, wall_ms.samples, strict=True)
-        remarks += crowded(name, statistics.median(other_part(other, wall) for other, wall in pairs))
-    if wall_ms.half_width is None or wall_ms.half_width > WIDEST:
+    if other_cpu is not None:
+        pairs = zip(other_cpu.samples, wall.samples, strict=True)
+        remarks += crowded(name, statistics.median(other_part(a, b) for a, b in pairs))
+    if wall.half_width is None or wall.half_width > WIDEST:
         remarks.append(f"{name}: the median's 95 % interval is wider than ± {WIDEST:.0%}.")
     return remarks
+
+
+def disturbed(name: str, quantities: Sequence[Quantity], wall: str) -> list[str]:
+    """`noise` of a quantity beside which the CPU time of `<quantity>, other programs` was taken."""
+    found = {one.name: one for one in quantities}
+    return noise(name, found[wall], found[f"{wall}, other programs"])
 
 
 def crowded(name: str, part: float) -> list[str]:
@@ -56,6 +64,53 @@ def changed(name: str, reports: Sequence[dict[str, Any]]) -> list[str]:
     """A sentence where the same study did not come to the same in every run."""
     found = {(report["status"], report["probability"], tuple(report["objects"])) for report in reports}
     return [f"{name}: THE RESULT CHANGES from run to run."] if len(found) > 1 else []
+
+
+def measurements(
+    kind: str,
+    facts: Mapping[str, Any],
+    measured: Sequence[Measured],
+    remarks: Sequence[str],
+    *,
+    faults: Sequence[str] = (),
+    **fields: Any,
+) -> Measurements:
+    """The results file of a command, with what all of them say.
+
+    Args:
+        kind: run, appliance, scale or gpu.
+        facts: Of `environment`.
+        remarks: Why it is not to be quoted; what is at fault is said there too.
+    """
+    absent: dict[str, Any] = {"bundle": None, "device": None, "golden": {}, "conditions": {}}
+    return Measurements.model_validate(
+        {
+            **facts, **absent, **fields, "schema": f"scanside.bench-{kind}/2", "gpus": gpu_names(),
+            "headline": not remarks and not faults, "remarks": [*remarks, *faults], "faults": list(faults),
+            "measured": list(measured),
+        }
+    )  # fmt: skip
+
+
+def whole_studies(
+    kind: str, facts: Mapping[str, Any], bundle: Bundle, options: Options, device: Mapping[str, str],
+    measured: Sequence[Measured], remarks: Sequence[str], **more: Any,
+) -> Measurements:  # fmt: skip
+    """The results file of a command that computed whole studies; the golden cases are replayed on its device.
+
+    Args:
+        more: Conditions beside those of the options.
+    """
+    where = device["obtained"], device["precision"]
+    selftest = golden_cases(bundle.path, *where)
+    conditions = {
+        "synthetic": bundle.manifest.synthetic, "approximations": options.approximations, "threads": options.threads,
+        **more,
+    }  # fmt: skip
+    return measurements(
+        kind, facts, measured, remarks, faults=wrong(selftest), bundle=bundle.summary(), device=device,
+        golden={" ".join(where): selftest}, conditions=conditions,
+    )  # fmt: skip
 
 
 def golden_cases(bundle: Path, device: str, precision: str) -> Selftest:

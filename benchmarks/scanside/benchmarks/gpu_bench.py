@@ -14,11 +14,11 @@ from typing import Any
 
 from scanside.benchmarks.agreement import dice
 from scanside.benchmarks.choices import GpuOptions
-from scanside.benchmarks.conditions import golden_cases
-from scanside.benchmarks.distribution import Distribution, medians
-from scanside.benchmarks.gpu_results import GPU, Card, GpuReport, WholeCase
+from scanside.benchmarks.conditions import golden_cases, measurements
+from scanside.benchmarks.distribution import medians
 from scanside.benchmarks.kinds import NNUNET, PeerKind, file_precisions, parse_kinds
 from scanside.benchmarks.processes import meanwhile
+from scanside.benchmarks.results import Measured, Measurements, measured, quantity
 from scanside.benchmarks.source import find_source, stage
 from scanside.benchmarks.warm import Setup, WarmRun, Worker
 from scanside.runtime import machine
@@ -33,7 +33,9 @@ _EVERY_S = 0.002
 """Between two looks at the memory of the device."""
 
 
-def run_gpu(model: Path, images: Sequence[Path], options: GpuOptions, facts: Mapping[str, Any]) -> GpuReport:
+def run_gpu(
+    model: Path, images: Sequence[Path], options: GpuOptions, facts: Mapping[str, Any]
+) -> Measurements:
     """Measure a card.
 
     Args:
@@ -43,7 +45,7 @@ def run_gpu(model: Path, images: Sequence[Path], options: GpuOptions, facts: Map
         BackendError: If there is no GPU, and it is no dry run.
         UsageError: If a backend is unknown.
     """
-    card, failed, cases = card_here(options.dry_run), list[str](), list[WholeCase]()
+    card, failed, found = card_here(options.dry_run), list[str](), list[Measured]()
     kinds = parse_kinds(names(options.backends) or gpu_backends(options.dry_run))
     with tempfile.TemporaryDirectory(prefix="scanside-bench-") as temporary:
         folder = Path(temporary)
@@ -61,25 +63,30 @@ def run_gpu(model: Path, images: Sequence[Path], options: GpuOptions, facts: Map
                 why = " ".join(str(error).split())[:300]
                 failed.append(f"{kind.name}, whole case: {type(error).__name__}: {why}")
                 continue
-            seconds, mask = Distribution.of([one.spent.wall_s for one in runs]), runs[-1].mask
-            first = next((one.seconds.median for one in cases if one.peer == NNUNET.name), None)
-            cases.append(
-                WholeCase(
-                    peer=kind.name,
-                    seconds=seconds,
-                    stages_ms=medians([one.stages_ms for one in runs]),
-                    device_memory_mib=held,
-                    differing=int((mask != exact).sum()),
-                    dice=dice(mask, exact, source.plan.labels.names),
-                    times=None if first is None else round(first / seconds.median, 2),
-                )
-            )
+            mask, first = runs[-1].mask, next((one for one in found if one.name == NNUNET.name), None)
+            quantities = [quantity("whole case", "ms", *(1000 * one.spent.wall_s for one in runs), gate=True)]
+            if held is not None:
+                quantities.append(quantity("device memory", "MiB", held))
+            if first is not None:
+                ratio = first.median("whole case") / quantities[0].median
+                quantities.append(quantity("nnunetv2 / peer", "1", ratio))
+            said = {
+                "differing": int((mask != exact).sum()),
+                "dice": dice(mask, exact, source.plan.labels.names),
+                "stages_ms": medians([one.stages_ms for one in runs]),
+            }
+            found.append(measured(kind.name, said, quantities))
         image = load_case(case.case, len(source.plan.channels)).volume.data.shape
-    return GpuReport.model_validate(
-        {
-            **facts, **source.record(options.mirroring), "schema": GPU, "dry_run": options.dry_run, "card": card,
-            "image": list(image), "golden": golden, "cases": cases, "failed": failed,
-        }
+    rejected = [
+        f"{name}: a golden case did not pass: {'; '.join(one.sentences)}"
+        for name, one in golden.items()
+        if not one.passed
+    ]
+    dry = ["Dry run on a CPU: none of this says anything about a GPU."] if options.dry_run else []
+    return measurements(
+        "gpu", facts, found, [*dry, *facts["remarks"]], faults=[*rejected, *failed], golden=golden,
+        bundle=source.bundle.summary(),
+        conditions={"card": card, "image": list(image), **source.record(options.mirroring)},
     )  # fmt: skip
 
 
@@ -90,14 +97,14 @@ def gpu_backends(dry: bool) -> tuple[str, ...]:
     return tuple(f"{name}:{precision}" for name in here for precision in ("mixed", "fp32")) or ("cpu:fp32",)
 
 
-def card_here(dry: bool) -> Card:
-    """The card, or the processor in its place.
+def card_here(dry: bool) -> dict[str, Any]:
+    """What a record says of the card, or the name of the processor in its place.
 
     Raises:
         BackendError: If there is none that PyTorch can use.
     """
     if dry:
-        return Card(name=machine.processor(), driver=None, cuda=None, memory_gib=None, sharing_mib=None)
+        return {"name": machine.processor()}
     import torch
 
     found = gpu.gpu()
@@ -105,10 +112,10 @@ def card_here(dry: bool) -> Card:
         raise BackendError(
             f"PyTorch {torch.__version__} does not see the GPU; install a PyTorch for CUDA, or add --dry-run."
         )
-    return Card(
-        name=found.name, driver=found.driver, cuda=found.cuda, memory_gib=round(found.memory / 2**30, 1),
-        sharing_mib=round(_used(), 1),
-    )  # fmt: skip
+    return {
+        "name": found.name, "driver": found.driver, "cuda": found.cuda, "memory_gib": round(found.memory / 2**30, 1),
+        "in_use_before_mib": round(_used(), 1),
+    }  # fmt: skip
 
 
 def _runs(

@@ -5,10 +5,10 @@ the whole way, from the study's files to SEG, SR, secondary capture and result.j
 is measured by `scanside bench appliance`.
 """
 
-import statistics
+import math
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,17 +17,10 @@ from scanside.benchmarks import conditions
 from scanside.benchmarks.child import Child
 from scanside.benchmarks.choices import LatencyOptions
 from scanside.benchmarks.distribution import Distribution, distributions
-from scanside.benchmarks.latency_results import (
-    LATENCY,
-    Cold,
-    LatencyReport,
-    Offline,
-    SingleStream,
-    StudyLatency,
-)
 from scanside.benchmarks.processes import run_measured
 from scanside.benchmarks.progress import Progress
-from scanside.benchmarks.sensors import Sensed, Sensors, gpu_names
+from scanside.benchmarks.results import Measured, Measurements, Quantity, measured, quantity
+from scanside.benchmarks.sensors import Sensed, Sensors
 from scanside.benchmarks.stream import Stream, Streamed
 from scanside.benchmarks.studies import BenchStudy
 from scanside.runtime.bundle import Bundle, open_bundle
@@ -51,7 +44,7 @@ class _Bench:
 
 def run_latency(
     path: Path, studies: Sequence[BenchStudy], options: LatencyOptions, facts: Mapping[str, Any]
-) -> LatencyReport:
+) -> Measurements:
     """Measure every study.
 
     Args:
@@ -73,77 +66,51 @@ def run_latency(
         with Child("the runtime", folder / "stream.log", Stream, path, options.run) as stream:
             opening, device = stream.ask(Stream.said)
             bench = _Bench(bundle, options, folder, stream, progress)
-            measured, remarks = [], []
+            opened = [quantity(name, "ms", ms) for name, ms in opening.items()]
+            found, remarks = [measured("a new process", {}, opened)], list[str]()
             for study in studies:
-                one, said = _study(bench, study)
-                measured.append(one)
-                remarks += said
-        progress.say("Replaying the bundle's golden cases on this device")
-        selftest = conditions.golden_cases(path, device["obtained"], device["precision"])
-    remarks += conditions.wrong(selftest)
-    return LatencyReport.model_validate(
-        {
-            **facts,
-            "schema": LATENCY,
-            "gpus": gpu_names(),
-            "bundle": bundle.summary(),
-            "synthetic": bundle.manifest.synthetic,
-            "device": device,
-            "approximations": options.run.approximations,
-            "threads": options.run.threads,
-            "selftest": selftest,
-            "headline": not remarks,
-            "remarks": remarks,
-            "opening": opening,
-            "studies": measured,
-        }
-    )
+                found.append(_study(bench, study, remarks))
+    progress.say("Replaying the bundle's golden cases on this device")
+    return conditions.whole_studies("run", facts, bundle, options.run, device, found, remarks)
 
 
-def _study(bench: _Bench, study: BenchStudy) -> tuple[StudyLatency, list[str]]:
-    """Everything about one study, and what speaks against quoting it."""
-    options, out = bench.options, bench.folder / "out"
-    bench.progress.say(f"{study.name}: {_WARM_UPS} untimed repetition(s)")
+def _study(bench: _Bench, study: BenchStudy, remarks: list[str]) -> Measured:
+    """Everything about one study; what speaks against quoting it is added to the remarks."""
+    options, out, name = bench.options, bench.folder / "out", study.name
+    bench.progress.say(f"{name}: {_WARM_UPS} untimed repetition(s)")
     for _ in range(_WARM_UPS):
         _asked(bench, study, 1, out)
     runs: list[Streamed] = []
     with Sensors() as sensors:
         while not _enough(runs, options):
             runs.append(_asked(bench, study, 1, out))
-            words = f"{study.name}: {runs[-1].spent.wall_s:.2f} s, {runs[-1].network_s:.2f} s in the network"
+            words = f"{name}: {runs[-1].spent.wall_s:.2f} s, {runs[-1].network_s:.2f} s in the network"
             if len(runs) <= options.repeats:
                 bench.progress.step(words)
             else:
                 bench.progress.say(f"{words}; the median is not known well enough yet")
-    single, reports = _single(runs, sensors.sensed()), [run.reports[0] for run in runs]
-    remarks = conditions.noise(study.name, single.wall_ms, single.other_cpu_ms)
-    remarks += conditions.throttled(study.name, single.sensed)
-    cold = offline = None
+    sensed, quantities, reports = sensors.sensed(), _single(runs), [run.reports[0] for run in runs]
+    quantities += _energy("", sensed, len(runs))
+    remarks += conditions.disturbed(name, quantities, "warm") + conditions.throttled(name, sensed)
     if options.cold:
-        cold = _cold(bench, study)
-        remarks += conditions.noise(f"{study.name}, cold", cold.wall_ms, cold.other_cpu_ms)
+        quantities += _cold(bench, study)
+        remarks += conditions.disturbed(f"{name}, cold", quantities, "cold")
     if options.offline:
-        offline, more, said = _offline(bench, study, single)
-        reports += more
-        remarks += said
-    remarks += conditions.changed(study.name, reports)
-    report = reports[0]
-    images = [
-        {key: image[key] for key in ("sequence", "shape", "spacing_mm")} for image in report["sequences"]
-    ]
-    found = StudyLatency.model_validate(
-        {
-            "name": study.name,
-            "origin": study.origin,
-            "images": images,
-            "voxels": sum(image["shape"][0] * image["shape"][1] * image["shape"][2] for image in images),
-            **{key: report[key] for key in ("status", "probability", "objects")},
-            "single": single,
-            "cold": cold,
-            "offline": offline,
-        }
+        quantities += _offline(bench, study, quantities[0].median, reports, remarks)
+    remarks += conditions.changed(name, reports)
+    images = {
+        one["sequence"]: {"shape": one["shape"], "spacing_mm": one["spacing_mm"]}
+        for one in reports[0]["sequences"]
+    }
+    facts = {
+        "origin": study.origin, "images": images,
+        "voxels": sum(math.prod(one["shape"]) for one in images.values()),
+        **{key: reports[0][key] for key in ("status", "probability", "objects")},
+    }  # fmt: skip
+    stages = distributions(
+        [{one["name"]: one["ms"] for one in report["stages"]} for report in reports[: len(runs)]]
     )
-    return found, remarks
+    return measured(name, facts, quantities, stages, sensed)
 
 
 def _asked(bench: _Bench, study: BenchStudy, count: int, out: Path) -> Streamed:
@@ -168,31 +135,28 @@ def _enough(runs: Sequence[Streamed], options: LatencyOptions) -> bool:
     return len(runs) >= options.most or (half is not None and half <= _ENOUGH)
 
 
-def _single(runs: Sequence[Streamed], sensed: Sensed) -> SingleStream:
-    def of(value: Callable[[Streamed], float]) -> Distribution:
-        return Distribution.of([1000 * value(run) for run in runs])
-
-    stages = [{stage["name"]: stage["ms"] for stage in run.reports[0]["stages"]} for run in runs]
-    return SingleStream(
-        wall_ms=of(lambda run: run.spent.wall_s),
-        network_ms=of(lambda run: run.network_s),
-        split_absent="no session tells copies from computing; on a CPU nothing is copied",
-        rest_ms=of(lambda run: run.spent.wall_s - run.network_s),
-        rest_part=round(statistics.median(1 - run.network_s / run.spent.wall_s for run in runs), 4),
-        cpu_ms=of(lambda run: run.spent.cpu_s),
-        other_cpu_ms=of(lambda run: run.spent.other_cpu_s),
-        stages_ms=distributions(stages),
-        peak_mib=round(max(run.spent.peak_mib for run in runs), 1),
-        sensed=sensed,
-        joules_per_study=_energy(sensed, len(runs)),
-    )
+def _single(runs: Sequence[Streamed]) -> list[Quantity]:
+    """One study after the other."""
+    walls, networks = [one.spent.wall_s for one in runs], [one.network_s for one in runs]
+    pairs = list(zip(walls, networks, strict=True))
+    return [
+        quantity("warm", "ms", *(1000 * wall for wall in walls), gate=True),
+        quantity("in the network", "ms", *(1000 * network for network in networks)),
+        quantity("everything else", "ms", *(1000 * (wall - network) for wall, network in pairs)),
+        quantity("everything else, part of warm", "1", *(1 - network / wall for wall, network in pairs)),
+        quantity("warm, CPU", "CPU ms", *(1000 * one.spent.cpu_s for one in runs)),
+        quantity("warm, other programs", "CPU ms", *(1000 * one.spent.other_cpu_s for one in runs)),
+        quantity("warm, peak memory", "MiB", *(one.spent.peak_mib for one in runs)),
+    ]
 
 
-def _energy(sensed: Sensed, studies: int) -> dict[str, float]:
-    return {source.source: round(source.joules / studies, 3) for source in sensed.energy}
+def _energy(mode: str, sensed: Sensed, studies: int) -> list[Quantity]:
+    return [
+        quantity(f"{mode}energy per study, {one.source}", "J", one.joules / studies) for one in sensed.energy
+    ]
 
 
-def _cold(bench: _Bench, study: BenchStudy) -> Cold:
+def _cold(bench: _Bench, study: BenchStudy) -> list[Quantity]:
     command = [
         sys.executable, "-m", "scanside.runtime.cli.main", "run", str(bench.bundle.path.resolve()),
         str(study.path.resolve()), "-o", str(bench.folder / "cold"), "--overwrite",
@@ -202,30 +166,31 @@ def _cold(bench: _Bench, study: BenchStudy) -> Cold:
     for _ in range(bench.options.cold):
         took.append(run_measured(command, bench.folder / "cold.log"))
         bench.progress.step(f"{study.name}, cold: {took[-1].wall_s:.2f} s")
-    return Cold(
-        wall_ms=Distribution.of([1000 * one.wall_s for one in took]),
-        other_cpu_ms=Distribution.of([1000 * one.other_cpu_s for one in took]),
-        peak_mib=round(max(one.peak_mib for one in took), 1),
-    )
+    return [
+        quantity("cold", "ms", *(1000 * one.wall_s for one in took), gate=True),
+        quantity("cold, other programs", "CPU ms", *(1000 * one.other_cpu_s for one in took)),
+        quantity("cold, peak memory", "MiB", *(one.peak_mib for one in took)),
+    ]
 
 
 def _offline(
-    bench: _Bench, study: BenchStudy, single: SingleStream
-) -> tuple[Offline, list[dict[str, Any]], list[str]]:
-    """Back to back; also what each study came to, and what speaks against quoting it."""
+    bench: _Bench, study: BenchStudy, warm_ms: float, reports: list[dict[str, Any]], remarks: list[str]
+) -> list[Quantity]:
+    """Back to back; what each study came to, and what speaks against quoting it, are added."""
     count, name = bench.options.offline, f"{study.name}, offline"
     with Sensors() as sensors:
         answer = _asked(bench, study, count, bench.folder / "offline")
     seconds, sensed = answer.spent.wall_s, sensors.sensed()
     bench.progress.step(f"{name}: {count} studies in {seconds:.1f} s")
     other = conditions.other_part(answer.spent.other_cpu_s, seconds)
-    found = Offline(
-        studies=count,
-        seconds=round(seconds, 3),
-        studies_per_hour=round(count / seconds * 3600, 1),
-        against_single_stream=round(single.wall_ms.median / 1000 * count / seconds, 3),
-        peak_mib=round(answer.spent.peak_mib, 1),
-        other_cpu_part=round(other, 4),
-        joules_per_study=_energy(sensed, count),
-    )
-    return found, answer.reports, conditions.crowded(name, other) + conditions.throttled(name, sensed)
+    reports += answer.reports
+    remarks += conditions.crowded(name, other) + conditions.throttled(name, sensed)
+    return [
+        quantity("offline, studies", "1", count),
+        quantity("offline, all", "ms", 1000 * seconds),
+        quantity("offline", "1/h", count / seconds * 3600),
+        quantity("offline, against one after the other", "1", warm_ms / 1000 * count / seconds),
+        quantity("offline, peak memory", "MiB", answer.spent.peak_mib),
+        quantity("offline, other programs", "1", other),
+        *_energy("offline, ", sensed, count),
+    ]

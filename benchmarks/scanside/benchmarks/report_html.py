@@ -2,29 +2,23 @@
 
 import base64
 import io
-import json
 import re
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from html import escape
 from pathlib import Path
 from typing import Any
 
 from markdown_it import MarkdownIt
 
-from scanside.benchmarks.appliance_results import APPLIANCE, ApplianceReport, StudyWay
 from scanside.benchmarks.distribution import Distribution
-from scanside.benchmarks.latency_results import LATENCY, LatencyReport, StudyLatency
 from scanside.benchmarks.report_tables import render
-from scanside.benchmarks.results import read_back
-from scanside.benchmarks.scale_results import SCALE, ScaleReport
+from scanside.benchmarks.results import Measured, Measurements
 from scanside.runtime.errors import OutputError
 from scanside.runtime.images.files import atomic_write
 from scanside.runtime.report import RESEARCH
 from scanside.runtime.study.names import spoken
 
 _MOST_STAGES = 14
-_INDENT = re.compile(r"\| ( +)(?=[^\s|])")
 _MARKS = re.compile(r"[<>&_*`\[\]\\]")
 _BLACK, _RED, _BLUE = "#222222", "#b5432a", "#2a6ab5"
 _NO_DATE: dict[str, dict[str, None]] = {"png": {"Software": None}, "svg": {"Date": None}}
@@ -46,25 +40,15 @@ figure {{ overflow-x: auto; margin: 1rem 0 }}
 </body></html>
 """
 
-Report = LatencyReport | ApplianceReport | ScaleReport
+_TITLES = {
+    "run": "Whole studies, files to results", "appliance": "The appliance, sender to PACS",
+    "scale": "What size costs", "gpu": "Whole cases on a GPU",
+}  # fmt: skip
+_OVERALL = {"run": "warm", "appliance": "last instance to report", "gpu": "whole case"}
+"""The quantity of which every sample is drawn."""
 
 
-def read_any(path: Path) -> Report:
-    """Read the results of `bench run`, `bench appliance` or `bench scale`.
-
-    Raises:
-        InputError: If it is missing or no such file.
-    """
-    kinds: dict[str, type[Report]] = {
-        LATENCY: LatencyReport, APPLIANCE: ApplianceReport, SCALE: ScaleReport,
-    }  # fmt: skip
-    kind: type[Report] = LatencyReport
-    with suppress(OSError, ValueError, AttributeError):  # reading it again says what is wrong
-        kind = kinds.get(json.loads(path.read_bytes()).get("schema"), LatencyReport)
-    return read_back(kind, path, "scanside bench run`, `appliance` or `scale")
-
-
-def write_report(reports: Sequence[Report], out: Path) -> list[Path]:
+def write_report(reports: Sequence[Measurements], out: Path) -> list[Path]:
     """Write `report.html`, and each plot as PNG and SVG; returns the files.
 
     Raises:
@@ -99,39 +83,37 @@ def write_report(reports: Sequence[Report], out: Path) -> list[Path]:
     return [page, *files]
 
 
-def _section(report: Report) -> str:
+def _section(report: Measurements) -> str:
     quoted = f"Not to be quoted: {escape(' '.join(report.remarks))}"
     warn = "" if report.headline else f'<p class="warn">{quoted}</p>'
-    what = "What size costs"
-    if not isinstance(report, ScaleReport):
-        way = (
-            "Whole studies, files to results"
-            if isinstance(report, LatencyReport)
-            else "The appliance, sender to PACS"
-        )
-        what = f"{way}: {report.bundle.name} {report.bundle.version} on {report.device.obtained}"
+    bundle = f": {report.bundle.name} {report.bundle.version}" if report.bundle else ""
+    what = f"{_TITLES[report.kind]}{bundle}{f' on {report.device.obtained}' if report.device else ''}"
     when = f"{report.created}; commit {report.git.commit[:12] if report.git else 'unknown'}"
-    # A table of ours is Markdown; names may hold a tag, or emphasis. What is part of the row above stays indented.
+    # A table of ours is Markdown; names may hold a tag, or emphasis.
     escaped = _MARKS.sub(lambda found: f"\\{found[0]}", spoken(render(report)))
-    indented = _INDENT.sub(lambda found: f"| {'&emsp;' * (len(found[1]) // 2)}", escaped)
-    table = MarkdownIt("commonmark", {"html": False}).enable("table").render(indented)
+    table = MarkdownIt("commonmark", {"html": False}).enable("table").render(escaped)
     return (
         f'<h2>{escape(what)}</h2><p class="about">{escape(report.machine.processor)}; {escape(when)}; '
         f"<code>{escape(' '.join(report.command))}</code></p>{warn}{table}"
     )
 
 
-def _figures(report: Report) -> list[tuple[str, Any]]:
-    if isinstance(report, ScaleReport):
-        axes = dict.fromkeys(point.axis for point in report.points)
+def _figures(report: Measurements) -> list[tuple[str, Any]]:
+    found = report.measured
+    if report.kind == "scale":
+        axes = dict.fromkeys(point.facts["axis"] for point in found if point.facts)
         return [(f"scale-{axis}", _growth(report, axis)) for axis in axes]
-    if isinstance(report, ApplianceReport):
-        parts = [(f"parts-{one.name}", _parts(one, report.quiet_seconds)) for one in report.studies]
-        ways = {one.name: one.way.whole_ms for one in report.studies}
-        return [*parts, *([("way", _latencies(ways))] if ways else [])]
-    figures = [(f"stages-{one.name}", _stages(one)) for one in report.studies]
-    figures.append(("latency", _latencies({one.name: one.single.wall_ms for one in report.studies})))
-    return [*figures, *([("size", _cost(report.studies))] if len(report.studies) > 1 else [])]
+    overall = _OVERALL[report.kind]
+    whole = {one.name: samples for one in found if (samples := one.find(overall))}
+    studies = [one for one in found if one.name in whole]
+    quiet = report.conditions.get("quiet_seconds")
+    figures = [
+        (f"stages-{one.name}", _stages(one)) if quiet is None else (f"parts-{one.name}", _parts(one, quiet))
+        for one in studies
+        if one.stages_ms
+    ]
+    sized = report.kind == "run" and len(studies) > 1
+    return [*figures, (overall, _latencies(whole)), *([("size", _cost(studies))] if sized else [])]
 
 
 def _new(height: float, columns: int = 1) -> tuple[Any, Any]:
@@ -139,12 +121,6 @@ def _new(height: float, columns: int = 1) -> tuple[Any, Any]:
 
     figure = Figure(figsize=(9, height), layout="constrained")
     return figure, figure.subplots(1, columns)
-
-
-def _lines(axes: Any, x: Sequence[float], lines: Mapping[str, tuple[str, Sequence[float]]]) -> None:
-    """Costs over sizes, both from zero."""
-    for label, (color, values) in lines.items():
-        axes.plot(x, values, marker="o", label=label, color=color)
 
 
 def _from_zero(axes: Any, xlabel: str, ylabel: str) -> None:
@@ -155,40 +131,44 @@ def _from_zero(axes: Any, xlabel: str, ylabel: str) -> None:
     axes.legend()
 
 
-def _growth(report: ScaleReport, axis: str) -> Any:
+def _growth(report: Measurements, axis: str) -> Any:
     """Time and memory along an axis. The largest image has more classes: it is no point of the line."""
-    along = sorted((p for p in report.points if p.axis == axis), key=lambda p: p.value)
-    points = [p for p in along if axis == "classes" or p.classes == along[0].classes]
+    along = sorted(
+        (one for one in report.measured if one.facts.get("axis") == axis), key=lambda one: one.facts["value"]
+    )
+    line = [one for one in along if axis == "classes" or one.facts["classes"] == along[0].facts["classes"]]
     unit = 1e6 if axis == "voxels" else 1
     figure, (time, memory) = _new(3.6, 2)
-    values = [p.value / unit for p in points]
-    whole, network = ([getattr(p, name).median / 1000 for p in points] for name in ("wall_ms", "network_ms"))
-    _lines(time, values, {"whole": (_BLACK, whole), "network": (_RED, network)})
-    peak, before = [p.peak_mib for p in points], [p.baseline_mib for p in points]
-    _lines(memory, values, {"peak": (_BLACK, peak), "before": (_BLUE, before)})
-    for p in (p for p in along if p not in points):
-        x, classes = p.value / unit, f"{p.classes} classes"
-        time.plot(x, p.wall_ms.median / 1000, "*", color=_BLACK, label=f"whole, {classes}")
-        memory.plot(x, p.peak_mib, "*", color=_BLACK, label=f"peak, {classes}")
-    memory.axhline(report.ceiling_mib, color=_RED, linestyle="--", label="ceiling")
-    for axes, word in ((time, "s"), (memory, "MiB")):
+    for axes, word, scale, shown in (
+        (time, "s", 1000, {"whole": _BLACK, "in the network": _RED}),
+        (memory, "MiB", 1, {"peak memory": _BLACK, "memory before": _BLUE}),
+    ):
+        for name, color in shown.items():
+            values = [one.median(name) / scale for one in line]
+            axes.plot(
+                [one.facts["value"] / unit for one in line], values, marker="o", label=name, color=color
+            )
+        for one in (one for one in along if one not in line):
+            name, classes = next(iter(shown)), one.facts["classes"]
+            axes.plot(
+                one.facts["value"] / unit,
+                one.median(name) / scale,
+                "*",
+                color=_BLACK,
+                label=f"{classes} classes",
+            )
+        if axes is memory:
+            axes.axhline(report.conditions["ceiling_mib"], color=_RED, linestyle="--", label="ceiling")
         _from_zero(axes, "million voxels" if axis == "voxels" else axis, word)
     return figure
 
 
-def _cost(studies: Sequence[StudyLatency]) -> Any:
-    ordered = sorted(studies, key=lambda study: study.voxels)
+def _cost(studies: Sequence[Measured]) -> Any:
+    ordered = sorted(studies, key=lambda study: study.facts["voxels"])
     figure, axes = _new(4)
-    shown = (
-        ("whole", _BLACK, "wall_ms"),
-        ("network", _RED, "network_ms"),
-        ("everything else", _BLUE, "rest_ms"),
-    )
-    lines = {
-        title: (color, [getattr(study.single, name).median for study in ordered])
-        for title, color, name in shown
-    }
-    _lines(axes, [study.voxels / 1e6 for study in ordered], lines)
+    for name, color in (("warm", _BLACK), ("in the network", _RED), ("everything else", _BLUE)):
+        voxels = [study.facts["voxels"] / 1e6 for study in ordered]
+        axes.plot(voxels, [study.median(name) for study in ordered], marker="o", label=name, color=color)
     _from_zero(axes, "million voxels in a study's images", "ms")
     axes.set_title("Cost of size: medians")
     return figure
@@ -213,36 +193,29 @@ def _cascade(parts: Sequence[tuple[str, float, str | None]], xlabel: str, title:
     return figure
 
 
-def _parts(study: StudyWay, quiet: float) -> Any:
+def _parts(study: Measured, quiet: float) -> Any:
     """The parts of the way from the last instance to the report."""
-    way = study.way
-    compute, inference = way.compute_ms.median, way.inference_ms.median
+    compute, inference = study.median("computing"), study.median("inference")
     parts = (
         ("quiet time, as configured", 1000 * quiet, "#cccccc"),
-        ("until complete, beyond it", way.completeness_ms.median - 1000 * quiet, "#888888"),
-        ("queue", way.queue_ms.median, _BLUE),
+        ("until complete, beyond it", study.median("until complete") - 1000 * quiet, "#888888"),
+        ("queue", study.median("in the queue"), _BLUE),
         ("inference", inference, _RED),
         ("computing, the rest: files", compute - inference, "#d89a3a"),
-        ("deliver", way.deliver_ms.median, "#3a8a5a"),
+        ("deliver", study.median("delivering"), "#3a8a5a"),
     )
-    count = len(way.whole_ms.samples)
-    return _cascade(
-        parts, "ms from the last instance acknowledged", f"{study.name}: medians of {count} studies"
-    )
+    return _cascade(parts, "ms from the last instance acknowledged", f"{study.name}: medians")
 
 
-def _stages(study: StudyLatency) -> Any:
+def _stages(study: Measured) -> Any:
     """Stages in order, the longest shown."""
-    stages = {name: found.median for name, found in study.single.stages_ms.items()}
+    stages = {name: found.median for name, found in study.stages_ms.items()}
     longest = set(sorted(stages, key=lambda name: -stages[name])[:_MOST_STAGES])
     parts = [
         (spoken(name), ms, (_RED if "slide" in name else _BLUE) if name in longest else None)
         for name, ms in stages.items()
     ]
-    count = len(study.single.wall_ms.samples)
-    return _cascade(
-        parts, "ms from the start; red: tiles and network", f"{study.name}: medians of {count} repetitions"
-    )
+    return _cascade(parts, "ms from the start; red: tiles and network", f"{study.name}: medians")
 
 
 def _latencies(found: Mapping[str, Distribution]) -> Any:

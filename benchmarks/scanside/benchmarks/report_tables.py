@@ -1,44 +1,20 @@
 """What each results file says to a person: conditions first, then its tables, then what else must be known."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from scanside.benchmarks.appliance_results import ApplianceReport, StudyWay
-from scanside.benchmarks.distribution import Distribution, Ratio
-from scanside.benchmarks.gpu_results import GpuReport
+from scanside.benchmarks.distribution import Ratio
 from scanside.benchmarks.kinds import REFERENCE
-from scanside.benchmarks.latency_results import LatencyReport, RunRecord, StudyLatency
 from scanside.benchmarks.peers_results import Agreement, Metric, PeersReport
 from scanside.benchmarks.progress import duration
-from scanside.benchmarks.results import ParityReport, Run
-from scanside.benchmarks.scale_results import ScaleReport
-from scanside.benchmarks.tables import DISTRIBUTION, aligned, cells, number, score, table, words
+from scanside.benchmarks.results import Measured, Measurements, ParityReport, Run
+from scanside.benchmarks.tables import aligned, amount, cells, ms, score, told, words
 from scanside.benchmarks.tui import TuiReport
 
 _MOST_STAGES = 8
 _SINGLY = 4
 """Cases of `bench peers` whose labels are shown one by one; of more, all together."""
 _LIBRARIES = ("scanside", "nnunetv2", "torch", "openvino", "onnxruntime", "numpy")
-_WAY = {
-    "last instance → report at the peer": "whole_ms",
-    "  until the study is complete": "completeness_ms",
-    "  in the queue": "queue_ms",
-    "  computing": "compute_ms",
-    "    of it inference": "inference_ms",
-    "  delivering": "deliver_ms",
-    "added: without quiet time and inference": "added_ms",
-    "last instance → all objects at the peer": "all_stored_ms",
-}
-_RATE = {
-    "senders": "{senders}", "instances/s": "{instances_per_s:.0f}", "MB/s": "{megabytes_per_s:.1f}",
-    "a round": "{wall_ms.median!t}", "95 % interval": "{wall_ms!i}", "acknowledged after": "{response_ms.median!t}",
-    "at most": "{slowest_ms!t}",
-}  # fmt: skip
-_POINT = {
-    "varied": "{axis} {value}", "image": "{shape!x}", "classes": "{classes}", "tiles": "{tiles}",
-    "studies": "{studies}", "wall": "{wall_ms.median!t}", "network": "{network_ms.median!t}",
-    "peak memory": "{peak_mib:.0f} MiB", "before": "{baseline_mib:.0f} MiB",
-}  # fmt: skip
 _PEERS = {
     ("together", "wall"): "one command for all cases",
     ("together", "peak_memory"): "one command, peak memory",
@@ -50,10 +26,6 @@ _PEERS = {
     ("warm", "peak_memory"): "warm, peak memory",
 }
 """What the table shows; the results file has more."""
-_CASE = {
-    "whole case": "{peer}", "seconds": "{seconds.median:.3g}", "× nnunetv2": "{times:.2f}",
-    "device MiB": "{device_memory_mib:.0f}", "differing": "{differing}", "lowest Dice": "{lowest_dice:.4f}",
-}  # fmt: skip
 
 
 def render(report: Run) -> str:
@@ -67,104 +39,68 @@ def conditions(report: Run) -> list[str]:
     versions = ", ".join(f"{name} {report.versions[name]}" for name in _LIBRARIES if name in report.versions)
     where = words("{processor}, {cores} core(s), {memory_gib} GiB", report.machine)
     lines = [f"{'; '.join([where, *getattr(report, 'gpus', [])])}; {versions}."]
-    if isinstance(report, RunRecord):
-        named = f": {', '.join(report.approximations)}" if report.approximations else ""
-        passed = "passed" if report.passed else "NOT PASSED"
-        lines.append(
-            words("Bundle {bundle.name} {bundle.version} on {device.obtained} {device.precision}", report)
-            + f"{named}. Golden cases: {passed}."
-        )
+    if isinstance(report, Measurements):
+        what = [words("Bundle {bundle.name} {bundle.version}", report)] if report.bundle else []
+        what += [words("{device.obtained} {device.precision}", report)] if report.device else []
+        lines.append(f"{', '.join([*what, told(report.conditions)])}.")
     if getattr(report, "headline", True):
         return [*lines, *report.remarks]
     return [*lines, "NOT TO BE QUOTED: " + " ".join(report.remarks)]
 
 
-def _longest(stages: Mapping[str, Distribution]) -> str:
-    ordered = sorted(stages.items(), key=lambda item: -item[1].median)
-    return ", ".join(words(f"{name} {{median!t}}", found) for name, found in ordered[:_MOST_STAGES])
-
-
-def _latency(report: LatencyReport) -> list[str]:
-    rows: list[tuple[str, ...]] = [("study", "quantity", *DISTRIBUTION)]
-    for study in report.studies:
-        quantities = {
-            "warm, files to written results": study.single.wall_ms,
-            "  in the network": study.single.network_ms,
-            "  everything else": study.single.rest_ms,
-            **({"cold command": study.cold.wall_ms} if study.cold else {}),
-        }
-        rows += [(study.name, title, *cells(DISTRIBUTION, found)) for title, found in quantities.items()]
-    opening = "- A new process: libraries {imports_ms!t}, bundle {bundle_ms!t}, networks {networks_ms!t}."
-    return [
-        *conditions(report), "", *aligned(rows), "", words(opening, report.opening),
-        *(line for study in report.studies for line in _study(study)),
-    ]  # fmt: skip
-
-
-def _study(study: StudyLatency) -> list[str]:
-    size = "; ".join(words("{sequence} {shape!x}", image) for image in study.images)
-    single, sensed = study.single, study.single.sensed
-    energy = ", ".join(f"{joules:.1f} J ({source})" for source, joules in single.joules_per_study.items())
-    lines = [
-        f"- {study.name} ({study.origin}): {size}; {study.status}; writes {', '.join(study.objects) or 'no DICOM'}.",
-        f"  - Everything but the network takes {single.rest_part:.0%} of the time. "
-        f"Longest stages: {_longest(single.stages_ms)}.",
-        f"  - Peak memory {single.peak_mib:.0f} MiB; {len(single.wall_ms.samples)} repetitions.",
+def _measured(report: Measurements) -> list[str]:
+    """A row per quantity, with its distribution; of a scale and of a card, a row per point and peer."""
+    wide = report.kind in ("scale", "gpu")
+    golden = [
+        f"- {where}, golden cases: {'passed' if one.passed else '**NOT PASSED**'} ({'; '.join(one.sentences)})."
+        for where, one in report.golden.items()
     ]
-    if energy:
-        lines.append(f"  - Energy a study: {energy}.")
-    if sensed.hottest_c is not None:
-        lines.append(f"  - Hottest {sensed.hottest_c:.0f} °C.")
-    if sensed.absent:
-        lines.append(f"  - Not told by this machine: {'; '.join(sensed.absent)}.")
-    if study.cold:
-        lines.append(words("  - Cold: peak memory {peak_mib:.0f} MiB.", study.cold))
-    back = (
-        "  - Back to back: {studies_per_hour:.0f} studies an hour, {against_single_stream:.2f} × as many as one after "
-        "the other; peak memory {peak_mib:.0f} MiB."
-    )
-    return [*lines, *([words(back, study.offline)] if study.offline else [])]
-
-
-def _appliance(report: ApplianceReport) -> list[str]:
-    rows: list[tuple[str, ...]] = [("study", "quantity", *DISTRIBUTION)]
-    for study in report.studies:
-        rows += [
-            (study.name, title, *cells(DISTRIBUTION, getattr(study.way, name)))
-            for title, name in _WAY.items()
-        ]
-    peak = ", ".join(f"{name} {mib:.0f} MiB" for name, mib in report.peak_mib.items())
     return [
-        *conditions(report),
-        f"A study is complete after {report.quiet_seconds:g} quiet second(s), as configured; loopback, no TLS, no "
-        "storage commitment.",
-        *(["", *table(_RATE, report.rates)] if report.rates else []),
-        *("", *aligned(rows), ""),
-        *(line for study in report.studies for line in _sent(study)),
-        f"- Peak memory: {peak}.",
+        *(*conditions(report), "", *aligned(_wide(report) if wide else _long(report.measured)), ""),
+        *(line for one in report.measured for line in _lines(one, wide)),
+        *golden,
     ]
 
 
-def _sent(study: StudyWay) -> list[str]:
-    stages = {name: ms for name, ms in study.way.stages_ms.items() if name not in ("total", "queued")}
-    sent = "- {name} ({origin}): {instances} instances, {megabytes:.1f} MB, sent in {send_ms.median!t}; {status}; "
-    return [
-        f"{words(sent, study)}the peer got {', '.join(study.objects)}.",
-        f"  - Longest stages: {_longest(stages)}.",
-    ]
+def _long(found: Sequence[Measured]) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = [("what", "quantity", "median", "95 % interval", "p90", "p99", "max")]
+    for one in found:
+        for q in one.quantities:
+            ends = f"{amount(q.low, q.unit)} … {amount(q.high, q.unit)}" if q.low is not None else "–"
+            more = (q.p90, q.p99, q.max if len(q.samples) > 1 else None)
+            told = (amount(value, q.unit) for value in more)
+            rows.append((one.name, q.name, amount(q.median, q.unit), ends, *told))
+    return rows
 
 
-def _scale(report: ScaleReport) -> list[str]:
-    growth = (
-        "- With {axis}: time ∝ n^{wall:.2f}, without the network n^{rest:.2f}, memory it adds n^{memory:.2f}."
-    )
-    return [
-        *conditions(report),
-        f"{report.device.obtained}; made network: {report.network}. No point may need more than "
-        f"{report.ceiling_mib:.0f} MiB: {'none does' if report.within_ceiling else 'SOME DO'}.",
-        *("", *table(_POINT, report.points), ""),
-        *(words(growth, one) for one in report.growth),
-    ]
+def _wide(report: Measurements) -> list[tuple[str, ...]]:
+    points = [one for one in report.measured if one.facts]
+    names = dict.fromkeys(q.name for one in points for q in one.quantities)
+    facts = [name for name in points[0].facts if name not in ("axis", "value", "stages_ms")]
+    rows: list[tuple[str, ...]] = [("what", *facts, *names)]
+    for one in points:
+        found = (one.find(name) for name in names)
+        values = ("–" if q is None else amount(q.median, q.unit) for q in found)
+        rows.append((one.name, *(told(one.facts[name]) for name in facts), *values))
+    return rows
+
+
+def _lines(one: Measured, wide: bool) -> list[str]:
+    """What the table does not say."""
+    lines = [f"- {one.name}: {told(one.facts)}."] if one.facts and not wide else []
+    if wide and not one.facts:
+        lines.append(f"- {one.name}: {', '.join(f'{q.name}{q.median:.2f}' for q in one.quantities)}.")
+    stages = {name: found for name, found in one.stages_ms.items() if name not in ("total", "queued")}
+    longest = sorted(stages.items(), key=lambda item: -item[1].median)[:_MOST_STAGES]
+    if longest:
+        lines.append(
+            f"  - Longest stages: {', '.join(f'{name} {ms(found.median)}' for name, found in longest)}."
+        )
+    if one.sensed and one.sensed.hottest_c is not None:
+        lines.append(f"  - Hottest {one.sensed.hottest_c:.0f} °C.")
+    if one.sensed and one.sensed.absent:
+        lines.append(f"  - Not told by this machine: {'; '.join(one.sensed.absent)}.")
+    return lines
 
 
 def _parity(report: ParityReport) -> list[str]:
@@ -197,7 +133,7 @@ def _parity(report: ParityReport) -> list[str]:
     ]
 
 
-def _how(report: ParityReport | PeersReport | GpuReport) -> str:
+def _how(report: ParityReport | PeersReport) -> str:
     return f"Mirroring {'on' if report.mirroring else 'off'}; folds {', '.join(report.folds)}"
 
 
@@ -234,7 +170,7 @@ def _peers(report: PeersReport) -> list[str]:
 
 def _metrics(case: str, metrics: Sequence[Metric]) -> list[tuple[str, ...]]:
     return [
-        (case, title, peer, number(value, metric.unit), _ratio(metric.ratio.get(peer)))
+        (case, title, peer, amount(value, metric.unit), _ratio(metric.ratio.get(peer)))
         for metric in metrics
         if (title := _PEERS.get((metric.mode, metric.name)))
         for peer, value in metric.median.items()
@@ -282,26 +218,6 @@ def _agreement(found: Sequence[Agreement]) -> tuple[str, str, str]:
     return f"{differing} of {voxels}", f"{'lowest: ' if many or len(found) > 1 else ''}{told}", judged
 
 
-def _gpu(report: GpuReport) -> list[str]:
-    card = report.card
-    told = words(", driver {driver}, CUDA {cuda}, {memory_gib} GiB", card) if card.driver else ""
-    return [
-        *(["**Dry run on a CPU: none of this says anything about a GPU.**", ""] if report.dry_run else []),
-        f"{card.name}{told}. {words('{bundle.name}, image of {image!x}', report)}. {_how(report)}.",
-        *(*conditions(report), "", *table(_CASE, report.cases), ""),
-        *(f"- {one.peer}, ms: {_listed(one.stages_ms)}." for one in report.cases if one.stages_ms),
-        *(
-            f"- {name}, golden cases: {'passed' if one.passed else '**NOT PASSED**'} ({'; '.join(one.sentences)})."
-            for name, one in report.golden.items()
-        ),
-        *(f"- Not measured: {why}." for why in report.failed),
-    ]
-
-
-def _listed(stages: Mapping[str, float]) -> str:
-    return ", ".join(f"{name} {ms:.1f}" for name, ms in stages.items())
-
-
 def _tui(report: TuiReport) -> list[str]:
     figures = {
         "opening": report.opening_s, "key to paint": report.key_to_paint_s,
@@ -314,6 +230,5 @@ def _tui(report: TuiReport) -> list[str]:
 
 
 _TABLES: dict[type[Run], Callable[[Any], list[str]]] = {
-    LatencyReport: _latency, ApplianceReport: _appliance, ScaleReport: _scale, ParityReport: _parity,
-    PeersReport: _peers, GpuReport: _gpu, TuiReport: _tui,
+    Measurements: _measured, ParityReport: _parity, PeersReport: _peers, TuiReport: _tui,
 }  # fmt: skip

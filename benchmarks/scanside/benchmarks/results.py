@@ -1,11 +1,14 @@
-"""The results files as data, validated when read back. `scanside schema bench-parity` prints the schema of one."""
+"""The results files as data, validated when read back. `scanside schema bench` prints the schema of one."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, Field
 
+from scanside.benchmarks.distribution import Distribution
+from scanside.benchmarks.sensors import Sensed
 from scanside.runtime.errors import InputError
 from scanside.runtime.images.files import atomic_write
 from scanside.runtime.record import Part
@@ -99,6 +102,87 @@ class Selftest(Part):
 
     passed: bool
     sentences: list[str]
+
+
+class Quantity(Distribution):
+    """One quantity in its unit. benchmarks/README.md says what its name means."""
+
+    name: str
+    unit: str
+    """`ms`, `CPU ms` (of processor time), `MiB`, `J`, `1/s`, `1/h`, `MB/s`, or `1`: a part or a ratio."""
+    gate: bool
+    """Whether `bench compare` judges it."""
+
+
+def quantity(name: str, unit: str, *samples: float, gate: bool = False) -> Quantity:
+    """A quantity of at least one sample."""
+    found = Distribution.of(samples)
+    return Quantity(name=name, unit=unit, gate=gate, **found.model_dump())
+
+
+class Measured(Part):
+    """A study, an image, a round of slices, a peer: what is known of it, and what was measured."""
+
+    name: str
+    facts: dict[str, Any]
+    quantities: list[Quantity]
+    stages_ms: dict[str, Distribution]
+    """From the pipeline's own events; empty where it tells none."""
+    sensed: Sensed | None
+    """What the machine told meanwhile; null where it was not asked."""
+
+    def find(self, name: str) -> Quantity | None:
+        """A quantity by its name."""
+        return next((one for one in self.quantities if one.name == name), None)
+
+    def median(self, name: str) -> float:
+        """Median of a quantity that was measured."""
+        found = self.find(name)
+        assert found is not None, f"{self.name} has no {name}"
+        return found.median
+
+
+def measured(
+    name: str, facts: dict[str, Any], quantities: Sequence[Quantity], stages: dict[str, Distribution] | None = None,
+    sensed: Sensed | None = None,
+) -> Measured:  # fmt: skip
+    """A `Measured`, of which only the first three are always there."""
+    return Measured(
+        name=name, facts=facts, quantities=list(quantities), stages_ms=stages or {}, sensed=sensed
+    )
+
+
+class Measurements(Run):
+    """`scanside bench run`, `appliance`, `scale` and `gpu`: quantities with their units."""
+
+    schema_: Literal[
+        "scanside.bench-run/2", "scanside.bench-appliance/2", "scanside.bench-scale/2", "scanside.bench-gpu/2"
+    ] = Field(alias="schema")
+    gpus: list[str]
+    """NVIDIA cards with memory and driver, whether they were used or not."""
+    bundle: BundleId | None
+    """null for a made network."""
+    device: Device | None
+    """null where several are measured."""
+    golden: dict[str, Selftest]
+    """Device and precision → the bundle's golden cases there."""
+    conditions: dict[str, Any]
+    """What else two runs must have in common to be compared."""
+    headline: bool
+    """Whether the figures may be quoted: a noisy or throttled run's may not, and `remarks` says why."""
+    faults: list[str]
+    """What is not as it should be: the command's exit code is 1 then."""
+    measured: list[Measured]
+
+    @property
+    def kind(self) -> str:
+        """run, appliance, scale or gpu."""
+        return self.schema_.removeprefix("scanside.bench-").partition("/")[0]
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.faults
 
 
 class ParityDevice(Part):

@@ -1,25 +1,23 @@
 """`scanside bench scale`: what voxels, classes, tiles and studies cost in time and memory, one varied at a time."""
 
 import math
-import statistics
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from scanside.benchmarks import conditions
 from scanside.benchmarks.child import alone
 from scanside.benchmarks.choices import ScaleOptions, Shape
-from scanside.benchmarks.distribution import Distribution
+from scanside.benchmarks.distribution import medians
 from scanside.benchmarks.made import IMAGE_SPACING, NETWORK, SPACING, make_image, write_bundle
 from scanside.benchmarks.processes import MIB, high_water_mark, reset_high_water_mark, spent
 from scanside.benchmarks.progress import Progress
-from scanside.benchmarks.scale_results import SCALE, Axis, Growth, Point, ScaleReport
-from scanside.benchmarks.sensors import gpu_names
+from scanside.benchmarks.results import Measured, Measurements, Quantity, measured, quantity
 from scanside.benchmarks.warm import Stopwatch, timed_sessions
 from scanside.runtime.bundle import open_bundle
 from scanside.runtime.options import Options
@@ -30,13 +28,14 @@ from scanside.runtime.stages.slide import tiling
 
 LARGEST: Shape = (400, 512, 512)
 MOST_CLASSES = 30
+_PEAK, _BEFORE = "peak memory", "memory before"
 
 
 @dataclass(frozen=True)
 class _Plan:
     """A point to measure."""
 
-    axis: Axis
+    axis: Literal["voxels", "classes", "tiles", "studies"]
     value: int
     shape: Shape
     classes: int
@@ -45,7 +44,7 @@ class _Plan:
     patch: Shape = (96, 96, 96)
 
 
-def run_scale(options: ScaleOptions, facts: Mapping[str, Any]) -> ScaleReport:
+def run_scale(options: ScaleOptions, facts: Mapping[str, Any]) -> Measurements:
     """Measure all points.
 
     Args:
@@ -56,36 +55,25 @@ def run_scale(options: ScaleOptions, facts: Mapping[str, Any]) -> ScaleReport:
         CaseError: If a point fails, such as for lack of memory.
     """
     todo, remarks = points(options), list[str]()
-    progress, measured = Progress(len(todo)), list[Point]()
+    progress, found = Progress(len(todo)), list[Measured]()
     with tempfile.TemporaryDirectory(prefix="scanside-bench-") as temporary:
-        folder = Path(temporary)
         for plan in todo:
-            point = _point(folder, plan, options)
-            measured.append(point)
-            name = f"{plan.axis} {plan.value}"
-            progress.step(f"{name}: {point.wall_ms.median / 1000:.2f} s, {point.peak_mib:.0f} MiB")
-            remarks += conditions.crowded(name, point.other_cpu_part)
-    over = [point for point in measured if point.peak_mib > options.ceiling_mib]
-    remarks += [
-        f"{point.axis} {point.value} needs {point.peak_mib:.0f} MiB, more than {options.ceiling_mib:.0f}."
-        for point in over
+            point = _point(Path(temporary), plan, options)
+            found.append(point)
+            progress.step(
+                f"{point.name}: {point.median('whole') / 1000:.2f} s, {point.median(_PEAK):.0f} MiB"
+            )
+            remarks += conditions.crowded(point.name, point.median("other programs"))
+    ceiling = options.ceiling_mib
+    over = [
+        f"{one.name} needs {one.median(_PEAK):.0f} MiB, more than {ceiling:.0f}."
+        for one in found
+        if one.median(_PEAK) > ceiling
     ]
-    return ScaleReport.model_validate(
-        {
-            **facts,
-            "schema": SCALE,
-            "gpus": gpu_names(),
-            "network": NETWORK,
-            "device": {
-                "asked": options.device, "obtained": options.device, "why": "asked for", "precision": "fp32",
-            },
-            "ceiling_mib": options.ceiling_mib,
-            "within_ceiling": not over,
-            "headline": not remarks,
-            "remarks": remarks,
-            "points": measured,
-            "growth": growth(measured),
-        }
+    device = {"asked": options.device, "obtained": options.device, "why": "asked for", "precision": "fp32"}
+    return conditions.measurements(
+        "scale", facts, [*found, *growth(found)], remarks, faults=over, device=device,
+        conditions={"network": NETWORK, "ceiling_mib": ceiling},
     )  # fmt: skip
 
 
@@ -121,64 +109,65 @@ def _scaled(shape: Shape, factor: float) -> Shape:
     return z, y, x
 
 
-def _point(folder: Path, plan: _Plan, options: ScaleOptions) -> Point:
+def _point(folder: Path, plan: _Plan, options: ScaleOptions) -> Measured:
     bundle = folder / f"{plan.classes}-{plan.patch[0]}.bundle"
     if not bundle.exists():
         write_bundle(bundle, plan.classes, plan.patch)
     name, repeats = f"{plan.axis} {plan.value}", 1 if plan.shape == LARGEST else options.repeats
-    found = alone(name, folder / "point.log", _measure, bundle, plan, options, repeats)
-    return Point(
-        axis=plan.axis, value=plan.value, shape=list(plan.shape), classes=plan.classes,
-        tiles=tiles(plan.shape, plan.patch, plan.step_size), studies=plan.studies, **found,
-    )  # fmt: skip
+    quantities, stages = alone(name, folder / "point.log", _measure, bundle, plan, options, repeats)
+    facts = {
+        "axis": plan.axis, "value": plan.value, "shape": list(plan.shape), "classes": plan.classes,
+        "tiles": tiles(plan.shape, plan.patch, plan.step_size), "studies": plan.studies,
+    }  # fmt: skip
+    return measured(name, {**facts, "stages_ms": stages}, quantities)
 
 
-def _measure(bundle: Path, plan: _Plan, options: ScaleOptions, repeats: int) -> dict[str, Any]:
-    """In a process of its own, so that the kernel's record of its memory is that of this size."""
+def _measure(
+    bundle: Path, plan: _Plan, options: ScaleOptions, repeats: int
+) -> tuple[list[Quantity], dict[str, float]]:
+    """Quantities, and medians of stages in ms; in a process whose record of memory is that of this size alone."""
     how = Options(device=options.device, step_size=plan.step_size, mirroring=False, threads=options.threads)
     watch = Stopwatch()
     with timed_sessions(watch):
         obtained = Obtained(options.device, options.device, "asked for", "fp32")
         segmenter = LocalSegmenter(open_bundle(bundle), how, obtained)
     volume = make_image(plan.shape)
-    walls, networks, stages = list[float](), list[float](), dict[str, list[float]]()
+    walls, networks, stages = list[float](), list[float](), list[dict[str, float]]()
     reset_high_water_mark()
-    baseline = high_water_mark()
+    before = high_water_mark() / MIB
     with spent() as found:
         for _ in range(repeats):
             watch.restart()
             start = time.perf_counter()
-            for _ in range(plan.studies):
-                for stage, ms in segmenter.segment(volume).stages.items():
-                    stages.setdefault(stage, []).append(ms)
+            stages += [segmenter.segment(volume).stages for _ in range(plan.studies)]
             walls.append(1000 * (time.perf_counter() - start))
             networks.append(1000 * watch.seconds)
-    return {
-        "wall_ms": Distribution.of(walls),
-        "network_ms": Distribution.of(networks),
-        "stages_ms": {stage: round(statistics.median(samples), 3) for stage, samples in stages.items()},
-        "baseline_mib": round(baseline / MIB, 1),
-        "peak_mib": round(found.peak_mib, 1),
-        "other_cpu_part": round(conditions.other_part(found.other_cpu_s, found.wall_s), 4),
-    }
+    return [
+        quantity("whole", "ms", *walls),
+        quantity("in the network", "ms", *networks),
+        quantity(_PEAK, "MiB", found.peak_mib),
+        quantity(_BEFORE, "MiB", before),
+        quantity("other programs", "1", conditions.other_part(found.other_cpu_s, found.wall_s)),
+    ], medians(stages)
 
 
-def growth(measured: Sequence[Point]) -> list[Growth]:
+def growth(found: Sequence[Measured]) -> list[Measured]:
     """Exponents by axis; the largest image, which has more classes, is not among its points."""
-    found = []
-    for axis in dict.fromkeys(point.axis for point in measured):
-        along = [p for p in measured if p.axis == axis and tuple(p.shape) != LARGEST]
-        values = [p.value for p in along]
+    made = []
+    for axis in dict.fromkeys(one.facts["axis"] for one in found):
+        along = [one for one in found if one.facts["axis"] == axis and tuple(one.facts["shape"]) != LARGEST]
+        values = [one.facts["value"] for one in along]
         if len(set(values)) > 1:
-            found.append(
-                Growth(
-                    axis=axis,
-                    wall=_exponent(values, [p.wall_ms.median for p in along]),
-                    rest=_exponent(values, [p.wall_ms.median - p.network_ms.median for p in along]),
-                    memory=_exponent(values, [p.peak_mib - p.baseline_mib for p in along]),
-                )
-            )
-    return found
+            costs = {
+                "whole": [one.median("whole") for one in along],
+                "outside the network": [one.median("whole") - one.median("in the network") for one in along],
+                "memory that it adds": [one.median(_PEAK) - one.median(_BEFORE) for one in along],
+            }
+            exponents = [
+                quantity(f"{name} ∝ n^", "1", _exponent(values, cost)) for name, cost in costs.items()
+            ]
+            made.append(measured(f"growth with {axis}", {}, exponents))
+    return made
 
 
 def _exponent(values: Sequence[float], costs: Sequence[float]) -> float:

@@ -1,20 +1,13 @@
 """Records as tables: Markdown that is also readable on a terminal. A column is a title and a template of a record.
 
 Templates are Python's own format strings over a record's fields, `{wall_ms.median!t}`, with conversions for what
-results are made of: `!t` a time of ms in words, `!x` a shape, `!l` a list, `!i` the interval of a distribution.
+results are made of: `!t` a time of ms in words, `!x` a shape.
 What is absent is –.
 """
 
 import string
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
-
-from scanside.benchmarks.distribution import Distribution
-
-DISTRIBUTION = {
-    "median": "{median!t}", "95 % interval": "{!i}", "p90": "{p90!t}", "p99": "{p99!t}", "max": "{max!t}",
-}  # fmt: skip
-"""Columns of a distribution of ms."""
 
 
 class _Cells(string.Formatter):
@@ -28,10 +21,6 @@ class _Cells(string.Formatter):
             return ms(value)
         if conversion == "x":
             return " × ".join(map(str, value))
-        if conversion == "l":
-            return ", ".join(value) or "none"
-        if conversion == "i":
-            return interval(value)
         return super().convert_field(value, conversion)
 
     def format_field(self, value: Any, format_spec: str) -> str:
@@ -48,11 +37,6 @@ def cells(columns: Mapping[str, str], record: object) -> tuple[str, ...]:
     return tuple(words(template, record) for template in columns.values())
 
 
-def table(columns: Mapping[str, str], records: Iterable[object]) -> list[str]:
-    """Records as a table, a row each."""
-    return aligned([tuple(columns), *(cells(columns, record) for record in records)])
-
-
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     """Rows as a Markdown table, the first one its head, in columns of even width."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
@@ -63,24 +47,35 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     return [lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]]
 
 
-def ms(value: float | None) -> str:
-    """A time in words."""
+def told(value: Any) -> str:
+    """Facts in words: `origin phantom, shape 25 × 200 × 252`; what is absent is left out."""
+    if isinstance(value, Mapping):
+        inside = {name: told(one) for name, one in value.items() if one not in (None, [], {})}
+        return ", ".join(
+            f"{name} ({words})" if isinstance(value[name], Mapping) else f"{name} {words}"
+            for name, words in inside.items()
+        )
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        numbers = all(isinstance(one, int | float) for one in value)
+        return (" × " if numbers else ", ").join(map(told, value))
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: ""}[value]
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def amount(value: float | None, unit: str) -> str:
+    """A value with three digits or so, and its unit; ms from 1000 on as s."""
     if value is None:
         return "–"
-    if value >= 1000:
-        return f"{value / 1000:.2f} s"
-    return f"{value:.0f} ms" if value >= 10 else f"{value:.1f} ms"
-
-
-def interval(found: Distribution) -> str:
-    """The 95 % interval of a median of ms."""
-    return "–" if found.low is None else f"{ms(found.low)} … {ms(found.high)}"
-
-
-def number(value: float, unit: str) -> str:
-    """A value with three digits or so, and its unit."""
+    if unit.endswith("ms") and value >= 1000:
+        return f"{value / 1000:.2f} {unit.removesuffix('ms')}s"
     digits = 0 if value >= 100 else 1 if value >= 10 else 2
-    return f"{value:.{digits}f} {unit}"
+    return f"{value:.{digits}f} {'' if unit == '1' else unit}".rstrip()
+
+
+def ms(value: float | None) -> str:
+    """A time in words."""
+    return amount(value, "ms")
 
 
 def score(value: float | None) -> str:

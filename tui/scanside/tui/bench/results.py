@@ -9,7 +9,8 @@ from typing import Any
 from scanside.runtime.appliance.config import Config
 from scanside.tui.format import duration
 
-LATENCY, PEERS, PARITY = "scanside.bench-run/1", "scanside.bench-peers/2", "scanside.bench-parity/1"
+LATENCY, PEERS, PARITY = "scanside.bench-run/2", "scanside.bench-peers/2", "scanside.bench-parity/1"
+_MEASURED = (LATENCY, "scanside.bench-appliance/2", "scanside.bench-gpu/2")
 FOLDER = "benchmarks"
 
 
@@ -60,7 +61,7 @@ def benchmark_words(folder: Path) -> str:
 
 def _stored(path: Path, document: Mapping[str, Any]) -> Stored:
     machine = document.get("machine", {})
-    readers = {LATENCY: _latency, PEERS: _peers, PARITY: _parity}
+    readers = {**dict.fromkeys(_MEASURED, _measured), PEERS: _peers, PARITY: _parity}
     schema = str(document["schema"])
     headline = readers[schema](document) if schema in readers else ("this screen has no reader for it yet",)
     return Stored(
@@ -73,15 +74,14 @@ def _stored(path: Path, document: Mapping[str, Any]) -> Stored:
     )
 
 
-def _latency(document: Mapping[str, Any]) -> list[str]:
-    """Wall time of whole studies, one after the other, from their files to written results."""
+def _measured(document: Mapping[str, Any]) -> list[str]:
+    """The quantities that count when runs are compared: of whole studies, of their way to the PACS, of cases."""
     found = []
-    for study in document["studies"]:
-        if study["single"] is not None:
-            wall = study["single"]["wall_ms"]
-            known = {"p50": wall["median"], "p90": wall["p90"], "p99": wall["p99"], "max": wall["max"]}
+    for one in document["measured"]:
+        for quantity in (quantity for quantity in one["quantities"] if quantity["gate"]):
+            known = {name: quantity[name] for name in ("median", "p90", "p99", "max")}
             times = ", ".join(f"{name} {duration(ms / 1000)}" for name, ms in known.items() if ms is not None)
-            found.append(f"{study['name']}: {times} of {len(wall['samples'])} runs")
+            found.append(f"{one['name']}, {quantity['name']}: {times} of {len(quantity['samples'])} runs")
     return found if document["headline"] else [f"not to be quoted: {words}" for words in found]
 
 

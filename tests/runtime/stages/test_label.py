@@ -13,6 +13,7 @@ from nnunetv2.preprocessing.resampling.resample_torch import resample_torch_forn
 from nnunetv2.utilities.label_handling.label_handling import LabelManager
 
 from scanside.runtime.plan import Labels, Plan, Resampling
+from scanside.runtime.stages import label as label_stage
 from scanside.runtime.stages.label import label, label_with_probabilities
 from tests.support.phantoms import logits as phantom_logits
 from tests.support.plans import REGIONS, labels, plan
@@ -177,3 +178,24 @@ def test_logits_are_not_changed() -> None:
     label(logits, FINER, ISOTROPIC, ISOTROPIC, plan())
     label_with_probabilities(logits, GRID, ISOTROPIC, ISOTROPIC, plan())
     np.testing.assert_array_equal(logits, before)
+
+
+@examples(30)
+@given(
+    st.tuples(*[st.integers(1, 7)] * 3),
+    st.tuples(*[st.integers(1, 12)] * 3),
+    st.sampled_from([None, 0, 2]),
+    st.sampled_from(["default", "torch"]),
+    st.integers(1, 60),
+)
+def test_all_voxels_at_once_are_the_same_bits_as_one_by_one(
+    source: tuple[int, int, int], shape: tuple[int, int, int], apart: int | None, method: str, chunk: int
+) -> None:
+    logits = phantom_logits(source, 2, seed=sum(shape))
+    axes = label_stage.linear_axes(source, shape, apart, method)
+    everywhere = np.unravel_index(np.arange(np.prod(shape)), shape)
+    expected = label_stage._interpolate(logits, everywhere, axes, method).reshape(2, *shape)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(label_stage, "_CHUNK", chunk)
+        found = label_stage._interpolate_all(logits, shape, axes, method)
+    np.testing.assert_array_equal(found.view(np.uint32), expected.view(np.uint32))

@@ -84,11 +84,7 @@ def label_with_probabilities(
         full = decode_half(logits)
     elif how.method == "torch" or (how.order == 1 and (axis is None or how.order_z == 0)):
         axes = linear_axes(logits.shape[1:], shape, axis, how.method)
-        full = np.empty((logits.shape[0], *shape), dtype=np.float32)
-        flat = full.reshape(len(full), -1)
-        for start in range(0, flat.shape[1], _CHUNK):
-            where = np.arange(start, min(start + _CHUNK, flat.shape[1]))
-            flat[:, where] = _interpolate(logits, np.unravel_index(where, shape), axes, how.method)
+        full = _interpolate_all(logits, shape, axes, how.method)
     else:
         full = np.stack([_resampled_channel(channel, shape, current, new, plan) for channel in logits])
     probabilities = probabilities_of(full, plan.labels)
@@ -185,6 +181,30 @@ def _interpolate(
     if method == "torch":
         return total.astype(np.float32, copy=False)
     return total.astype(np.float16).astype(np.float32)
+
+
+def _interpolate_all(logits: Logits, shape: Shape, axes: list[Axis], method: str) -> Float32:
+    """What `_interpolate` gives for every voxel of `shape`, bit for bit: (K, *shape) float32, some rows at a time."""
+    active = [i for i, axis in enumerate(axes) if axis.lower is not axis.upper]
+    exact = np.float32 if method == "torch" else np.float64
+    wide = decode_half(logits)
+    full = np.empty((len(logits), *shape), dtype=np.float32)
+    rows = max(1, _CHUNK // max(1, shape[1] * shape[2]))
+    for start in range(0, shape[0], rows):
+        parts = slice(start, start + rows), slice(None), slice(None)
+        total = np.zeros(full[:, parts[0]].shape, dtype=exact)
+        for corner in np.ndindex(*(2,) * len(active)):
+            choice = dict(zip(active, corner, strict=True))
+            value: npt.NDArray[Any] = wide
+            for i, (axis, part) in enumerate(zip(axes, parts, strict=True)):
+                value = np.take(value, (axis.upper if choice.get(i) else axis.lower)[part], i + 1)
+            value = value.astype(exact)
+            for i in active:
+                weights = axes[i].weight_upper if choice[i] else axes[i].weight_lower
+                value *= weights[parts[i]].reshape(-1, *(1,) * (2 - i))
+            total += value
+        full[:, parts[0]] = total if method == "torch" else total.astype(np.float16)
+    return full
 
 
 def _label_by_channel(logits: Logits, shape: Shape, current: Spacing, new: Spacing, plan: Plan) -> Codes:

@@ -53,7 +53,7 @@ def seen_from(other: Odds, grid: Geometry, blur_mm: float) -> Float32:
     axes = np.ogrid[tuple(slice(size) for size in grid.shape)]
     acquired = np.ones(grid.shape, bool)
     for row, offset, size in zip(steps, start, other.geometry.shape, strict=True):
-        where = sum((step * axis for step, axis in zip(row, axes, strict=True)), offset)
+        where = sum((step * axis for step, axis in zip(row, axes, strict=True) if step), offset)
         acquired &= (where >= -RIM) & (where <= size - 1 + RIM)
     return np.where(acquired, log_odds(values), np.float32(np.nan))
 

@@ -12,47 +12,53 @@ from scanside.runtime.cli.main import require_extra
 from scanside.runtime.errors import ExitCode
 from scanside.runtime.signing import SigningKey, key_id
 
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        "-o",
+        "--out",
+        metavar="FOLDER",
+        help="For report and record; default: acceptance, in the data folder.",
+    ),
+]
+By = Annotated[str, typer.Option(metavar="NAME", help="Who runs it; default: the user.")]
+Site = Annotated[str, typer.Option(metavar="TEXT", help="Where, for the report.")]
+Studies = Annotated[int, typer.Option(metavar="N", min=2, help="Studies that are sent at once.")]
+Limit = Annotated[
+    float | None,
+    typer.Option("--limit-seconds", metavar="S", min=0.1, help="What a study may take at p95; default: any."),
+]
+Patience = Annotated[
+    float, typer.Option("--patience-seconds", metavar="S", min=1, help="To wait for one study.")
+]
+Compare = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE", help="Record of an earlier run, or `last`: what changed beyond noise fails."
+    ),
+]
+KeyFile = Annotated[
+    Path | None,
+    typer.Option("--key", metavar="FILE", help="Private key of `scanside keys new`: signs record and page."),
+]
+AsRecord = Annotated[bool, typer.Option("--json", help="Print the record on stdout.")]
+
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 @app.command()
 def accept(
     config: ConfigFile = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "-o",
-            "--out",
-            metavar="FOLDER",
-            help="For report and record; default: acceptance, in the data folder.",
-        ),
-    ] = None,
-    by: Annotated[str, typer.Option(metavar="NAME", help="Who runs it; default: the user.")] = "",
-    site: Annotated[str, typer.Option(metavar="TEXT", help="Where, for the report.")] = "",
-    studies: Annotated[int, typer.Option(metavar="N", min=2, help="Studies that are sent at once.")] = 6,
-    limit: Annotated[
-        float | None,
-        typer.Option(
-            "--limit-seconds", metavar="S", min=0.1, help="What a study may take at p95; default: any."
-        ),
-    ] = None,
-    patience: Annotated[
-        float, typer.Option("--patience-seconds", metavar="S", min=1, help="To wait for one study.")
-    ] = 600.0,
-    compare: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE", help="Record of an earlier run, or `last`: what changed beyond noise fails."
-        ),
-    ] = None,
-    key_file: Annotated[
-        Path | None,
-        typer.Option(
-            "--key", metavar="FILE", help="Private key of `scanside keys new`: signs record and page."
-        ),
-    ] = None,
+    out: Out = None,
+    by: By = "",
+    site: Site = "",
+    studies: Studies = 6,
+    limit: Limit = None,
+    patience: Patience = 600.0,
+    compare: Compare = None,
+    key_file: KeyFile = None,
     password_file: PasswordFile = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the record on stdout.")] = False,
+    as_json: AsRecord = False,
 ) -> int:
     """Prove an installation on site, with the service stopped: a report to print, and a record. Exit code 1: it failed.
 

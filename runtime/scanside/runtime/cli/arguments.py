@@ -9,6 +9,12 @@ from scanside.runtime.backends.table import DEVICES
 from scanside.runtime.errors import UsageError
 from scanside.runtime.triton.address import Engine
 
+BundleFolder = Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle folder.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+Role = Annotated[str | None, typer.Option(metavar="NAME", help="Segmenter, where the bundle holds several.")]
+RadiomicsFile = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="radiomics.yaml; default: the built-in recipe.")
+]
 Device = Annotated[
     str,
     typer.Option(metavar="NAME", help=f"auto, {', '.join(DEVICES)}; cpu and cuda are ONNX Runtime."),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from scanside.runtime.cli.arguments import ConfigFile, find_config
+from scanside.runtime.cli.arguments import AsJson, ConfigFile, find_config
 from scanside.runtime.cli.group import Group
 from scanside.runtime.errors import InputError, OutputError, UsageError
 
@@ -75,7 +75,7 @@ def show(
         str | None,
         typer.Option(metavar="WHEN", help="Entries since 2026-10-31, 2026-10-31T12:00 (UTC), 7d or 12h ago."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show what was done, by whom, when. Holds no patient data.
 

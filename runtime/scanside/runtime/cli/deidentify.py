@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from scanside.runtime.cli.arguments import ConfigFile, find_config
+from scanside.runtime.cli.arguments import AsJson, ConfigFile, find_config
 from scanside.runtime.errors import InputError, UsageError
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def deidentify(
             help="Secret key (16 bytes or more): the same key makes the same pseudonyms, UIDs and dates.",
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Write a research copy: PS3.15 Basic Profile, cleaned descriptors, dates moved, b-values in their standard tag.
 

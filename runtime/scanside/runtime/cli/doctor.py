@@ -1,10 +1,9 @@
 """`scanside doctor`."""
 
-from typing import Annotated
-
 import typer
 
 from scanside.runtime.backends import gpu
+from scanside.runtime.cli.arguments import AsJson
 from scanside.runtime.doctor import DoctorReport, report
 from scanside.runtime.errors import ExitCode
 
@@ -13,7 +12,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 @app.command()
 def doctor(
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
+    as_json: AsJson = False,
 ) -> int:
     """Say what this machine can run, what is missing, and how to get it. Exit code 4 when no backend works.
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from scanside.runtime.cli.arguments import ConfigFile, find_config
+from scanside.runtime.cli.arguments import AsJson, ConfigFile, find_config
 from scanside.runtime.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def echo(
     config: ConfigFile = None,
     itself: Annotated[bool, typer.Option("--self", help="Ask our own receiver too.")] = False,
     seconds: Annotated[float, typer.Option(metavar="S", min=0.1, help="To wait for an answer.")] = 10.0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
+    as_json: AsJson = False,
 ) -> int:
     """Ask destinations for an answer: C-ECHO, or a DICOMweb search. Exit code 1 when one does not give it.
 

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from scanside.runtime.cli.arguments import AsJson
 from scanside.runtime.errors import ExitCode
 from scanside.runtime.images.files import atomic_write
 from scanside.runtime.masks.folders import Named, evaluate_masks, pair, read_labels
@@ -35,7 +36,7 @@ def masks(
     csv: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Also write every case and label, one a line.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
+    as_json: AsJson = False,
 ) -> int:
     """Compare masks with references: Dice, surface Dice, HD95 and volumes of each label, per case and on average.
 

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from scanside.runtime.cli.arguments import AsJson
 from scanside.runtime.errors import ExitCode
 from scanside.runtime.images.files import atomic_write
 from scanside.runtime.merge import merge_ledgers, table
@@ -28,7 +29,7 @@ def merge(
             help="Also write a table, one case a line: sizes of labels, results of studies, or features.",
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
+    as_json: AsJson = False,
 ) -> int:
     """Join the reports of parts: every case once, and which failed or are missing.
 

@@ -11,10 +11,13 @@ import typer
 
 from scanside.runtime.bundle import Bundle, open_bundle
 from scanside.runtime.cli.arguments import (
+    AsJson,
+    BundleFolder,
     Device,
     Folds,
     NoMirroring,
     Precision,
+    Role,
     StepSize,
     Threads,
     host_and_port,
@@ -52,9 +55,7 @@ def serve(
     no_mirroring: NoMirroring = False,
     step_size: StepSize = 0.5,
     folds: Folds = None,
-    role: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Segmenter, where the bundle holds several.")
-    ] = None,
+    role: Role = None,
     threads: Threads = None,
 ) -> int:
     """Answer MRD sessions: magnitude images come, they go back with a label image for each slice.
@@ -91,9 +92,8 @@ def serve(
     except OSError as error:
         raise BackendError(f"Cannot listen on {host}:{port} ({error}); choose another port.") from error
     with server:
-        print(
-            f"Listening on {host}:{server.server_address[1]}. Research use only.", file=sys.stderr, flush=True
-        )
+        words = f"Listening on {host}:{server.server_address[1]}. Research use only."
+        print(words, file=sys.stderr, flush=True)
         try:
             server.serve_forever(poll_interval=0.2)
         except KeyboardInterrupt:
@@ -136,7 +136,7 @@ def send(
         str, typer.Option(metavar="JSON", help='For the server, such as \'{"sendoriginal": "False"}\'.')
     ] = "",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the mask if it exists.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
+    as_json: AsJson = False,
 ) -> int:
     """Send an image as a scanner would, and write the labels that come back.
 
@@ -175,7 +175,7 @@ def send(
 
 @app.command()
 def package(
-    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle folder.")],
+    bundle: BundleFolder,
     out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="Folder to write.")],
     name: Annotated[str, typer.Option(metavar="NAME", help="Letters and digits.")] = "Scanside",
     vendor: Annotated[str, typer.Option(metavar="NAME", help="Who answers for the container.")] = "research",

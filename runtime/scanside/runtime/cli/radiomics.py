@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from scanside.runtime.cli.arguments import AsJson, RadiomicsFile
 from scanside.runtime.cli.batch import JsonLines, Many, PartOption, Resume
 from scanside.runtime.cli.group import Group
 from scanside.runtime.cli.main import require_extra
@@ -24,7 +25,27 @@ app = typer.Typer(
     cls=Group,
     help="Measure radiomics features, and show conformance with IBSI.",
 )
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+
+
+Images = Annotated[
+    Path | None, typer.Argument(metavar="[IMAGE]", help="Image file, one channel, or a folder of images.")
+]
+Masks = Annotated[
+    Path | None,
+    typer.Argument(metavar="[MASK]", help="Mask on the grid of the image, lesion > 0, or a folder of masks."),
+]
+Table = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="CSV with columns case, image, mask, and sequence if they differ."),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option("-o", "--out", metavar="OUT", help="Folder for the features of many images, JSON files."),
+]
+Sequence = Annotated[
+    str, typer.Option(metavar="NAME", help="Which sequence of the configuration the image is.")
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace features that exist.")]
 
 
 @app.command()
@@ -72,35 +93,16 @@ def conformance(
 
 @app.command()
 def extract(
-    image: Annotated[
-        Path | None, typer.Argument(metavar="[IMAGE]", help="Image file, one channel, or a folder of images.")
-    ] = None,
-    mask: Annotated[
-        Path | None,
-        typer.Argument(
-            metavar="[MASK]", help="Mask on the grid of the image, lesion > 0, or a folder of masks."
-        ),
-    ] = None,
-    table: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="CSV with columns case, image, mask, and sequence if they differ."),
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "-o", "--out", metavar="OUT", help="Folder for the features of many images, JSON files."
-        ),
-    ] = None,
-    sequence: Annotated[
-        str, typer.Option(metavar="NAME", help="Which sequence of the configuration the image is.")
-    ] = "t2w",
-    config: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="radiomics.yaml; default: the built-in recipe.")
-    ] = None,
+    image: Images = None,
+    mask: Masks = None,
+    table: Table = None,
+    out: Out = None,
+    sequence: Sequence = "t2w",
+    config: RadiomicsFile = None,
     part: PartOption = None,
     resume: Resume = False,
     json_lines: JsonLines = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace features that exist.")] = False,
+    overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> int:
     """Measure the largest lesion of each mask: every feature of one sequence.

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from scanside.runtime.cli.arguments import ConfigFile, find_config
+from scanside.runtime.cli.arguments import AsJson, ConfigFile, find_config
 from scanside.runtime.cli.main import require_extra
 from scanside.runtime.errors import ExitCode, UsageError
 
@@ -20,7 +20,7 @@ def report(
         str | None,
         typer.Option(metavar="DATE", help="First day, such as 2026-09-01; default: three months ago."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
+    as_json: AsJson = False,
 ) -> int:
     """Shares of statuses, refusals, readers' rejections, volumes and features, per scanner and month.
 

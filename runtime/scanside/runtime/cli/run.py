@@ -2,11 +2,12 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from scanside.runtime.bundle import Bundle, open_bundle
+from scanside.runtime.cli import run_arguments as given
 from scanside.runtime.cli.arguments import (
     Device,
     EngineAuthority,
@@ -42,31 +43,13 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 @app.command()
 def run(
-    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle folder with a classifier.")],
-    study: Annotated[
-        Path,
-        typer.Argument(
-            metavar="STUDY",
-            help="Folder with a DICOM study (any nesting), or t2w.nii.gz, dwi.nii.gz, adc.nii.gz; of many: --studies.",
-        ),
-    ],
-    out: Annotated[Path, typer.Option("-o", "--out", metavar="OUT", help="Folder for the results.")],
-    t2w: Annotated[
-        Path | None, typer.Option(metavar="PATH", help="The T2WI: image file or series folder.")
-    ] = None,
-    dwi: Annotated[
-        Path | None, typer.Option(metavar="PATH", help="The high-b image: image file or series folder.")
-    ] = None,
-    adc: Annotated[
-        Path | None, typer.Option(metavar="PATH", help="The ADC map: image file or series folder.")
-    ] = None,
-    series: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="SEQUENCE=UID",
-            help="The DICOM series that is t2w, dwi, adc or b0; one volume of it: UID#b800. Repeatable.",
-        ),
-    ] = None,
+    bundle: given.Bundle,
+    study: given.Study,
+    out: given.Out,
+    t2w: given.T2w = None,
+    dwi: given.Dwi = None,
+    adc: given.Adc = None,
+    series: given.Series = None,
     device: Device = "auto",
     engine: EngineUrl = None,
     engine_authority: EngineAuthority = None,
@@ -78,18 +61,13 @@ def run(
     step_size: StepSize = 0.5,
     folds: Folds = None,
     threads: Threads = None,
-    studies: Annotated[
-        bool,
-        typer.Option(
-            "--studies", help="STUDY is a folder of studies, one folder each; OUT gets a folder for each."
-        ),
-    ] = False,
+    studies: given.Studies = False,
     part: PartOption = None,
     ray: RayOption = None,
     resume: Resume = False,
     json_lines: JsonLines = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that exist.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print result.json on stdout.")] = False,
+    overwrite: given.Overwrite = False,
+    as_json: given.AsResult = False,
 ) -> int:
     """Run a study through a bundle: masks, lesion table, signature, probability with its status, pictures.
 
@@ -108,33 +86,35 @@ def run(
     """
     require_extra("study", "radiomics", "ruamel", "pydicom", "PIL")
     options = Options(
-        device=device,
-        precision=precision,
-        mirroring=not no_mirroring,
-        step_size=step_size,
-        skip_empty_tiles=skip_empty_tiles,
-        folds=names(folds),
-        threads=threads,
-        on_rejection=rejection(on_rejection),
-        engine=chosen_engine(engine, engine_authority, engine_seconds),
-    )
-    given = {name: path for name, path in (("t2w", t2w), ("dwi", dwi), ("adc", adc)) if path is not None}
+        device=device, precision=precision, mirroring=not no_mirroring, step_size=step_size,
+        skip_empty_tiles=skip_empty_tiles, folds=names(folds), threads=threads,
+        on_rejection=rejection(on_rejection), engine=chosen_engine(engine, engine_authority, engine_seconds),
+    )  # fmt: skip
+    images = {name: path for name, path in (("t2w", t2w), ("dwi", dwi), ("adc", adc)) if path is not None}
     chosen = _chosen(series or [])
-    for path in (study, *given.values()):
+    _refuse_missing(study, *images.values())
+    many = Many(part, resume, json_lines, overwrite, ray)
+    _refuse_mixture(study, studies, many, alone=bool(images or chosen or as_json))
+    if studies:
+        return run_studies(bundle, options, study, out, many)
+    opened = open_bundle(bundle)
+    return _run_one(opened, options, study, out, images, chosen, overwrite=overwrite, as_json=as_json)
+
+
+def _refuse_missing(*paths: Path) -> None:
+    for path in paths:
         if not path.exists():
             raise InputError(f"There is no file or folder {path}; check the path.")
-    many = Many(part, resume, json_lines, overwrite, ray)
-    if studies:
-        if given or chosen or as_json:
-            raise UsageError(
-                "--studies computes many studies; --t2w, --dwi, --adc, --series and --json are for one."
-            )
-        return run_studies(bundle, options, study, out, many)
-    if wrong := many.given:
+
+
+def _refuse_mixture(study: Path, studies: bool, many: Many, *, alone: bool) -> None:
+    """Refuse options of one study where there are many, and those of many where there is one."""
+    if studies and alone:
+        raise UsageError(
+            "--studies computes many studies; --t2w, --dwi, --adc, --series and --json are for one."
+        )
+    if not studies and (wrong := many.given):
         raise UsageError(f"{wrong} is for many studies; add --studies where {study} is a folder of them.")
-    return _run_one(
-        open_bundle(bundle), options, study, out, given, chosen, overwrite=overwrite, as_json=as_json
-    )
 
 
 def _run_one(

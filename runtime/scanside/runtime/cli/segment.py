@@ -3,13 +3,14 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
 from scanside.runtime.bundle import Bundle, open_bundle
 from scanside.runtime.choose import open_segmenter
+from scanside.runtime.cli import segment_arguments as given
 from scanside.runtime.cli.arguments import (
+    BundleFolder,
     Device,
     EngineAuthority,
     EngineSeconds,
@@ -18,6 +19,7 @@ from scanside.runtime.cli.arguments import (
     NoMirroring,
     OnRejection,
     Precision,
+    Role,
     SkipEmptyTiles,
     StepSize,
     Threads,
@@ -25,7 +27,7 @@ from scanside.runtime.cli.arguments import (
     names,
     rejection,
 )
-from scanside.runtime.cli.batch import Batch, JsonLines, PartOption, RayOption, Resume, divided
+from scanside.runtime.cli.batch import Batch, JsonLines, Many, PartOption, RayOption, Resume, Told, divided
 from scanside.runtime.cli.main import require_extra
 from scanside.runtime.cli.segment_tasks import (
     Wanted,
@@ -50,20 +52,9 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 @app.command()
 def segment(
-    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle folder.")],
-    inputs: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="INPUT...",
-            help="Image file, one file a channel, a folder of <case>_0000<ending> images, or a DICOM series folder.",
-        ),
-    ],
-    out: Annotated[
-        Path,
-        typer.Option(
-            "-o", "--out", metavar="OUT", help="Folder for the masks, or, for one case, the mask's file."
-        ),
-    ],
+    bundle: BundleFolder,
+    inputs: given.Inputs,
+    out: given.Out,
     device: Device = "auto",
     engine: EngineUrl = None,
     engine_authority: EngineAuthority = None,
@@ -74,52 +65,19 @@ def segment(
     skip_empty_tiles: SkipEmptyTiles = False,
     step_size: StepSize = 0.5,
     folds: Folds = None,
-    role: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Segmenter, where the bundle holds several.")
-    ] = None,
+    role: Role = None,
     threads: Threads = None,
-    ending: Annotated[
-        str | None,
-        typer.Option(
-            "--format",
-            metavar="ENDING",
-            help="Ending of the masks: .nii.gz, .seg.nrrd (3D Slicer) …; default: the input's, .dcm (SEG) for DICOM.",
-        ),
-    ] = None,
-    save_probabilities: Annotated[
-        bool,
-        typer.Option(
-            "--save-probabilities", help="Also write probabilities, as nnUNetv2_ensemble takes them."
-        ),
-    ] = False,
-    roi: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="LABEL",
-            help="Keep this label alone, by name or value; the rest becomes background. Repeatable.",
-        ),
-    ] = None,
-    statistics: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="Write sizes and intensities of each case's labels: .csv or .json."
-        ),
-    ] = None,
-    preview: Annotated[
-        bool, typer.Option("--preview", help="Also draw a few slices with outlines: <case>_preview.png.")
-    ] = False,
-    label_names: Annotated[
-        bool,
-        typer.Option(
-            "--label-names",
-            help="Name labels for viewers: in NRRD headers (3D Slicer), else in labels.txt (ITK-SNAP) and labels.ctbl.",
-        ),
-    ] = False,
+    ending: given.Format = None,
+    save_probabilities: given.SaveProbabilities = False,
+    roi: given.KeptLabels = None,
+    statistics: given.Statistics = None,
+    preview: given.Preview = False,
+    label_names: given.LabelNames = False,
     part: PartOption = None,
     ray: RayOption = None,
     resume: Resume = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace masks that exist.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON report on stdout.")] = False,
+    overwrite: given.Overwrite = False,
+    as_json: given.AsReport = False,
     json_lines: JsonLines = False,
 ) -> int:
     """Segment images with a bundle. Masks lie exactly on the grid of their image.
@@ -136,6 +94,20 @@ def segment(
 
       scanside segment pancreas.bundle imagesTs -o masks --engine triton://server:8000/pancreas
     """
+    _refuse(out, ray, as_json=as_json, json_lines=json_lines)
+    options = Options(
+        device=device, precision=precision, mirroring=not no_mirroring, step_size=step_size,
+        skip_empty_tiles=skip_empty_tiles, folds=names(folds), role=role, threads=threads,
+        on_rejection=rejection(on_rejection), engine=chosen_engine(engine, engine_authority, engine_seconds),
+    )  # fmt: skip
+    kept = None if roi is None else tuple(roi)
+    wanted = Wanted(ending, save_probabilities, kept, preview, label_names, statistics)
+    many = Many(part, resume, json_lines, overwrite, ray)
+    return _segment(bundle, options, inputs, out, wanted, many, as_json=as_json)
+
+
+def _refuse(out: Path, ray: str | None, *, as_json: bool, json_lines: bool) -> None:
+    """Options that contradict each other."""
     if as_json and json_lines:
         raise UsageError("--json and --json-lines both write to stdout; choose one.")
     if ray is not None:
@@ -144,45 +116,45 @@ def segment(
             raise UsageError(
                 "--ray writes a folder of masks and lines, not one file or report; see `scanside merge`."
             )
-    options = Options(
-        device=device,
-        precision=precision,
-        mirroring=not no_mirroring,
-        step_size=step_size,
-        skip_empty_tiles=skip_empty_tiles,
-        folds=names(folds),
-        role=role,
-        threads=threads,
-        on_rejection=rejection(on_rejection),
-        engine=chosen_engine(engine, engine_authority, engine_seconds),
-    )
-    if options.engine is not None and ray is not None:
+
+
+def _segment(
+    bundle: Path,
+    options: Options,
+    inputs: list[Path],
+    out: Path,
+    wanted: Wanted,
+    many: Many,
+    *,
+    as_json: bool,
+) -> int:
+    """Find the tasks, do what is left of them here or on Ray, and measure; returns the exit code."""
+    if options.engine is not None and many.ray is not None:
         raise UsageError("An engine computes without Ray; leave out --ray.")
-    wanted = Wanted(
-        ending, save_probabilities, None if roi is None else tuple(roi), preview, label_names, statistics
-    )
-    check_statistics_file(statistics, replace=overwrite or resume)
+    check_statistics_file(wanted.statistics, replace=many.overwrite or many.resume)
     opened = open_bundle(bundle)
-    chosen = parse_part(part)
+    chosen = parse_part(many.part)
     tasks, kept = find_tasks(opened, options, inputs, out, wanted)
-    if is_file(out) and (resume or chosen):
+    if is_file(out) and (many.resume or chosen):
         raise UsageError(
             f"--resume and --part are for a folder of masks, but {out} is one file; give a folder with -o."
         )
-    made_by = recipe_of("segment", opened.role(options.role), options, kept, label_names=label_names)
+    role = opened.role(options.role)
+    made_by = recipe_of("segment", role, options, kept, label_names=wanted.label_names)
     ledger = Ledger(None if is_file(out) else out, opened.sha256, made_by, chosen)
-    work = divided(tasks, ledger, chosen, resume=resume, overwrite=overwrite)
-    batch = Batch(work, ledger, "nothing" if as_json else "lines" if json_lines else "paths", _sentence)
+    work = divided(tasks, ledger, chosen, resume=many.resume, overwrite=many.overwrite)
+    told: Told = "nothing" if as_json else "lines" if many.json_lines else "paths"
+    batch = Batch(work, ledger, told, _sentence)
     if not work.to_do and not as_json:
         results = batch.finished()
-    elif ray is not None:
-        plan = opened.manifest.segmenters[opened.role(options.role)].plan
-        write_folder_files(plan, opened.manifest.name, work.to_do)
-        results = batch.run_on_ray(ray, "masks", opened, options, [task.absolute() for task in work.to_do])
+    elif many.ray is not None:
+        write_folder_files(opened.manifest.segmenters[role].plan, opened.manifest.name, work.to_do)
+        to_do = [task.absolute() for task in work.to_do]
+        results = batch.run_on_ray(many.ray, "masks", opened, options, to_do)
     else:
         results = _run(opened, options, batch, kept, as_json=as_json)
-    if statistics is not None:
-        write_statistics(statistics, opened.sha256, results)
+    if wanted.statistics is not None:
+        write_statistics(wanted.statistics, opened.sha256, results)
     return exit_code(results)
 
 

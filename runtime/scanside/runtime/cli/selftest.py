@@ -1,6 +1,5 @@
 """`scanside selftest`: the golden cases on this machine."""
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -8,6 +7,7 @@ from pydantic import Field
 
 from scanside.runtime.backends.table import DEVICES, backend
 from scanside.runtime.bundle import Bundle, open_bundle, verify
+from scanside.runtime.cli.arguments import AsJson, BundleFolder
 from scanside.runtime.errors import BackendError, BundleError, ExitCode
 from scanside.runtime.golden import Comparison, replay_all
 from scanside.runtime.golden_study import StudyComparison, load_study, replay_study
@@ -33,12 +33,12 @@ class SelftestReport(Document):
 
 @app.command()
 def selftest(
-    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle folder.")],
+    bundle: BundleFolder,
     device: Annotated[
         str | None, typer.Option(metavar="NAME", help="One device; default: all that are here.")
     ] = None,
     precision: Annotated[str, typer.Option(metavar="NAME", help="fp32, mixed, bf16 or int8.")] = "fp32",
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
+    as_json: AsJson = False,
 ) -> int:
     """Verify a bundle and replay its golden cases here. Exit code 4 when a device does not compute what it must.
 

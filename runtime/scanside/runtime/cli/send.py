@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from scanside.runtime.cli.arguments import ConfigFile, find_config, host_and_port
+from scanside.runtime.cli.arguments import AsJson, ConfigFile, find_config, host_and_port
 from scanside.runtime.errors import ExitCode, InputError, ScansideError, UsageError
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def send(
         bool, typer.Option("--plaintext", help="Without TLS although the receiver is not this machine.")
     ] = False,
     seconds: Annotated[float, typer.Option(metavar="S", min=0.1, help="To wait for an answer.")] = 30.0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
+    as_json: AsJson = False,
 ) -> int:
     """Send DICOM files to our own receiver, or to another. Exit code 1 when something was not taken.
 

@@ -5,12 +5,13 @@ import sys
 import sysconfig
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
+from scanside.export import options as given
 from scanside.export.precisions import parse_precisions
-from scanside.runtime.cli.arguments import Device, Precision, Threads
+from scanside.runtime.cli.arguments import AsJson, BundleFolder, Device, Precision, Threads
 from scanside.runtime.cli.group import Group
 from scanside.runtime.cli.main import require_extra
 from scanside.runtime.errors import ExitCode, UsageError
@@ -33,74 +34,23 @@ def _group() -> None:
 
 @app.command()
 def nnunet(
-    models: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="MODEL_FOLDER...",
-            help="nnU-Net v2 results folder <Trainer>__<Plans>__<configuration>, or a .zip of "
-            "nnUNetv2_export_model_to_zip; several make an ensemble, as does inference_information.json.",
-        ),
-    ],
-    out: Annotated[Path, typer.Option("-o", "--out", metavar="BUNDLE", help="Bundle folder to make.")],
-    configuration: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="Which one, where a .zip holds several, such as 3d_fullres."),
-    ] = None,
-    folds: Annotated[
-        str | None,
-        typer.Option(metavar="LIST", help="Folds, such as 0,1,2 or all; default: every one that is there."),
-    ] = None,
-    checkpoint: Annotated[
-        str, typer.Option(metavar="NAME", help="Checkpoint file in the fold folders.")
-    ] = "checkpoint_final.pth",
-    precision: Annotated[
-        str, typer.Option(metavar="LIST", help="fp32, and any of mixed, bf16, int8.")
-    ] = "fp32,mixed",
-    golden: Annotated[
-        list[Path] | None,
-        typer.Option(
-            metavar="IMAGE",
-            help="Image or folder to prove the export on, besides two synthetic ones; its voxels are stored in the "
-            "bundle, its name is not; repeatable.",
-        ),
-    ] = None,
-    golden_keep: Annotated[
-        str,
-        typer.Option(
-            metavar="WHAT",
-            help="Of the --golden images the bundle keeps: images, for every machine to replay, or figures alone.",
-        ),
-    ] = "images",
-    calibrate: Annotated[
-        list[Path] | None,
-        typer.Option(
-            metavar="IMAGE",
-            help="Image or folder that int8 takes its scales from, and is judged on; not stored; repeatable.",
-        ),
-    ] = None,
-    previous_stage: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FOLDER", help="Results folder of a cascade's first stage; default: beside the model."
-        ),
-    ] = None,
-    postprocessing: Annotated[
-        str,
-        typer.Option(metavar="FILE", help="postprocessing.json, auto (that of exactly these folds) or none."),
-    ] = "auto",
-    name: Annotated[str | None, typer.Option(metavar="NAME", help="Name of the bundle.")] = None,
-    intended_use: Annotated[
-        str, typer.Option(metavar="TEXT", help="What the model may be used for.")
-    ] = "Research use only.",
-    licence: Annotated[str, typer.Option(metavar="TEXT", help="Licence of the model.")] = "not stated",
-    trust_pickles: Annotated[
-        bool,
-        typer.Option(
-            "--trust-pickles", help="Let the checkpoint run code. Only for files whose author you trust."
-        ),
-    ] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing bundle.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the parity report on stdout.")] = False,
+    models: given.Models,
+    out: given.Out,
+    configuration: given.Configuration = None,
+    folds: given.Folds = None,
+    checkpoint: given.Checkpoint = "checkpoint_final.pth",
+    precision: given.Precisions = "fp32,mixed",
+    golden: given.GoldenImages = None,
+    golden_keep: given.GoldenKeep = "images",
+    calibrate: given.Calibrate = None,
+    previous_stage: given.PreviousStage = None,
+    postprocessing: given.Postprocessing = "auto",
+    name: given.Name = None,
+    intended_use: given.IntendedUse = "Research use only.",
+    licence: given.Licence = "not stated",
+    trust_pickles: given.TrustPickles = False,
+    overwrite: given.Overwrite = False,
+    as_json: given.AsParity = False,
 ) -> None:
     """Export a trained nnU-Net v2 model to a bundle, proving that it computes what the model computes.
 
@@ -124,20 +74,11 @@ def nnunet(
     from scanside.export.nnunet import ExportOptions, export_nnunet
 
     options = ExportOptions(
-        folds=tuple(fold.strip() for fold in folds.split(",")) if folds else None,
-        checkpoint=checkpoint,
-        precisions=precisions,
-        golden=tuple(golden or ()),
-        keep_images=golden_keep == "images",
-        calibrate=tuple(calibrate or ()),
-        previous=previous_stage,
-        postprocessing=postprocessing,
-        trust_pickles=trust_pickles,
-        name=name,
-        intended_use=intended_use,
-        licence=licence,
-        overwrite=overwrite,
-    )
+        folds=tuple(fold.strip() for fold in folds.split(",")) if folds else None, checkpoint=checkpoint,
+        precisions=precisions, golden=tuple(golden or ()), keep_images=golden_keep == "images",
+        calibrate=tuple(calibrate or ()), previous=previous_stage, postprocessing=postprocessing,
+        trust_pickles=trust_pickles, name=name, intended_use=intended_use, licence=licence, overwrite=overwrite,
+    )  # fmt: skip
     if configuration is not None and len(models) > 1:
         raise UsageError("--configuration chooses from one .zip; give the members of an ensemble one by one.")
     with ExitStack() as stack:
@@ -146,35 +87,20 @@ def nnunet(
             for path in models
         ]
         report = export_nnunet(folders, out, options, lambda words: print(f"{words} …", file=sys.stderr))
-    if as_json:
-        print(json.dumps(report, indent=1))
-    else:
-        for row in report["hops"]:
-            print(_line(row), file=sys.stderr)
-        print(out)
+    _tell(report, report["hops"], out, as_json=as_json)
 
 
 @app.command()
 def bundle(
-    experiment: Annotated[
-        Path, typer.Argument(metavar="EXPERIMENT", help="Experiment folder of `scanside train`.")
-    ],
-    out: Annotated[Path, typer.Option("-o", "--out", metavar="BUNDLE", help="Bundle folder to make.")],
-    golden: Annotated[
-        list[Path] | None,
-        typer.Option(
-            metavar="STUDY",
-            help="Study folder to prove the bundle on; its images are stored in it, so never a patient's; repeatable.",
-        ),
-    ] = None,
-    name: Annotated[str, typer.Option(metavar="NAME", help="Name of the bundle.")] = "pancreas-mri",
-    version: Annotated[str, typer.Option(metavar="TEXT", help="Version of the bundle.")] = "1",
-    intended_use: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="What the bundle may be used for.")
-    ] = None,
-    licence: Annotated[str, typer.Option(metavar="TEXT", help="Licence of the models.")] = "not stated",
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing bundle.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the parity report on stdout.")] = False,
+    experiment: given.Experiment,
+    out: given.Out,
+    golden: given.GoldenStudies = None,
+    name: given.StudyName = "pancreas-mri",
+    version: given.Version = "1",
+    intended_use: given.StudyIntendedUse = None,
+    licence: given.StudyLicence = "not stated",
+    overwrite: given.Overwrite = False,
+    as_json: given.AsParity = False,
 ) -> None:
     """Put segmenters, signature and classifier of an experiment into one bundle, proven at every hop.
 
@@ -213,11 +139,11 @@ def bundle(
 
 @app.command()
 def precisions(
-    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle folder with fp32 networks.")],
-    out: Annotated[Path, typer.Option("-o", "--out", metavar="BUNDLE", help="Bundle folder to make.")],
-    precision: Annotated[str, typer.Option(metavar="LIST", help="mixed, bf16 or both.")] = "mixed",
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing bundle.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the parity report on stdout.")] = False,
+    bundle: given.ExactBundle,
+    out: given.Out,
+    precision: given.MorePrecisions = "mixed",
+    overwrite: given.Overwrite = False,
+    as_json: given.AsParity = False,
 ) -> None:
     """Add precisions for GPUs to a bundle, from its own fp32 networks, judged by its own golden cases.
 
@@ -230,34 +156,17 @@ def precisions(
     report = add_precisions(
         bundle, out, asked, overwrite=overwrite, say=lambda sentence: print(f"{sentence} …", file=sys.stderr)
     )
-    if as_json:
-        print(json.dumps(report, indent=1))
-    else:
-        for row in report["judged_now"]:
-            print(_line(row), file=sys.stderr)
-        print(out)
+    _tell(report, report["judged_now"], out, as_json=as_json)
 
 
 @app.command()
 def engine(
-    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle folder.")],
-    device: Annotated[
-        str | None, typer.Option(metavar="NAME", help="tensorrt or tensorrt-rtx; default: the one installed.")
-    ] = None,
-    precision: Annotated[str, typer.Option(metavar="NAME", help="fp32, mixed, bf16 or int8.")] = "fp32",
-    capability: Annotated[
-        str | None,
-        typer.Option(
-            "--compute-capability",
-            metavar="X.Y",
-            help="Only see whether engines for this GPU build, such as 8.9, which needs none; nothing is run.",
-        ),
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option("-o", "--out", metavar="DIR", help="Keep what --compute-capability built, to look at."),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
+    bundle: BundleFolder,
+    device: given.EngineDevice = None,
+    precision: given.EnginePrecision = "fp32",
+    capability: given.Capability = None,
+    out: given.EngineOut = None,
+    as_json: AsJson = False,
 ) -> int:
     """Build the TensorRT engines of a bundle for this machine's GPU and prove them on the golden cases. Needs no torch.
 
@@ -293,30 +202,14 @@ def engine(
 
 @app.command()
 def triton(
-    bundles: Annotated[list[Path], typer.Argument(metavar="BUNDLE...", help="Bundle folders.")],
-    out: Annotated[
-        Path,
-        typer.Option(
-            "-o", "--out", metavar="REPOSITORY", help="Model repository; models of others in it stay."
-        ),
-    ],
+    bundles: given.Bundles,
+    out: given.Repository,
     device: Device = "auto",
     precision: Precision = "auto",
     threads: Threads = None,
-    packages: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="DIR",
-            help="Folder of packages with scanside on the server; repeatable; default: that of this installation.",
-        ),
-    ] = None,
-    networks: Annotated[
-        bool,
-        typer.Option(
-            "--networks", help="Also write the networks alone, to be batched on GPUs; never run on one."
-        ),
-    ] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace models of the same name.")] = False,
+    packages: given.Packages = None,
+    networks: given.Networks = False,
+    overwrite: given.OverwriteModels = False,
 ) -> None:
     """Write a model repository for Triton Inference Server: each segmenter as a model of whole cases. Needs no torch.
 
@@ -331,6 +224,16 @@ def triton(
     options = RepositoryOptions(device, precision, threads, folders, networks, overwrite)
     for name in export_repository(bundles, out, options):
         print(out / name)
+
+
+def _tell(report: dict[str, Any], rows: list[dict[str, Any]], out: Path, *, as_json: bool) -> None:
+    """Print the parity report on stdout, or the bundle's path there and a sentence for each of its rows on stderr."""
+    if as_json:
+        print(json.dumps(report, indent=1))
+        return
+    for row in rows:
+        print(_line(row), file=sys.stderr)
+    print(out)
 
 
 def _line(row: dict[str, Any]) -> str:

@@ -8,6 +8,7 @@ import typer
 
 from scanside.runtime.cli.main import require_extra
 from scanside.runtime.errors import UsageError
+from scanside.training.options import Jobs
 
 PACKAGES = ("sklearn", "joblib", "skl2onnx", "onnxruntime")
 
@@ -30,7 +31,7 @@ def classifier(
             help="What is known beside the images: age, sex, and covariates that cohort.json declares.",
         ),
     ] = "age,sex",
-    jobs: Annotated[int, typer.Option(metavar="N", min=1, help="Processes.")] = 1,
+    jobs: Jobs = 1,
     summary: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Also write the estimates of both steps as one small JSON."),

@@ -9,6 +9,7 @@ import typer
 
 from scanside.runtime.cli.group import Group
 from scanside.runtime.errors import ExitCode, InputError, UsageError
+from scanside.training.options import Jobs
 
 app = typer.Typer(
     add_completion=False,
@@ -75,7 +76,7 @@ def ceiling(
     dwi_mm: Annotated[
         tuple[float, float, float], typer.Option(metavar="Z Y X", help="Spacing of the network on DWI, mm.")
     ] = (6.0, 3.0, 3.0),
-    jobs: Annotated[int, typer.Option(metavar="N", min=1, help="Processes.")] = 1,
+    jobs: Jobs = 1,
     small: Annotated[
         bool, typer.Option("--small", help="Only a small box around each lesion: for trying things out.")
     ] = False,

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -17,9 +17,12 @@ from scanside.runtime.cli.main import require_extra
 from scanside.runtime.errors import UsageError
 from scanside.runtime.options import Options
 from scanside.runtime.report import RESEARCH
+from scanside.training.evaluation import options as given
 
 if TYPE_CHECKING:
     from scanside.training.evaluation.records import Report
+    from scanside.training.evaluation.report import Conditions, Evaluated
+    from scanside.training.experiment import Experiment
 
 
 NAMED_LIKE_THE_COMMAND = Path("experiment")
@@ -51,48 +54,20 @@ app.command()(masks)
 
 @app.command(name="experiment")
 def evaluate(
-    experiment: Annotated[
-        Path | None, typer.Argument(metavar="[EXPERIMENT]", help="Experiment folder; none with --bundle.")
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "-o", "--out", metavar="FOLDER", help="Folder of the report; default EXPERIMENT/evaluation."
-        ),
-    ] = None,
-    bundle: Annotated[
-        Path | None,
-        typer.Option(metavar="BUNDLE", help="A frozen bundle, judged on patients it has not seen."),
-    ] = None,
-    cohort: Annotated[
-        Path | None, typer.Option(metavar="COHORT", help="With --bundle: their images, masks and table.")
-    ] = None,
-    results: Annotated[
-        Path | None,
-        typer.Option(metavar="FOLDER", help="With --bundle: results made before, a folder a case."),
-    ] = None,
-    store: Annotated[
-        Path | None,
-        typer.Option(metavar="PATH", help="With --results: the appliance's store, for readers' decisions."),
-    ] = None,
-    pathology: Annotated[
-        Path | None,
-        typer.Option(metavar="CSV", help="With --bundle: diagnoses that came later: case, diagnosis, …"),
-    ] = None,
-    site: Annotated[
-        str, typer.Option(metavar="COLUMN", help="With --bundle: column of the centre.")
-    ] = "site",
-    synthetic: Annotated[
-        bool,
-        typer.Option("--synthetic", help="With --results: no image shows a person, and the report says so."),
-    ] = False,
+    experiment: given.ExperimentFolder = None,
+    out: given.Out = None,
+    bundle: given.Bundle = None,
+    cohort: given.Cohort = None,
+    results: given.Results = None,
+    store: given.Store = None,
+    pathology: given.Pathology = None,
+    site: given.Site = "site",
+    synthetic: given.Synthetic = False,
     device: Device = "auto",
     threads: Threads = None,
-    bootstrap: Annotated[
-        int, typer.Option(metavar="N", min=100, max=100_000, help="Resamples of each interval.")
-    ] = 2000,
-    seed: Annotated[int, typer.Option(metavar="S", min=0, help="Seed of the resamples.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print report.json on stdout.")] = False,
+    bootstrap: given.Bootstrap = 2000,
+    seed: given.Seed = 0,
+    as_json: given.AsReport = False,
 ) -> int:
     """Judge the masks and probabilities of an experiment, or of a frozen bundle; the word `experiment` may be left out.
 
@@ -111,8 +86,7 @@ def evaluate(
       scanside evaluate --bundle pancreas.bundle --results results --store data --pathology pathology.csv -o report
     """
     require_extra("train", "matplotlib", "jinja2")
-    from scanside.training.evaluation import records
-    from scanside.training.evaluation.report import STEP, Conditions, write
+    from scanside.training.evaluation.report import Conditions
     from scanside.training.evaluation.report import evaluate as measure
     from scanside.training.experiment import open_experiment
 
@@ -127,19 +101,34 @@ def evaluate(
         from scanside.training.evaluation.frozen.step import Asked, judge
 
         asked = Asked(bundle, cohort, results, store, pathology, site, synthetic)
-        options, folder = Options(device=device, threads=threads), out
+        options = Options(device=device, threads=threads)
         done = judge(asked, out, options, repeats=bootstrap, seed=seed, say=_say)
-    elif any((cohort, results, store, pathology, synthetic)) or experiment is None:
+        return _report(done, out, conditions, None, as_json=as_json)
+    if any((cohort, results, store, pathology, synthetic)) or experiment is None:
         raise UsageError("Give an experiment, or a bundle with --bundle and the patients it is judged on.")
-    else:
-        with _progress(experiment) as advance:
-            done = measure(experiment, repeats=bootstrap, seed=seed, advance=advance)
-        folder = out or open_experiment(experiment).evaluation
+    with _progress(experiment) as advance:
+        done = measure(experiment, repeats=bootstrap, seed=seed, advance=advance)
+    opened = open_experiment(experiment)
+    return _report(done, out or opened.evaluation, conditions, opened, as_json=as_json)
+
+
+def _report(
+    done: "Evaluated",
+    folder: Path,
+    conditions: "Conditions",
+    experiment: "Experiment | None",
+    *,
+    as_json: bool,
+) -> int:
+    """Write the report, record the step in the experiment, and say what a person wants to know."""
+    from scanside.training.evaluation import records
+    from scanside.training.evaluation.report import STEP, write
+
     _say("Drawing …")
     report = write(done, folder, conditions)
     if experiment is not None:
-        opened = open_experiment(experiment)
-        opened.record(STEP, {"bootstrap": bootstrap}, seed=seed, started=conditions.started)
+        made = {"bootstrap": conditions.repeats}
+        experiment.record(STEP, made, seed=conditions.seed, started=conditions.started)
     for line in headline(report):
         print(line, file=sys.stderr)
     if as_json:

@@ -11,6 +11,7 @@ from scanside.runtime.cli.main import require_extra
 from scanside.runtime.errors import UsageError
 from scanside.training.cohort.table import Cohort
 from scanside.training.experiment import Experiment
+from scanside.training.options import Jobs
 from scanside.training.segmentation import options as given
 from scanside.training.segmentation.progress import say
 from scanside.training.segmentation.settings import Settings
@@ -23,7 +24,7 @@ def segment(
     out: given.Out,
     role: given.Role,
     channels: given.Channels = None,
-    folds: Annotated[int, typer.Option(metavar="N", min=2, help="Cross-validation folds.")] = 5,
+    folds: given.Folds = 5,
     pretrained: given.Start = None,
     plans: given.Plans = None,
     configuration: given.Configuration = "3d_fullres",
@@ -42,23 +43,9 @@ def segment(
     device: given.Device = "cpu",
     threads: given.Threads = None,
     workers: given.Workers = None,
-    precision: Annotated[
-        str, typer.Option(metavar="LIST", help="Precisions of the exported bundle: fp32, or fp32,mixed.")
-    ] = "fp32",
-    no_resubstitution: Annotated[
-        bool,
-        typer.Option(
-            "--no-resubstitution",
-            help="Skip the masks of training patients by networks that saw them; only the report wants them.",
-        ),
-    ] = False,
-    no_test: Annotated[
-        bool,
-        typer.Option(
-            "--no-test",
-            help="Leave the test patients sealed: no mask of them yet; --resume without this option writes them.",
-        ),
-    ] = False,
+    precision: given.Precisions = "fp32",
+    no_resubstitution: given.NoResubstitution = False,
+    no_test: given.NoTest = False,
     dry_run: given.DryRun = False,
     resume: given.Resume = False,
 ) -> None:
@@ -72,44 +59,22 @@ def segment(
 
     precisions = parse_precisions(precision)
     settings = given.choose(
-        role=role,
-        channels=channels,
-        folds=folds,
-        plans=plans,
-        configuration=configuration,
-        trainer=trainer,
-        optimizer=optimizer,
-        learning_rate=learning_rate,
-        epochs=epochs,
-        minutes=minutes,
-        iterations=iterations,
-        val_iterations=val_iterations,
-        foreground=foreground,
-        shift=shift,
-        bfloat16=bfloat16,
-        small_lesions=small_lesions,
-        pretrained=pretrained,
-        seed=seed,
-        device=device,
-        threads=threads,
+        role=role, channels=channels, folds=folds, plans=plans, configuration=configuration, trainer=trainer,
+        optimizer=optimizer, learning_rate=learning_rate, epochs=epochs, minutes=minutes, iterations=iterations,
+        val_iterations=val_iterations, foreground=foreground, shift=shift, bfloat16=bfloat16,
+        small_lesions=small_lesions, pretrained=pretrained, seed=seed, device=device, threads=threads,
         workers=workers,
-    )
+    )  # fmt: skip
     table, settings = _begin(cohort, settings)
     if dry_run:
         print(estimate_training(table, settings))
         return
     experiment = _experiment(out, table)
-    print(
-        train_segmenter(
-            table,
-            experiment,
-            settings,
-            resume=resume,
-            precisions=precisions,
-            resubstitution=not no_resubstitution,
-            test=not no_test,
-        )
-    )
+    bundle = train_segmenter(
+        table, experiment, settings, resume=resume, precisions=precisions,
+        resubstitution=not no_resubstitution, test=not no_test,
+    )  # fmt: skip
+    print(bundle)
 
 
 def pretrain(
@@ -148,26 +113,12 @@ def pretrain(
     from scanside.training.segmentation.pretrain import pretrain as pretrain_network
 
     settings = given.choose(
-        role=role,
-        channels=channels,
-        plans=plans,
-        configuration=configuration,
-        trainer=trainer,
-        learning_rate=learning_rate,
-        epochs=epochs,
-        minutes=minutes,
-        iterations=iterations,
-        val_iterations=val_iterations,
-        foreground=foreground,
-        shift=shift,
-        bfloat16=bfloat16,
-        small_lesions=small_lesions,
-        pretrained=pretrained,
-        seed=seed,
-        device=device,
-        threads=threads,
+        role=role, channels=channels, plans=plans, configuration=configuration, trainer=trainer,
+        learning_rate=learning_rate, epochs=epochs, minutes=minutes, iterations=iterations,
+        val_iterations=val_iterations, foreground=foreground, shift=shift, bfloat16=bfloat16,
+        small_lesions=small_lesions, pretrained=pretrained, seed=seed, device=device, threads=threads,
         workers=workers,
-    )
+    )  # fmt: skip
     table, settings = _begin(cohort, settings)
     if dry_run:
         print(estimate_training(table, settings))
@@ -182,7 +133,7 @@ def fusion(
     ],
     role: Annotated[str, typer.Option(metavar="ROLE", help="Whose masks are decided anew.")] = "t2w",
     other: Annotated[str, typer.Option(metavar="ROLE", help="Whose probabilities are added.")] = "dwi",
-    jobs: Annotated[int, typer.Option(metavar="N", min=1, help="Processes.")] = 1,
+    jobs: Jobs = 1,
     threads: given.Threads = None,
 ) -> None:
     """Decide a sequence's masks together with another sequence's probabilities, where that is better out of fold.

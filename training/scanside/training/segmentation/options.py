@@ -20,6 +20,7 @@ Channels = Annotated[
         metavar="LIST", help="Sequences that the network sees, such as dwi,adc; default: the role's."
     ),
 ]
+Folds = Annotated[int, typer.Option(metavar="N", min=2, help="Cross-validation folds.")]
 Plans = Annotated[
     str | None,
     typer.Option(
@@ -119,6 +120,23 @@ Workers = Annotated[
         metavar="N",
         min=0,
         help="Processes for augmentation; 0 (the default on a CPU) augments in the training process, reproducibly.",
+    ),
+]
+Precisions = Annotated[
+    str, typer.Option(metavar="LIST", help="Precisions of the exported bundle: fp32, or fp32,mixed.")
+]
+NoResubstitution = Annotated[
+    bool,
+    typer.Option(
+        "--no-resubstitution",
+        help="Skip the masks of training patients by networks that saw them; only the report wants them.",
+    ),
+]
+NoTest = Annotated[
+    bool,
+    typer.Option(
+        "--no-test",
+        help="Leave the test patients sealed: no mask of them yet; --resume without this option writes them.",
     ),
 ]
 DryRun = Annotated[

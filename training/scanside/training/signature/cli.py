@@ -3,12 +3,13 @@
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-import typer
-
+from scanside.runtime.cli.arguments import RadiomicsFile
 from scanside.runtime.cli.main import require_extra
 from scanside.runtime.errors import UsageError
+from scanside.training.options import Jobs
+from scanside.training.signature import options as given
 
 if TYPE_CHECKING:
     from scanside.training.experiment import Experiment
@@ -20,47 +21,22 @@ SELECTORS = ("mrmr", "lasso")
 
 
 def signature(
-    experiment: Annotated[
-        Path, typer.Argument(metavar="EXPERIMENT", help="Experiment folder with automatic masks.")
-    ],
-    features: Annotated[int, typer.Option(metavar="N", min=1, help="Features of the signature.")] = 9,
-    selector: Annotated[str, typer.Option(metavar="NAME", help="mrmr or lasso.")] = "mrmr",
-    combat: Annotated[
-        bool, typer.Option("--combat", help="Take scanners' effects out (ComBat), inside the folds.")
-    ] = False,
-    presence: Annotated[
-        float,
-        typer.Option(
-            metavar="P",
-            min=0,
-            max=1,
-            help="Part of the patients that must have a feature; texture is absent where a lesion is too small.",
-        ),
-    ] = 0.95,
-    seed: Annotated[int, typer.Option(metavar="S", min=0, help="Of folds, perturbations, canaries.")] = 0,
-    folds: Annotated[int, typer.Option(metavar="N", min=2, help="Outer folds.")] = 5,
-    repeats: Annotated[int, typer.Option(metavar="N", min=1, help="Divisions into outer folds.")] = 5,
-    inner: Annotated[int, typer.Option(metavar="N", min=2, help="Inner folds, for tuning.")] = 4,
-    jobs: Annotated[int, typer.Option(metavar="N", min=1, help="Processes.")] = 1,
-    perturbations: Annotated[
-        int, typer.Option(metavar="N", min=0, help="Of mask and image per training patient.")
-    ] = 4,
-    config: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="radiomics.yaml; default: the built-in recipe.")
-    ] = None,
-    canary_runs: Annotated[int, typer.Option(metavar="N", min=3, help="Runs of each leakage canary.")] = 20,
-    table: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="Features measured elsewhere (.csv, .xlsx), instead of a cohort's images."
-        ),
-    ] = None,
-    second: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="With --table: the same of a second segmentation.")
-    ] = None,
-    labels: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="With --table: id and 0 or 1 a row.")
-    ] = None,
+    experiment: given.ExperimentFolder,
+    features: given.Features = 9,
+    selector: given.Selector = "mrmr",
+    combat: given.Combat = False,
+    presence: given.Presence = 0.95,
+    seed: given.Seed = 0,
+    folds: given.Folds = 5,
+    repeats: given.Repeats = 5,
+    inner: given.Inner = 4,
+    jobs: Jobs = 1,
+    perturbations: given.Perturbations = 4,
+    config: RadiomicsFile = None,
+    canary_runs: given.CanaryRuns = 20,
+    table: given.Table = None,
+    second: given.Second = None,
+    labels: given.Labels = None,
 ) -> int:
     """Measure radiomics on the automatic masks and choose a signature, everything inside cross-validation folds.
 

@@ -12,6 +12,7 @@ from pynetdicom.sop_class import Comprehensive3DSRStorage, SecondaryCaptureImage
 from scanside.runtime.appliance.config import DicomDestination
 from scanside.runtime.appliance.store.states import Sending, State
 from tests.runtime.appliance.deliver.desk import Desk
+from tests.runtime.appliance.deliver.raw import raw
 from tests.runtime.appliance.deliver.scripted import STORAGE, peer
 from tests.support.appliance import free_port, until
 from tests.support.tls_files import make_tls
@@ -23,34 +24,6 @@ def _destination(port: int, name: str = "broken", **more: object) -> DicomDestin
     return DicomDestination.model_validate(
         {"name": name, "ae_title": "PEER", "host": "127.0.0.1", "port": port, "commitment": False, **more}
     )
-
-
-@contextmanager
-def raw(behave: Callable[[socket.socket, threading.Event], None]) -> Iterator[int]:
-    """A TCP server that is no DICOM peer; yields its port."""
-    stop = threading.Event()
-    listener = socket.create_server(("127.0.0.1", 0))
-
-    def accept() -> None:
-        while True:
-            try:
-                client, _ = listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=serve, args=(client,), daemon=True).start()
-
-    def serve(client: socket.socket) -> None:
-        with suppress(OSError), client:
-            behave(client, stop)
-
-    threading.Thread(target=accept, daemon=True).start()
-    try:
-        yield int(listener.getsockname()[1])
-    finally:
-        stop.set()
-        with suppress(OSError):
-            listener.shutdown(socket.SHUT_RDWR)
-        listener.close()
 
 
 def _silent(client: socket.socket, stop: threading.Event) -> None:

@@ -79,12 +79,18 @@ def cut(connection: socket.socket | None) -> None:
 
 
 @contextmanager
-def cut_after(connection: socket.socket | None, seconds: float) -> Iterator[None]:
-    """Shut a connection down when the block takes too long: for peers that drip."""
-    timer = threading.Timer(seconds, cut, (connection,))
+def cut_after(connection: socket.socket | None, seconds: float) -> Iterator[threading.Event]:
+    """Shut a connection down when the block takes too long: for peers that drip. The event is set then."""
+    passed = threading.Event()
+
+    def end() -> None:
+        passed.set()
+        cut(connection)
+
+    timer = threading.Timer(seconds, end)
     timer.daemon = True
     timer.start()
     try:
-        yield
+        yield passed
     finally:
         timer.cancel()

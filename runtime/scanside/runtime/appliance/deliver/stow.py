@@ -3,6 +3,7 @@
 import http.client
 import json
 import ssl
+import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -165,7 +166,10 @@ def ask_web(
     most = (_MOST_ANSWER if method == "POST" else 0) if most is None else most
     with open_web(destination, method, path, seconds, body=body, headers=headers) as response:
         said = (response.getheader("Content-Type", ""), response.getheader("Date", ""))
-        return Answer(response.status, response.read(most) if most else b"", *said)
+        found = response.read(most) if most else b""
+        if response.length and len(found) < most:  # http.client says nothing of it
+            raise AssociationError(f"{destination.name} ended the connection within its answer; check it.")
+        return Answer(response.status, found, *said)
 
 
 @contextmanager
@@ -200,12 +204,27 @@ def open_web(
         connection = _connection(destination, seconds)
         try:
             connection.connect()
-            with cut_after(connection.sock, 2 * (seconds + extra) if within is None else within):
+            whole = 2 * (seconds + extra) if within is None else within
+            with cut_after(connection.sock, whole) as late, _in_time(destination, whole, late):
                 connection.request(method, path, body=_pieces(body) if body else None, headers=sent)
                 connection.sock.settimeout(seconds + extra)
                 yield connection.getresponse()
         finally:
             connection.close()
+
+
+@contextmanager
+def _in_time(destination: WebPeer, seconds: float, late: threading.Event) -> Iterator[None]:
+    """What was cut for taking too long is no answer, however much of one it looks like."""
+    words = f"{destination.name} did not answer within {seconds:.3g} s; check it."
+    try:
+        yield
+    except (OSError, http.client.HTTPException, AssociationError) as error:
+        if late.is_set():
+            raise AssociationError(words) from error
+        raise
+    if late.is_set():
+        raise AssociationError(words)
 
 
 def _pieces(body: Sequence[bytes]) -> Iterator[memoryview]:

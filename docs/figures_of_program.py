@@ -1,6 +1,7 @@
 """Figures of the program: time, memory, parity, size, reliability, and what a GPU could do."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from results_files import read, seconds, times
 
@@ -8,27 +9,44 @@ from results_files import read, seconds, times
 def peers() -> Iterator[tuple[str, str]]:
     """`<file>.<what>.<peer>` and, for the ratio to nnunetv2, `<file>.<what>.<peer>.times`."""
     for name in ("abdomen", "hippocampus", "pelvis-mirroring", "sixty", "classes-30"):
-        found = read(f"benchmarks/peers-{name}.json")
-        part = found["together"] or found["cases"][0]
-        for metric in part["metrics"]:
-            shown = {
-                "wall": ("time", seconds),
-                "peak_memory": ("memory", lambda mib: f"{mib:.0f}\N{NO-BREAK SPACE}MiB"),
-            }
-            what, write = shown.get(metric["name"], ("", str))
-            if not what or (metric["mode"] == "warm" and metric["name"] == "peak_memory"):
-                continue
-            stem = f"{name}.{'warm-' if metric['mode'] == 'warm' else ''}{what}"
-            for peer, value in metric["median"].items():
-                short = peer.removeprefix("openvino:")
-                yield f"{stem}.{short}", write(value)
-                if peer in metric["ratio"]:
-                    yield f"{stem}.{short}.times", times(metric["ratio"][peer])
-        for modes in part.get("labels", {}).values():
-            for peer, labels in modes.items():
+        found = [one for one in read(f"benchmarks/peers-{name}.json")["measured"] if "peer" in one["facts"]]
+        whole = [one for one in found if any(q["name"] == "together" for q in one["quantities"])]
+        for one in whole or found:
+            peer = one["facts"]["peer"].removeprefix("openvino:")
+            for q in one["quantities"]:
+                what = _SHOWN.get(q["name"])
+                if what is None:
+                    continue
+                shown = (
+                    seconds(q["median"] / 1000)
+                    if q["unit"] == "ms"
+                    else f"{q['median']:.0f}\N{NO-BREAK SPACE}MiB"
+                )
+                yield f"{name}.{what}.{peer}", shown
+                yield f"{name}.{what}.{peer}.times", times(_ratios(found, one["facts"]["case"], q))
+            for labels in one["facts"].get("labels", {}).values():
                 lowest = min(dice for dice in labels["dice"].values() if dice is not None)
-                yield f"{name}.dice.{peer.removeprefix('openvino:')}", f"{lowest:.4f}"
-                yield f"{name}.differing.{peer.removeprefix('openvino:')}", f"{labels['differing']:,}"
+                yield f"{name}.dice.{peer}", f"{lowest:.4f}"
+                yield f"{name}.differing.{peer}", f"{labels['differing']:,}"
+
+
+_SHOWN = {
+    "together": "time", "together, peak memory": "memory", "cold": "time", "cold, peak memory": "memory",
+    "warm": "warm-time",
+}  # fmt: skip
+
+
+def _ratios(found: Sequence[Mapping[str, Any]], case: str, own: Mapping[str, Any]) -> dict[str, float]:
+    """Smallest and largest of nnunetv2 / peer, round by round."""
+    [reference] = [
+        q["samples"]
+        for one in found
+        if (one["facts"]["case"], one["facts"]["peer"]) == (case, "nnunetv2")
+        for q in one["quantities"]
+        if q["name"] == own["name"]
+    ]
+    ratios = [a / b for a, b in zip(reference, own["samples"], strict=True)]
+    return {"min": min(ratios), "max": max(ratios)}
 
 
 def parity() -> Iterator[tuple[str, str]]:

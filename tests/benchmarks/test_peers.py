@@ -12,8 +12,8 @@ from scanside.benchmarks.environment import environment
 from scanside.benchmarks.kinds import file_precisions, parse_kinds
 from scanside.benchmarks.naive_loop import Loop
 from scanside.benchmarks.peers import run_peers
-from scanside.benchmarks.peers_results import PeersReport
 from scanside.benchmarks.report_tables import render
+from scanside.benchmarks.results import Measurements
 from scanside.benchmarks.source import find_source, stage
 from scanside.benchmarks.warm import Setup, Worker
 from scanside.runtime.bundle import open_bundle
@@ -53,32 +53,34 @@ def test_peers_run_cold_warm_and_together(
     ]
     assert run([*words, *options, "--no-cold", "--table", str(table)]) == ExitCode.OK
     printed = capsys.readouterr()
-    assert "one command for all cases" in printed.out and table.read_text() == printed.out
+    assert "| 1 cases | together " in printed.out and table.read_text() == printed.out
     assert "openvino:bf16 is an approximation" in printed.out and "[8/8] warm onnx-loop" in printed.err
 
     document = json.loads(out.read_text())
-    jsonschema.validate(document, json_schema(PeersReport))
-    assert next(iter(document)) == "schema" and list(document["peers"]) == PEERS
-    assert document["peers"]["cpu:fp32"]["device"]["obtained"] == "cpu"
-    assert document["peers"]["openvino:bf16"]["approximation"] == "precision bf16"
-    assert document["peers"]["nnunetv2"]["command"][-1] == "--disable_tta"
-    assert document["peers"]["cpu:fp32"]["command"][-1] == "--no-mirroring"
-    (case,) = document["cases"]
+    jsonschema.validate(document, json_schema(Measurements))
+    said = document["conditions"]["peers"]
+    assert next(iter(document)) == "schema" and list(said) == PEERS
+    assert said["cpu:fp32"]["device"]["obtained"] == "cpu"
+    assert said["openvino:bf16"]["approximation"] == "precision bf16"
+    assert said["nnunetv2"]["command"][-1] == "--disable_tta"
+    assert said["cpu:fp32"]["command"][-1] == "--no-mirroring"
+    found = {one.name: one for one in Measurements.model_validate(document).measured}
+    case = found["first"].facts
     assert case["shape"] == list(SHAPE) and not case["converted"]
-    assert case["network_runs"] == dict.fromkeys(PEERS, case["tiles"])
-    for mode in ("together", "warm"):
-        assert case["labels"][mode]["cpu:fp32"]["differing"] == 0
-        # The loop adds in float32 where nnU-Net rounds to float16: voxels at the corners fall the other way.
-        assert min(case["labels"][mode]["onnx-loop"]["dice"].values()) > 0.99
-    warm = {metric["name"]: metric for metric in case["metrics"]}
     for peer in PEERS:
-        values = {name: metric["median"][peer] for name, metric in warm.items()}
-        assert values["wall"] == pytest.approx(values["network"] + values["outside"], abs=1e-3)
-        assert values["outside"] > 0 and values["peak_memory"] > 50
-    together = {metric["name"]: metric for metric in document["together"]["metrics"]}
-    assert set(together["wall"]["ratio"]) == set(PEERS[1:])
+        one = found[f"first, {peer}"]
+        assert one.facts["network_runs"] == case["tiles"]
+        outside = one.median("warm, outside the network")
+        assert one.median("warm") == pytest.approx(one.median("warm, in the network") + outside, abs=1)
+        assert outside > 0 and one.median("warm, peak memory") > 50
+        assert found[f"1 cases, {peer}"].median("together") > 0 and found[f"opening {peer}"].quantities
+    for mode in ("together", "warm"):
+        assert found["first, cpu:fp32"].facts["labels"][mode]["differing"] == 0
+        # The loop adds in float32 where nnU-Net rounds to float16: voxels at the corners fall the other way.
+        assert min(found["first, onnx-loop"].facts["labels"][mode]["dice"].values()) > 0.99
     # The lean runtime's memory is measured without the peer's libraries.
-    assert together["peak_memory"]["ratio"]["cpu:fp32"]["median"] > 1
+    reference, lean = found["1 cases, nnunetv2"], found["1 cases, cpu:fp32"]
+    assert reference.median("together, peak memory") > lean.median("together, peak memory")
 
     assert run([*words, *options]) != ExitCode.OK
     assert "exists already; add --overwrite" in capsys.readouterr().err
@@ -91,11 +93,12 @@ def test_a_peer_that_needs_too_much_memory_is_ended_and_told(
         bundle=bundle, backends="cpu,cpu:mixed", repeats=2, warm=False, ceiling_gib=250 / 1024
     )
     report = run_peers(model, [images / "first_0000.nii.gz"], options, environment([]))
-    assert "exported without precision 'mixed'" in report.absent["cpu:mixed"]
-    (end,) = report.ended
-    assert (end.peer, end.mode, end.case) == ("nnunetv2", "cold", "first") and end.held_mib >= 250
-    (case,) = report.cases
-    assert set(case.metrics[0].samples) == {"cpu:fp32"} and not case.metrics[0].ratio and not case.labels
+    assert "exported without precision 'mixed'" in report.conditions["absent"]["cpu:mixed"]
+    (end,) = report.conditions["ended"]
+    assert (end["peer"], end["mode"], end["case"]) == ("nnunetv2", "cold", "first") and end["held_mib"] >= 250
+    found = {one.name: one for one in report.measured}
+    assert found["first, cpu:fp32"].find("cold") and not found["first, nnunetv2"].quantities
+    assert not found["first, cpu:fp32"].facts["labels"]
     text = render(report)
     assert "nnunetv2 was ended by memory (cold, first)" in text and "more than the ceiling of 0.2 GiB" in text
     assert (

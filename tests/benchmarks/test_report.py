@@ -43,6 +43,9 @@ def scale() -> Measurements:
     )
 
 
+ROOT = Path(__file__).parents[2]
+
+
 class Page(HTMLParser):
     """What a page refers to."""
 
@@ -107,6 +110,12 @@ def test_the_same_results_give_the_same_files(made: list[Path], results: list[Pa
     assert run(["bench", "report", *map(str, results), "-o", str(tmp_path / "again")]) == 0
     for path in made:
         assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes(), path.name
+
+
+def test_committed_peers_are_drawn(tmp_path: Path) -> None:
+    committed = [f"results/benchmarks/peers-{name}.json" for name in ("hippocampus", "sixty")]
+    assert run(["bench", "report", *(str(ROOT / name) for name in committed), "-o", str(tmp_path)]) == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"report.html", "1-cold.png", "1-cold.svg"}
 
 
 def test_an_existing_page_is_not_replaced_unasked(

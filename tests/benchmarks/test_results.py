@@ -7,10 +7,10 @@ import pytest
 
 from scanside.benchmarks import environment
 from scanside.benchmarks.agreement import BOUND, dice, margins
-from scanside.benchmarks.peers_results import Metric, PeersReport
+from scanside.benchmarks.distribution import Ratio
 from scanside.benchmarks.progress import duration
 from scanside.benchmarks.report_tables import render
-from scanside.benchmarks.results import Measurements, ParityReport, read_back
+from scanside.benchmarks.results import Measurements, ParityReport, measured, quantity, read_back
 from scanside.benchmarks.tui import TuiReport
 from scanside.runtime.errors import InputError
 
@@ -36,18 +36,6 @@ RECORD: dict[str, Any] = {
 }
 
 
-def test_ratios_are_taken_round_by_round() -> None:
-    metric = Metric.of(
-        "cold", "wall", "s", {"nnunetv2": [10, 30, 20], "cpu:fp32": [1, 2, 4], "idle": [0, 1, 1]}
-    )
-    assert metric.median == {"nnunetv2": 20, "cpu:fp32": 2, "idle": 1} and set(metric.ratio) == {"cpu:fp32"}
-    ratio = metric.ratio["cpu:fp32"]
-    assert (ratio.min, ratio.median, ratio.max, ratio.low) == (5, 10, 15, None)
-    many = Metric.of("cold", "wall", "s", {"nnunetv2": [2, 4, 6, 8, 10, 12], "cpu:fp32": [1] * 6}).ratio
-    assert (many["cpu:fp32"].low, many["cpu:fp32"].high) == (2, 12)
-    assert Metric.of("cold", "wall", "s", {"cpu:fp32": [1]}).ratio == {}
-
-
 def test_dice_of_labels_regions_and_absent_ones() -> None:
     mask, reference = np.array([[1, 1, 2, 0]]), np.array([[1, 2, 2, 0]])
     names: dict[str, int | tuple[int, ...]] = {"background": 0, "one": 1, "two": 2, "all": (1, 2), "none": 7}
@@ -63,51 +51,61 @@ def test_margins_tell_ties_from_errors() -> None:
     assert margins(mask, mask, margin) is None
 
 
-def test_the_peers_table_tells_conditions_values_and_labels() -> None:
-    case = {
-        "name": "scan", "shape": [2, 3, 4], "spacing_mm": [1.0, 1.0, 1.0], "converted": False, "tiles": 36,
-        "network_runs": {}, "stages_ms": {}, "repeatable": {"nnunetv2": True, "auto:fp32": False},
-        "metrics": [
-            Metric.of("cold", "wall", "s", {"nnunetv2": [110.0, 100.0], "auto:fp32": [50.0, 40.0]}),
-            Metric.of("cold", "cpu", "s", {"nnunetv2": [4], "auto:fp32": [1]}),
-        ],
-        "labels": {
-            "cold": {
-                "auto:fp32": {
-                    "voxels": 24, "differing": 1, "dice": {"lesion": 0.5, "other": None},
-                    "margins": {"largest": 0.2, "smallest": 0.2, "bound": 0.05, "explained": 0},
-                    "problem": "a differing voxel had a margin of 0.2, above 0.05",
-                }
-            }
+def peers(cases: int = 1) -> Measurements:
+    rejected = {
+        "voxels": 24, "differing": 1, "dice": {"lesion": 0.5, "other": None},
+        "margins": {"largest": 0.2, "smallest": 0.2, "bound": 0.05, "explained": 0},
+        "problem": "a differing voxel had a margin of 0.2, above 0.05",
+    }  # fmt: skip
+    found = []
+    for number in range(cases):
+        case = f"scan{number or ''}"
+        found.append(measured(case, {"shape": [2, 3, 4], "tiles": 36}, []))
+        for peer, walls in {
+            "nnunetv2": (110e3, 100e3),
+            "auto:fp32": (50e3, 40e3),
+            "idle": (0.0, 1.0),
+        }.items():
+            labels = {"cold": rejected} if peer == "auto:fp32" else {}
+            facts = {"case": case, "peer": peer, "labels": labels, "repeatable": peer == "nnunetv2"}
+            found.append(measured(f"{case}, {peer}", facts, [quantity("cold", "ms", *walls)]))
+    device = {"asked": "auto", "obtained": "cpu", "why": "passes", "precision": "fp32"}
+    conditions = {
+        "mirroring": False, "folds": ["0"], "repeats": 2, "memory_ceiling_mib": 1000.0, "ended": [],
+        "absent": {"openvino:bf16": "it lacks bfloat16"},
+        "peers": {
+            "nnunetv2": {"device": None, "approximation": None},
+            "auto:fp32": {"device": device, "approximation": None},
         },
     }  # fmt: skip
-    peers = {
-        "nnunetv2": {"program": "nnunetv2", "device": None, "approximation": None, "command": []},
-        "auto:fp32": {
-            "program": "scanside", "approximation": None, "command": [],
-            "device": {"asked": "auto", "obtained": "cpu", "why": "passes", "precision": "fp32"},
-        },
-    }  # fmt: skip
-    report = PeersReport.model_validate(
+    return Measurements.model_validate(
         {
-            **RECORD, "schema": "scanside.bench-peers/2", "peers": peers, "step_size": 0.5, "repeats": 2, "warm_ups": 0,
-            "memory_method": {"command": "", "warm": ""}, "memory_ceiling_mib": 1000.0, "opening": {}, "ended": [],
-            "absent": {"openvino:bf16": "it lacks bfloat16"},
-            "cases": [case], "together": None,
+            **RECORD, "schema": "scanside.bench-peers/3", "gpus": [], "device": None, "golden": {}, "faults": [],
+            "headline": True, "conditions": conditions, "measured": found,
         }
     )  # fmt: skip
-    text = render(report)
+
+
+def test_the_peers_table_tells_conditions_values_and_labels() -> None:
+    text = render(peers())
     assert "Busy machine: beware." in text and "A processor, 2 core(s)" in text and "Mirroring off" in text
-    assert "| scan | cold command | nnunetv2  | 105 s  |" in text
-    assert "| scan | cold command | auto:fp32 | 45.0 s | 2.35 × (2.20 … 2.50) |" in text
+    assert "| scan | cold     | nnunetv2  | 105.00 s |" in text
+    assert "| scan | cold     | auto:fp32 | 45.00 s  | 2.35 × (2.20 … 2.50) |" in text
+    assert "| scan | cold     | idle      | 0.50 ms  |                      |" in text, "no ratio to nothing"
     assert "openvino:bf16 is not measured: it lacks bfloat16" in text
     assert "auto:fp32 ran on cpu." in text
     assert "| 1 of 24 " in text and "lesion 0.5000, other –" in text and "rejected: a differing voxel" in text
-    assert "auto:fp32 gave different masks in different runs" in text and "36 tile(s)" in text
-    many = report.model_copy(update={"cases": [report.cases[0].model_copy(update={"metrics": []})] * 5})
-    summary = render(many)
+    assert "auto:fp32 gave different masks in different runs" in text and "tiles 36" in text
+    summary = render(peers(5))
     assert "| 5 cases | cold | auto:fp32 | 5 of 120" in summary and "lowest: lesion 0.5000" in summary
-    assert "5 of 5 rejected" in summary and "36 tile(s)" not in summary
+    assert "5 of 5 rejected" in summary and "tiles 36" not in summary
+
+
+def test_ratios_of_six_rounds_have_an_interval() -> None:
+    ratio = Ratio.of([5.0, 15.0, 10.0])
+    assert (ratio.min, ratio.median, ratio.max, ratio.low) == (5, 10, 15, None)
+    many = Ratio.of([2.0, 4, 6, 8, 10, 12])
+    assert (many.low, many.high) == (2, 12)
 
 
 def test_a_file_to_resume_must_be_one(tmp_path: Path) -> None:
@@ -122,7 +120,7 @@ def test_a_file_to_resume_must_be_one(tmp_path: Path) -> None:
     "name", ["run", "appliance", "scale", "tui", *(f.stem for f in RESULTS.glob("p*-*.json"))]
 )
 def test_every_committed_result_can_still_be_read_and_shown(name: str) -> None:
-    kinds = {"parity": ParityReport, "peers": PeersReport, "tui": TuiReport}
+    kinds = {"parity": ParityReport, "tui": TuiReport}
     kind = kinds.get(name.partition("-")[0], Measurements)
     report = read_back(kind, RESULTS / f"{name}.json", "scanside bench")
     assert report.machine.processor in render(report) and all(

@@ -39,14 +39,15 @@ def test_stored_results_are_read_as_what_they_are(tmp_path: Path) -> None:
     (tmp_path / "broken.json").write_text("{")
     (tmp_path / "other.json").write_text('{"schema": "something.else/1"}')
     (tmp_path / "newer.json").write_text('{"schema": "scanside.bench-run/9", "created": "2027"}')
-    metric = {
-        "mode": "warm", "name": "wall", "median": {"nnunetv2": 110.0, "cpu:fp32": 50.0},
-        "ratio": {"cpu:fp32": {"median": 2.2, "min": 2.1, "max": 2.3}},
-    }  # fmt: skip
     peers = {
-        "schema": "scanside.bench-peers/2",
-        "together": None,
-        "cases": [{"name": "scan", "metrics": [metric]}],
+        "schema": "scanside.bench-peers/3",
+        "measured": [
+            {
+                "facts": {"case": "scan", "peer": peer},
+                "quantities": [{"name": "warm", "median": 1000 * samples[0], "samples": samples}],
+            }
+            for peer, samples in {"nnunetv2": [110.0, 105.0, 115.0], "cpu:fp32": [50.0, 50.0, 50.0]}.items()
+        ],
     }
     (tmp_path / "peers.json").write_text(json.dumps(peers))
     found = {one.path.name: one for one in stored_results(tmp_path)}

@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 
 from scanside.benchmarks.kinds import NNUNET, PeerKind
-from scanside.benchmarks.peers_results import Agreement
 from scanside.benchmarks.results import Margins
 from scanside.benchmarks.source import CHECKPOINT, Source, StagedCase
 from scanside.runtime.arrays import LabelMask
@@ -18,6 +17,7 @@ from scanside.runtime.golden import EXACT, GoldenCase, compare, policy
 from scanside.runtime.images.cases import CaseInput
 from scanside.runtime.images.load import load_case
 from scanside.runtime.images.orient import reorient, restore_orientation
+from scanside.runtime.record import Part
 from scanside.runtime.volume import Volume
 
 if TYPE_CHECKING:
@@ -25,6 +25,22 @@ if TYPE_CHECKING:
 
 BOUND = EXACT.margin
 """Logit margin up to which a differing voxel counts as a rounding tie: the parity gate's own bound."""
+
+
+class Agreement(Part):
+    """A peer's mask against nnunetv2's.
+
+    Attributes:
+        dice: Label → Dice between the two masks; None where neither has the label.
+        margins: None when no voxel differs.
+        problem: Why the parity policy of the peer's precision rejects the mask; None where it accepts it.
+    """
+
+    voxels: int
+    differing: int
+    dice: dict[str, float | None]
+    margins: Margins | None
+    problem: str | None
 
 
 def dice(

@@ -146,7 +146,7 @@ def compare(
     before: Annotated[
         Path,
         typer.Argument(
-            metavar="A.json", help="Results of `scanside bench run`, `appliance`, `scale` or `gpu`."
+            metavar="A.json", help="Results of `scanside bench run`, `appliance`, `scale`, `peers` or `gpu`."
         ),
     ],
     after: Annotated[Path, typer.Argument(metavar="B.json", help="Newer ones, of the same studies.")],
@@ -172,7 +172,7 @@ def report(
     results: Annotated[
         list[Path],
         typer.Argument(
-            metavar="RESULTS.json...", help="Of `scanside bench run`, `appliance`, `scale` or `gpu`."
+            metavar="RESULTS.json...", help="Of `scanside bench run`, `appliance`, `scale`, `peers` or `gpu`."
         ),
     ],
     out: Annotated[Path, option("For report.html and the plots.", "FOLDER", "-o", "--out")],

@@ -7,17 +7,13 @@ from typing import Any
 
 from scanside.benchmarks.distribution import Distribution, ratio_interval
 from scanside.benchmarks.results import Measurements, read_back
-from scanside.benchmarks.tables import aligned, cells, told, words
+from scanside.benchmarks.tables import aligned, told
 from scanside.runtime.errors import InputError, UsageError
 from scanside.runtime.record import Part
 
 _SHORT_MS = 1.0
 """Stages shorter than this are not compared: a timer's noise."""
 _RESULT = ("status", "probability", "objects")
-_COLUMNS = {
-    "study": "{study}", "quantity": "{quantity}", "before": "{before_ms:.1f} ms", "after": "{after_ms:.1f} ms",
-    "after / before (95 %)": "{ratio:.3f} ({low:.3f} … {high:.3f})", "": "{verdict}",
-}  # fmt: skip
 
 
 class Ratio(Part):
@@ -52,12 +48,12 @@ class Comparison(Part):
 
 
 def read_run(path: Path) -> Measurements:
-    """Read the results of `bench run`, `appliance`, `scale` or `gpu`.
+    """Read the results of `bench run`, `appliance`, `scale`, `peers` or `gpu`.
 
     Raises:
         InputError: If it is missing or no such file.
     """
-    return read_back(Measurements, path, "scanside bench run`, `appliance`, `scale` or `gpu")
+    return read_back(Measurements, path, "scanside bench run`, `appliance`, `scale`, `peers` or `gpu")
 
 
 def compare_runs(before: Measurements, after: Measurements, limit: float | None) -> Comparison:
@@ -108,12 +104,9 @@ def _remarks(a: Measurements, b: Measurements) -> Iterator[str]:
     yield from differs("Machine", a.machine.processor, b.machine.processor)
     yield from differs("Cores", a.machine.cores, b.machine.cores)
     yield from differs("GPUs", a.gpus, b.gpus)
-    for what, template in {
-        "Bundle": "{bundle.sha256:.12}",
-        "Device": "{device.obtained} {device.precision}",
-    }.items():
-        name = what.lower()
-        yield from differs(what, *(words(template, one) if getattr(one, name) else "none" for one in (a, b)))
+    yield from differs("Bundle", *(one.bundle.sha256[:12] if one.bundle else "" for one in (a, b)))
+    devices = (one.device for one in (a, b))
+    yield from differs("Device", *(f"{one.obtained} {one.precision}" if one else "" for one in devices))
     for name in dict.fromkeys([*a.conditions, *b.conditions]):
         yield from differs(name, a.conditions.get(name), b.conditions.get(name))
     for name in sorted(set(a.versions) | set(b.versions)):
@@ -129,7 +122,11 @@ def _remarks(a: Measurements, b: Measurements) -> Iterator[str]:
 
 def comparison_table(found: Comparison) -> str:
     """A comparison for a person."""
-    rows = [tuple(_COLUMNS), *(cells(_COLUMNS, one) for one in found.ratios)]
+    rows: list[tuple[str, ...]] = [("study", "quantity", "before", "after", "after / before (95 %)", "")]
+    for one in found.ratios:
+        ratio = f"{one.ratio:.3f} ({one.low:.3f} … {one.high:.3f})"
+        before, after = f"{one.before_ms:.1f} ms", f"{one.after_ms:.1f} ms"
+        rows.append((one.study, one.quantity, before, after, ratio, one.verdict))
     lines = [*found.remarks, *([""] if found.remarks else []), *aligned(rows)]
     if found.limit is not None:
         told = f"Slower by more than {found.limit:.0%}, beyond the noise: {'; '.join(found.slower)}."

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from scanside.benchmarks.distribution import Distribution
-from scanside.benchmarks.results import Measured, Measurements, Quantity, Selftest
+from scanside.benchmarks.results import SCHEMAS, Measured, Measurements, Quantity, Selftest
 from scanside.benchmarks.sensors import Sensed, gpu_names
 from scanside.runtime import machine
 from scanside.runtime.bundle import Bundle
@@ -78,16 +78,15 @@ def measurements(
     """The results file of a command, with what all of them say.
 
     Args:
-        kind: run, appliance, scale or gpu.
+        kind: A key of `SCHEMAS`.
         facts: Of `environment`.
         remarks: Why it is not to be quoted; what is at fault is said there too.
     """
-    absent: dict[str, Any] = {"bundle": None, "device": None, "golden": {}, "conditions": {}}
     return Measurements.model_validate(
         {
-            **facts, **absent, **fields, "schema": f"scanside.bench-{kind}/2", "gpus": gpu_names(),
-            "headline": not remarks and not faults, "remarks": [*remarks, *faults], "faults": list(faults),
-            "measured": list(measured),
+            **facts, "schema": SCHEMAS[kind], "gpus": gpu_names(), "bundle": None, "device": None, "golden": {},
+            "conditions": {}, "headline": not remarks and not faults, "remarks": [*remarks, *faults],
+            "faults": list(faults), "measured": list(measured), **fields,
         }
     )  # fmt: skip
 

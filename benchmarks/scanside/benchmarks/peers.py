@@ -2,12 +2,12 @@
 
 import tempfile
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import psutil
 
@@ -15,22 +15,12 @@ from scanside.benchmarks import processes, warm
 from scanside.benchmarks.agreement import Judge
 from scanside.benchmarks.choices import PeersOptions
 from scanside.benchmarks.cold import ColdPeers
-from scanside.benchmarks.conditions import QUIET, other_part
+from scanside.benchmarks.conditions import QUIET, measurements, other_part
 from scanside.benchmarks.distribution import medians
 from scanside.benchmarks.kinds import NNUNET, PeerKind, file_precisions, parse_kinds
-from scanside.benchmarks.peers_results import (
-    PEERS,
-    Ended,
-    Metric,
-    Mode,
-    PeerFacts,
-    PeersCase,
-    PeersReport,
-    Together,
-)
 from scanside.benchmarks.processes import MIB, EndedByMemory
 from scanside.benchmarks.progress import Progress
-from scanside.benchmarks.results import Device
+from scanside.benchmarks.results import Measured, Measurements, measured, quantity
 from scanside.benchmarks.source import Source, StagedCase, all_together, find_source, stage
 from scanside.benchmarks.warm import Setup, Worker
 from scanside.runtime.arrays import LabelMask
@@ -47,15 +37,20 @@ from scanside.runtime.volume import Volume
 _STEP = 0.5
 _CEILING = 0.9
 """Part of the free memory that a command may take, unless told otherwise."""
-_QUANTITIES = {
-    "wall": ("s", "spent.wall_s"),
-    "network": ("s", "network_s"),
-    "outside": ("s", "outside_s"),
-    "cpu": ("s", "spent.cpu_s"),
-    "other_cpu": ("s", "spent.other_cpu_s"),
-    "peak_memory": ("MiB", "spent.peak_mib"),
+Mode = Literal["together", "cold", "warm"]
+MODES: tuple[Mode, ...] = ("together", "cold", "warm")
+_COMMAND: dict[str, tuple[str, float, str]] = {
+    "": ("ms", 1000.0, "spent.wall_s"),
+    ", CPU": ("CPU ms", 1000.0, "spent.cpu_s"),
+    ", other programs": ("CPU ms", 1000.0, "spent.other_cpu_s"),
+    ", peak memory": ("MiB", 1.0, "spent.peak_mib"),
 }
-"""Unit, and where a run has it; commands do not tell network and outside."""
+"""End of a quantity's name → its unit, the factor of what a run has, and where a run has it."""
+_OPENED = {
+    **_COMMAND,
+    ", in the network": ("ms", 1000.0, "network_s"),
+    ", outside the network": ("ms", 1000.0, "outside_s"),
+}
 
 
 @dataclass(eq=False)
@@ -69,7 +64,7 @@ class _Taken:
 
     runs: dict[tuple[Mode, str | None, str], list[Any]] = field(default_factory=lambda: defaultdict(list))
     masks: dict[tuple[Mode, str, str], list[LabelMask]] = field(default_factory=lambda: defaultdict(list))
-    ended: list[Ended] = field(default_factory=list)
+    ended: list[dict[str, Any]] = field(default_factory=list)
     opening: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def keep(self, mode: Mode, case: str, peer: str, mask: LabelMask) -> None:
@@ -96,7 +91,7 @@ class _Bench:
 
 def run_peers(
     model: Path, images: Sequence[Path], options: PeersOptions, facts: Mapping[str, Any]
-) -> PeersReport:
+) -> Measurements:
     """Measure all peers.
 
     Args:
@@ -139,50 +134,50 @@ def run_peers(
         if options.warm:
             _run_warm(bench)
         judge = Judge(source, mirroring=options.mirroring)
-        measured = [_case(bench, case, judge) for case in cases]
-        together = _metrics(bench, "together", None) if options.together else []
-    return PeersReport.model_validate(
-        {
-            **facts,
-            "remarks": [
-                *facts["remarks"],
-                *_noise([*together, *(m for case in measured for m in case.metrics)]),
+        found = [one for case in cases for one in _case(bench, case, judge)]
+        for kind in kinds if options.together else ():
+            all_of_them = {"case": f"{len(cases)} cases", "peer": kind.name}
+            found.append(_measured(bench, None, kind, all_of_them, ("together",)))
+    opening = [
+        measured(
+            f"opening {name}",
+            {},
+            [
+                quantity("opening", "ms", 1000 * one["wall_s"]),
+                quantity("opening, peak memory", "MiB", one["peak_mib"]),
             ],
-            "schema": PEERS,
-            **source.record(options.mirroring),
-            "peers": {
-                kind.name: PeerFacts(
-                    program=kind.program,
-                    device=devices.get(kind.name),
-                    approximation=kind.approximation,
-                    command=commands.command(kind),
-                )
-                for kind in kinds
-            },
-            "step_size": _STEP,
-            "repeats": options.repeats,
-            "warm_ups": options.warm_ups if options.warm else 0,
-            "memory_method": {"command": processes.MEMORY_METHOD, "warm": warm.MEMORY_METHOD},
-            "memory_ceiling_mib": round(ceiling, 1),
-            "opening": bench.taken.opening,
-            "absent": absent,
-            "ended": bench.taken.ended,
-            "cases": measured,
-            "together": Together(cases=len(cases), metrics=together) if options.together else None,
-        }
-    )
+        )
+        for name, one in bench.taken.opening.items()
+    ]
+    conditions = source.record(options.mirroring) | {
+        "peers": {
+            kind.name: {
+                "program": kind.program, "device": devices.get(kind.name), "approximation": kind.approximation,
+                "command": commands.command(kind),
+            }
+            for kind in kinds
+        },
+        "step_size": _STEP, "repeats": options.repeats, "warm_ups": options.warm_ups if options.warm else 0,
+        "memory_method": {"command": processes.MEMORY_METHOD, "warm": warm.MEMORY_METHOD},
+        "memory_ceiling_mib": round(ceiling, 1), "absent": absent, "ended": bench.taken.ended,
+    }  # fmt: skip
+    remarks = [*facts["remarks"], *_noise(found)]
+    return measurements(
+        "peers", facts, [*found, *opening], remarks, headline=True, bundle=conditions.pop("bundle"),
+        conditions=conditions,
+    )  # fmt: skip
 
 
-def _probe(bench: _Bench) -> tuple[dict[str, Device], dict[str, str]]:
+def _probe(bench: _Bench) -> tuple[dict[str, dict[str, str]], dict[str, str]]:
     """What each backend obtained, or why it does not open; `auto` has chosen then before anything is timed."""
     bench.progress.say("Opening each backend once")
-    devices: dict[str, Device] = {}
+    devices: dict[str, dict[str, str]] = {}
     absent: dict[str, str] = {}
     for kind in bench.kinds:
         if kind.program == "scanside":
             try:
                 with Worker(kind, bench.setup, bench.folder) as probe:
-                    devices[kind.name] = Device.model_validate(probe.facts)
+                    devices[kind.name] = probe.facts
             except ScansideError as error:
                 absent[kind.name] = str(error)
     return devices, absent
@@ -206,16 +201,16 @@ def _run_commands(
     taken, title = bench.taken, name or f"{len(cases)} cases"
     for index in range(bench.options.repeats):
         for kind in _round(bench, index):
-            if (mode, name, kind.name) in ((end.mode, end.case, end.peer) for end in taken.ended):
+            if (mode, name, kind.name) in ((end["mode"], end["case"], end["peer"]) for end in taken.ended):
                 continue
             try:
                 run = commands.run(kind, images, [case.name for case in cases])
             except EndedByMemory as end:
                 taken.ended.append(
-                    Ended(
-                        peer=kind.name, mode=mode, case=name, after_s=round(end.after_s, 1),
-                        held_mib=round(end.peak_mib, 1),
-                    )
+                    {
+                        "peer": kind.name, "mode": mode, "case": name, "after_s": round(end.after_s, 1),
+                        "held_mib": round(end.peak_mib, 1),
+                    }
                 )  # fmt: skip
                 bench.progress.step(f"{mode} {kind.name}, {title}: {end}")
                 continue
@@ -248,59 +243,60 @@ def _run_warm(bench: _Bench) -> None:
         taken.opening.update({name: peer.opening for name, peer in workers.items()})
 
 
-def _case(bench: _Bench, case: StagedCase, judge: Judge) -> PeersCase:
-    taken, source = bench.taken, bench.source
-    volume = load_case(case.case, len(source.plan.channels)).volume
-    modes: list[Mode] = ["together", "cold", "warm"]
-    labels: dict[Mode, Any] = {}
-    for mode in modes:
-        masks = {kind: taken.masks.get((mode, case.name, kind.name)) for kind in bench.kinds}
-        found = judge.compare(case, volume, {kind: some for kind, some in masks.items() if some})
-        if found:
-            labels[mode] = found
-    opened = {kind.name: taken.runs["warm", case.name, kind.name] for kind in bench.kinds}
-    metrics = _metrics(bench, "cold", case.name) + _metrics(bench, "warm", case.name)
-    return PeersCase.model_validate(
+def _case(bench: _Bench, case: StagedCase, judge: Judge) -> Iterator[Measured]:
+    """What an image is, then every peer on it."""
+    taken = bench.taken
+    volume = load_case(case.case, len(bench.source.plan.channels)).volume
+    yield measured(
+        case.name,
         {
-            "name": case.name,
-            "shape": volume.geometry.shape,
-            "spacing_mm": volume.geometry.spacing,
-            "converted": case.converted,
-            "tiles": tiles(volume, source.plan),
-            "network_runs": {name: runs[0].network_runs for name, runs in opened.items() if runs},
-            "metrics": metrics,
-            "stages_ms": {
-                name: medians([run.stages_ms for run in runs])
-                for name, runs in opened.items()
-                if runs and runs[0].stages_ms
-            },
-            "labels": labels,
-            "repeatable": {
-                kind.name: all(len(taken.masks.get((mode, case.name, kind.name), [])) < 2 for mode in modes)
-                for kind in bench.kinds
-            },
-        }
-    )
+            "shape": list(volume.geometry.shape), "spacing_mm": list(volume.geometry.spacing),
+            "converted": case.converted, "tiles": tiles(volume, bench.source.plan),
+        },
+        [],
+    )  # fmt: skip
+    labels: dict[str, dict[str, Any]] = {}
+    for mode in MODES:
+        masks = {kind: taken.masks.get((mode, case.name, kind.name)) for kind in bench.kinds}
+        for peer, found in judge.compare(
+            case, volume, {kind: own for kind, own in masks.items() if own}
+        ).items():
+            labels.setdefault(peer, {})[mode] = found.model_dump()
+    for kind in bench.kinds:
+        runs = taken.runs["warm", case.name, kind.name]
+        facts = {
+            "case": case.name, "peer": kind.name, "network_runs": runs[0].network_runs if runs else None,
+            "repeatable": all(len(taken.masks.get((mode, case.name, kind.name), [])) < 2 for mode in MODES),
+            "labels": labels.get(kind.name, {}),
+            "stages_ms": medians([run.stages_ms for run in runs]) if runs else {},
+        }  # fmt: skip
+        yield _measured(bench, case.name, kind, facts, ("cold", "warm"))
 
 
-def _metrics(bench: _Bench, mode: Mode, case: str | None) -> list[Metric]:
-    """Of all peers that have a sample in every round."""
-    found = {kind.name: bench.taken.runs[mode, case, kind.name] for kind in bench.kinds}
-    whole = {name: runs for name, runs in found.items() if runs and len(runs) == bench.options.repeats}
-    if not whole:
-        return []
-    return [
-        Metric.of(mode, name, unit, {peer: [*map(attrgetter(place), runs)] for peer, runs in whole.items()})
-        for name, (unit, place) in _QUANTITIES.items()
-        if mode == "warm" or place.startswith("spent")
-    ]
+def _measured(
+    bench: _Bench, case: str | None, kind: PeerKind, facts: dict[str, Any], modes: Sequence[Mode]
+) -> Measured:
+    """A peer; without what it does not have of every round, since the memory ceiling ended it."""
+    quantities = []
+    for mode in modes:
+        runs = bench.taken.runs[mode, case, kind.name]
+        if runs and len(runs) == bench.options.repeats:
+            for end, (unit, factor, place) in (_OPENED if mode == "warm" else _COMMAND).items():
+                samples = (factor * value for value in map(attrgetter(place), runs))
+                quantities.append(quantity(f"{mode}{end}", unit, *samples))
+    return measured(f"{facts['case']}, {kind.name}", facts, quantities)
 
 
-def _noise(metrics: Sequence[Metric]) -> list[str]:
+def _noise(found: Sequence[Measured]) -> list[str]:
     """Whether something else was using the processor while the runs were timed."""
     other, wall = (
-        sum(sum(sum(own) for own in metric.samples.values()) for metric in metrics if metric.name == name)
-        for name in ("other_cpu", "wall")
+        sum(
+            sum(one.samples)
+            for peer in found
+            for one in peer.quantities
+            if one.name in {f"{mode}{end}" for mode in MODES}
+        )
+        for end in (", other programs", "")
     )
     share = other_part(other, wall)
     if share <= QUIET:

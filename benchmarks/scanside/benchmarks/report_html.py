@@ -42,9 +42,9 @@ figure {{ overflow-x: auto; margin: 1rem 0 }}
 
 _TITLES = {
     "run": "Whole studies, files to results", "appliance": "The appliance, sender to PACS",
-    "scale": "What size costs", "gpu": "Whole cases on a GPU",
+    "scale": "What size costs", "peers": "nnunetv2 and its peers", "gpu": "Whole cases on a GPU",
 }  # fmt: skip
-_OVERALL = {"run": "warm", "appliance": "last instance to report", "gpu": "whole case"}
+_OVERALL = {"run": "warm", "appliance": "last instance to report", "peers": "cold", "gpu": "whole case"}
 """The quantity of which every sample is drawn."""
 
 
@@ -113,7 +113,8 @@ def _figures(report: Measurements) -> list[tuple[str, Any]]:
         if one.stages_ms
     ]
     sized = report.kind == "run" and len(studies) > 1
-    return [*figures, (overall, _latencies(whole)), *([("size", _cost(studies))] if sized else [])]
+    drawn = [(overall, _latencies(whole))] if whole else []
+    return [*figures, *drawn, *([("size", _cost(studies))] if sized else [])]
 
 
 def _new(height: float, columns: int = 1) -> tuple[Any, Any]:

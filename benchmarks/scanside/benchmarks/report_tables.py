@@ -3,29 +3,18 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from scanside.benchmarks.distribution import Ratio
+from scanside.benchmarks.agreement import Agreement
+from scanside.benchmarks.distribution import Distribution, Ratio
 from scanside.benchmarks.kinds import REFERENCE
-from scanside.benchmarks.peers_results import Agreement, Metric, PeersReport
 from scanside.benchmarks.progress import duration
 from scanside.benchmarks.results import Measured, Measurements, ParityReport, Run
-from scanside.benchmarks.tables import aligned, amount, cells, ms, score, told, words
+from scanside.benchmarks.tables import aligned, amount, ms, score, told
 from scanside.benchmarks.tui import TuiReport
 
 _MOST_STAGES = 8
 _SINGLY = 4
 """Cases of `bench peers` whose labels are shown one by one; of more, all together."""
 _LIBRARIES = ("scanside", "nnunetv2", "torch", "openvino", "onnxruntime", "numpy")
-_PEERS = {
-    ("together", "wall"): "one command for all cases",
-    ("together", "peak_memory"): "one command, peak memory",
-    ("cold", "wall"): "cold command",
-    ("cold", "peak_memory"): "cold, peak memory",
-    ("warm", "wall"): "warm, array to labels",
-    ("warm", "network"): "warm, in the network",
-    ("warm", "outside"): "warm, outside the network",
-    ("warm", "peak_memory"): "warm, peak memory",
-}
-"""What the table shows; the results file has more."""
 
 
 def render(report: Run) -> str:
@@ -37,19 +26,22 @@ def render(report: Run) -> str:
 def conditions(report: Run) -> list[str]:
     """Where it ran, with which versions, on what; and whether the figures may be quoted."""
     versions = ", ".join(f"{name} {report.versions[name]}" for name in _LIBRARIES if name in report.versions)
-    where = words("{processor}, {cores} core(s), {memory_gib} GiB", report.machine)
+    machine, device = report.machine, getattr(report, "device", None)
+    where = f"{machine.processor}, {machine.cores} core(s), {machine.memory_gib} GiB"
     lines = [f"{'; '.join([where, *getattr(report, 'gpus', [])])}; {versions}."]
     if isinstance(report, Measurements):
-        what = [words("Bundle {bundle.name} {bundle.version}", report)] if report.bundle else []
-        what += [words("{device.obtained} {device.precision}", report)] if report.device else []
-        lines.append(f"{', '.join([*what, told(report.conditions)])}.")
+        what = [f"Bundle {report.bundle.name} {report.bundle.version}"] if report.bundle else []
+        what += [f"{device.obtained} {device.precision}"] if device else []
+        lines.append(f"{', '.join([*what, told(report.conditions)]).removesuffix(', ')}.")
     if getattr(report, "headline", True):
         return [*lines, *report.remarks]
     return [*lines, "NOT TO BE QUOTED: " + " ".join(report.remarks)]
 
 
 def _measured(report: Measurements) -> list[str]:
-    """A row per quantity, with its distribution; of a scale and of a card, a row per point and peer."""
+    """A row per quantity, with its distribution; of a scale and of a card a row per point and peer."""
+    if report.kind == "peers":
+        return _peers(report)
     wide = report.kind in ("scale", "gpu")
     golden = [
         f"- {where}, golden cases: {'passed' if one.passed else '**NOT PASSED**'} ({'; '.join(one.sentences)})."
@@ -112,90 +104,94 @@ def _parity(report: ParityReport) -> list[str]:
     ]
     for device, total in report.totals.items():
         margin = "" if total.largest_margin is None else f"{total.largest_margin:.2g}"
-        counts = words("{differing} of {voxels}", total)
+        counts = f"{total.differing} of {total.voxels}"
         rows.append(
             (
                 f"scanside, {device}", str(total.cases), counts, margin, *(score(total.dice[n]) for n in names),
             )
         )  # fmt: skip
-    tie = (
-        "{explained} of {differing} differing voxel(s), in {cases_differing} case(s), had a margin of at most "
-        "{bound:g} logits (ties by rounding)."
-    )
+    ties = [
+        f"- {device}: {total.explained} of {total.differing} differing voxel(s), in {total.cases_differing} case(s), "
+        f"had a margin of at most {total.bound:g} logits (ties by rounding)."
+        for device, total in report.totals.items()
+        if total.differing
+    ]
     stopped = f"- Stopped after {len(report.cases)} of {report.images} cases."
     seconds = sum(case.reference_seconds for case in report.cases)
     return [
-        f"{_how(report)}; Dice against the manual labels, mean.",
+        f"{_how(report.mirroring, report.folds)}; Dice against the manual labels, mean.",
         *(*conditions(report), "", *aligned(rows), ""),
-        *(f"- {device}: {words(tie, total)}" for device, total in report.totals.items() if total.differing),
+        *ties,
         *([] if report.complete else [stopped]),
         f"- nnunetv2 took {duration(seconds)} for {len(report.cases)} case(s).",
     ]
 
 
-def _how(report: ParityReport | PeersReport) -> str:
-    return f"Mirroring {'on' if report.mirroring else 'off'}; folds {', '.join(report.folds)}"
-
-
-def _peers(report: PeersReport) -> list[str]:
+def _peers(report: Measurements) -> list[str]:
+    """Medians with the ratio to nnunetv2; labels; what else must be known."""
+    known = report.conditions
+    peers = [one for one in report.measured if "peer" in one.facts]
+    reference = {
+        (one.facts["case"], q.name): q
+        for one in peers
+        if one.facts["peer"] == REFERENCE
+        for q in one.quantities
+    }
     rows: list[tuple[str, ...]] = [("case", "quantity", "peer", "median", "nnunetv2 / peer")]
-    if report.together:
-        rows += _metrics(f"{report.together.cases} cases", report.together.metrics)
-    for case in report.cases:
-        rows += _metrics(case.name, case.metrics)
-    spread = "its 95 % interval" if report.repeats >= 6 else "smallest … largest"
-    named = [f"{name} is an approximation." for name, peer in report.peers.items() if peer.approximation]
-    obtained = [
-        f"{name} ran on {peer.device.obtained}."
-        for name, peer in report.peers.items()
-        if peer.device and peer.device.obtained != peer.device.asked
-    ]
+    for name in dict.fromkeys((one.facts["case"], q.name) for one in peers for q in one.quantities):
+        for one in (one for one in peers if one.facts["case"] == name[0]):
+            if q := one.find(name[1]):
+                unasked = q is reference.get(name) or "other programs" in q.name
+                ratio = "" if unasked else _ratio(reference.get(name), q)
+                rows.append((*name, one.facts["peer"], amount(q.median, q.unit), ratio))
+    images = [one for one in report.measured if "tiles" in one.facts]
+    ceiling = f"the ceiling of {known['memory_ceiling_mib'] / 1024:.1f} GiB"
     ended = [
-        f"{end.peer} was ended by memory ({end.mode}, {end.case or 'all cases'}): after {end.after_s:.0f} s it "
-        f"held {end.held_mib / 1024:.1f} GiB, more than the ceiling of {report.memory_ceiling_mib / 1024:.1f} GiB."
-        for end in report.ended
+        f"{end['peer']} was ended by memory ({end['mode']}, {end['case'] or 'all cases'}): after "
+        f"{end['after_s']:.0f} s it held {end['held_mib'] / 1024:.1f} GiB, more than {ceiling}."
+        for end in known["ended"]
     ]
-    unsteady = sorted({name for case in report.cases for name, same in case.repeatable.items() if not same})
-    sizes = [words("- {name}: {shape!x} voxels, {tiles} tile(s).", case) for case in report.cases]
+    spread = "its 95 % interval" if known["repeats"] >= 6 else "smallest … largest"
     return [
-        f"{report.repeats} alternating round(s), medians. {_how(report)}. Ratios round by round: median, and {spread}; "
-        "above 1 the peer needs less.",
-        *(*named, *obtained, *conditions(report)),
-        *(f"{name} is not measured: {why}" for name, why in report.absent.items()),
-        *(*ended, "", *aligned(rows), "", *_labels(report), ""),
-        *(sizes if len(sizes) <= _SINGLY else []),
-        *(f"- {name} gave different masks in different runs." for name in unsteady),
+        f"{known['repeats']} alternating round(s), medians. {_how(known['mirroring'], known['folds'])}. "
+        f"Ratios round by round: median, and {spread}; above 1 the peer needs less.",
+        *(f"{name} is an approximation." for name, one in known["peers"].items() if one["approximation"]),
+        *(
+            f"{name} ran on {one['device']['obtained']}."
+            for name, one in known["peers"].items()
+            if one["device"] and one["device"]["obtained"] != one["device"]["asked"]
+        ),
+        *conditions(report.model_copy(update={"conditions": {}})),
+        *(f"{name} is not measured: {why}" for name, why in known["absent"].items()),
+        *(*ended, "", *aligned(rows), "", *_labels(peers, len(images)), ""),
+        *(f"- {one.name}: {told(one.facts)}." for one in images if len(images) <= _SINGLY),
+        *(
+            f"- {name} gave different masks in different runs."
+            for name in sorted({one.facts["peer"] for one in peers if not one.facts.get("repeatable", True)})
+        ),
     ]
 
 
-def _metrics(case: str, metrics: Sequence[Metric]) -> list[tuple[str, ...]]:
-    return [
-        (case, title, peer, amount(value, metric.unit), _ratio(metric.ratio.get(peer)))
-        for metric in metrics
-        if (title := _PEERS.get((metric.mode, metric.name)))
-        for peer, value in metric.median.items()
-    ]
+def _how(mirroring: bool, folds: Sequence[str]) -> str:
+    return f"Mirroring {'on' if mirroring else 'off'}; folds {', '.join(folds)}"
 
 
-def _ratio(ratio: Ratio | None) -> str:
-    if ratio is None:
+def _ratio(reference: Distribution | None, own: Distribution) -> str:
+    if reference is None or not all(value > 0 for value in own.samples):
         return ""
-    known = ratio.low is not None
-    return words(
-        f"{{median:.2f}} × ({{{'low' if known else 'min'}:.2f}} … {{{'high' if known else 'max'}:.2f}})",
-        ratio,
-    )
+    ratio = Ratio.of([a / b for a, b in zip(reference.samples, own.samples, strict=True)])
+    low, high = (ratio.min, ratio.max) if ratio.low is None else (ratio.low, ratio.high)
+    return f"{ratio.median:.2f} × ({low:.2f} … {high:.2f})"
 
 
-def _labels(report: PeersReport) -> list[str]:
-    """Masks against nnunetv2's, a row a case, mode and peer; many cases in one row."""
+def _labels(peers: Sequence[Measured], images: int) -> list[str]:
+    """Masks against nnunetv2's, a row per case, mode and peer; many cases in one row."""
     head = ("case", "mode", "peer", "voxels that differ", "Dice", "judged by its policy")
     groups: dict[tuple[str, str, str], list[Agreement]] = {}
-    for case in report.cases:
-        name = case.name if len(report.cases) <= _SINGLY else f"{len(report.cases)} cases"
-        for mode, peers in case.labels.items():
-            for peer, found in peers.items():
-                groups.setdefault((name, mode, peer), []).append(found)
+    for one in peers:
+        name = one.facts["case"] if images <= _SINGLY else f"{images} cases"
+        for mode, found in one.facts.get("labels", {}).items():
+            groups.setdefault((name, mode, one.facts["peer"]), []).append(Agreement.model_validate(found))
     if not groups:
         return [f"Labels are not compared: {REFERENCE} gave none, or nothing else did."]
     rows = [(*key, *_agreement(found)) for key, found in groups.items()]
@@ -223,12 +219,15 @@ def _tui(report: TuiReport) -> list[str]:
         "opening": report.opening_s, "key to paint": report.key_to_paint_s,
         "the same, 50 events a second": report.events.key_to_paint_s,
     }  # fmt: skip
-    spread = {"p50": "{p50:.3f}", "p95": "{p95:.3f}", "p99": "{p99:.3f}", "max": "{max:.3f}"}
-    rows = [("s", *spread), *((title, *cells(spread, found)) for title, found in figures.items())]
-    rest = words("At rest {idle_cpu_part:.1%} of a core; {memory_mib:.0f} MiB; {studies} studies.", report)
-    return [*conditions(report), rest, "", *aligned(rows)]
+    rows: list[tuple[str, ...]] = [("s", "p50", "p95", "p99", "max")]
+    rows += [
+        (title, *(f"{seconds:.3f}" for seconds in (found.p50, found.p95, found.p99, found.max)))
+        for title, found in figures.items()
+    ]
+    idle = f"At rest {report.idle_cpu_part:.1%} of a core; {report.memory_mib:.0f} MiB; {report.studies} studies."
+    return [*conditions(report), idle, "", *aligned(rows)]
 
 
 _TABLES: dict[type[Run], Callable[[Any], list[str]]] = {
-    Measurements: _measured, ParityReport: _parity, PeersReport: _peers, TuiReport: _tui,
+    Measurements: _measured, ParityReport: _parity, TuiReport: _tui,
 }  # fmt: skip

@@ -14,6 +14,10 @@ from scanside.runtime.images.files import atomic_write
 from scanside.runtime.record import Part
 
 PARITY = "scanside.bench-parity/1"
+SCHEMAS = {kind: f"scanside.bench-{kind}/2" for kind in ("run", "appliance", "scale", "gpu")} | {
+    "peers": "scanside.bench-peers/3"
+}
+"""Of `Measurements`, by the command."""
 
 Report = TypeVar("Report", bound=BaseModel)
 
@@ -153,10 +157,14 @@ def measured(
 
 
 class Measurements(Run):
-    """`scanside bench run`, `appliance`, `scale` and `gpu`: quantities with their units."""
+    """`scanside bench run`, `appliance`, `scale`, `peers` and `gpu`: quantities with their units."""
 
     schema_: Literal[
-        "scanside.bench-run/2", "scanside.bench-appliance/2", "scanside.bench-scale/2", "scanside.bench-gpu/2"
+        "scanside.bench-run/2",
+        "scanside.bench-appliance/2",
+        "scanside.bench-scale/2",
+        "scanside.bench-gpu/2",
+        "scanside.bench-peers/3",
     ] = Field(alias="schema")
     gpus: list[str]
     """NVIDIA cards with memory and driver, whether they were used or not."""
@@ -176,7 +184,7 @@ class Measurements(Run):
 
     @property
     def kind(self) -> str:
-        """run, appliance, scale or gpu."""
+        """run, appliance, scale, peers or gpu."""
         return self.schema_.removeprefix("scanside.bench-").partition("/")[0]
 
     @property

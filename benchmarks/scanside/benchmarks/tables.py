@@ -1,40 +1,7 @@
-"""Records as tables: Markdown that is also readable on a terminal. A column is a title and a template of a record.
+"""Tables as Markdown that is also readable on a terminal, and figures and facts in words. What is absent is –."""
 
-Templates are Python's own format strings over a record's fields, `{wall_ms.median!t}`, with conversions for what
-results are made of: `!t` a time of ms in words, `!x` a shape.
-What is absent is –.
-"""
-
-import string
 from collections.abc import Mapping, Sequence
 from typing import Any
-
-
-class _Cells(string.Formatter):
-    """Fields of a record, and the conversions above; `{}` is the record itself."""
-
-    def get_value(self, key: int | str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-        return args[0] if isinstance(key, int) else getattr(args[0], key)
-
-    def convert_field(self, value: Any, conversion: Any) -> Any:
-        if conversion == "t":
-            return ms(value)
-        if conversion == "x":
-            return " × ".join(map(str, value))
-        return super().convert_field(value, conversion)
-
-    def format_field(self, value: Any, format_spec: str) -> str:
-        return "–" if value is None else str(super().format_field(value, format_spec))
-
-
-def words(template: str, record: object) -> str:
-    """A template filled from a record."""
-    return _Cells().format(template, record)
-
-
-def cells(columns: Mapping[str, str], record: object) -> tuple[str, ...]:
-    """A record as one row."""
-    return tuple(words(template, record) for template in columns.values())
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -4,12 +4,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from scanside.runtime.appliance.config import Config
 from scanside.tui.format import duration
 
-LATENCY, PEERS, PARITY = "scanside.bench-run/2", "scanside.bench-peers/2", "scanside.bench-parity/1"
+LATENCY, PEERS, PARITY = "scanside.bench-run/2", "scanside.bench-peers/3", "scanside.bench-parity/1"
 _MEASURED = (LATENCY, "scanside.bench-appliance/2", "scanside.bench-gpu/2")
 FOLDER = "benchmarks"
 
@@ -87,18 +88,22 @@ def _measured(document: Mapping[str, Any]) -> list[str]:
 
 def _peers(document: Mapping[str, Any]) -> list[str]:
     """Wall time of every peer, case by case, with its ratio to nnunetv2 and the range over the rounds."""
-    parts = [(case["name"], case["metrics"]) for case in document["cases"]]
-    if document["together"] is not None:
-        parts.append((f"{document['together']['cases']} cases", document["together"]["metrics"]))
-    return [
-        f"{name}, {metric['mode']}: {peer} {metric['median'][peer]:.1f} s against "
-        f"{metric['median']['nnunetv2']:.1f} s of nnunetv2, "
-        f"{ratio['median']:.2f}× ({ratio['min']:.2f}–{ratio['max']:.2f})"
-        for name, metrics in parts
-        for metric in metrics
-        if metric["name"] == "wall"
-        for peer, ratio in metric["ratio"].items()
-    ]
+    walls = {
+        (one["facts"]["case"], quantity["name"], one["facts"]["peer"]): quantity
+        for one in document["measured"]
+        for quantity in one["quantities"]
+        if quantity["name"] in ("together", "cold", "warm")
+    }
+    found = []
+    for (case, mode, peer), own in walls.items():
+        reference = walls.get((case, mode, "nnunetv2"))
+        if reference is not None and peer != "nnunetv2":
+            ratios = [a / b for a, b in zip(reference["samples"], own["samples"], strict=True)]
+            found.append(
+                f"{case}, {mode}: {peer} {own['median'] / 1000:.1f} s against {reference['median'] / 1000:.1f} s of "
+                f"nnunetv2, {median(ratios):.2f}× ({min(ratios):.2f}–{max(ratios):.2f})"
+            )
+    return found
 
 
 def _parity(document: Mapping[str, Any]) -> list[str]:

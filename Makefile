@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 WORKERS ?= 3
 SHARED ?= ../shared
 
-.PHONY: demo test test-fast check soak bench bench-long gpu figures docs sbom evidence package format clean install
+.PHONY: demo test test-fast coverage check soak bench bench-long gpu figures docs sbom evidence package format clean install
 
 install: $(VENV)/.installed
 
@@ -31,7 +31,7 @@ demo: $(VENV)/.lean
 	$(BIN)/scanside demo demo-out
 
 # Compiled tests and modules are kept: the suite starts hundreds of processes, and three workers read every test.
-test test-fast soak evidence: export PYTHONDONTWRITEBYTECODE :=
+test test-fast coverage soak evidence: export PYTHONDONTWRITEBYTECODE :=
 
 test: install
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder -m 'not slow and not gpu'
@@ -39,6 +39,12 @@ test: install
 # For whoever changed a sentence or a screen: the tests that need no PyTorch.
 test-fast: $(VENV)/.light
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadscope --light -m 'not slow and not gpu'
+
+# Which lines the tests run, their processes included; takes half as long again as `test`.
+coverage: install
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder -m 'not slow and not gpu' \
+		--cov --cov-report=json:dist/coverage.json
+	$(BIN)/python docs/measure_coverage.py dist/coverage.json results/coverage.json
 
 soak: install
 	$(BIN)/python -m pytest -m slow

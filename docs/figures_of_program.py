@@ -52,10 +52,10 @@ def _ratios(found: Sequence[Mapping[str, Any]], case: str, own: Mapping[str, Any
 def parity() -> Iterator[tuple[str, str]]:
     """Voxels that differ from nnUNetPredictor's over a folder of images."""
     found = read("benchmarks/parity-hippocampus.json")
-    yield "parity.images", str(found["images"])
-    for device, total in found["totals"].items():
-        yield f"parity.{device}.differing", f"{total['differing']:,}"
-        yield f"parity.{device}.voxels", f"{total['voxels']:,}"
+    yield "parity.images", str(found["conditions"]["images"])
+    for total in (one for one in found["measured"] if "cases" in one["facts"]):
+        yield f"parity.{total['name']}.differing", f"{total['facts']['differing']:,}"
+        yield f"parity.{total['name']}.voxels", f"{total['facts']['voxels']:,}"
 
 
 def install() -> Iterator[tuple[str, str]]:

@@ -1,14 +1,17 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
+import numpy as np
 import pytest
 
 from scanside.benchmarks import parity as module
 from scanside.benchmarks.choices import ParityOptions
 from scanside.benchmarks.environment import environment
 from scanside.benchmarks.parity import run_parity
-from scanside.benchmarks.results import ParityReport
+from scanside.benchmarks.report_tables import render
+from scanside.benchmarks.results import Measurements
 from scanside.runtime.cli.main import run
 from scanside.runtime.errors import ExitCode, InputError
 from scanside.runtime.record import json_schema
@@ -47,8 +50,10 @@ def test_parity_is_written_after_every_case(
         patch.setattr(module, "_compare", stop_at_the_second)
         assert run(words) == ExitCode.INTERRUPTED
     half = json.loads(out.read_text())
-    jsonschema.validate(half, json_schema(ParityReport))
-    assert [case["name"] for case in half["cases"]] == ["first"] and not half["complete"]
+    jsonschema.validate(half, json_schema(Measurements))
+    assert [one["name"] for one in half["measured"]] == ["cpu", "first"] and not half["conditions"][
+        "complete"
+    ]
 
     capsys.readouterr()
     assert run(words) != ExitCode.OK
@@ -57,12 +62,13 @@ def test_parity_is_written_after_every_case(
     printed = capsys.readouterr()
     assert "[2/2] second: cpu 0 of" in printed.err and "scanside, cpu" in printed.out
     whole = json.loads(out.read_text())
-    jsonschema.validate(whole, json_schema(ParityReport))
-    assert whole["complete"] and [case["name"] for case in whole["cases"]] == ["first", "second"]
-    totals = whole["totals"]["cpu"]
-    assert (totals["cases"], totals["differing"]) == (2, 0)
-    assert set(totals["dice"].values()) == {1.0} == set(totals["reference_dice"].values())
-    assert all(case["reading_equal"] for case in whole["cases"])
+    jsonschema.validate(whole, json_schema(Measurements))
+    total, *cases = Measurements.model_validate(whole).measured
+    assert whole["conditions"]["complete"] and [one.name for one in cases] == ["first", "second"]
+    facts = total.facts
+    assert (total.name, facts["cases"], facts["differing"], facts["largest_margin"]) == ("cpu", 2, 0, None)
+    assert set(facts["dice"]["cpu"].values()) == {1.0} == set(facts["dice"]["nnunetv2"].values())
+    assert all(one.facts["reading_equal"] and one.median("nnunetv2") > 0 for one in cases)
 
 
 def test_without_manual_labels_there_is_no_dice_of_them(
@@ -70,7 +76,28 @@ def test_without_manual_labels_there_is_no_dice_of_them(
 ) -> None:
     options = ParityOptions(bundle=bundle, device=["cpu"], limit=1)
     report = run_parity(model, images, tmp_path / "parity.json", options, environment([]))
-    assert report.complete and report.images == 1 and report.cases[0].reference_dice == {}
+    total, case = report.measured
+    assert report.conditions["images"] == 1 and total.facts["dice"] == case.facts["dice"] == {}
+    assert "| scanside, cpu | 1     | 0 of " in render(report)
+
+
+def test_a_voxel_that_is_no_tie_is_a_fault(
+    model: Path, bundle: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the reference's margins are far above the bound, and its labels are others."""
+    predict = module.FromFolder.predict
+
+    def other(self: module.FromFolder, case: module.CaseInput) -> object:
+        volume, theirs, same = predict(self, case)
+        labels = np.where(theirs.labels == 1, 2, theirs.labels)
+        return volume, replace(theirs, labels=labels, margin=np.full_like(theirs.margin, 3.0)), same
+
+    monkeypatch.setattr(module.FromFolder, "predict", other)
+    options = ParityOptions(bundle=bundle, device=["cpu"], limit=1)
+    report = run_parity(model, images, tmp_path / "parity.json", options, environment([]))
+    facts = report.measured[0].facts
+    assert facts["differing"] > 0 == facts["explained"] and facts["largest_margin"] == 3.0
+    assert report.faults == ["cpu: a voxel differs that is no tie by rounding."] and not report.passed
 
 
 def test_a_missing_label_is_told_before_anything_runs(

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from benchmarks.scripts.naive_loop import Loop
 from scanside.benchmarks.child import Child
 from scanside.benchmarks.choices import PeersOptions
 from scanside.benchmarks.environment import environment
 from scanside.benchmarks.kinds import file_precisions, parse_kinds
-from scanside.benchmarks.naive_loop import Loop
 from scanside.benchmarks.peers import run_peers
 from scanside.benchmarks.report_tables import render
 from scanside.benchmarks.results import Measurements

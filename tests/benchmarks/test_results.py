@@ -10,7 +10,7 @@ from scanside.benchmarks.agreement import BOUND, dice, margins
 from scanside.benchmarks.distribution import Ratio
 from scanside.benchmarks.progress import duration
 from scanside.benchmarks.report_tables import render
-from scanside.benchmarks.results import Measurements, ParityReport, measured, quantity, read_back
+from scanside.benchmarks.results import Measurements, measured, quantity, read_back
 from scanside.benchmarks.tui import TuiReport
 from scanside.runtime.errors import InputError
 
@@ -108,20 +108,20 @@ def test_ratios_of_six_rounds_have_an_interval() -> None:
     assert (many.low, many.high) == (2, 12)
 
 
-def test_a_file_to_resume_must_be_one(tmp_path: Path) -> None:
+def test_a_file_that_is_read_must_be_one(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be read"):
-        read_back(ParityReport, tmp_path / "absent.json", "scanside bench parity")
-    (tmp_path / "other.json").write_text("{}")
-    with pytest.raises(InputError, match="not a results file"):
-        read_back(ParityReport, tmp_path / "other.json", "scanside bench parity")
+        read_back(Measurements, tmp_path / "absent.json", "scanside bench parity")
+    for content in ("{}", '{"schema": "scanside.bench-parity/1"}'):
+        (tmp_path / "other.json").write_text(content)
+        with pytest.raises(InputError, match="not a results file"):
+            read_back(Measurements, tmp_path / "other.json", "scanside bench parity")
 
 
 @pytest.mark.parametrize(
     "name", ["run", "appliance", "scale", "tui", *(f.stem for f in RESULTS.glob("p*-*.json"))]
 )
 def test_every_committed_result_can_still_be_read_and_shown(name: str) -> None:
-    kinds = {"parity": ParityReport, "tui": TuiReport}
-    kind = kinds.get(name.partition("-")[0], Measurements)
+    kind = TuiReport if name == "tui" else Measurements
     report = read_back(kind, RESULTS / f"{name}.json", "scanside bench")
     assert report.machine.processor in render(report) and all(
         remark in render(report) for remark in report.remarks

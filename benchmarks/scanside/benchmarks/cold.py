@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from scanside.benchmarks.kinds import PeerKind
+from scanside.benchmarks.kinds import LOOP_SCRIPT, PeerKind
 from scanside.benchmarks.processes import Spent, run_measured
 from scanside.benchmarks.warm import Setup
 from scanside.runtime.arrays import LabelMask
@@ -19,7 +19,7 @@ from scanside.runtime.images.read import read_image
 _PROGRAMS = {
     "nnunetv2": ("nnUNetv2_predict_from_modelfolder",),
     "scanside": ("scanside", "segment"),
-    "onnx-loop": ("python", "-m", "scanside.benchmarks.naive_loop"),
+    "onnx-loop": ("python", "naive_loop.py"),
 }
 
 
@@ -49,7 +49,7 @@ class ColdPeers:
     def warm_files(self, kinds: Sequence[PeerKind]) -> None:
         """Run each for its help, or its imports: libraries then come from the file cache, as on any second day."""
         for program in dict.fromkeys(kind.program for kind in kinds):
-            words = {"onnx-loop": ["python", "-c", "import scanside.benchmarks.naive_loop, onnxruntime"]}
+            words = {"onnx-loop": ["python", "-c", "import onnxruntime, scipy.ndimage, SimpleITK"]}
             command = words.get(program, [*_PROGRAMS[program], "--help" if program == "scanside" else "-h"])
             run_measured([str(_program(command[0])), *command[1:]], self.folder / f"{program}-help.log")
 
@@ -69,6 +69,7 @@ class ColdPeers:
         out.mkdir()
         places = {
             "MODEL_FOLDER": self.setup.model, "BUNDLE": self.setup.bundle, "IMAGES": images, "OUT": out,
+            "naive_loop.py": LOOP_SCRIPT,
         }  # fmt: skip
         program, *words = self.command(kind)
         command = [str(_program(program)), *(str(places.get(word, word)) for word in words)]

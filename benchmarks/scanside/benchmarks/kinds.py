@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from scanside.runtime.backends.table import DEVICES, PRECISIONS, FilePrecision, backend
@@ -9,6 +10,8 @@ from scanside.runtime.errors import UsageError
 
 REFERENCE = "nnunetv2"
 LOOP = "onnx-loop"
+LOOP_SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "naive_loop.py"
+"""Not part of an installed package."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,8 @@ def parse_kinds(words: Sequence[str]) -> tuple[PeerKind, ...]:
         device, _, precision = word.partition(":")
         precision = precision or "fp32"
         if word == LOOP:
+            if not LOOP_SCRIPT.is_file():
+                raise UsageError(f"{LOOP} is a script of the checkout and is not installed; leave it out.")
             kinds.append(PeerKind(LOOP, "onnx-loop"))
         elif device not in ("auto", *DEVICES) or precision not in PRECISIONS:
             raise UsageError(

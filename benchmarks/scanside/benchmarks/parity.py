@@ -12,15 +12,10 @@ import numpy as np
 
 from scanside.benchmarks.agreement import BOUND, FromFolder, dice, margins
 from scanside.benchmarks.choices import ParityOptions
+from scanside.benchmarks.conditions import measurements
+from scanside.benchmarks.kinds import REFERENCE
 from scanside.benchmarks.progress import Progress
-from scanside.benchmarks.results import (
-    PARITY,
-    ParityCase,
-    ParityDevice,
-    ParityReport,
-    ParityTotals,
-    write,
-)
+from scanside.benchmarks.results import Measured, Measurements, measured, quantity, write
 from scanside.benchmarks.source import Source, find_source
 from scanside.runtime.arrays import LabelMask
 from scanside.runtime.backends.table import DEVICES, backend
@@ -36,7 +31,7 @@ from scanside.runtime.volume import Volume
 
 def run_parity(
     model: Path, images: Path, out: Path, options: ParityOptions, facts: Mapping[str, Any]
-) -> ParityReport:
+) -> Measurements:
     """Compare case by case; the results file is valid after each, and then says that it is not complete.
 
     Args:
@@ -57,18 +52,20 @@ def run_parity(
             name: stack.enter_context(_open(source, name, options)) for name in options.device or _devices()
         }
         reference = FromFolder(source, mirroring=options.mirroring)
-        progress, rows = Progress(len(cases)), list[ParityCase]()
+        progress, rows, record = Progress(len(cases)), list[Measured](), source.record(options.mirroring)
+        bundle = record.pop("bundle")
         for case in cases:
             rows.append(_compare(case, source, reference, segmenters, options))
-            report = ParityReport.model_validate(
-                {
-                    **facts, "schema": PARITY, **source.record(options.mirroring),
-                    "complete": len(rows) == len(cases), "images": len(cases), "cases": rows,
-                    "totals": {name: _totals(rows, name) for name in segmenters},
-                }
+            totals = [_total(rows, name) for name in segmenters]
+            wrong = [one.name for one in totals if one.facts["explained"] < one.facts["differing"]]
+            report = measurements(
+                "parity", facts, [*totals, *rows], facts["remarks"], headline=True, bundle=bundle,
+                faults=[f"{name}: a voxel differs that is no tie by rounding." for name in wrong],
+                conditions=record | {"images": len(cases), "complete": len(rows) == len(cases)},
             )  # fmt: skip
             write(report, out)
-            progress.step(_sentence(rows[-1]))
+            told = (f"{name} {count}" for name, count in rows[-1].facts["differing"].items())
+            progress.step(f"{case.name}: {', '.join(told)} of {rows[-1].facts['voxels']} voxels differ")
     return report
 
 
@@ -106,32 +103,29 @@ def _compare(
     case: CaseInput,
     source: Source,
     reference: FromFolder,
-    segmenters: dict[str, Segmenter],
+    segmenters: Mapping[str, Any],
     options: ParityOptions,
-) -> ParityCase:
+) -> Measured:
+    """An image: voxels that differ and their margins by device, Dice against the manual labels by program."""
     names = source.plan.labels.names
     start = time.perf_counter()
     volume, theirs, reading = reference.predict(case)
-    seconds = time.perf_counter() - start
-    manual = _manual(options.labels, case, source, volume) if options.labels else None
-    devices = {}
+    took = {REFERENCE: time.perf_counter() - start}
+    masks = {REFERENCE: theirs.labels}
     for name, segmenter in segmenters.items():
         start = time.perf_counter()
-        mask = segmenter.segment(volume, case=case.name).mask
-        took = time.perf_counter() - start
-        devices[name] = ParityDevice(
-            differing=int((mask != theirs.labels).sum()),
-            dice={} if manual is None else dice(mask, manual, names),
-            margins=margins(mask, theirs.labels, theirs.margin),
-            seconds=round(took, 3),
-        )
-    return ParityCase(
-        name=case.name,
-        voxels=int(theirs.labels.size),
-        reading_equal=reading,
-        reference_dice={} if manual is None else dice(theirs.labels, manual, names),
-        reference_seconds=round(seconds, 3),
-        devices=devices,
+        masks[name] = segmenter.segment(volume, case=case.name).mask
+        took[name] = time.perf_counter() - start
+    manual = _manual(options.labels, case, source, volume) if options.labels else None
+    found = {name: margins(masks[name], theirs.labels, theirs.margin) for name in segmenters}
+    facts = {
+        "voxels": int(theirs.labels.size), "reading_equal": reading,
+        "differing": {name: int((masks[name] != theirs.labels).sum()) for name in segmenters},
+        "margins": {name: one.model_dump() for name, one in found.items() if one is not None},
+        "dice": {} if manual is None else {name: dice(mask, manual, names) for name, mask in masks.items()},
+    }  # fmt: skip
+    return measured(
+        case.name, facts, [quantity(name, "ms", 1000 * seconds) for name, seconds in took.items()]
     )
 
 
@@ -144,32 +138,25 @@ def _manual(folder: Path, case: CaseInput, source: Source, volume: Volume) -> La
     return np.rint(image.data[0]).astype(np.uint16)
 
 
-def _totals(cases: Sequence[ParityCase], device: str) -> ParityTotals:
-    rows = [case.devices[device] for case in cases]
-    found = [row.margins for row in rows if row.margins is not None]
-    return ParityTotals(
-        cases=len(cases),
-        voxels=sum(case.voxels for case in cases),
-        differing=sum(row.differing for row in rows),
-        cases_differing=sum(row.differing > 0 for row in rows),
-        explained=sum(margin.explained for margin in found),
-        largest_margin=max((margin.largest for margin in found), default=None),
-        bound=BOUND,
-        dice=_mean([row.dice for row in rows]),
-        reference_dice=_mean([case.reference_dice for case in cases]),
-    )
+def _total(rows: Sequence[Measured], device: str) -> Measured:
+    """A device over all images; Dice are means over the images that have the label."""
+    facts = [one.facts for one in rows]
+    found = [one["margins"][device] for one in facts if device in one["margins"]]
+    differing = [one["differing"][device] for one in facts]
+    scores = [one["dice"] for one in facts if one["dice"]]
+    said = {
+        "cases": len(rows), "voxels": sum(one["voxels"] for one in facts), "differing": sum(differing),
+        "cases_differing": sum(count > 0 for count in differing),
+        "explained": sum(margin["explained"] for margin in found),
+        "largest_margin": max((margin["largest"] for margin in found), default=None), "bound": BOUND,
+        "dice": {name: _mean([one[name] for one in scores]) for name in (REFERENCE, device) if scores},
+    }  # fmt: skip
+    return measured(device, said, [])
 
 
-def _mean(scores: Sequence[dict[str, float | None]]) -> dict[str, float | None]:
+def _mean(scores: Sequence[Mapping[str, float | None]]) -> dict[str, float | None]:
     result: dict[str, float | None] = {}
     for name in scores[0]:
         values = [value for score in scores if (value := score[name]) is not None]
         result[name] = statistics.fmean(values) if values else None
     return result
-
-
-def _sentence(row: ParityCase) -> str:
-    parts = [
-        f"{name} {result.differing} of {row.voxels} voxels differ" for name, result in row.devices.items()
-    ]
-    return f"{row.name}: {', '.join(parts)}"

@@ -7,7 +7,7 @@ from scanside.benchmarks.agreement import Agreement
 from scanside.benchmarks.distribution import Distribution, Ratio
 from scanside.benchmarks.kinds import REFERENCE
 from scanside.benchmarks.progress import duration
-from scanside.benchmarks.results import Measured, Measurements, ParityReport, Run
+from scanside.benchmarks.results import Measured, Measurements, Run
 from scanside.benchmarks.tables import aligned, amount, ms, score, told
 from scanside.benchmarks.tui import TuiReport
 
@@ -40,8 +40,8 @@ def conditions(report: Run) -> list[str]:
 
 def _measured(report: Measurements) -> list[str]:
     """A row per quantity, with its distribution; of a scale and of a card a row per point and peer."""
-    if report.kind == "peers":
-        return _peers(report)
+    if report.kind in ("peers", "parity"):
+        return (_peers if report.kind == "peers" else _parity)(report)
     wide = report.kind in ("scale", "gpu")
     golden = [
         f"- {where}, golden cases: {'passed' if one.passed else '**NOT PASSED**'} ({'; '.join(one.sentences)})."
@@ -95,35 +95,38 @@ def _lines(one: Measured, wide: bool) -> list[str]:
     return lines
 
 
-def _parity(report: ParityReport) -> list[str]:
-    first = next(iter(report.totals.values()))
-    names = list(first.dice)
+def _parity(report: Measurements) -> list[str]:
+    """Totals by device; what differs."""
+    known = report.conditions
+    totals = [one for one in report.measured if "cases" in one.facts]
+    cases = [one for one in report.measured if one not in totals]
+    scores: dict[str, dict[str, float | None]] = {}
+    for one in totals:
+        scores |= one.facts["dice"]
+    names = list(scores.get(REFERENCE, {}))
+    head = ("program", "cases", "differing voxels", "largest margin", *(f"Dice {name}" for name in names))
     rows = [
-        ("program", "cases", "differing voxels", "largest margin", *(f"Dice {name}" for name in names)),
-        ("nnunetv2", str(first.cases), "reference", "", *(score(first.reference_dice[n]) for n in names)),
+        head,
+        (REFERENCE, str(len(cases)), "reference", "", *(score(scores[REFERENCE][n]) for n in names)),
     ]
-    for device, total in report.totals.items():
-        margin = "" if total.largest_margin is None else f"{total.largest_margin:.2g}"
-        counts = f"{total.differing} of {total.voxels}"
-        rows.append(
-            (
-                f"scanside, {device}", str(total.cases), counts, margin, *(score(total.dice[n]) for n in names),
-            )
-        )  # fmt: skip
+    for one in totals:
+        margin = one.facts["largest_margin"]
+        counts = f"{one.facts['differing']} of {one.facts['voxels']}"
+        said = str(one.facts["cases"]), counts, "" if margin is None else f"{margin:.2g}"
+        rows.append((f"scanside, {one.name}", *said, *(score(scores[one.name][n]) for n in names)))
     ties = [
-        f"- {device}: {total.explained} of {total.differing} differing voxel(s), in {total.cases_differing} case(s), "
-        f"had a margin of at most {total.bound:g} logits (ties by rounding)."
-        for device, total in report.totals.items()
-        if total.differing
+        f"- {one.name}: {one.facts['explained']} of {one.facts['differing']} differing voxel(s), in "
+        f"{one.facts['cases_differing']} case(s), had a margin of at most {one.facts['bound']:g} logits "
+        "(ties by rounding)."
+        for one in totals
+        if one.facts["differing"]
     ]
-    stopped = f"- Stopped after {len(report.cases)} of {report.images} cases."
-    seconds = sum(case.reference_seconds for case in report.cases)
+    stopped = [] if known["complete"] else [f"- Stopped after {len(cases)} of {known['images']} cases."]
+    took = sum(one.median(REFERENCE) for one in cases) / 1000
     return [
-        f"{_how(report.mirroring, report.folds)}; Dice against the manual labels, mean.",
-        *(*conditions(report), "", *aligned(rows), ""),
-        *ties,
-        *([] if report.complete else [stopped]),
-        f"- nnunetv2 took {duration(seconds)} for {len(report.cases)} case(s).",
+        f"{_how(known['mirroring'], known['folds'])}; Dice against the manual labels, mean.",
+        *(*conditions(report.model_copy(update={"conditions": {}})), "", *aligned(rows), "", *ties, *stopped),
+        f"- nnunetv2 took {duration(took)} for {len(cases)} case(s).",
     ]
 
 
@@ -229,5 +232,5 @@ def _tui(report: TuiReport) -> list[str]:
 
 
 _TABLES: dict[type[Run], Callable[[Any], list[str]]] = {
-    Measurements: _measured, ParityReport: _parity, TuiReport: _tui,
+    Measurements: _measured, TuiReport: _tui,
 }  # fmt: skip

@@ -13,9 +13,9 @@ from scanside.runtime.errors import InputError
 from scanside.runtime.images.files import atomic_write
 from scanside.runtime.record import Part
 
-PARITY = "scanside.bench-parity/1"
 SCHEMAS = {kind: f"scanside.bench-{kind}/2" for kind in ("run", "appliance", "scale", "gpu")} | {
-    "peers": "scanside.bench-peers/3"
+    "parity": "scanside.bench-parity/2",
+    "peers": "scanside.bench-peers/3",
 }
 """Of `Measurements`, by the command."""
 
@@ -68,16 +68,6 @@ class Run(Part):
     def passed(self) -> bool:
         """Whether what was measured is what it should be: else the command's exit code is 1."""
         return True
-
-
-class Record(Run):
-    """What a results file of a bundle beside nnunetv2 says."""
-
-    bundle: BundleId
-    checkpoints: dict[str, str]
-    """sha256 of each fold's checkpoint, as nnunetv2 loaded it."""
-    mirroring: bool
-    folds: list[str]
 
 
 class Margins(Part):
@@ -157,13 +147,14 @@ def measured(
 
 
 class Measurements(Run):
-    """`scanside bench run`, `appliance`, `scale`, `peers` and `gpu`: quantities with their units."""
+    """`scanside bench run`, `appliance`, `scale`, `peers`, `parity` and `gpu`: quantities with their units."""
 
     schema_: Literal[
         "scanside.bench-run/2",
         "scanside.bench-appliance/2",
         "scanside.bench-scale/2",
         "scanside.bench-gpu/2",
+        "scanside.bench-parity/2",
         "scanside.bench-peers/3",
     ] = Field(alias="schema")
     gpus: list[str]
@@ -184,70 +175,13 @@ class Measurements(Run):
 
     @property
     def kind(self) -> str:
-        """run, appliance, scale, peers or gpu."""
+        """The command: run, appliance, scale, peers, parity, gpu."""
         return self.schema_.removeprefix("scanside.bench-").partition("/")[0]
 
     @property
     def passed(self) -> bool:
         """Whether nothing is wrong."""
         return not self.faults
-
-
-class ParityDevice(Part):
-    """One image on one device, against nnunetv2."""
-
-    differing: int
-    dice: dict[str, float | None]
-    """Label → Dice against the manual labels (null: absent in both); empty without manual labels."""
-    margins: Margins | None
-    seconds: float
-
-
-class ParityCase(Part):
-    """One image."""
-
-    name: str
-    voxels: int
-    reading_equal: bool | None
-    """Whether nnU-Net's reader and scanside's gave the same array; null where scanside's array served both."""
-    reference_dice: dict[str, float | None]
-    """Label → Dice of nnunetv2 against the manual labels."""
-    reference_seconds: float
-    devices: dict[str, ParityDevice]
-
-
-class ParityTotals(Part):
-    """A device over all cases."""
-
-    cases: int
-    voxels: int
-    differing: int
-    cases_differing: int
-    explained: int
-    """Differing voxels whose margin is at most `bound`."""
-    largest_margin: float | None
-    bound: float
-    dice: dict[str, float | None]
-    """Label → mean Dice of the device against the manual labels, over the cases that have one."""
-    reference_dice: dict[str, float | None]
-    """The same for nnunetv2."""
-
-
-class ParityReport(Record):
-    """`scanside bench parity`."""
-
-    schema_: Literal["scanside.bench-parity/1"] = Field(alias="schema")
-    complete: bool
-    """Whether all images are in; false where the run was stopped."""
-    images: int
-    """Images to do in all."""
-    totals: dict[str, ParityTotals]
-    cases: list[ParityCase]
-
-    @property
-    def passed(self) -> bool:
-        """Whether every difference is a tie."""
-        return all(total.explained == total.differing for total in self.totals.values())
 
 
 def write(report: BaseModel, path: Path) -> None:

@@ -9,6 +9,7 @@ inside the network's call: `Module.forward` of torch, `Session.run` of the runti
 import contextlib
 import io
 import multiprocessing
+import runpy
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +19,7 @@ from typing import Any, TypeVar
 from unittest import mock
 
 from scanside.benchmarks.child import Child
-from scanside.benchmarks.kinds import PeerKind
+from scanside.benchmarks.kinds import LOOP_SCRIPT, PeerKind
 from scanside.benchmarks.processes import MIB, Spent, high_water_mark, spent
 from scanside.runtime.arrays import LabelMask
 
@@ -233,17 +234,16 @@ def device_facts(device: Any) -> dict[str, str]:
 
 
 def _naive_loop(kind: PeerKind, setup: Setup) -> _Peer:
-    """`naive_loop.Loop`."""
-    from scanside.benchmarks.naive_loop import Loop, read
-
-    watch, loop = Stopwatch(), Loop(setup.bundle, setup.folds, mirroring=setup.mirroring)
-    loop.network = watch.time(loop.network)  # type: ignore[method-assign]
+    """`Loop` of the script."""
+    script = runpy.run_path(str(LOOP_SCRIPT))
+    watch, loop = Stopwatch(), script["Loop"](setup.bundle, setup.folds, mirroring=setup.mirroring)
+    loop.network = watch.time(loop.network)
 
     def segment(image: Any) -> tuple[LabelMask, dict[str, float]]:
         data, first = image
         return loop.segment(data, first.GetSpacing()[::-1]), {}
 
-    return _Peer(read, segment, watch)
+    return _Peer(script["read"], segment, watch)
 
 
 @contextlib.contextmanager

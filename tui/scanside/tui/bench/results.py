@@ -10,7 +10,7 @@ from typing import Any
 from scanside.runtime.appliance.config import Config
 from scanside.tui.format import duration
 
-LATENCY, PEERS, PARITY = "scanside.bench-run/2", "scanside.bench-peers/3", "scanside.bench-parity/1"
+LATENCY, PEERS, PARITY = "scanside.bench-run/2", "scanside.bench-peers/3", "scanside.bench-parity/2"
 _MEASURED = (LATENCY, "scanside.bench-appliance/2", "scanside.bench-gpu/2")
 FOLDER = "benchmarks"
 
@@ -108,8 +108,9 @@ def _peers(document: Mapping[str, Any]) -> list[str]:
 
 def _parity(document: Mapping[str, Any]) -> list[str]:
     """Voxels that differ from nnunetv2, by device."""
+    totals = [one for one in document["measured"] if "cases" in one["facts"]]
     return [
-        f"{device}: {total['differing']} of {total['voxels']} voxels differ in {total['cases']} cases, "
-        f"{total['explained']} of them ties"
-        for device, total in document["totals"].items()
+        f"{one['name']}: {one['facts']['differing']} of {one['facts']['voxels']} voxels differ in "
+        f"{one['facts']['cases']} cases, {one['facts']['explained']} of them ties"
+        for one in totals
     ]

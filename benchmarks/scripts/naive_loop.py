@@ -1,10 +1,10 @@
-"""The naive peer: ONNX Runtime on the fp32 network of a bundle, and nnU-Net's inference written down in plain numpy.
+"""The naive peer, `onnx-loop` of `bench peers`: ONNX Runtime on a bundle's fp32 network, and nnU-Net in plain numpy.
 
 What a good engineer writes in an afternoon who has the ONNX file and knows nnU-Net's paper: no approximation on
 purpose, no trick either. Float32 throughout; scores of all classes on the image's grid; argmax. It shares no code with
 the runtime, and reads of the bundle what nnU-Net's plans.json would have told.
 
-`python -m scanside.benchmarks.naive_loop BUNDLE IMAGES OUT FOLDS mirroring|no-mirroring` segments a folder.
+`python benchmarks/scripts/naive_loop.py BUNDLE IMAGES OUT FOLDS mirroring|no-mirroring` segments a folder.
 """
 
 import itertools

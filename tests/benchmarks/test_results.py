@@ -10,8 +10,8 @@ from scanside.benchmarks.agreement import BOUND, dice, margins
 from scanside.benchmarks.distribution import Ratio
 from scanside.benchmarks.progress import duration
 from scanside.benchmarks.report_tables import render
-from scanside.benchmarks.results import Measurements, measured, quantity, read_back
-from scanside.benchmarks.tui import TuiReport
+from scanside.benchmarks.results import Measurements, measured, quantity, read_results
+from scanside.benchmarks.tui import times
 from scanside.runtime.errors import InputError
 
 ROOT = Path(__file__).parents[2]
@@ -110,22 +110,28 @@ def test_ratios_of_six_rounds_have_an_interval() -> None:
 
 def test_a_file_that_is_read_must_be_one(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be read"):
-        read_back(Measurements, tmp_path / "absent.json", "scanside bench parity")
-    for content in ("{}", '{"schema": "scanside.bench-parity/1"}'):
+        read_results(tmp_path / "absent.json")
+    for content in ("[]", "{}", "no json", '{"schema": "scanside.bench-parity/1"}'):
         (tmp_path / "other.json").write_text(content)
-        with pytest.raises(InputError, match="not a results file"):
-            read_back(Measurements, tmp_path / "other.json", "scanside bench parity")
+        with pytest.raises(
+            InputError, match="is not a results file of `scanside bench`, or of another version"
+        ):
+            read_results(tmp_path / "other.json")
 
 
 @pytest.mark.parametrize(
     "name", ["run", "appliance", "scale", "tui", *(f.stem for f in RESULTS.glob("p*-*.json"))]
 )
 def test_every_committed_result_can_still_be_read_and_shown(name: str) -> None:
-    kind = TuiReport if name == "tui" else Measurements
-    report = read_back(kind, RESULTS / f"{name}.json", "scanside bench")
+    report = read_results(RESULTS / f"{name}.json")
     assert report.machine.processor in render(report) and all(
         remark in render(report) for remark in report.remarks
     )
+
+
+def test_percentiles_of_keys_are_nearest_ranks() -> None:
+    found = times([0.5, *(number / 100 for number in range(1, 20))])
+    assert found == {"samples": 20, "p50": 0.1, "p95": 0.19, "p99": 0.5, "max": 0.5}
 
 
 def test_the_record_names_no_folder_of_this_machine() -> None:

@@ -25,7 +25,7 @@ from scanside.benchmarks.choices import (
     option,
 )
 from scanside.benchmarks.commands import Facts, command, refuse_existing
-from scanside.benchmarks.results import Run
+from scanside.benchmarks.results import Measurements
 from scanside.runtime.cli.group import Group
 from scanside.runtime.cli.main import require_extra
 from scanside.runtime.errors import ExitCode, UsageError
@@ -40,7 +40,7 @@ app = typer.Typer(
 
 
 @command(app, "psutil")
-def run(bundle: Bundle, options: LatencyOptions, facts: Facts, studies: Studies = None) -> Run:
+def run(bundle: Bundle, options: LatencyOptions, facts: Facts, studies: Studies = None) -> Measurements:
     """Measure how long whole studies take here: warm, cold, back to back; by stage; memory, energy, temperature.
 
     Exit code 1 when the golden cases fail on the device.
@@ -57,7 +57,9 @@ def run(bundle: Bundle, options: LatencyOptions, facts: Facts, studies: Studies 
 
 
 @command(app, "psutil")
-def appliance(bundle: Bundle, options: ApplianceOptions, facts: Facts, studies: Studies = None) -> Run:
+def appliance(
+    bundle: Bundle, options: ApplianceOptions, facts: Facts, studies: Studies = None
+) -> Measurements:
     """Measure a real service here: instances per second, and the time from last instance to report at the PACS.
 
     It runs `scanside serve`, senders and a peer of its own on loopback, in a temporary folder; a round of slices is
@@ -73,7 +75,7 @@ def appliance(bundle: Bundle, options: ApplianceOptions, facts: Facts, studies: 
 
 
 @command(app, "psutil", "onnx")
-def scale(options: ScaleOptions, facts: Facts) -> Run:
+def scale(options: ScaleOptions, facts: Facts) -> Measurements:
     """Measure what voxels, classes, tiles and studies cost, one varied at a time, with a made network.
 
     Exit code 1 when a point needs more memory than the ceiling.
@@ -86,7 +88,7 @@ def scale(options: ScaleOptions, facts: Facts) -> Run:
 
 
 @command(app, *PACKAGES)
-def peers(model: Model, images: Images, options: PeersOptions, facts: Facts) -> Run:
+def peers(model: Model, images: Images, options: PeersOptions, facts: Facts) -> Measurements:
     """Run nnunetv2 and its peers in alternating rounds on the same images: time, memory, labels.
 
     Example: scanside bench peers nnUNetTrainer__nnUNetPlans__3d_fullres scan.nii.gz -o results/peers.json
@@ -107,7 +109,7 @@ def parity(
     out: Out,
     options: ParityOptions,
     facts: Facts,
-) -> Run:
+) -> Measurements:
     """Compare the runtime's labels with nnUNetPredictor's, image by image. Exit code 1 if a difference is no tie.
 
     Example: scanside bench parity MODEL_FOLDER imagesTr --labels labelsTr -o results/parity.json
@@ -118,7 +120,7 @@ def parity(
 
 
 @command(app, *PACKAGES)
-def gpu(model: Model, images: Images, options: GpuOptions, facts: Facts) -> Run:
+def gpu(model: Model, images: Images, options: GpuOptions, facts: Facts) -> Measurements:
     """Measure a GPU beside nnunetv2 with AMP on it: golden cases, and a whole case.
 
     Exit code 1 when a golden case fails, or something could not be measured.
@@ -131,7 +133,7 @@ def gpu(model: Model, images: Images, options: GpuOptions, facts: Facts) -> Run:
 
 
 @command(app, "psutil")
-def tui(options: TuiOptions, facts: Facts) -> Run:
+def tui(options: TuiOptions, facts: Facts) -> Measurements:
     """Measure the terminal: opening, key to paint, idle load, and 50 events a second, with thousands of studies.
 
     Example: scanside bench tui -o results/benchmarks/tui.json
@@ -145,9 +147,7 @@ def tui(options: TuiOptions, facts: Facts) -> Run:
 def compare(
     before: Annotated[
         Path,
-        typer.Argument(
-            metavar="A.json", help="Results of `scanside bench run`, `appliance`, `scale`, `peers` or `gpu`."
-        ),
+        typer.Argument(metavar="A.json", help="Results of `scanside bench`."),
     ],
     after: Annotated[Path, typer.Argument(metavar="B.json", help="Newer ones, of the same studies.")],
     fail_if_slower: Annotated[
@@ -159,10 +159,11 @@ def compare(
 
     Example: scanside bench compare before.json after.json --fail-if-slower 10%
     """
-    from scanside.benchmarks.compare import compare_runs, comparison_table, parse_percent, read_run
+    from scanside.benchmarks.compare import compare_runs, comparison_table, parse_percent
+    from scanside.benchmarks.results import read_results
 
     limit = parse_percent(fail_if_slower) if fail_if_slower else None
-    found = compare_runs(read_run(before), read_run(after), limit)
+    found = compare_runs(read_results(before), read_results(after), limit)
     print(found.model_dump_json(indent=1) if as_json else comparison_table(found))
     return ExitCode.CASE_FAILED if found.slower else ExitCode.OK
 
@@ -171,9 +172,7 @@ def compare(
 def report(
     results: Annotated[
         list[Path],
-        typer.Argument(
-            metavar="RESULTS.json...", help="Of `scanside bench run`, `appliance`, `scale`, `peers` or `gpu`."
-        ),
+        typer.Argument(metavar="RESULTS.json...", help="Of `scanside bench`."),
     ],
     out: Annotated[Path, option("For report.html and the plots.", "FOLDER", "-o", "--out")],
     overwrite: Overwrite = False,
@@ -183,10 +182,10 @@ def report(
     Example: scanside bench report results/latency.json -o results/latency
     """
     refuse_existing(overwrite, out / "report.html")
-    from scanside.benchmarks.compare import read_run
     from scanside.benchmarks.report_html import write_report
+    from scanside.benchmarks.results import read_results
 
-    for path in write_report([read_run(path) for path in results], out):
+    for path in write_report([read_results(path) for path in results], out):
         print(path)
 
 

@@ -2,11 +2,10 @@
 
 import math
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from scanside.benchmarks.distribution import Distribution, ratio_interval
-from scanside.benchmarks.results import Measurements, read_back
+from scanside.benchmarks.results import Measurements
 from scanside.benchmarks.tables import aligned, told
 from scanside.runtime.errors import InputError, UsageError
 from scanside.runtime.record import Part
@@ -45,15 +44,6 @@ class Comparison(Part):
     """What was allowed, as a part of the time before."""
     slower: list[str]
     """Quantities whose whole interval lies above the limit."""
-
-
-def read_run(path: Path) -> Measurements:
-    """Read the results of `bench run`, `appliance`, `scale`, `peers` or `gpu`.
-
-    Raises:
-        InputError: If it is missing or no such file.
-    """
-    return read_back(Measurements, path, "scanside bench run`, `appliance`, `scale`, `peers` or `gpu")
 
 
 def compare_runs(before: Measurements, after: Measurements, limit: float | None) -> Comparison:

@@ -87,7 +87,7 @@ def _section(report: Measurements) -> str:
     quoted = f"Not to be quoted: {escape(' '.join(report.remarks))}"
     warn = "" if report.headline else f'<p class="warn">{quoted}</p>'
     bundle = f": {report.bundle.name} {report.bundle.version}" if report.bundle else ""
-    what = f"{_TITLES[report.kind]}{bundle}{f' on {report.device.obtained}' if report.device else ''}"
+    what = f"{_TITLES.get(report.kind, report.kind)}{bundle}{f' on {report.device.obtained}' if report.device else ''}"
     when = f"{report.created}; commit {report.git.commit[:12] if report.git else 'unknown'}"
     # A table of ours is Markdown; names may hold a tag, or emphasis.
     escaped = _MARKS.sub(lambda found: f"\\{found[0]}", spoken(render(report)))
@@ -103,7 +103,7 @@ def _figures(report: Measurements) -> list[tuple[str, Any]]:
     if report.kind == "scale":
         axes = dict.fromkeys(point.facts["axis"] for point in found if point.facts)
         return [(f"scale-{axis}", _growth(report, axis)) for axis in axes]
-    overall = _OVERALL[report.kind]
+    overall = _OVERALL.get(report.kind, "")
     whole = {one.name: samples for one in found if (samples := one.find(overall))}
     studies = [one for one in found if one.name in whole]
     quiet = report.conditions.get("quiet_seconds")

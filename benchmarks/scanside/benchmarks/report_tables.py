@@ -1,15 +1,13 @@
 """What each results file says to a person: conditions first, then its tables, then what else must be known."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from scanside.benchmarks.agreement import Agreement
 from scanside.benchmarks.distribution import Distribution, Ratio
 from scanside.benchmarks.kinds import REFERENCE
 from scanside.benchmarks.progress import duration
-from scanside.benchmarks.results import Measured, Measurements, Run
+from scanside.benchmarks.results import Measured, Measurements
 from scanside.benchmarks.tables import aligned, amount, ms, score, told
-from scanside.benchmarks.tui import TuiReport
 
 _MOST_STAGES = 8
 _SINGLY = 4
@@ -17,31 +15,30 @@ _SINGLY = 4
 _LIBRARIES = ("scanside", "nnunetv2", "torch", "openvino", "onnxruntime", "numpy")
 
 
-def render(report: Run) -> str:
+def render(report: Measurements) -> str:
     """A results file as Markdown."""
-    found: Callable[[Any], list[str]] = _TABLES[type(report)]
-    return "\n".join(found(report)).rstrip()
+    tables = {"peers": _peers, "parity": _parity, "tui": _tui}
+    return "\n".join(tables.get(report.kind, _measured)(report)).rstrip()
 
 
-def conditions(report: Run) -> list[str]:
+def conditions(report: Measurements, *, all_of_them: bool = True) -> list[str]:
     """Where it ran, with which versions, on what; and whether the figures may be quoted."""
     versions = ", ".join(f"{name} {report.versions[name]}" for name in _LIBRARIES if name in report.versions)
-    machine, device = report.machine, getattr(report, "device", None)
+    machine, device = report.machine, report.device
     where = f"{machine.processor}, {machine.cores} core(s), {machine.memory_gib} GiB"
-    lines = [f"{'; '.join([where, *getattr(report, 'gpus', [])])}; {versions}."]
-    if isinstance(report, Measurements):
-        what = [f"Bundle {report.bundle.name} {report.bundle.version}"] if report.bundle else []
-        what += [f"{device.obtained} {device.precision}"] if device else []
-        lines.append(f"{', '.join([*what, told(report.conditions)]).removesuffix(', ')}.")
-    if getattr(report, "headline", True):
+    what = [
+        f"Bundle {report.bundle.name} {report.bundle.version}" if report.bundle else "",
+        f"{device.obtained} {device.precision}" if device else "",
+        told(report.conditions) if all_of_them else "",
+    ]
+    lines = [f"{'; '.join([where, *report.gpus])}; {versions}.", f"{', '.join(filter(None, what))}."]
+    if report.headline:
         return [*lines, *report.remarks]
     return [*lines, "NOT TO BE QUOTED: " + " ".join(report.remarks)]
 
 
 def _measured(report: Measurements) -> list[str]:
     """A row per quantity, with its distribution; of a scale and of a card a row per point and peer."""
-    if report.kind in ("peers", "parity"):
-        return (_peers if report.kind == "peers" else _parity)(report)
     wide = report.kind in ("scale", "gpu")
     golden = [
         f"- {where}, golden cases: {'passed' if one.passed else '**NOT PASSED**'} ({'; '.join(one.sentences)})."
@@ -125,7 +122,7 @@ def _parity(report: Measurements) -> list[str]:
     took = sum(one.median(REFERENCE) for one in cases) / 1000
     return [
         f"{_how(known['mirroring'], known['folds'])}; Dice against the manual labels, mean.",
-        *(*conditions(report.model_copy(update={"conditions": {}})), "", *aligned(rows), "", *ties, *stopped),
+        *(*conditions(report, all_of_them=False), "", *aligned(rows), "", *ties, *stopped),
         f"- nnunetv2 took {duration(took)} for {len(cases)} case(s).",
     ]
 
@@ -164,7 +161,7 @@ def _peers(report: Measurements) -> list[str]:
             for name, one in known["peers"].items()
             if one["device"] and one["device"]["obtained"] != one["device"]["asked"]
         ),
-        *conditions(report.model_copy(update={"conditions": {}})),
+        *conditions(report, all_of_them=False),
         *(f"{name} is not measured: {why}" for name, why in known["absent"].items()),
         *(*ended, "", *aligned(rows), "", *_labels(peers, len(images)), ""),
         *(f"- {one.name}: {told(one.facts)}." for one in images if len(images) <= _SINGLY),
@@ -217,20 +214,17 @@ def _agreement(found: Sequence[Agreement]) -> tuple[str, str, str]:
     return f"{differing} of {voxels}", f"{'lowest: ' if many or len(found) > 1 else ''}{told}", judged
 
 
-def _tui(report: TuiReport) -> list[str]:
+def _tui(report: Measurements) -> list[str]:
+    terminal, *traffic = (one.facts for one in report.measured)
     figures = {
-        "opening": report.opening_s, "key to paint": report.key_to_paint_s,
-        "the same, 50 events a second": report.events.key_to_paint_s,
+        "opening": terminal["opening_s"], "key to paint": terminal["key_to_paint_s"],
+        "the same, 50 events a second": terminal["events"]["key_to_paint_s"],
+        **{
+            f"… with a case open, {' × '.join(map(str, one['size']))}, {one['graphics']}": one["case"]["key_to_paint_s"]
+            for one in traffic
+        },
     }  # fmt: skip
     rows: list[tuple[str, ...]] = [("s", "p50", "p95", "p99", "max")]
-    rows += [
-        (title, *(f"{seconds:.3f}" for seconds in (found.p50, found.p95, found.p99, found.max)))
-        for title, found in figures.items()
-    ]
-    idle = f"At rest {report.idle_cpu_part:.1%} of a core; {report.memory_mib:.0f} MiB; {report.studies} studies."
+    rows += [(title, *(f"{found[name]:.3f}" for name in rows[0][1:])) for title, found in figures.items()]
+    idle = f"At rest {terminal['idle_cpu_part']:.1%} of a core; {terminal['memory_mib']:.0f} MiB."
     return [*conditions(report), idle, "", *aligned(rows)]
-
-
-_TABLES: dict[type[Run], Callable[[Any], list[str]]] = {
-    Measurements: _measured, TuiReport: _tui,
-}  # fmt: skip

@@ -3,9 +3,9 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from scanside.benchmarks.distribution import Distribution
 from scanside.benchmarks.sensors import Sensed
@@ -13,13 +13,14 @@ from scanside.runtime.errors import InputError
 from scanside.runtime.images.files import atomic_write
 from scanside.runtime.record import Part
 
-SCHEMAS = {kind: f"scanside.bench-{kind}/2" for kind in ("run", "appliance", "scale", "gpu")} | {
-    "parity": "scanside.bench-parity/2",
-    "peers": "scanside.bench-peers/3",
+Schema = Literal[
+    "scanside.bench-run/2", "scanside.bench-appliance/2", "scanside.bench-scale/2", "scanside.bench-gpu/2",
+    "scanside.bench-parity/2", "scanside.bench-peers/3", "scanside.bench-tui/3",
+]  # fmt: skip
+SCHEMAS: dict[str, Schema] = {
+    name.removeprefix("scanside.bench-").partition("/")[0]: name for name in get_args(Schema)
 }
-"""Of `Measurements`, by the command."""
-
-Report = TypeVar("Report", bound=BaseModel)
+"""By the command."""
 
 
 class Machine(Part):
@@ -48,26 +49,6 @@ class BundleId(Part):
     name: str
     version: str
     sha256: str
-
-
-class Run(Part):
-    """What every results file says of the run that made it."""
-
-    created: str
-    """UTC, when the run began."""
-    command: list[str]
-    """The command line; absolute paths are cut to their last part."""
-    machine: Machine
-    versions: dict[str, str]
-    git: Git | None
-    """null when the code was not run from a git checkout."""
-    remarks: list[str]
-    """What a reader must know, such as a busy machine."""
-
-    @property
-    def passed(self) -> bool:
-        """Whether what was measured is what it should be: else the command's exit code is 1."""
-        return True
 
 
 class Margins(Part):
@@ -146,17 +127,20 @@ def measured(
     )
 
 
-class Measurements(Run):
-    """`scanside bench run`, `appliance`, `scale`, `peers`, `parity` and `gpu`: quantities with their units."""
+class Measurements(Part):
+    """The results file of every command of `scanside bench` that measures: quantities with their units."""
 
-    schema_: Literal[
-        "scanside.bench-run/2",
-        "scanside.bench-appliance/2",
-        "scanside.bench-scale/2",
-        "scanside.bench-gpu/2",
-        "scanside.bench-parity/2",
-        "scanside.bench-peers/3",
-    ] = Field(alias="schema")
+    schema_: Schema = Field(alias="schema")
+    created: str
+    """UTC, when the run began."""
+    command: list[str]
+    """The command line; absolute paths are cut to their last part."""
+    machine: Machine
+    versions: dict[str, str]
+    git: Git | None
+    """null when the code was not run from a git checkout."""
+    remarks: list[str]
+    """What a reader must know, such as a busy machine."""
     gpus: list[str]
     """NVIDIA cards with memory and driver, whether they were used or not."""
     bundle: BundleId | None
@@ -175,7 +159,7 @@ class Measurements(Run):
 
     @property
     def kind(self) -> str:
-        """The command: run, appliance, scale, peers, parity, gpu."""
+        """The command: run, appliance, scale, peers, parity, gpu, tui."""
         return self.schema_.removeprefix("scanside.bench-").partition("/")[0]
 
     @property
@@ -184,33 +168,30 @@ class Measurements(Run):
         return not self.faults
 
 
-def write(report: BaseModel, path: Path) -> None:
+def write(report: Measurements, path: Path) -> None:
     """Write a results file in one step.
-
-    Args:
-        report: One that names its schema.
 
     Raises:
         OutputError: If it cannot be written.
     """
-    document = report.model_dump(mode="json", by_alias=True)
-    text = json.dumps({"schema": document["schema"], **document}, indent=1)
+    text = json.dumps(report.model_dump(mode="json", by_alias=True), indent=1)
     with atomic_write(path) as temporary:
         temporary.write_text(f"{text}\n")
 
 
-def read_back(report: type[Report], path: Path, command: str) -> Report:
+def read_results(path: Path) -> Measurements:
     """Read a results file back.
 
-    Args:
-        command: What wrote it, for errors.
-
     Raises:
-        InputError: If it is missing or no such file.
+        InputError: If it is missing, no such file, or one of another version.
     """
     try:
-        return report.model_validate_json(path.read_bytes())
+        return Measurements.model_validate_json(path.read_bytes())
     except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}); pass a file of `{command}`.") from error
+        raise InputError(
+            f"{path} cannot be read ({error.strerror}); pass a file of `scanside bench`."
+        ) from error
     except ValueError as error:
-        raise InputError(f"{path} is not a results file of `{command}`.") from error
+        raise InputError(
+            f"{path} is not a results file of `scanside bench`, or of another version."
+        ) from error

@@ -11,18 +11,16 @@ import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Self
-
-from pydantic import Field
+from typing import Any
 
 from scanside.benchmarks.choices import TuiOptions
+from scanside.benchmarks.conditions import measurements
 from scanside.benchmarks.processes import meanwhile
-from scanside.benchmarks.results import Run
+from scanside.benchmarks.results import Measured, Measurements, measured
 from scanside.benchmarks.tui_store import IMAGES, beat_every_second, events, prepare
 from scanside.benchmarks.tui_terminal import GRAPHICS, SIZE, Terminal
 from scanside.runtime import machine
 from scanside.runtime.errors import CaseError
-from scanside.runtime.record import Part
 
 SIZES = ((80, 24), (120, 40), (200, 60))
 """Columns and rows of the terminals of which bytes are counted."""
@@ -34,84 +32,10 @@ _EVENTS_PER_SECOND = 50
 _STEADY_EVENTS = 5
 """So many per second a worker tells of how far a case is."""
 _CASE_KEYS = 40
+_PARTS = {"p50": 0.5, "p95": 0.95, "p99": 0.99, "max": 1.0}
 
 
-class Times(Part):
-    """Seconds of something that was done several times, by nearest rank."""
-
-    samples: int
-    p50: float
-    p95: float
-    p99: float
-    max: float
-
-    @classmethod
-    def of(cls, seconds: Sequence[float]) -> Self:
-        """Of at least one sample."""
-        ordered = sorted(seconds)
-
-        def rank(part: float) -> float:
-            return round(ordered[max(0, math.ceil(part * len(ordered)) - 1)], 4)
-
-        return cls(samples=len(ordered), p50=rank(0.5), p95=rank(0.95), p99=rank(0.99), max=rank(1.0))
-
-
-class Events(Part):
-    """What many changes of the store cost."""
-
-    asked_per_second: int
-    sent_per_second: float
-    key_to_paint_s: Times
-    cpu_part: float
-    """Part of one core."""
-
-
-class Bytes(Part):
-    """Bytes per second that go to the terminal when nobody types: what ssh has to carry, and what flickers."""
-
-    at_rest: float
-    while_another_computes: float
-
-
-class CaseBytes(Bytes):
-    """The same with a case open."""
-
-    key_to_paint_s: Times
-
-
-class Traffic(Part):
-    """One kind of terminal."""
-
-    size: tuple[int, int]
-    """Columns, rows."""
-    graphics: str
-    worklist: Bytes
-    case: CaseBytes
-
-
-class TuiReport(Run):
-    """`scanside bench tui`."""
-
-    schema_: Literal["scanside.bench-tui/2"] = Field("scanside.bench-tui/2", alias="schema")
-    studies: int
-    images: int
-    size: tuple[int, int]
-    """Columns, rows of the terminal of all figures but `traffic`."""
-    opening_s: Times
-    """From the start of the command to the first page of cases."""
-    opening_cpu_s: Times
-    key_to_paint_s: Times
-    """In the worklist."""
-    idle_cpu_part: float
-    """Part of one core."""
-    events: Events
-    memory_mib: float
-    traffic: list[Traffic]
-    demo_first_patient_s: float
-    """From `scanside tui --demo` to the first synthetic patient in the list."""
-
-
-def run_tui(options: TuiOptions, facts: Mapping[str, Any]) -> TuiReport:
+def run_tui(options: TuiOptions, facts: Mapping[str, Any]) -> Measurements:
     """Measure the terminal over a store made for it.
 
     Args:
@@ -130,17 +54,21 @@ def run_tui(options: TuiOptions, facts: Mapping[str, Any]) -> TuiReport:
             ]
         _say("the demonstration …")
         first = _first_patient(Path(name))
-    return TuiReport(
-        **{**facts, "versions": versions},
-        studies=options.studies,
-        images=options.studies * IMAGES,
-        size=SIZE,
-        opening_s=Times.of([wall for wall, _ in opened]),
-        opening_cpu_s=Times.of([cpu for _, cpu in opened]),
-        **found,
-        traffic=traffic,
-        demo_first_patient_s=round(first, 1),
-    )
+    terminal = {
+        "size": list(SIZE), "opening_s": times([wall for wall, _ in opened]),
+        "opening_cpu_s": times([cpu for _, cpu in opened]), **found, "demo_first_patient_s": round(first, 1),
+    }  # fmt: skip
+    return measurements(
+        "tui", {**facts, "versions": versions}, [measured("terminal", terminal, []), *traffic], facts["remarks"],
+        headline=True, conditions={"studies": options.studies, "images": options.studies * IMAGES},
+    )  # fmt: skip
+
+
+def times(seconds: Sequence[float]) -> dict[str, float]:
+    """How many `samples` there are, and their percentiles `p50`, `p95`, `p99` and `max` by nearest rank, s."""
+    ordered = sorted(seconds)
+    ranks = {name: max(0, math.ceil(part * len(ordered)) - 1) for name, part in _PARTS.items()}
+    return {"samples": len(ordered), **{name: round(ordered[rank], 4) for name, rank in ranks.items()}}
 
 
 def _opening(config: Path) -> tuple[float, float]:
@@ -163,41 +91,41 @@ def _measure(config: Path, keys: int, seconds: float) -> dict[str, Any]:
         idle = terminal.cpu(seconds)
         _say(f"{seconds:g} s of {_EVENTS_PER_SECOND} events a second …")
         return {
-            "key_to_paint_s": Times.of(pressed),
+            "key_to_paint_s": times(pressed),
             "idle_cpu_part": round(idle, 4),
             "events": _under_events(terminal, config, seconds),
             "memory_mib": round(terminal.memory_mib(), 1),
         }
 
 
-def _under_events(terminal: Terminal, config: Path, seconds: float) -> Events:
+def _under_events(terminal: Terminal, config: Path, seconds: float) -> dict[str, Any]:
     with events(config, _EVENTS_PER_SECOND) as sent:
         begin, before = time.monotonic(), terminal.cpu_seconds()
-        times: list[float] = []
+        pressed: list[float] = []
         while time.monotonic() - begin < seconds:
-            times += _presses(terminal, 5)
+            pressed += _presses(terminal, 5)
         spent, elapsed = terminal.cpu_seconds() - before, time.monotonic() - begin
-    return Events(
-        asked_per_second=_EVENTS_PER_SECOND,
-        sent_per_second=round(sent() / elapsed, 1),
-        key_to_paint_s=Times.of(times),
-        cpu_part=round(spent / elapsed, 4),
-    )
+    return {
+        "asked_per_second": _EVENTS_PER_SECOND, "sent_per_second": round(sent() / elapsed, 1),
+        "key_to_paint_s": times(pressed), "cpu_part": round(spent / elapsed, 4),
+    }  # fmt: skip
 
 
-def _traffic(config: Path, size: tuple[int, int], graphics: str, seconds: float) -> Traffic:
+def _traffic(config: Path, size: tuple[int, int], graphics: str, seconds: float) -> Measured:
+    """Bytes per second to one kind of terminal when nobody types: what ssh has to carry, and what flickers."""
     _say(f"bytes at {size[0]}×{size[1]}, {graphics} …")
     with Terminal(config, size, graphics) as terminal:
         terminal.wait(b"all ")
         terminal.settle(3.0)
-        worklist = Bytes(**_at_rest_and_beside(terminal, config, seconds))
+        worklist = _at_rest_and_beside(terminal, config, seconds)
         os.write(terminal.keyboard, b"\r")
         terminal.wait(b"T2WI ")
         terminal.settle(5.0)
-        beside = _at_rest_and_beside(terminal, config, seconds)
-        pressed = Times.of(_presses(terminal, _CASE_KEYS, _THROUGH_THE_CASE))
-        case = CaseBytes(**beside, key_to_paint_s=pressed)
-    return Traffic(size=size, graphics=graphics, worklist=worklist, case=case)
+        case = _at_rest_and_beside(terminal, config, seconds)
+        pressed = _presses(terminal, _CASE_KEYS, _THROUGH_THE_CASE)
+    case["key_to_paint_s"] = times(pressed)
+    facts = {"size": list(size), "graphics": graphics, "worklist": worklist, "case": case}
+    return measured(f"{size[0]} × {size[1]}, {graphics}", facts, [])
 
 
 def _at_rest_and_beside(terminal: Terminal, config: Path, seconds: float) -> dict[str, Any]:
@@ -213,13 +141,13 @@ def _first_patient(folder: Path) -> float:
 
 def _presses(terminal: Terminal, count: int, plan: Sequence[bytes] = _THROUGH_THE_LIST) -> list[float]:
     """Press keys, one after the other and again."""
-    times = [terminal.press(plan[number % len(plan)]) for number in range(count)]
-    lost = times.count(None)
+    pressed = [terminal.press(plan[number % len(plan)]) for number in range(count)]
+    lost = pressed.count(None)
     if lost > max(1, count // 10):
         raise CaseError(
             f"{lost} of {count} keys did not change the screen; the terminal cannot be measured so."
         )
-    return [seconds for seconds in times if seconds is not None]
+    return [seconds for seconds in pressed if seconds is not None]
 
 
 def _say(words: str) -> None:

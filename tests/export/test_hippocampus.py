@@ -20,7 +20,7 @@ from tests.support.shared_data import shared_data
 
 pytestmark = pytest.mark.requirement("parity")
 
-CASES = 3
+CASES = 2
 TIES = {"cpu": 0, "openvino": 1}
 """Device → voxels of all cases together that may differ, and only where two logits are one rounding apart."""
 
@@ -113,7 +113,7 @@ def device_against_host(bundle: Bundle, images: list[Path], monkeypatch: pytest.
 
 
 def test_the_path_on_a_device(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert device_against_host(bundle, spread(2, first=7), monkeypatch) == 0
+    assert device_against_host(bundle, spread(1, first=7), monkeypatch) == 0
 
 
 @pytest.mark.slow

@@ -1,12 +1,14 @@
 """`scanside export nnunet`: results folder in, verified bundle out. Read this file first in this component."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+import onnx
 
 from scanside.export import parity
 from scanside.export.cases import Candidate, given_cases, synthetic_cases
@@ -19,7 +21,7 @@ from scanside.export.model_folder import (
     read_model_folder,
 )
 from scanside.export.network import build_network, is_primus, load_weights
-from scanside.export.onnx_graph import to_onnx
+from scanside.export.onnx_graph import to_onnx, with_weights
 from scanside.export.plan import read_postprocessing, to_plan
 from scanside.export.quantise import Tiles, calibration_tiles
 from scanside.export.ranges import audit
@@ -274,10 +276,7 @@ def _write_networks(
 ) -> tuple[Segmenter, list[dict[str, Any]]]:
     """Every fold in every precision; also what the range audit of each fold over the golden cases found."""
     networks, ranges = [], []
-    for fold, checkpoint in zip(stage.folder.folds, stage.folder.checkpoints, strict=True):
-        say(f"Exporting {stage.role}, fold {fold}, to ONNX")
-        load_weights(stage.network, checkpoint.weights, fold)
-        model = to_onnx(stage.network, stage.plan.input_channels, stage.plan.patch_size)
+    for fold, model in _graphs(stage, say):
         kept: tuple[str, ...] = ()
         if "mixed" in options.precisions:
             seen = (tile for case in cases for tile in tiles(case.volume, stage.plan, case.previous))
@@ -291,6 +290,22 @@ def _write_networks(
             writer.add(files[precision], converted.SerializeToString())
         networks.append(Network(fold=fold, files=files))
     return Segmenter(plan=stage.plan, networks=tuple(networks)), ranges
+
+
+def _graphs(stage: Stage, say: Say) -> Iterator[tuple[str, onnx.ModelProto]]:
+    """The graph of each fold. PyTorch exports the first; the others differ in their weights alone, where they do."""
+    first: onnx.ModelProto | None = None
+    weights = stage.folder.checkpoints[0].weights
+    for fold, checkpoint in zip(stage.folder.folds, stage.folder.checkpoints, strict=True):
+        say(f"Exporting {stage.role}, fold {fold}, to ONNX")
+        model = None if first is None else with_weights(first, weights, checkpoint.weights)
+        if model is None:
+            load_weights(stage.network, checkpoint.weights, fold)
+            model = to_onnx(stage.network, stage.plan.input_channels, stage.plan.patch_size)
+        if first is None and len(stage.folder.folds) > 1:
+            first = onnx.ModelProto()
+            first.CopyFrom(model)  # conversions to other precisions may change theirs
+        yield fold, model
 
 
 def _candidates(stage: Stage, options: ExportOptions) -> list[Candidate]:

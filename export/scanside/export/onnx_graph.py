@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from collections.abc import Set
+from collections.abc import Mapping, Set
 
 import onnx
 import torch
@@ -13,6 +13,8 @@ from scanside.export.network import is_primus
 from scanside.runtime.errors import InputError
 
 OPSET = 20
+Weights = Mapping[str, torch.Tensor]
+"""A state dict: the weights of a network by name."""
 ALLOWED = {
     "Add", "AveragePool", "BatchNormalization", "Cast", "Concat", "Conv", "ConvTranspose", "Identity",
     "InstanceNormalization", "LeakyRelu", "MaxPool", "Mul", "Relu", "Sigmoid",
@@ -60,6 +62,34 @@ def to_onnx(network: nn.Module, input_channels: int, patch: tuple[int, ...]) -> 
     check_operations(model, ALLOWED | TRANSFORMER if is_primus(network) else ALLOWED)
     onnx.checker.check_model(model, full_check=True)
     return model
+
+
+def with_weights(model: onnx.ModelProto, before: Weights, after: Weights) -> onnx.ModelProto | None:
+    """The graph of another network of the same architecture, without exporting it: the weights are put in.
+
+    Args:
+        model: Graph of the network that has the weights `before`.
+        after: Weights of the other network, by the same names.
+
+    Returns:
+        A new graph, or None where weights alone do not make it: the exporter has folded some into others (batch
+        normalisation), or left something out for its values (a bias of zeros) that the other network has.
+    """
+    there = {tensor.name for tensor in model.graph.initializer}
+    left_out = (name for name, value in before.items() if name not in there and _is_one_value(value))
+    if any(not torch.equal(before[name], after[name]) for name in left_out):
+        return None
+    other = onnx.ModelProto()
+    other.CopyFrom(model)
+    for tensor in other.graph.initializer:
+        if tensor.name not in before or tensor.raw_data != before[tensor.name].numpy().tobytes():
+            return None
+        tensor.raw_data = after[tensor.name].numpy().tobytes()
+    return other
+
+
+def _is_one_value(weights: torch.Tensor) -> bool:
+    return bool((weights == weights.flatten()[:1]).all())
 
 
 def check_operations(model: onnx.ModelProto, allowed: Set[str] = ALLOWED) -> dict[str, int]:

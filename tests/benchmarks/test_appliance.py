@@ -11,8 +11,8 @@ import pytest
 
 from scanside.benchmarks.appliance_ends import renamed_study, write_slices
 from scanside.benchmarks.choices import ApplianceOptions
-from scanside.benchmarks.report_tables import render
 from scanside.benchmarks.results import Measured, Measurements
+from scanside.benchmarks.tables import render
 from scanside.runtime.cli.main import run
 from scanside.runtime.errors import InputError, UsageError
 from scanside.runtime.record import json_schema

@@ -15,9 +15,9 @@ from scanside.benchmarks.choices import GpuOptions
 from scanside.benchmarks.environment import environment
 from scanside.benchmarks.gpu_bench import run_gpu, watched
 from scanside.benchmarks.kinds import parse_kinds
-from scanside.benchmarks.report_tables import render
 from scanside.benchmarks.results import Measurements
 from scanside.benchmarks.source import Source
+from scanside.benchmarks.tables import render
 from scanside.runtime.backends import cuda, gpu
 from scanside.runtime.backends.device_io import Allocator
 from scanside.runtime.backends.guard import Guarded

@@ -9,15 +9,14 @@ import jsonschema
 import pytest
 
 from scanside.benchmarks import conditions
-from scanside.benchmarks.report_tables import render
 from scanside.benchmarks.results import Measured, Measurements
 from scanside.benchmarks.studies import given_studies, phantom_studies
+from scanside.benchmarks.tables import render
 from scanside.runtime.cli.main import run
 from scanside.runtime.errors import InputError
 from scanside.runtime.options import Options
 from scanside.runtime.record import json_schema
 from scanside.runtime.study.read import read_study
-from scanside.runtime.triton.address import Engine
 from scanside.training.phantom.cohort import draw_patient
 from tests.benchmarks.golden import write_golden_bundle
 from tests.benchmarks.samples import SENSED, latency, study, times
@@ -165,10 +164,6 @@ def test_every_choice_of_a_run_reaches_the_cold_command() -> None:
         "--skip-empty-tiles",
     ):
         assert expected in words
-    there = Options(engine=Engine("triton://server:8000", Path("ca.pem"), 60.0))
-    assert conditions.as_arguments(there)[-6:] == [
-        "--engine", "triton://server:8000", "--engine-seconds", "60", "--engine-authority", "ca.pem",
-    ]  # fmt: skip
     known = {
         "device",
         "precision",

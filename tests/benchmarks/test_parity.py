@@ -10,8 +10,8 @@ from scanside.benchmarks import parity as module
 from scanside.benchmarks.choices import ParityOptions
 from scanside.benchmarks.environment import environment
 from scanside.benchmarks.parity import run_parity
-from scanside.benchmarks.report_tables import render
 from scanside.benchmarks.results import Measurements
+from scanside.benchmarks.tables import render
 from scanside.runtime.cli.main import run
 from scanside.runtime.errors import ExitCode, InputError
 from scanside.runtime.record import json_schema

@@ -12,9 +12,9 @@ from scanside.benchmarks.choices import PeersOptions
 from scanside.benchmarks.environment import environment
 from scanside.benchmarks.kinds import file_precisions, parse_kinds
 from scanside.benchmarks.peers import run_peers
-from scanside.benchmarks.report_tables import render
 from scanside.benchmarks.results import Measurements
 from scanside.benchmarks.source import find_source, stage
+from scanside.benchmarks.tables import render
 from scanside.benchmarks.warm import Setup, Worker
 from scanside.runtime.bundle import open_bundle
 from scanside.runtime.choose import open_segmenter

@@ -9,8 +9,8 @@ from scanside.benchmarks import environment
 from scanside.benchmarks.agreement import BOUND, dice, margins
 from scanside.benchmarks.distribution import Ratio
 from scanside.benchmarks.progress import duration
-from scanside.benchmarks.report_tables import render
 from scanside.benchmarks.results import Measurements, measured, quantity, read_results
+from scanside.benchmarks.tables import render
 from scanside.benchmarks.tui import times
 from scanside.runtime.errors import InputError
 

@@ -14,9 +14,9 @@ from scanside.benchmarks.choices import ScaleOptions
 from scanside.benchmarks.environment import environment
 from scanside.benchmarks.made import make_image, write_bundle
 from scanside.benchmarks.models import KINDS
-from scanside.benchmarks.report_tables import render
 from scanside.benchmarks.results import Measurements, write
 from scanside.benchmarks.scale import LARGEST, MOST_CLASSES, _exponent, points, run_scale, tiles
+from scanside.benchmarks.tables import render
 from scanside.runtime.bundle import open_bundle
 from scanside.runtime.cli.main import run
 from scanside.runtime.options import Options

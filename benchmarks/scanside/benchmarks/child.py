@@ -80,22 +80,6 @@ class Child(Generic[Held]):
         self.close(kill=kind is not None)
 
 
-class _Function:
-    """Something to call once."""
-
-    def __init__(self, function: Callable[..., Any]) -> None:
-        self._function = function
-
-    def call(self, *arguments: Any) -> Any:
-        return self._function(*arguments)
-
-
-def alone(name: str, log: Path, function: Callable[..., Any], *arguments: Any) -> Any:
-    """Call a module's function in a process of its own."""
-    with Child(name, log, _Function, function) as child:
-        return child.ask(_Function.call, *arguments)
-
-
 def _open(log: str) -> None:
     """The process's own side: whatever is printed goes to the log."""
     handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)

@@ -74,8 +74,8 @@ def _options(record: Any) -> dict[str, tuple[Any, Any]]:
 def _measure(function: Callable[..., Any], given: dict[str, Any], wants_out: bool) -> int:
     """Measure, write, show; 1 where what was measured is not what it should be."""
     from scanside.benchmarks.environment import environment
-    from scanside.benchmarks.report_tables import render
     from scanside.benchmarks.results import write
+    from scanside.benchmarks.tables import render
 
     out, table, overwrite = given.pop("out"), given.pop("table"), given.pop("overwrite")
     refuse_existing(overwrite, out, table)

@@ -14,7 +14,6 @@ from scanside.benchmarks.sensors import Sensed, gpu_names
 from scanside.runtime import machine
 from scanside.runtime.bundle import Bundle
 from scanside.runtime.options import Options
-from scanside.runtime.triton.address import Engine
 
 QUIET = 0.05
 """Part of the processor that other programs may take before a run's headline is refused."""
@@ -143,17 +142,11 @@ def wrong(selftest: Selftest) -> list[str]:
 
 
 def as_arguments(options: Options) -> list[str]:
-    """The choices of a run as arguments of `scanside run`."""
+    """The choices that a benchmark takes as arguments of `scanside run`."""
     return [
         "--device", options.device, "--precision", options.precision, "--step-size", str(options.step_size),
         *(["--no-mirroring"] if not options.mirroring else []),
         *(["--folds", ",".join(options.folds)] if options.folds else []),
         *(["--threads", str(options.threads)] if options.threads else []),
         *(["--skip-empty-tiles"] if options.skip_empty_tiles else []),
-        *(_engine(options.engine) if options.engine else []),
     ]  # fmt: skip
-
-
-def _engine(engine: Engine) -> list[str]:
-    authority = [] if engine.authority is None else ["--engine-authority", str(engine.authority)]
-    return ["--engine", engine.url, "--engine-seconds", f"{engine.seconds:g}", *authority]

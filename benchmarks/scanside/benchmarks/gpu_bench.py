@@ -19,9 +19,10 @@ from scanside.benchmarks.distribution import medians
 from scanside.benchmarks.kinds import NNUNET, PeerKind, file_precisions, parse_kinds
 from scanside.benchmarks.processes import meanwhile
 from scanside.benchmarks.results import Measured, Measurements, measured, quantity
-from scanside.benchmarks.source import find_source, stage
+from scanside.benchmarks.source import Source, find_source, stage
 from scanside.benchmarks.warm import Setup, WarmRun, Worker
 from scanside.runtime import machine
+from scanside.runtime.arrays import LabelMask
 from scanside.runtime.backends import gpu
 from scanside.runtime.backends.table import DEVICES, backend
 from scanside.runtime.cli.arguments import names
@@ -63,19 +64,7 @@ def run_gpu(
                 why = " ".join(str(error).split())[:300]
                 failed.append(f"{kind.name}, whole case: {type(error).__name__}: {why}")
                 continue
-            mask, first = runs[-1].mask, next((one for one in found if one.name == NNUNET.name), None)
-            quantities = [quantity("whole case", "ms", *(1000 * one.spent.wall_s for one in runs), gate=True)]
-            if held is not None:
-                quantities.append(quantity("device memory", "MiB", held))
-            if first is not None:
-                ratio = first.median("whole case") / quantities[0].median
-                quantities.append(quantity("nnunetv2 / peer", "1", ratio))
-            said = {
-                "differing": int((mask != exact).sum()),
-                "dice": dice(mask, exact, source.plan.labels.names),
-                "stages_ms": medians([one.stages_ms for one in runs]),
-            }
-            found.append(measured(kind.name, said, quantities))
+            found.append(_whole_case(kind, runs, held, exact, source, found))
         image = load_case(case.case, len(source.plan.channels)).volume.data.shape
     rejected = [
         f"{name}: a golden case did not pass: {'; '.join(one.sentences)}"
@@ -88,6 +77,26 @@ def run_gpu(
         bundle=source.bundle.summary(),
         conditions={"card": card, "image": list(image), **source.record(options.mirroring)},
     )  # fmt: skip
+
+
+def _whole_case(
+    kind: PeerKind, runs: Sequence[WarmRun], held: float | None, exact: LabelMask, source: Source,
+    before: Sequence[Measured],
+) -> Measured:  # fmt: skip
+    """A peer beside those before it, nnunetv2 the first of them, and beside float32 on the CPU."""
+    first = next((one for one in before if one.name == NNUNET.name), None)
+    quantities = [quantity("whole case", "ms", *(1000 * one.spent.wall_s for one in runs), gate=True)]
+    if held is not None:
+        quantities.append(quantity("device memory", "MiB", held))
+    if first is not None:
+        ratio = first.median("whole case") / quantities[0].median
+        quantities.append(quantity("nnunetv2 / peer", "1", ratio))
+    facts = {
+        "differing": int((runs[-1].mask != exact).sum()),
+        "dice": dice(runs[-1].mask, exact, source.plan.labels.names),
+        "stages_ms": medians([one.stages_ms for one in runs]),
+    }
+    return measured(kind.name, facts, quantities)
 
 
 def gpu_backends(dry: bool) -> tuple[str, ...]:

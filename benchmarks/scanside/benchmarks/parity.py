@@ -53,13 +53,12 @@ def run_parity(
         }
         reference = FromFolder(source, mirroring=options.mirroring)
         progress, rows, record = Progress(len(cases)), list[Measured](), source.record(options.mirroring)
-        bundle = record.pop("bundle")
         for case in cases:
             rows.append(_compare(case, source, reference, segmenters, options))
             totals = [_total(rows, name) for name in segmenters]
             wrong = [one.name for one in totals if one.facts["explained"] < one.facts["differing"]]
             report = measurements(
-                "parity", facts, [*totals, *rows], facts["remarks"], headline=True, bundle=bundle,
+                "parity", facts, [*totals, *rows], facts["remarks"], headline=True, bundle=source.bundle.summary(),
                 faults=[f"{name}: a voxel differs that is no tie by rounding." for name in wrong],
                 conditions=record | {"images": len(cases), "complete": len(rows) == len(cases)},
             )  # fmt: skip

@@ -4,7 +4,8 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import cached_property
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal
@@ -53,30 +54,17 @@ _OPENED = {
 }
 
 
-@dataclass(eq=False)
-class _Taken:
-    """Everything that was measured; a case of None stands for all of them together.
+@dataclass
+class _Bench:
+    """What every measurement needs, and what was measured; a case of None stands for all of them together.
 
     Attributes:
+        kinds: Whoever is measured; without what does not open, once that is known.
+        devices, absent: What a backend obtained, or why it does not open.
         runs: By mode, case and peer, in order of the rounds.
         masks: The different ones that a peer gave, by mode, case and peer.
+        ended: Commands that the memory ceiling ended: mode, case and peer → after how long, and what they held.
     """
-
-    runs: dict[tuple[Mode, str | None, str], list[Any]] = field(default_factory=lambda: defaultdict(list))
-    masks: dict[tuple[Mode, str, str], list[LabelMask]] = field(default_factory=lambda: defaultdict(list))
-    ended: list[dict[str, Any]] = field(default_factory=list)
-    opening: dict[str, dict[str, float]] = field(default_factory=dict)
-
-    def keep(self, mode: Mode, case: str, peer: str, mask: LabelMask) -> None:
-        """Keep a mask unless it is known."""
-        known = self.masks[mode, case, peer]
-        if not any((mask == other).all() for other in known):
-            known.append(mask)
-
-
-@dataclass(frozen=True)
-class _Bench:
-    """What every measurement needs."""
 
     source: Source
     cases: list[StagedCase]
@@ -85,8 +73,29 @@ class _Bench:
     options: PeersOptions
     ceiling_mib: float
     folder: Path
-    taken: _Taken
     progress: Progress
+    devices: dict[str, dict[str, str]] = field(default_factory=dict)
+    absent: dict[str, str] = field(default_factory=dict)
+    runs: dict[tuple[Mode, str | None, str], list[Any]] = field(default_factory=lambda: defaultdict(list))
+    masks: dict[tuple[Mode, str, str], list[LabelMask]] = field(default_factory=lambda: defaultdict(list))
+    ended: dict[tuple[Mode, str | None, str], EndedByMemory] = field(default_factory=dict)
+    opening: list[Measured] = field(default_factory=list)
+
+    @cached_property
+    def commands(self) -> ColdPeers:
+        """The peers as commands."""
+        return ColdPeers(self.setup, self.source.ending, self.folder, self.ceiling_mib)
+
+    def keep(self, mode: Mode, case: str, peer: str, mask: LabelMask) -> None:
+        """Keep a mask unless it is known."""
+        known = self.masks[mode, case, peer]
+        if not any((mask == other).all() for other in known):
+            known.append(mask)
+
+    def round(self, index: int) -> tuple[PeerKind, ...]:
+        """The peers in turn: each round begins with another, so that none always follows the same one."""
+        start = max(index, 0) % len(self.kinds)
+        return self.kinds[start:] + self.kinds[:start]
 
 
 def run_peers(
@@ -105,147 +114,128 @@ def run_peers(
         BackendError: If none of the backends opens.
         CaseError: If a peer fails.
     """
-    kinds = (NNUNET, *parse_kinds([word.strip() for word in options.backends.split(",")]))
     with tempfile.TemporaryDirectory(prefix="scanside-bench-") as temporary:
-        folder = Path(temporary)
-        source = find_source(model, options.bundle, names(options.folds), folder, file_precisions(kinds))
-        cases = stage(images, source.plan, source.ending, folder / "images")
-        setup = Setup(source.model, source.bundle.path, source.folds, mirroring=options.mirroring)
-        given = options.ceiling_gib
-        ceiling = 1024 * given if given else _CEILING * psutil.virtual_memory().available / MIB
-        rounds = len(cases) * (
-            options.repeats * options.cold + (options.repeats + options.warm_ups) * options.warm
-        )
-        progress = Progress(len(kinds) * (rounds + options.repeats * options.together))
-        bench = _Bench(source, cases, kinds, setup, options, ceiling, folder, _Taken(), progress)
-        devices, absent = _probe(bench)
-        kinds = tuple(kind for kind in kinds if kind.name not in absent)
-        if kinds == (NNUNET,):
-            raise BackendError(f"None of the backends opens: {'; '.join(absent.values())}")
-        bench = replace(bench, kinds=kinds)
-        commands = ColdPeers(setup, source.ending, folder, ceiling)
+        bench = _prepared(model, images, options, Path(temporary))
+        _probe(bench)
         if options.cold or options.together:
-            progress.say("Bringing all programs' files into the file cache")
-            commands.warm_files(kinds)
+            bench.progress.say("Bringing all programs' files into the file cache")
+            bench.commands.warm_files(bench.kinds)
         if options.together:
-            _run_commands(bench, commands, "together", None, all_together(cases, folder / "together"), cases)
-        for case in cases if options.cold else ():
-            _run_commands(bench, commands, "cold", case.name, case.folder, [case])
+            _run_commands(
+                bench, "together", None, bench.cases, all_together(bench.cases, bench.folder / "together")
+            )
+        for case in bench.cases if options.cold else ():
+            _run_commands(bench, "cold", case.name, [case], case.folder)
         if options.warm:
             _run_warm(bench)
-        judge = Judge(source, mirroring=options.mirroring)
-        found = [one for case in cases for one in _case(bench, case, judge)]
-        for kind in kinds if options.together else ():
-            all_of_them = {"case": f"{len(cases)} cases", "peer": kind.name}
-            found.append(_measured(bench, None, kind, all_of_them, ("together",)))
-    opening = [
-        measured(
-            f"opening {name}",
-            {},
-            [
-                quantity("opening", "ms", 1000 * one["wall_s"]),
-                quantity("opening, peak memory", "MiB", one["peak_mib"]),
-            ],
-        )
-        for name, one in bench.taken.opening.items()
-    ]
-    conditions = source.record(options.mirroring) | {
-        "peers": {
-            kind.name: {
-                "program": kind.program, "device": devices.get(kind.name), "approximation": kind.approximation,
-                "command": commands.command(kind),
-            }
-            for kind in kinds
-        },
-        "step_size": _STEP, "repeats": options.repeats, "warm_ups": options.warm_ups if options.warm else 0,
-        "memory_method": {"command": processes.MEMORY_METHOD, "warm": warm.MEMORY_METHOD},
-        "memory_ceiling_mib": round(ceiling, 1), "absent": absent, "ended": bench.taken.ended,
-    }  # fmt: skip
-    remarks = [*facts["remarks"], *_noise(found)]
+        judge = Judge(bench.source, mirroring=options.mirroring)
+        found = [one for case in bench.cases for one in _case(bench, case, judge)]
+    for kind in bench.kinds if options.together else ():
+        all_of_them = {"case": f"{len(bench.cases)} cases", "peer": kind.name}
+        found.append(_measured(bench, None, kind, all_of_them, ("together",)))
     return measurements(
-        "peers", facts, [*found, *opening], remarks, headline=True, bundle=conditions.pop("bundle"),
-        conditions=conditions,
+        "peers", facts, [*found, *bench.opening], [*facts["remarks"], *_noise(found)], headline=True,
+        bundle=bench.source.bundle.summary(), conditions=_conditions(bench),
     )  # fmt: skip
 
 
-def _probe(bench: _Bench) -> tuple[dict[str, dict[str, str]], dict[str, str]]:
-    """What each backend obtained, or why it does not open; `auto` has chosen then before anything is timed."""
+def _prepared(model: Path, images: Sequence[Path], options: PeersOptions, folder: Path) -> _Bench:
+    kinds = (NNUNET, *parse_kinds([word.strip() for word in options.backends.split(",")]))
+    source = find_source(model, options.bundle, names(options.folds), folder, file_precisions(kinds))
+    cases = stage(images, source.plan, source.ending, folder / "images")
+    given = options.ceiling_gib
+    ceiling = 1024 * given if given else _CEILING * psutil.virtual_memory().available / MIB
+    rounds = len(cases) * (
+        options.repeats * options.cold + (options.repeats + options.warm_ups) * options.warm
+    )
+    progress = Progress(len(kinds) * (rounds + options.repeats * options.together))
+    setup = Setup(source.model, source.bundle.path, source.folds, mirroring=options.mirroring)
+    return _Bench(source, cases, kinds, setup, options, ceiling, folder, progress)
+
+
+def _probe(bench: _Bench) -> None:
+    """Open each backend once; `auto` has chosen then before anything is timed."""
     bench.progress.say("Opening each backend once")
-    devices: dict[str, dict[str, str]] = {}
-    absent: dict[str, str] = {}
     for kind in bench.kinds:
         if kind.program == "scanside":
             try:
                 with Worker(kind, bench.setup, bench.folder) as probe:
-                    devices[kind.name] = probe.facts
+                    bench.devices[kind.name] = probe.facts
             except ScansideError as error:
-                absent[kind.name] = str(error)
-    return devices, absent
-
-
-def _round(bench: _Bench, index: int) -> tuple[PeerKind, ...]:
-    """The peers in turn: each round begins with another, so that none always follows the same one."""
-    start = max(index, 0) % len(bench.kinds)
-    return bench.kinds[start:] + bench.kinds[:start]
+                bench.absent[kind.name] = str(error)
+    bench.kinds = tuple(kind for kind in bench.kinds if kind.name not in bench.absent)
+    if bench.kinds == (NNUNET,):
+        raise BackendError(f"None of the backends opens: {'; '.join(bench.absent.values())}")
 
 
 def _run_commands(
-    bench: _Bench,
-    commands: ColdPeers,
-    mode: Mode,
-    name: str | None,
-    images: Path,
-    cases: Sequence[StagedCase],
+    bench: _Bench, mode: Mode, name: str | None, cases: Sequence[StagedCase], images: Path
 ) -> None:
     """A command on a folder of images, in rounds; a peer that the ceiling ended does not try again."""
-    taken, title = bench.taken, name or f"{len(cases)} cases"
     for index in range(bench.options.repeats):
-        for kind in _round(bench, index):
-            if (mode, name, kind.name) in ((end["mode"], end["case"], end["peer"]) for end in taken.ended):
+        for kind in bench.round(index):
+            which, title = (mode, name, kind.name), f"{mode} {kind.name}, {name or f'{len(cases)} cases'}"
+            if which in bench.ended:
                 continue
             try:
-                run = commands.run(kind, images, [case.name for case in cases])
+                run = bench.commands.run(kind, images, [case.name for case in cases])
             except EndedByMemory as end:
-                taken.ended.append(
-                    {
-                        "peer": kind.name, "mode": mode, "case": name, "after_s": round(end.after_s, 1),
-                        "held_mib": round(end.peak_mib, 1),
-                    }
-                )  # fmt: skip
-                bench.progress.step(f"{mode} {kind.name}, {title}: {end}")
+                bench.ended[which] = end
+                bench.progress.step(f"{title}: {end}")
                 continue
             for case, mask in run.masks.items():
-                taken.keep(mode, case, kind.name, mask)
-            taken.runs[mode, name, kind.name].append(run)
-            bench.progress.step(
-                f"{mode} {kind.name}, {title}: {run.spent.wall_s:.2f} s, {run.spent.peak_mib:.0f} MiB"
-            )
+                bench.keep(mode, case, kind.name, mask)
+            bench.runs[which].append(run)
+            bench.progress.step(f"{title}: {run.spent.wall_s:.2f} s, {run.spent.peak_mib:.0f} MiB")
 
 
 def _run_warm(bench: _Bench) -> None:
     bench.progress.say("Opening all in processes of their own")
-    options, taken = bench.options, bench.taken
+    options = bench.options
     with ExitStack() as opened:
         workers = {
             kind.name: opened.enter_context(Worker(kind, bench.setup, bench.folder)) for kind in bench.kinds
         }
         for case in bench.cases:
             for index in range(-options.warm_ups, options.repeats):
-                for kind in _round(bench, index):
+                for kind in bench.round(index):
                     run = workers[kind.name].segment(case.files)
                     if index >= 0:
-                        taken.runs["warm", case.name, kind.name].append(run)
-                        taken.keep("warm", case.name, kind.name, run.mask)
+                        bench.runs["warm", case.name, kind.name].append(run)
+                        bench.keep("warm", case.name, kind.name, run.mask)
                     bench.progress.step(
                         f"warm {kind.name}, {case.name}: {run.spent.wall_s:.2f} s, {run.outside_s:.2f} s of it outside "
                         f"the network, {run.spent.peak_mib:.0f} MiB{' (warm-up)' if index < 0 else ''}"
                     )
-        taken.opening.update({name: peer.opening for name, peer in workers.items()})
+        bench.opening += [measured(f"opening {name}", {}, worker.opening) for name, worker in workers.items()]
+
+
+def _conditions(bench: _Bench) -> dict[str, Any]:
+    options = bench.options
+    return {
+        **bench.source.record(options.mirroring),
+        "peers": {
+            kind.name: {
+                "program": kind.program, "device": bench.devices.get(kind.name),
+                "approximation": kind.approximation, "command": bench.commands.command(kind),
+            }
+            for kind in bench.kinds
+        },
+        "step_size": _STEP, "repeats": options.repeats, "warm_ups": options.warm_ups if options.warm else 0,
+        "memory_method": {"command": processes.MEMORY_METHOD, "warm": warm.MEMORY_METHOD},
+        "memory_ceiling_mib": round(bench.ceiling_mib, 1), "absent": bench.absent,
+        "ended": [
+            {
+                "peer": peer, "mode": mode, "case": case, "after_s": round(end.after_s, 1),
+                "held_mib": round(end.peak_mib, 1),
+            }
+            for (mode, case, peer), end in bench.ended.items()
+        ],
+    }  # fmt: skip
 
 
 def _case(bench: _Bench, case: StagedCase, judge: Judge) -> Iterator[Measured]:
     """What an image is, then every peer on it."""
-    taken = bench.taken
     volume = load_case(case.case, len(bench.source.plan.channels)).volume
     yield measured(
         case.name,
@@ -257,16 +247,16 @@ def _case(bench: _Bench, case: StagedCase, judge: Judge) -> Iterator[Measured]:
     )  # fmt: skip
     labels: dict[str, dict[str, Any]] = {}
     for mode in MODES:
-        masks = {kind: taken.masks.get((mode, case.name, kind.name)) for kind in bench.kinds}
+        masks = {kind: bench.masks.get((mode, case.name, kind.name)) for kind in bench.kinds}
         for peer, found in judge.compare(
             case, volume, {kind: own for kind, own in masks.items() if own}
         ).items():
             labels.setdefault(peer, {})[mode] = found.model_dump()
     for kind in bench.kinds:
-        runs = taken.runs["warm", case.name, kind.name]
+        runs = bench.runs["warm", case.name, kind.name]
         facts = {
             "case": case.name, "peer": kind.name, "network_runs": runs[0].network_runs if runs else None,
-            "repeatable": all(len(taken.masks.get((mode, case.name, kind.name), [])) < 2 for mode in MODES),
+            "repeatable": all(len(bench.masks.get((mode, case.name, kind.name), [])) < 2 for mode in MODES),
             "labels": labels.get(kind.name, {}),
             "stages_ms": medians([run.stages_ms for run in runs]) if runs else {},
         }  # fmt: skip
@@ -279,7 +269,7 @@ def _measured(
     """A peer; without what it does not have of every round, since the memory ceiling ended it."""
     quantities = []
     for mode in modes:
-        runs = bench.taken.runs[mode, case, kind.name]
+        runs = bench.runs[mode, case, kind.name]
         if runs and len(runs) == bench.options.repeats:
             for end, (unit, factor, place) in (_OPENED if mode == "warm" else _COMMAND).items():
                 samples = (factor * value for value in map(attrgetter(place), runs))

@@ -11,8 +11,8 @@ from typing import Any
 from markdown_it import MarkdownIt
 
 from scanside.benchmarks.distribution import Distribution
-from scanside.benchmarks.report_tables import render
 from scanside.benchmarks.results import Measured, Measurements
+from scanside.benchmarks.tables import render
 from scanside.runtime.errors import OutputError
 from scanside.runtime.images.files import atomic_write
 from scanside.runtime.report import RESEARCH

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from scanside.benchmarks import conditions
-from scanside.benchmarks.child import alone
+from scanside.benchmarks.child import Child
 from scanside.benchmarks.choices import ScaleOptions, Shape
 from scanside.benchmarks.distribution import medians
 from scanside.benchmarks.made import IMAGE_SPACING, NETWORK, SPACING, make_image, write_bundle
@@ -114,7 +114,8 @@ def _point(folder: Path, plan: _Plan, options: ScaleOptions) -> Measured:
     if not bundle.exists():
         write_bundle(bundle, plan.classes, plan.patch)
     name, repeats = f"{plan.axis} {plan.value}", 1 if plan.shape == LARGEST else options.repeats
-    quantities, stages = alone(name, folder / "point.log", _measure, bundle, plan, options, repeats)
+    with Child(name, folder / "point.log", _Opened, bundle, plan, options) as child:
+        quantities, stages = child.ask(_Opened.measure, repeats)
     facts = {
         "axis": plan.axis, "value": plan.value, "shape": list(plan.shape), "classes": plan.classes,
         "tiles": tiles(plan.shape, plan.patch, plan.step_size), "studies": plan.studies,
@@ -122,33 +123,36 @@ def _point(folder: Path, plan: _Plan, options: ScaleOptions) -> Measured:
     return measured(name, {**facts, "stages_ms": stages}, quantities)
 
 
-def _measure(
-    bundle: Path, plan: _Plan, options: ScaleOptions, repeats: int
-) -> tuple[list[Quantity], dict[str, float]]:
-    """Quantities, and medians of stages in ms; in a process whose record of memory is that of this size alone."""
-    how = Options(device=options.device, step_size=plan.step_size, mirroring=False, threads=options.threads)
-    watch = Stopwatch()
-    with timed_sessions(watch):
-        obtained = Obtained(options.device, options.device, "asked for", "fp32")
-        segmenter = LocalSegmenter(open_bundle(bundle), how, obtained)
-    volume = make_image(plan.shape)
-    walls, networks, stages = list[float](), list[float](), list[dict[str, float]]()
-    reset_high_water_mark()
-    before = high_water_mark() / MIB
-    with spent() as found:
-        for _ in range(repeats):
-            watch.restart()
-            start = time.perf_counter()
-            stages += [segmenter.segment(volume).stages for _ in range(plan.studies)]
-            walls.append(1000 * (time.perf_counter() - start))
-            networks.append(1000 * watch.seconds)
-    return [
-        quantity("whole", "ms", *walls),
-        quantity("in the network", "ms", *networks),
-        quantity(_PEAK, "MiB", found.peak_mib),
-        quantity(_BEFORE, "MiB", before),
-        quantity("other programs", "1", conditions.other_part(found.other_cpu_s, found.wall_s)),
-    ], medians(stages)
+class _Opened:
+    """In a process of its own, whose record of memory is that of this size alone."""
+
+    def __init__(self, bundle: Path, plan: _Plan, options: ScaleOptions) -> None:
+        device, self._watch, self._plan = options.device, Stopwatch(), plan
+        how = Options(device=device, step_size=plan.step_size, mirroring=False, threads=options.threads)
+        with timed_sessions(self._watch):
+            obtained = Obtained(device, device, "asked for", "fp32")
+            self._segmenter = LocalSegmenter(open_bundle(bundle), how, obtained)
+
+    def measure(self, repeats: int) -> tuple[list[Quantity], dict[str, float]]:
+        """Quantities, and medians of stages in ms."""
+        volume = make_image(self._plan.shape)
+        walls, networks, stages = list[float](), list[float](), list[dict[str, float]]()
+        reset_high_water_mark()
+        before = high_water_mark() / MIB
+        with spent() as found:
+            for _ in range(repeats):
+                self._watch.restart()
+                start = time.perf_counter()
+                stages += [self._segmenter.segment(volume).stages for _ in range(self._plan.studies)]
+                walls.append(1000 * (time.perf_counter() - start))
+                networks.append(1000 * self._watch.seconds)
+        return [
+            quantity("whole", "ms", *walls),
+            quantity("in the network", "ms", *networks),
+            quantity(_PEAK, "MiB", found.peak_mib),
+            quantity(_BEFORE, "MiB", before),
+            quantity("other programs", "1", conditions.other_part(found.other_cpu_s, found.wall_s)),
+        ], medians(stages)
 
 
 def growth(found: Sequence[Measured]) -> list[Measured]:

@@ -45,11 +45,8 @@ class Source:
         return self.bundle.manifest.file_ending
 
     def record(self, mirroring: bool) -> dict[str, Any]:
-        """What a `Record` says of the model."""
-        return {
-            "bundle": self.bundle.summary(), "checkpoints": self.checkpoints, "mirroring": mirroring,
-            "folds": list(self.folds),
-        }  # fmt: skip
+        """What the conditions of a results file say of the model."""
+        return {"checkpoints": self.checkpoints, "mirroring": mirroring, "folds": list(self.folds)}
 
 
 def find_source(

@@ -21,6 +21,7 @@ from unittest import mock
 from scanside.benchmarks.child import Child
 from scanside.benchmarks.kinds import LOOP_SCRIPT, PeerKind
 from scanside.benchmarks.processes import MIB, Spent, high_water_mark, spent
+from scanside.benchmarks.results import quantity
 from scanside.runtime.arrays import LabelMask
 
 Result = TypeVar("Result")
@@ -144,7 +145,7 @@ class Worker(Child[_Peer]):
 
     Attributes:
         facts: What the peer says of itself.
-        opening: Seconds (`wall_s`) and memory (`peak_mib`) of importing and opening.
+        opening: Time and memory of importing and opening.
     """
 
     def __init__(self, kind: PeerKind, setup: Setup, folder: Path) -> None:
@@ -161,7 +162,10 @@ class Worker(Child[_Peer]):
         start = time.perf_counter()
         super().__init__(kind.name, folder / f"{kind.name.replace(':', '-')}.log", opens, kind, setup)
         self.facts, peak = self.ask(_Peer.said)
-        self.opening = {"wall_s": time.perf_counter() - start, "peak_mib": peak}
+        self.opening = [
+            quantity("opening", "ms", 1000 * (time.perf_counter() - start)),
+            quantity("opening, peak memory", "MiB", peak),
+        ]
 
     def segment(self, files: Sequence[Path]) -> WarmRun:
         """Segment one image."""

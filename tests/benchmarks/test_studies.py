@@ -8,6 +8,7 @@ import pytest
 from scanside.benchmarks.stream import Stream
 from scanside.benchmarks.studies import PHANTOM_SEED, SIZES, phantom_studies
 from scanside.runtime.options import Options
+from scanside.runtime.study.read import read_study
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +23,8 @@ def demonstration() -> Stream:
 def test_radiomics_and_classifier_are_measured_too(demonstration: Stream, size: str, tmp_path: Path) -> None:
     """A new bundle once missed the default phantom's lesion, and half of `make bench` failed."""
     (study,) = phantom_studies(tmp_path, [size], PHANTOM_SEED)
-    result = demonstration.compute(demonstration.read(study.path))
+    runner = demonstration.runner
+    result = runner.run(read_study(study.path, runner.recipe.needed))
     assert result.features is not None
     assert all(feature.value is not None for feature in result.features.values())
     assert result.classification is not None and result.classification.probability is not None

@@ -17,6 +17,7 @@ from scanside.runtime.golden import EXACT, GoldenCase, compare, policy
 from scanside.runtime.images.cases import CaseInput
 from scanside.runtime.images.load import load_case
 from scanside.runtime.images.orient import reorient, restore_orientation
+from scanside.runtime.masks import overlap
 from scanside.runtime.record import Part
 from scanside.runtime.volume import Volume
 
@@ -53,8 +54,7 @@ def dice(
         if values == (0,):
             continue
         ours, theirs = np.isin(mask, values), np.isin(reference, values)
-        total = int(ours.sum()) + int(theirs.sum())
-        scores[name] = 2 * int((ours & theirs).sum()) / total if total else None
+        scores[name] = overlap.dice(ours, theirs) if ours.any() or theirs.any() else None
     return scores
 
 

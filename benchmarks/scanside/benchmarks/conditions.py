@@ -3,12 +3,12 @@
 import json
 import statistics
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from scanside.benchmarks.distribution import Distribution
+from scanside.benchmarks.processes import SCANSIDE
 from scanside.benchmarks.results import SCHEMAS, Measured, Measurements, Quantity, Selftest
 from scanside.benchmarks.sensors import Sensed, gpu_names
 from scanside.runtime import machine
@@ -113,10 +113,8 @@ def whole_studies(
 
 def golden_cases(bundle: Path, device: str, precision: str) -> Selftest:
     """Replay the golden cases of every segmenter and study, as `scanside selftest` does."""
-    command = [
-        sys.executable, "-m", "scanside.runtime.cli.main", "selftest", str(bundle.resolve()),
-        "--device", device, "--precision", precision, "--json",
-    ]  # fmt: skip
+    choices = ("--device", device, "--precision", precision)
+    command = [*SCANSIDE, "selftest", str(bundle.resolve()), *choices, "--json"]
     done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     try:
         document = json.loads(done.stdout)

@@ -6,7 +6,6 @@ is measured by `scanside bench appliance`.
 """
 
 import math
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from scanside.benchmarks import conditions
 from scanside.benchmarks.child import Child
 from scanside.benchmarks.choices import LatencyOptions
 from scanside.benchmarks.distribution import Distribution, distributions
-from scanside.benchmarks.processes import run_measured
+from scanside.benchmarks.processes import SCANSIDE, run_measured
 from scanside.benchmarks.progress import Progress
 from scanside.benchmarks.results import Measured, Measurements, Quantity, measured, quantity
 from scanside.benchmarks.sensors import Sensed, Sensors
@@ -158,8 +157,8 @@ def _energy(mode: str, sensed: Sensed, studies: int) -> list[Quantity]:
 
 def _cold(bench: _Bench, study: BenchStudy) -> list[Quantity]:
     command = [
-        sys.executable, "-m", "scanside.runtime.cli.main", "run", str(bench.bundle.path.resolve()),
-        str(study.path.resolve()), "-o", str(bench.folder / "cold"), "--overwrite",
+        *SCANSIDE, "run", str(bench.bundle.path.resolve()), str(study.path.resolve()),
+        "-o", str(bench.folder / "cold"), "--overwrite",
         *conditions.as_arguments(bench.options.run),
     ]  # fmt: skip
     took = []

@@ -103,12 +103,11 @@ def write_image(out: Path, shape: tuple[int, int, int]) -> Path:
     import SimpleITK as sitk
 
     from scanside.runtime.images.files import atomic_write
+    from scanside.runtime.images.write import to_itk
 
     made = make_image(shape)
-    image = sitk.GetImageFromArray(made.data[0].astype(np.int16))
-    image.SetSpacing(made.geometry.spacing[::-1])
     with atomic_write(out) as temporary:
-        sitk.WriteImage(image, str(temporary))
+        sitk.WriteImage(to_itk(made.data[0].astype(np.int16), made.geometry), str(temporary))
     return out
 
 

@@ -4,6 +4,7 @@ import gc
 import math
 import os
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +17,8 @@ import psutil
 
 from scanside.runtime.errors import CaseError
 
+SCANSIDE = (sys.executable, "-m", "scanside.runtime.cli.main")
+"""The command of this very environment."""
 INTERVAL_S = 0.05
 _CHILDREN_EVERY = 10
 """Samples between two looks for new processes: listing them costs milliseconds."""

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
-from scanside.benchmarks.processes import run_measured
+from scanside.benchmarks.processes import SCANSIDE, run_measured
 from scanside.runtime.bundle import Bundle, open_bundle
 from scanside.runtime.errors import BundleError, InputError, UsageError
 from scanside.runtime.images.cases import CaseInput, find_cases
 from scanside.runtime.images.files import ending_of
 from scanside.runtime.images.load import load_case
+from scanside.runtime.images.write import to_itk
 from scanside.runtime.plan import Plan
-from scanside.runtime.volume import Volume
 
 CHECKPOINT = "checkpoint_final.pth"
 
@@ -97,7 +97,7 @@ def _export(model: Path, folds: tuple[str, ...] | None, folder: Path, precisions
     """Export in a process of its own, so that this one stays small."""
     print(f"Exporting {model.name} to a temporary bundle …", file=sys.stderr, flush=True)
     out = folder / "model.bundle"
-    program = [sys.executable, "-m", "scanside.runtime.cli.main", "export", "nnunet", str(model)]
+    program = [*SCANSIDE, "export", "nnunet", str(model)]
     options = ["-o", str(out), "--precision", ",".join(precisions), "--postprocessing", "none"]
     if folds:
         options += ["--folds", ",".join(folds)]
@@ -162,20 +162,11 @@ def _stage(case: CaseInput, channels: int, ending: str, folder: Path) -> StagedC
         if native:
             file.symlink_to(source.resolve())
         else:
-            _write(volume, index, file)
+            data = volume.data[index]
+            whole = data.astype(np.int16)
+            image = to_itk(whole if np.array_equal(whole, data) else data, volume.geometry)
+            sitk.WriteImage(image, str(file), True)
     return StagedCase(case.name, folder, files, converted=not native)
-
-
-def _write(volume: Volume, channel: int, file: Path) -> None:
-    data = volume.data[channel]
-    whole = data.astype(np.int16)
-    image = sitk.GetImageFromArray(whole if np.array_equal(whole, data) else data)
-    geometry = volume.geometry
-    z, y, x = geometry.spacing
-    image.SetSpacing((x, y, z))
-    image.SetOrigin(geometry.origin)
-    image.SetDirection(geometry.direction)
-    sitk.WriteImage(image, str(file), True)
 
 
 def all_together(cases: Sequence[StagedCase], folder: Path) -> Path:

@@ -1,7 +1,5 @@
 """The studies that `scanside bench run` measures: somebody's own, or phantoms of three sizes."""
 
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -9,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from scanside.runtime.errors import CaseError, InputError
+from scanside.benchmarks.processes import SCANSIDE, run_measured
+from scanside.runtime.errors import InputError
 
 PHANTOM_SEED = 2
 """The demonstration bundle segments this phantom's lesions at every size: radiomics and classifier are measured too."""
@@ -51,14 +50,20 @@ def phantom_studies(folder: Path, sizes: Sequence[str], seed: int) -> list[Bench
     made = []
     for size in sizes:
         out = folder / size
-        command = [
-            sys.executable, "-m", "scanside.runtime.cli.main", "phantom", str(out),
-            "--patients", "1", "--train", "0", "--seed", str(seed), "--dicom", "--jobs", "1",
-            "--pixel-size", str(SIZES[size]),
-        ]  # fmt: skip
-        done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
-        if done.returncode:
-            raise CaseError(f"The phantom study '{size}' could not be made: {done.stderr.strip()[-300:]}")
+        words = (
+            "phantom",
+            str(out),
+            "--patients",
+            "1",
+            "--train",
+            "0",
+            "--seed",
+            str(seed),
+            "--dicom",
+            "--jobs",
+            "1",
+        )
+        run_measured([*SCANSIDE, *words, "--pixel-size", str(SIZES[size])], folder / f"{size}.log")
         (patient,) = [path for path in out.iterdir() if path.is_dir()]
         study = folder / f"{size}-study"
         study.mkdir()

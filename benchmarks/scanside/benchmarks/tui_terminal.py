@@ -10,14 +10,13 @@ import re
 import select
 import signal
 import struct
-import sys
 import termios
 import time
 from pathlib import Path
 
 import psutil
 
-from scanside.benchmarks.processes import MIB, high_water_mark
+from scanside.benchmarks.processes import MIB, SCANSIDE, high_water_mark
 from scanside.runtime.errors import CaseError
 
 SIZE = (160, 50)
@@ -53,7 +52,7 @@ class Terminal:
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         self.began = time.monotonic()
         self._process = psutil.Popen(
-            [sys.executable, "-m", "scanside.runtime.cli.main", "tui", *(arguments or ("-c", str(config)))],
+            [*SCANSIDE, "tui", *(arguments or ("-c", str(config)))],
             stdin=slave,
             stdout=slave,
             stderr=slave,  # where Textual draws

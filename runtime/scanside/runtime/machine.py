@@ -7,6 +7,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 LIBRARIES = ("scanside", "numpy", "scipy", "SimpleITK", "onnxruntime", "openvino", "pydicom", "highdicom")
+OF_STUDIES = ("pyradiomics-bhklab", "pillow")
+"""Libraries that the result of a study depends on besides."""
 
 
 @lru_cache(maxsize=1)

@@ -18,7 +18,6 @@ from scanside.runtime.appliance.store.database import Database
 from scanside.runtime.appliance.store.states import NotAllowedError
 from scanside.runtime.errors import OutputError, ScansideError
 from scanside.runtime.images.files import make_folder
-from scanside.runtime.study.compose import LIBRARIES
 
 _LOOK_SECONDS = 0.25
 _STOP_SECONDS = 20.0
@@ -236,4 +235,4 @@ def _log_anchor(database: Database) -> None:
 def _versions() -> dict[str, str | None]:
     from scanside.runtime import machine
 
-    return {**machine.versions(LIBRARIES), "pid": str(os.getpid())}
+    return {**machine.versions(machine.OF_STUDIES), "pid": str(os.getpid())}

@@ -22,7 +22,6 @@ from scanside.runtime.study.report import (
 )
 from scanside.runtime.study_model import StudyModel
 
-LIBRARIES = ("pyradiomics-bhklab", "pillow")
 NOTHING_COMPUTED = "nothing was computed"
 
 
@@ -75,7 +74,7 @@ def run_report(
         distance=result.classification.distance if result.classification else None,
         warnings=tuple(str(spoken(warning)) for warning in result.warnings),
         warning_codes=tuple(map(code_of, result.warnings)),
-        versions=machine.versions(LIBRARIES),
+        versions=machine.versions(machine.OF_STUDIES),
     )
 
 

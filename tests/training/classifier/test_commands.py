@@ -19,7 +19,7 @@ from scanside.training.signature import step
 from scanside.training.signature.cli import signature
 from scanside.training.signature.pipeline import FAMILIES
 from scanside.training.signature.store import CROSS_VALIDATED, read_measurements
-from tests.support.shared_data import shared_data
+from tests.support.real_table import real_table
 
 QUICK: dict[str, Any] = {
     "features": 5, "selector": "mrmr", "combat": False, "presence": 0.9, "seed": 0,
@@ -218,14 +218,8 @@ def test_the_real_table() -> None:
     """A reduced run on 420 patients; the whole one is in results/npc."""
     from scanside.training.signature.document import TableSource
     from scanside.training.signature.settings import Scheme, Selection, Settings
-    from scanside.training.signature.tables import read_table
 
-    folder = shared_data("tables", "npc_mri_radiomics")
-    measurements, positive = read_table(
-        folder / "samples_feat_1st.xlsx",
-        folder / "samples_feat_2nd.xlsx",
-        folder / "sample_datasheet_complex.csv",
-    )
+    measurements, positive = real_table()
     settings = Settings(Selection(), Scheme(folds=3, repeats=1, inner=2), canary_runs=3)
     source = TableSource(table="first", second="second", labels="labels", patients=420)
     found = step.choose_signature(

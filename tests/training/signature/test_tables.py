@@ -19,8 +19,8 @@ from scanside.training.signature.store import (
     write_measurements,
 )
 from scanside.training.signature.tables import read_table
+from tests.support.real_table import real_table
 from tests.support.sentences import assert_one_sentence
-from tests.support.shared_data import shared_data
 
 LABELS = "\ufeffid,NPC\na,1\nb,0\nc,1\nnobody,0\n"
 ACROSS = "patient,original_shape_MeshVolume,glcm_X,diagnostics_Mean\na,1000,2.5,9\nb,2000,,9\nc,3000,4.5,9\nd,1,1,1\n"
@@ -109,12 +109,7 @@ def test_a_sheet_without_a_library(tmp_path: Path) -> None:
 
 
 def test_the_real_table() -> None:
-    folder = shared_data("tables", "npc_mri_radiomics")
-    found, positive = read_table(
-        folder / "samples_feat_1st.xlsx",
-        folder / "samples_feat_2nd.xlsx",
-        folder / "sample_datasheet_complex.csv",
-    )
+    found, positive = real_table()
     cases = found.cases(CROSS_VALIDATED)
     assert positive == "NPC"
     assert cases["measured"].shape == (420, 2, 422)

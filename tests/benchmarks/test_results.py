@@ -13,6 +13,7 @@ from scanside.benchmarks.results import Measurements, measured, quantity, read_r
 from scanside.benchmarks.tables import render
 from scanside.benchmarks.tui import times
 from scanside.runtime.errors import InputError
+from tests.benchmarks import samples
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "results" / "benchmarks"
@@ -99,6 +100,13 @@ def test_the_peers_table_tells_conditions_values_and_labels() -> None:
     summary = render(peers(5))
     assert "| 5 cases | cold | auto:fp32 | 5 of 120" in summary and "lowest: lesion 0.5000" in summary
     assert "5 of 5 rejected" in summary and "tiles 36" not in summary
+
+
+def test_a_card_on_which_nothing_could_be_measured_still_has_a_table() -> None:
+    why = "cuda:fp32, whole case: RuntimeError: out of memory"
+    record = {**samples.RECORD, "golden": {}, "faults": [why], "remarks": [why], "headline": False}
+    report = Measurements.model_validate({**record, "schema": "scanside.bench-gpu/2", "measured": []})
+    assert why in render(report) and not report.passed
 
 
 def test_ratios_of_six_rounds_have_an_interval() -> None:

@@ -15,6 +15,7 @@ from scanside.benchmarks.results import Measured, Measurements
 _MOST_STAGES = 8
 _SINGLY = 4
 """Cases of `bench peers` whose labels are shown one by one; of more, all together."""
+_NOT_IN_ROWS = ("axis", "value", "stages_ms")
 _LIBRARIES = ("scanside", "nnunetv2", "torch", "openvino", "onnxruntime", "numpy")
 
 
@@ -68,12 +69,12 @@ def _long(found: Sequence[Measured]) -> list[tuple[str, ...]]:
 def _wide(report: Measurements) -> list[tuple[str, ...]]:
     points = [one for one in report.measured if one.facts]
     names = dict.fromkeys(q.name for one in points for q in one.quantities)
-    facts = [name for name in points[0].facts if name not in ("axis", "value", "stages_ms")]
+    facts = dict.fromkeys(name for one in points for name in one.facts if name not in _NOT_IN_ROWS)
     rows: list[tuple[str, ...]] = [("what", *facts, *names)]
     for one in points:
         found = (one.find(name) for name in names)
         values = ("–" if q is None else amount(q.median, q.unit) for q in found)
-        rows.append((one.name, *(told(one.facts[name]) for name in facts), *values))
+        rows.append((one.name, *(told(one.facts.get(name)) for name in facts), *values))
     return rows
 
 

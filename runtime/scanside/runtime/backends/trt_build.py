@@ -95,13 +95,7 @@ def build(
         raise BackendError(
             f"{flavour} finds no GPU to build for ({error}); see `scanside doctor`."
         ) from error
-    typed = 1 << int(lib.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
-    definition = builder.create_network(typed)
-    parser = lib.OnnxParser(definition, log)
-    parser.set_flag(lib.OnnxParserFlag.NATIVE_INSTANCENORM)
-    if not parser.parse(network):
-        why = parser.get_error(0).desc() if parser.num_errors else _last(log)
-        raise BackendError(f"{flavour} does not take the network ({_one_line(why)}); re-export it.")
+    definition = _parsed(lib, builder, log, network, flavour)
     config = builder.create_builder_config()
     config.set_memory_pool_limit(lib.MemoryPoolType.WORKSPACE, scratch)
     config.clear_flag(lib.BuilderFlag.TF32)  # on by default: ten bits of mantissa are not float32
@@ -112,16 +106,33 @@ def build(
     if timings is not None:
         _give_timings(config, timings)
     plan = builder.build_serialized_network(definition, config)
-    if plan is None and _lacks_memory(log):
-        raise DeviceMemoryError(
-            f"{flavour} cannot build the network for {batch} tile(s) at once in {scratch / _GIB:.1f} GiB of scratch "
-            f"memory ({_last(log)}); use a GPU with more memory, or --device cpu."
-        )
     if plan is None:
-        raise BackendError(f"{flavour} cannot build the network ({_last(log)}); re-export it.")
+        raise _no_plan(log, flavour, batch, scratch)
     if timings is not None:
         _keep_timings(config, timings)
     return bytes(plan)
+
+
+def _parsed(lib: Any, builder: Any, log: Any, network: bytes, flavour: str) -> Any:
+    """The network's definition, strongly typed."""
+    typed = 1 << int(lib.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
+    definition = builder.create_network(typed)
+    parser = lib.OnnxParser(definition, log)
+    parser.set_flag(lib.OnnxParserFlag.NATIVE_INSTANCENORM)
+    if not parser.parse(network):
+        why = parser.get_error(0).desc() if parser.num_errors else _last(log)
+        raise BackendError(f"{flavour} does not take the network ({_one_line(why)}); re-export it.")
+    return definition
+
+
+def _no_plan(log: Any, flavour: str, batch: int, scratch: int) -> BackendError:
+    """Why there is none, by the library's first complaint."""
+    if _lacks_memory(log):
+        return DeviceMemoryError(
+            f"{flavour} cannot build the network for {batch} tile(s) at once in {scratch / _GIB:.1f} GiB of scratch "
+            f"memory ({_last(log)}); use a GPU with more memory, or --device cpu."
+        )
+    return BackendError(f"{flavour} cannot build the network ({_last(log)}); re-export it.")
 
 
 def build_largest(

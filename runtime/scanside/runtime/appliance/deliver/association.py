@@ -97,17 +97,10 @@ def associate(
         AssociationError: If no association comes about.
         ScansideError: If the TLS files cannot be used.
     """
-    from pynetdicom import AE, evt
-    from pynetdicom.presentation import build_role
-    from pynetdicom.service_class import StorageServiceClass
-    from pynetdicom.sop_class import uid_to_service_class
+    from pynetdicom import evt
 
     wait = config.send.timeout_seconds if seconds is None else seconds
-    entity = AE(our_title(config))
-    entity.acse_timeout = entity.dimse_timeout = entity.connection_timeout = wait
-    entity.network_timeout = None  # the association is ours to end
-    for context in contexts:
-        entity.add_requested_context(context.sop_class, list(context.syntaxes))
+    entity = _entity(our_title(config), contexts, wait)
     connections: list[socket.socket] = []
 
     def opened(event: Any) -> None:
@@ -115,20 +108,6 @@ def associate(
         limit_waits(connections[0], wait)
         negotiation.enter_context(cut_after(connections[0], 2 * wait))
 
-    handlers: list[tuple[Any, Any]] = [(evt.EVT_CONN_OPEN, opened)]
-    if events is not None:
-        handlers.append((evt.EVT_N_EVENT_REPORT, lambda event: (events(event), None)))
-    if most is not None:
-        handlers.append((evt.EVT_DATA_RECV, _limit(most)))
-    roles = []
-    if stored is not None:
-        handlers.append((evt.EVT_C_STORE, stored))
-        kinds = {one.sop_class for one in contexts}
-        roles = [
-            build_role(one, scp_role=True)
-            for one in kinds
-            if uid_to_service_class(one) is StorageServiceClass
-        ]
     tls = _context(destination)
     begun = time.monotonic()
     with _words(destination), contextlib.ExitStack() as negotiation:
@@ -137,8 +116,8 @@ def associate(
             destination.port,
             ae_title=destination.ae_title,
             tls_args=(tls, destination.host) if tls else None,
-            evt_handlers=handlers,
-            ext_neg=roles,
+            evt_handlers=[(evt.EVT_CONN_OPEN, opened), *_handlers(events, stored, most)],
+            ext_neg=[] if stored is None else _roles(contexts),
         )
     if not made.is_established:
         late = time.monotonic() - begun >= wait
@@ -153,6 +132,46 @@ def associate(
         if made.is_established:
             with cut_after(connection, wait):
                 made.abort()
+
+
+def _entity(title: str, contexts: Sequence[Context], wait: float) -> Any:
+    """Our application entity, which proposes the contexts and waits so many seconds for each answer."""
+    from pynetdicom import AE
+
+    entity = AE(title)
+    entity.acse_timeout = entity.dimse_timeout = entity.connection_timeout = wait
+    entity.network_timeout = None  # the association is ours to end
+    for context in contexts:
+        entity.add_requested_context(context.sop_class, list(context.syntaxes))
+    return entity
+
+
+def _handlers(
+    events: Callable[[Any], int] | None, stored: Callable[[Any], int] | None, most: int | None
+) -> list[tuple[Any, Any]]:
+    """What takes the peer's own messages, where somebody wants them."""
+    from pynetdicom import evt
+
+    handlers: list[tuple[Any, Any]] = []
+    if events is not None:
+        handlers.append((evt.EVT_N_EVENT_REPORT, lambda event: (events(event), None)))
+    if most is not None:
+        handlers.append((evt.EVT_DATA_RECV, _limit(most)))
+    if stored is not None:
+        handlers.append((evt.EVT_C_STORE, stored))
+    return handlers
+
+
+def _roles(contexts: Sequence[Context]) -> list[Any]:
+    """That we take what is stored, for every context that is one of storage."""
+    from pynetdicom.presentation import build_role
+    from pynetdicom.service_class import StorageServiceClass
+    from pynetdicom.sop_class import uid_to_service_class
+
+    kinds = {one.sop_class for one in contexts}
+    return [
+        build_role(one, scp_role=True) for one in kinds if uid_to_service_class(one) is StorageServiceClass
+    ]
 
 
 def _limit(most: int) -> Callable[[Any], None]:

@@ -67,14 +67,12 @@ def add_precisions(
             say(f"Converting the networks of {role}")
             segmenters[role], found = _converted(bundle, role, precisions, cases[role], writer)
             ranges += found
-        provenance = {
-            **bundle.manifest.provenance,
-            "precisions_added": {
-                "precisions": list(precisions),
-                "from_bundle": bundle.sha256,
-                "scanside": version("scanside"),
-            },
+        added = {
+            "precisions": list(precisions),
+            "from_bundle": bundle.sha256,
+            "scanside": version("scanside"),
         }
+        provenance = {**bundle.manifest.provenance, "precisions_added": added}
         manifest = bundle.manifest.model_copy(update={"segmenters": segmenters, "provenance": provenance})
         made = open_bundle(writer.write_manifest(manifest))
         hops: list[parity.Hop] = []
@@ -84,19 +82,29 @@ def add_precisions(
                 say(f"Judging {role} in {target[1]} on {target[0]}")
                 hops += parity.check(made, role, pairs, target)
         parity.require(hops)
-        report["policies"] |= {name: asdict(policy(name)) for name in precisions}
-        report["hops"] += [parity.row(hop) for hop in hops]
-        report["ranges"] = report.get("ranges", []) + ranges
-        report["added"] = {
-            "precisions": list(precisions),
-            "logits_against": "the bundle's own fp32 networks on the CPU",
-            "machine": {"processor": machine.processor(), "cores": machine.cores()},
-            "versions": machine.versions(),
-        }
+        _add_to(report, precisions, hops, ranges)
         writer.add(REPORT, json.dumps(report, indent=1).encode())
         writer.write_manifest(manifest)
         writer.commit()
     return {**report, "judged_now": [parity.row(hop) for hop in hops]}
+
+
+def _add_to(
+    report: dict[str, Any],
+    precisions: Sequence[FilePrecision],
+    hops: Sequence[parity.Hop],
+    ranges: list[dict[str, Any]],
+) -> None:
+    """What was judged and found, in the parity report of the bundle that it was made of."""
+    report["policies"] |= {name: asdict(policy(name)) for name in precisions}
+    report["hops"] += [parity.row(hop) for hop in hops]
+    report["ranges"] = report.get("ranges", []) + ranges
+    report["added"] = {
+        "precisions": list(precisions),
+        "logits_against": "the bundle's own fp32 networks on the CPU",
+        "machine": {"processor": machine.processor(), "cores": machine.cores()},
+        "versions": machine.versions(),
+    }
 
 
 def _cases(bundle: Bundle, precisions: Sequence[FilePrecision]) -> dict[str, list[GoldenCase]]:

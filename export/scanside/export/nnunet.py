@@ -30,13 +30,15 @@ from scanside.export.references import Stage, references
 from scanside.export.tiles import tiles
 from scanside.export.writer import BundleWriter
 from scanside.runtime.backends.table import FilePrecision
-from scanside.runtime.bundle import open_bundle
+from scanside.runtime.bundle import Bundle, open_bundle
 from scanside.runtime.errors import InputError
 from scanside.runtime.golden import GoldenCase
 from scanside.runtime.manifest import SCHEMA, FileEntry, Golden, Manifest, Network, Segmenter
 from scanside.runtime.plan import Plan
 
 Say = Callable[[str], None]
+Results = dict[str, list[tuple[GoldenCase, Prediction]]]
+"""Role → its golden cases, each with nnunetv2's result."""
 
 
 @dataclass(frozen=True)
@@ -100,14 +102,12 @@ def export_nnunet(
         _say_what_is_stored(candidates, options, say)
         say(f"Running {len(candidates)} golden case(s) through nnunetv2")
         roles = [stage.role for stage in stages] + ([ROLE] if together else [])
-        results: dict[str, list[tuple[GoldenCase, Prediction]]] = {role: [] for role in roles}
-        golden = []
+        results: Results = {role: [] for role in roles}
+        golden: list[Golden] = []
         for candidate in candidates:
+            kept = candidate.origin == "synthetic" or options.keep_images
             for role, (case, prediction) in references(members, together, candidate).items():
-                if candidate.origin == "synthetic" or options.keep_images:
-                    path = f"golden/{case.name}.npz"
-                    writer.add(path, case.encode())
-                    golden.append(Golden(name=case.name, role=role, file=path, origin=candidate.origin))
+                golden += [_stored(case, role, candidate, writer)] if kept else []
                 results[role].append((case, prediction))
         segmenters, ranges = {}, []
         for stage in stages:
@@ -119,12 +119,7 @@ def export_nnunet(
             segmenters[ROLE] = Segmenter(plan=together, members=finals)
         manifest = _manifest(stages, segmenters, tuple(golden), options, writer.files)
         bundle = open_bundle(writer.write_manifest(manifest))
-        hops: list[parity.Hop] = []
-        for target in targets:
-            say(f"Comparing {target[0]} in {target[1]} with nnunetv2")
-            for role, pairs in results.items():
-                hops += parity.check(bundle, role, pairs, target)
-        parity.require(hops)
+        hops = _compared(bundle, results, targets, say)
         report = parity.report(hops, [case for pairs in results.values() for case, _ in pairs])
         report["ranges"] = ranges
         if images:
@@ -134,6 +129,26 @@ def export_nnunet(
         writer.write_manifest(manifest)
         writer.commit()
     return report
+
+
+def _stored(case: GoldenCase, role: str, candidate: Candidate, writer: BundleWriter) -> Golden:
+    """A golden case, put into the bundle."""
+    path = f"golden/{case.name}.npz"
+    writer.add(path, case.encode())
+    return Golden(name=case.name, role=role, file=path, origin=candidate.origin)
+
+
+def _compared(
+    bundle: Bundle, results: Results, targets: Sequence[tuple[str, str]], say: Say
+) -> list[parity.Hop]:
+    """The parity gate: every golden case of every role on every target."""
+    hops: list[parity.Hop] = []
+    for target in targets:
+        say(f"Comparing {target[0]} in {target[1]} with nnunetv2")
+        for role, pairs in results.items():
+            hops += parity.check(bundle, role, pairs, target)
+    parity.require(hops)
+    return hops
 
 
 def _say_what_is_left_out(stage: Stage, options: ExportOptions, say: Say) -> None:

@@ -44,14 +44,8 @@ def main(
     for threads in counts:
         for (library, precision), prepare in PRODUCTS.items():
             with _or_absent(absent, f"{library} {precision}"):
-                gemm.append(
-                    {
-                        "library": library,
-                        "precision": precision,
-                        "threads": threads,
-                        **_gemm(prepare, threads),
-                    }
-                )
+                product = {"library": library, "precision": precision, "threads": threads}
+                gemm.append({**product, **_gemm(prepare, threads)})
     for threads in counts:
         for kind in kinds:
             with _or_absent(absent, kind.name):
@@ -76,26 +70,33 @@ def main(
         "bundle": opened.summary(), "role": opened.role(role), "tile": [plan.input_channels, *plan.patch_size],
         "tile_gflop": round(flop / 1e9, 3), "gemm": gemm, "absent": list(absent), "networks": networks,
     }  # fmt: skip
-    words = [
-        f"{opened.manifest.name}, {opened.role(role)}: {flop / 1e9:.1f} Gop of convolutions for a tile of "
-        f"{' × '.join(map(str, plan.patch_size))}; openvino:fp32 may reach the same result with fewer (ADR 14).",
+    save(document, out, _words(document, opened.manifest.name))
+
+
+def _words(document: dict[str, Any], name: str) -> list[str]:
+    """The same for people."""
+    return [
+        f"{name}, {document['role']}: {document['tile_gflop']:.1f} Gop of convolutions for a tile of "
+        f"{' × '.join(map(str, document['tile'][1:]))}; openvino:fp32 may reach the same result with fewer (ADR 14).",
         where(document, "numpy", "torch", "openvino", "onnxruntime"),
         *document["remarks"],
-        *(f"Not measured: {words}" for words in absent),
+        *(f"Not measured: {words}" for words in document["absent"]),
         *table(
             ("matrix product", "threads", "size", "Gop/s"),
-            [(f"{g['library']} {g['precision']}", g["threads"], g["size"], f"{g['gops']:.0f}") for g in gemm],
+            [
+                (f"{g['library']} {g['precision']}", g["threads"], g["size"], f"{g['gops']:.0f}")
+                for g in document["gemm"]
+            ],
         ),
         *table(
             ("network on", "threads", "tile", "Gop/s", "of the peak of"),
             [
                 (n["peer"], n["threads"], f"{n['tile_ms'].median:.0f} ms", f"{n['gops']:.0f}",
                  f"{n['fraction']:.0%} of {n['peak_precision']}")
-                for n in networks
+                for n in document["networks"]
             ],
         ),
     ]  # fmt: skip
-    save(document, out, words)
 
 
 @contextmanager

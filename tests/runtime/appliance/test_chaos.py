@@ -76,6 +76,11 @@ def run_chaos(
             senders.stop()
         cases = wait_until_done(scanside, studies, max(60.0, started + seconds - time.monotonic()), _say)
         check(scanside, cases, studies, sum(1 for _ in small_study(1)), held_by(pacs), odd_every)
+    return _found(tally, studies, time.monotonic() - started)
+
+
+def _found(tally: Tally, studies: int, seconds: float) -> dict[str, Any]:
+    """What happened, for the results file."""
     return {
         "studies": studies,
         "instances_acknowledged": tally.acknowledged,
@@ -87,7 +92,7 @@ def run_chaos(
         "results_of_a_study_that_came_once": dict(KINDS),
         "lost": 0,
         "duplicated": 0,
-        "seconds": round(time.monotonic() - started, 1),
+        "seconds": round(seconds, 1),
     }
 
 

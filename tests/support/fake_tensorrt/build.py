@@ -89,8 +89,8 @@ class ParserError:
         return "this is no ONNX file"
 
 
-def names(library: Any) -> dict[str, Any]:
-    """The module's names, bound to one library."""
+def _config_kind(library: Any) -> Any:
+    """The class of configurations, bound to one library."""
 
     class IBuilderConfig:
         progress_monitor: IProgressMonitor | None = None
@@ -138,7 +138,11 @@ def names(library: Any) -> dict[str, Any]:
             assert index < self.num_compute_capabilities
             self.capability = compute_capability
 
-    config_kind = RtxBuilderConfig if library.rtx else IBuilderConfig
+    return RtxBuilderConfig if library.rtx else IBuilderConfig
+
+
+def _builder_kind(library: Any, config_kind: Any) -> Any:
+    """The class of builders, bound to one library."""
 
     class Builder:
         def __init__(self, logger: ILogger) -> None:
@@ -150,15 +154,13 @@ def names(library: Any) -> dict[str, Any]:
             library.typed = bool(flags >> int(NetworkDefinitionCreationFlag.STRONGLY_TYPED) & 1)
             return INetworkDefinition()
 
-        def create_builder_config(self) -> IBuilderConfig:
+        def create_builder_config(self) -> Any:
             return config_kind()
 
         def create_optimization_profile(self) -> IOptimizationProfile:
             return IOptimizationProfile()
 
-        def build_serialized_network(
-            self, network: INetworkDefinition, config: IBuilderConfig
-        ) -> bytes | None:
+        def build_serialized_network(self, network: INetworkDefinition, config: Any) -> bytes | None:
             assert not config.tf32 and (config.capability is None) != library.rtx
             if library.fails("build_serialized_network"):
                 self.logger.log(ILogger.Severity.INTERNAL_ERROR, "a failure made up by a test")
@@ -172,6 +174,12 @@ def names(library: Any) -> dict[str, Any]:
                 config.progress_monitor.step_complete("build", 0)
                 config.progress_monitor.phase_finish("build")
             return bytes(library.plan(network.network, config.profile.largest))
+
+    return Builder
+
+
+def _parser_kind(library: Any) -> Any:
+    """The class of parsers, bound to one library."""
 
     class OnnxParser:
         num_errors = 0
@@ -196,8 +204,14 @@ def names(library: Any) -> dict[str, Any]:
             assert index < self.num_errors
             return ParserError()
 
+    return OnnxParser
+
+
+def names(library: Any) -> dict[str, Any]:
+    """The module's names, bound to one library."""
+    config_kind = _config_kind(library)
     shared = [ILogger, IProgressMonitor, NetworkDefinitionCreationFlag, OnnxParserFlag, MemoryPoolType]
     shared += [BuilderFlag, ITensor, INetworkDefinition, ITimingCache, IOptimizationProfile, ParserError]
     shared += [ComputeCapability] if library.rtx else []
-    made = {kind.__name__: kind for kind in (*shared, Builder, OnnxParser)}
-    return {**made, "IBuilderConfig": config_kind}
+    bound = (_builder_kind(library, config_kind), _parser_kind(library))
+    return {**{kind.__name__: kind for kind in (*shared, *bound)}, "IBuilderConfig": config_kind}

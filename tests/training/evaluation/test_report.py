@@ -135,7 +135,7 @@ def test_missed_lesions_are_counted_and_never_dropped() -> None:
     assert (healthy.lesions, healthy.missed, healthy.false_positives) == (0, False, 1)
 
 
-def test_models_and_patients_without_a_probability(experiment: Experiment, report: dict[str, Any]) -> None:
+def test_the_signature_its_canaries_and_what_it_is_compared_with(report: dict[str, Any]) -> None:
     found = report["classification"]
     assert found["main_model"] == "radiomics" and found["selection_path"][-1] == ["signature", 9]
     assert [canary["passed"] for canary in found["canaries"]] == [True, True]
@@ -149,6 +149,10 @@ def test_models_and_patients_without_a_probability(experiment: Experiment, repor
         ("South", None),
     ]
     assert found["ablation"][0]["division_sd"] == pytest.approx(0.0173, abs=1e-4)
+
+
+def test_models_and_patients_without_a_probability(report: dict[str, Any]) -> None:
+    found = report["classification"]
     assert {(m["model"], m["part"]) for m in found["models"]} == {
         (model, part)
         for model in ("radiomics", "combined", "volume", "adc_mean", "clinical")
@@ -174,6 +178,12 @@ def test_models_and_patients_without_a_probability(experiment: Experiment, repor
         else:
             assert wrong == half == value
         assert (result["comparison"] is None) == result["main"] == (result["confusion"] is not None)
+
+
+def test_what_the_main_model_decides_adds_to_and_says_of_subgroups(
+    experiment: Experiment, report: dict[str, Any]
+) -> None:
+    found = report["classification"]
     main = next(m for m in found["models"] if m["main"] and m["part"] == "cross-validated")
     table, open_ones = main["confusion"], main["indeterminate"]
     counted = sum(

@@ -42,7 +42,7 @@ from scanside.training.signature.document import SIGNATURE, Estimate, SignatureD
 from scanside.training.signature.nested import CHOSEN, Labels
 from scanside.training.signature.pipeline import CLINICAL
 from scanside.training.signature.roles import roles_of
-from scanside.training.signature.settings import Scheme
+from scanside.training.signature.settings import Scheme, Selection
 from scanside.training.signature.store import CROSS_VALIDATED, TEST, Measured, Measurements, read_measurements
 
 RESUBSTITUTION = "resubstitution"
@@ -82,6 +82,15 @@ class Ready:
     facts: Bounds
     parity: float
 
+    @property
+    def words(self) -> str:
+        """What it is, and how well it was exported."""
+        strength = self.compared.deployed.candidate.strength
+        return (
+            f"{self.record.name}: {self.compared.family}, C = {strength:g}; ONNX in double differs by "
+            f"{self.parity:.1g} at most"
+        )
+
 
 def train_classifier(experiment: Experiment, settings: Settings, say: Say) -> Path:
     """Compare, fit, bound, export and write everything.
@@ -100,10 +109,7 @@ def train_classifier(experiment: Experiment, settings: Settings, say: Say) -> Pa
     roles = roles_of(experiment, measurements.features)
     division, selection = signature.options.scheme, signature.options.selection
     scheme = Scheme(division.folds, division.repeats, division.inner, settings.seed, settings.jobs)
-    chosen: dict[str | None, tuple[int, ...]] = {
-        role: tuple(measurements.features.index(name) for name in names)
-        for role, names in [(None, signature.features), *signature.alone.items()]
-    }
+    chosen = _chosen(signature, measurements)
     with warnings.catch_warnings():
         # In a fold a small scanner may be unseen; the sentence about it would come a hundred times.
         warnings.simplefilter("ignore", ScansideWarning)
@@ -114,24 +120,13 @@ def train_classifier(experiment: Experiment, settings: Settings, say: Say) -> Pa
         for one in deployable(compared, measurements.of(CROSS_VALIDATED), say)
     ]
     for one in ready:
-        say(
-            f"{one.record.name}: {one.compared.family}, C = {one.compared.deployed.candidate.strength:g}; ONNX in "
-            f"double differs by {one.parity:.1g} at most"
-        )
+        say(one.words)
     report = CrossValidation(
         synthetic=experiment.synthetic,
         classes=signature.classes,
         **_estimates(compared, measurements, scheme.seed),
         deployed={one.record.name: _deployed(one) for one in ready},
-        options=ClassifierOptions(
-            coverage=settings.coverage,
-            clinical=settings.clinical,
-            selection=selection,
-            folds=scheme.folds,
-            repeats=scheme.repeats,
-            inner=scheme.inner,
-            seed=scheme.seed,
-        ),
+        options=_options(settings, selection, scheme),
     )
     near = signature.near_mm
     document = ClassifierDocument(
@@ -150,6 +145,26 @@ def train_classifier(experiment: Experiment, settings: Settings, say: Say) -> Pa
     )
     say(f"nested cross-validation: AUC {cv.auc:.3f} ({cv.low:.3f} to {cv.high:.3f})")
     return experiment.classifier / CLASSIFIER
+
+
+def _chosen(signature: SignatureDocument, measurements: Measurements) -> dict[str | None, tuple[int, ...]]:
+    """Role, or None for all together → places of the features that were chosen."""
+    return {
+        role: tuple(measurements.features.index(name) for name in names)
+        for role, names in [(None, signature.features), *signature.alone.items()]
+    }
+
+
+def _options(settings: Settings, selection: Selection, scheme: Scheme) -> ClassifierOptions:
+    return ClassifierOptions(
+        coverage=settings.coverage,
+        clinical=settings.clinical,
+        selection=selection,
+        folds=scheme.folds,
+        repeats=scheme.repeats,
+        inner=scheme.inner,
+        seed=scheme.seed,
+    )
 
 
 def deployable(compared: dict[str, Compared], patients: Sequence[Measured], say: Say) -> list[Compared]:

@@ -200,19 +200,15 @@ def choose(
         optimizer=optimizer or ("adam" if small else None),
         learning_rate=learning_rate or ((0.0005 if gentle else 0.002) if small else None),
         epochs=epochs or (length if small and minutes is None else None),
-        minutes=minutes,
         iterations=iterations or (30 if small else None),
         val_iterations=val_iterations or (5 if small else None),
         foreground=foreground if foreground is not None else (0.5 if small else None),
         shift=shift if shift is not None else (0.4 if small else None),
         bfloat16=bfloat16 if bfloat16 is not None else device == "cpu" and has_bfloat16(),
-        small_lesions=small_lesions,
         pretrained=str(pretrained) if pretrained else None,
-        seed=seed,
-        device=device,
-        threads=threads,
         workers=workers if workers is not None else (0 if device == "cpu" else min(12, os.cpu_count() or 1)),
-    )
+        minutes=minutes, small_lesions=small_lesions, seed=seed, device=device, threads=threads,
+    )  # fmt: skip
 
 
 def has_bfloat16() -> bool:

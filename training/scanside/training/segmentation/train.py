@@ -19,7 +19,7 @@ from scanside.training.segmentation.networks import (
     training_of,
 )
 from scanside.training.segmentation.process import Steps
-from scanside.training.segmentation.progress import minutes, say
+from scanside.training.segmentation.progress import Progress, minutes, say
 from scanside.training.segmentation.settings import Settings, recorded
 
 
@@ -60,7 +60,7 @@ def train_segmenter(
     with Steps(folder, settings) as steps:
         progress = train_networks(cohort, folder, settings, steps, resume=resume, folds=folds)
         model, bundle = model_folder(folder, settings), folder / "bundle"
-        merged = model / f"crossval_results_folds_{'_'.join(map(str, range(settings.folds)))}"
+        merged = _merged(model, settings)
         if not (merged / "postprocessing.json").exists():
             with progress.measure("out-of-fold masks"):
                 _left_out_masks(cohort, folder, settings, model, folds, precisions)
@@ -78,25 +78,44 @@ def train_segmenter(
         sealed, seen = cohort.split("test") if test else (), patients if resubstitution else ()
         for part, who in (("test", sealed), ("resubstitution", seen)):
             masks.bundle_masks(cohort, who, settings, bundle, experiment.masks(part, settings.role), say)
-    results: dict[str, Any] = {
+    results = _results(cohort, settings, model, bundle, progress, sealed=len(sealed), resume=resume)
+    step = f"segment-{settings.role}"
+    experiment.record(step, recorded(settings), seed=settings.seed, started=started, **results)
+    say(f"{settings.role}: done in {minutes(time.time() - started)}; {_sentence(results['cross_validated'])}")
+    return bundle
+
+
+def _merged(model: Path, settings: Settings) -> Path:
+    """Where nnU-Net puts the masks of all folds together."""
+    return model / f"crossval_results_folds_{'_'.join(map(str, range(settings.folds)))}"
+
+
+def _results(
+    cohort: Cohort,
+    settings: Settings,
+    model: Path,
+    bundle: Path,
+    progress: Progress,
+    *,
+    sealed: int,
+    resume: bool,
+) -> dict[str, Any]:
+    """What the record of the step says was reached.
+
+    Args:
+        sealed: Number of test patients that were segmented.
+    """
+    patients = cohort.split("train")
+    return {
         "results_folder": str(model),
         "bundle": str(bundle),
         "network": network_of(model, settings, progress),
         "training": training_of(model, settings, progress),
-        "cross_validated": masks.dice_by_size(merged, patients),
+        "cross_validated": masks.dice_by_size(_merged(model, settings), patients),
         "seconds_by_step": progress.steps,
-        "patients": {
-            "train": len(patients),
-            "test": len(sealed),
-            "small_lesions": len(small_lesions(cohort)),
-        },
+        "patients": {"train": len(patients), "test": sealed, "small_lesions": len(small_lesions(cohort))},
         "resumed": resume,
     }
-    experiment.record(
-        f"segment-{settings.role}", recorded(settings), seed=settings.seed, started=started, **results
-    )
-    say(f"{settings.role}: done in {minutes(time.time() - started)}; {_sentence(results['cross_validated'])}")
-    return bundle
 
 
 def _left_out_masks(

@@ -67,6 +67,27 @@ def make_trainer(
         dataset_json=load_json(str(dataset)),
         device=torch.device(settings.device),
     )
+    _set_attributes(trainer, settings)
+    _hook_epochs(trainer, settings, number, send)
+    _save_whole_or_not_at_all(trainer)
+    if settings.shift:
+        move_patches(trainer, settings.shift)
+    if small:
+        draw_more_often(trainer, small)
+    trainer.initialize()
+    if trainer.device.type == "cpu" and len(trainer.configuration_manager.patch_size) == 3:
+        # The same numbers in another memory layout, which convolutions on a CPU prefer.
+        trainer.network.to(memory_format=torch.channels_last_3d)
+        normalise_in_layout(trainer.network)
+    if settings.minutes is not None:
+        train_for(trainer, 60 * settings.minutes)
+    if settings.bfloat16:
+        compute_in_bfloat16(trainer.network)
+    return trainer
+
+
+def _set_attributes(trainer: Any, settings: Settings) -> None:
+    """What nnU-Net's trainers keep in attributes; what nobody chose stays the trainer's own."""
     for attribute, value in (
         ("initial_lr", settings.learning_rate),
         ("num_epochs", settings.epochs if settings.minutes is None else UNTIL_TIME_IS_UP),
@@ -84,22 +105,6 @@ def make_trainer(
     trainer.save_every = (
         5 if settings.minutes is not None else max(1, min(trainer.save_every, trainer.num_epochs // 20))
     )
-    _hook_epochs(trainer, settings, number, send)
-    _save_whole_or_not_at_all(trainer)
-    if settings.shift:
-        move_patches(trainer, settings.shift)
-    if small:
-        draw_more_often(trainer, small)
-    trainer.initialize()
-    if trainer.device.type == "cpu" and len(trainer.configuration_manager.patch_size) == 3:
-        # The same numbers in another memory layout, which convolutions on a CPU prefer.
-        trainer.network.to(memory_format=torch.channels_last_3d)
-        normalise_in_layout(trainer.network)
-    if settings.minutes is not None:
-        train_for(trainer, 60 * settings.minutes)
-    if settings.bfloat16:
-        compute_in_bfloat16(trainer.network)
-    return trainer
 
 
 def start_from(trainer: Any, checkpoint: Path) -> None:

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +49,24 @@ FAMILY = "logistic l2"
 Say = Callable[[str], None]
 
 
+@dataclass(frozen=True, eq=False)
+class _Fitted:
+    """Everything that is fitted for a signature.
+
+    Attributes:
+        outcomes: Model → what its folds say of patients that they have not seen.
+        pipeline: The whole procedure on all training patients.
+        alone: Role → the features that are chosen of its sequence alone.
+    """
+
+    canaries: tuple[Canary, Canary]
+    outcomes: dict[str, Outcome]
+    ablation: dict[str, Estimate] | None
+    left_out: list[LeftOut]
+    pipeline: Pipeline
+    alone: dict[str, tuple[str, ...]]
+
+
 def choose_signature(
     measurements: Measurements,
     settings: Settings,
@@ -82,54 +100,26 @@ def choose_signature(
     with warnings.catch_warnings():
         # In a fold a small scanner may be unseen; the sentence about it would come a hundred times.
         warnings.simplefilter("ignore", ScansideWarning)
-        canaries = _canaries(compared[0], cases[usable], y[usable], settings)
-        require_alive(canaries)
-        outcomes = {}
-        for model in compared:
-            progress = Progress(f"cross-validating {model.name}", scheme.repeats * scheme.folds)
-            may = usable_for(model, measurements)
-            outcome = cross_validate(cases, y, may, model, candidates((FAMILY,)), scheme, progress)
-            outcomes[model.name] = outcome.among(may) if model.radiomics else outcome
-        ablation = _ablation(measurements, compared[0], scheme)
-        left_out = _left_out(measurements, compared, scheme)
-        pipeline = _chosen(measurements, compared[0], scheme)
-        alone = {
-            model.role: tuple(
-                measurements.features[i] for i in chosen(_chosen(measurements, model, scheme), cases)
-            )
-            for model in compared
-            if model.role is not None and not model.beside
-        }
-    estimates = {name: _estimate(outcome, y, scheme.seed) for name, outcome in outcomes.items()}
-    features = tuple(measurements.features[index] for index in chosen(pipeline, cases))
-    steps = path(pipeline, cases)
-    minority = int(np.bincount(y[usable], minlength=2).min())
-    _tell(say, steps, len(features), minority, settings.selection.features)
+        found = _fitted(measurements, settings, compared)
+    estimates = {name: _estimate(outcome, y, scheme.seed) for name, outcome in found.outcomes.items()}
+    features = tuple(measurements.features[index] for index in chosen(found.pipeline, cases))
+    steps = path(found.pipeline, cases)
+    _tell(say, steps, len(features), _minority(y, usable), settings.selection.features)
     return SignatureDocument(
         classes=Classes(positive=classes[0], negative=classes[1]),
         features=features,
-        alone=alone,
+        alone=found.alone,
         path=steps,
-        frequency=_frequency(outcomes["radiomics"], measurements.features),
+        frequency=_frequency(found.outcomes["radiomics"], measurements.features),
         cv=estimates["radiomics"],
-        canaries=tuple(map(_row, canaries)),
+        canaries=tuple(map(_row, found.canaries)),
         combined=estimates.get("combined"),
         one_sequence={model.name: estimates[model.name] for model in compared if model.role},
         baselines={model.name: estimates[model.name] for model in compared if not model.radiomics},
-        ablation=ablation,
-        left_out=tuple(left_out),
-        patients=Patients(
-            training=len(y),
-            fitted=int(usable.sum()),
-            positive=int(y[usable].sum()),
-            events_per_feature=round(minority / max(len(features), 1), 1),
-            dropped_per_fold=tuple(fit.dropped for fit in outcomes["radiomics"].fits),
-        ),
-        excluded=tuple(
-            Excluded(patient=p.patient, reason=_excluded(p))
-            for p, is_usable in zip(measurements.of(CROSS_VALIDATED), usable, strict=True)
-            if not is_usable
-        ),
+        ablation=found.ablation,
+        left_out=tuple(found.left_out),
+        patients=_patients(y, usable, len(features), found.outcomes["radiomics"]),
+        excluded=_excluded(measurements.of(CROSS_VALIDATED), usable),
         options=Options.of(settings),
         synthetic=synthetic,
         source=source,
@@ -184,7 +174,74 @@ def _chosen(measurements: Measurements, model: Model, scheme: Scheme) -> Pipelin
     return build(model, best[CHOSEN]).fit(cases, y)
 
 
-def _excluded(patient: Measured) -> str:
+def _fitted(measurements: Measurements, settings: Settings, compared: Sequence[Model]) -> _Fitted:
+    """Fit everything, the canaries first.
+
+    Raises:
+        CaseError: If a leakage canary dies.
+    """
+    cases, y = measurements.cases(CROSS_VALIDATED), measurements.labels(CROSS_VALIDATED)
+    usable, scheme = measurements.usable(CROSS_VALIDATED), settings.scheme
+    canaries = _canaries(compared[0], cases[usable], y[usable], settings)
+    require_alive(canaries)
+    return _Fitted(
+        canaries,
+        {model.name: _cross_validated(measurements, model, scheme) for model in compared},
+        _ablation(measurements, compared[0], scheme),
+        _left_out(measurements, compared, scheme),
+        _chosen(measurements, compared[0], scheme),
+        _alone(measurements, compared, scheme),
+    )
+
+
+def _cross_validated(measurements: Measurements, model: Model, scheme: Scheme) -> Outcome:
+    """What a model says of patients that its folds have not seen."""
+    cases, y = measurements.cases(CROSS_VALIDATED), measurements.labels(CROSS_VALIDATED)
+    progress = Progress(f"cross-validating {model.name}", scheme.repeats * scheme.folds)
+    may = usable_for(model, measurements)
+    outcome = cross_validate(cases, y, may, model, candidates((FAMILY,)), scheme, progress)
+    return outcome.among(may) if model.radiomics else outcome
+
+
+def _alone(
+    measurements: Measurements, compared: Sequence[Model], scheme: Scheme
+) -> dict[str, tuple[str, ...]]:
+    """Role → the features that are chosen of its sequence alone."""
+    cases = measurements.cases(CROSS_VALIDATED)
+    return {
+        model.role: tuple(
+            measurements.features[i] for i in chosen(_chosen(measurements, model, scheme), cases)
+        )
+        for model in compared
+        if model.role is not None and not model.beside
+    }
+
+
+def _minority(y: Labels, usable: npt.NDArray[np.bool_]) -> int:
+    """Patients of the smaller class who may enter a fit."""
+    return int(np.bincount(y[usable], minlength=2).min())
+
+
+def _patients(y: Labels, usable: npt.NDArray[np.bool_], features: int, radiomics: Outcome) -> Patients:
+    return Patients(
+        training=len(y),
+        fitted=int(usable.sum()),
+        positive=int(y[usable].sum()),
+        events_per_feature=round(_minority(y, usable) / max(features, 1), 1),
+        dropped_per_fold=tuple(fit.dropped for fit in radiomics.fits),
+    )
+
+
+def _excluded(patients: Sequence[Measured], usable: npt.NDArray[np.bool_]) -> tuple[Excluded, ...]:
+    """Who enters no fit, and why."""
+    return tuple(
+        Excluded(patient=patient.patient, reason=_why_excluded(patient))
+        for patient, is_usable in zip(patients, usable, strict=True)
+        if not is_usable
+    )
+
+
+def _why_excluded(patient: Measured) -> str:
     if patient.missed:
         return f"no lesion segmented on {patient.missed}"
     return "the sequences show no common lesion" if patient.apart else "no feature"

@@ -6,6 +6,8 @@ or scales an image or a mask changes a volume or a centroid. T2WI and DWI lie on
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
@@ -87,17 +89,20 @@ def points(grid: Geometry) -> Float64:
     return np.asarray(steps @ grid.direction_matrix.T + np.array(grid.origin))
 
 
+@cache
 def meant(grid: Geometry) -> npt.NDArray[np.uint8]:
-    """The mask that must come back (Z, Y, X): 1, 2, 3 in the bodies, 0 elsewhere."""
+    """The mask that must come back (Z, Y, X): 1, 2, 3 in the bodies, 0 elsewhere. Made once, not to be changed."""
     at = points(grid)
     mask = np.zeros(grid.shape, np.uint8)
     for number, body in enumerate(BODIES, 1):
         mask[body.holds(at)] = number
+    mask.setflags(write=False)
     return mask
 
 
+@cache
 def images() -> Mapping[str, Volume]:
-    """t2w, b0, dwi and adc of the phantom; whole numbers, the same in every run."""
+    """t2w, b0, dwi and adc of the phantom; whole numbers, the same in every run. Made once, not to be changed."""
     made = {}
     for name, grid in (("t2w", T2W), ("b0", DWI), ("dwi", DWI), ("adc", DWI)):
         random = np.random.default_rng(20261)
@@ -108,5 +113,7 @@ def images() -> Mapping[str, Volume]:
         signal = np.where(meant(grid) > 0, bright, around) + random.normal(0.0, 8.0, grid.shape)
         air = 0.0 if name == "adc" else np.abs(random.normal(0.0, 4.0, grid.shape))
         data = np.rint(np.where(inside | (meant(grid) > 0), signal, air)).clip(0, 4095)
-        made[name] = Volume(data.astype(np.float32)[None], grid)
-    return made
+        voxels = data.astype(np.float32)[None]
+        voxels.setflags(write=False)
+        made[name] = Volume(voxels, grid)
+    return MappingProxyType(made)

@@ -10,7 +10,7 @@ from scanside.benchmarks.agreement import BOUND, dice, margins
 from scanside.benchmarks.distribution import Ratio
 from scanside.benchmarks.progress import duration
 from scanside.benchmarks.results import Measurements, measured, quantity, read_results
-from scanside.benchmarks.tables import render
+from scanside.benchmarks.tables import render, told
 from scanside.benchmarks.tui import times
 from scanside.runtime.errors import InputError
 from tests.benchmarks import samples
@@ -107,6 +107,19 @@ def test_a_card_on_which_nothing_could_be_measured_still_has_a_table() -> None:
     record = {**samples.RECORD, "golden": {}, "faults": [why], "remarks": [why], "headline": False}
     report = Measurements.model_validate({**record, "schema": "scanside.bench-gpu/2", "measured": []})
     assert why in render(report) and not report.passed
+
+
+def test_facts_in_words_leave_out_what_is_absent() -> None:
+    facts = {
+        "a": (),
+        "b": None,
+        "c": 0,
+        "d": False,
+        "e": {},
+        "shape": [2, 3],
+        "inside": {"f": 0.25, "g": ["x", "y"]},
+    }
+    assert told(facts) == "c 0, d no, shape 2 × 3, inside (f 0.25, g x, y)"
 
 
 def test_ratios_of_six_rounds_have_an_interval() -> None:

@@ -247,7 +247,7 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
 def told(value: Any) -> str:
     """Facts in words: `origin phantom, shape 25 × 200 × 252`; what is absent is left out."""
     if isinstance(value, Mapping):
-        inside = {name: told(one) for name, one in value.items() if one not in (None, [], {})}
+        inside = {name: told(one) for name, one in value.items() if one not in (None, [], (), {})}
         return ", ".join(
             f"{name} ({words})" if isinstance(value[name], Mapping) else f"{name} {words}"
             for name, words in inside.items()

@@ -51,8 +51,8 @@ def liar(model: Path, code: str) -> None:
 
 
 LYING = """
-from scanside.runtime.triton import served
-_segment = served.Segmenter.segment
+from scanside.runtime.pipeline import LocalSegmenter
+_segment = LocalSegmenter.segment
 def _other(self, volume, **words):
     found = _segment(self, volume, **words)
     found.mask[:, :, 2:] = found.mask[:, :, :-2].copy()
@@ -60,7 +60,7 @@ def _other(self, volume, **words):
 _initialize = TritonPythonModel.initialize
 def _late(self, args):
     _initialize(self, args)
-    served.Segmenter.segment = _other
+    LocalSegmenter.segment = _other
 TritonPythonModel.initialize = _late
 """
 BY_AS_NUMPY = """

@@ -14,7 +14,7 @@ import SimpleITK as sitk
 from PIL import Image
 from typer.main import get_command
 
-from scanside.runtime.errors import UsageError
+from scanside.runtime.errors import InputError, UsageError
 from scanside.training.cohort.table import read_cohort
 from scanside.training.evaluation import cli
 from scanside.training.evaluation.cases import measure, measure_all
@@ -300,16 +300,12 @@ def test_what_a_sequence_gains_from_the_other_is_measured_on_the_same_patients(
     assert sum(row.patients for row in rows if row.size != "all") == whole.patients
 
 
-def test_a_folder_may_be_called_experiment(
-    experiment: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As in the documents: the word is the folder and the command at once."""
-    shutil.copytree(experiment.path, tmp_path / "experiment")
+def test_a_folder_may_be_called_experiment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in the documents: the word is the folder and the command at once. Where there is such a folder, it is read."""
     monkeypatch.chdir(tmp_path)
     command = get_command(cli.app)
-    asked = ["experiment", "--bootstrap", "100", "-o", "report"]
-    assert not command.main(args=asked, standalone_mode=False)
-    assert (tmp_path / "report" / "report.json").is_file()
-    monkeypatch.chdir(tmp_path / "report")
     with pytest.raises(UsageError, match="Give an experiment"):
         command.main(args=["experiment"], standalone_mode=False)
+    (tmp_path / "experiment").mkdir()
+    with pytest.raises(InputError, match="experiment is not an experiment folder"):
+        command.main(args=["experiment", "--bootstrap", "100", "-o", "report"], standalone_mode=False)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from scanside.runtime.errors import CaseError
-from scanside.training.segmentation.process import environment, run_step
+from scanside.training.segmentation.process import Steps, environment, run_step
 from scanside.training.segmentation.progress import Progress, minutes
 from tests.training.segmentation.small import T2W
 
@@ -26,6 +26,14 @@ def test_a_step_that_fails_names_its_log(tmp_path: Path) -> None:
         run_step(tmp_path, T2W, "prepare", lambda message: None)
     log = tmp_path / "log" / "prepare.txt"
     assert str(log) in str(caught.value) and "Traceback" in log.read_text()
+
+
+def test_a_worker_that_has_ended_is_started_again_for_the_next_step(tmp_path: Path) -> None:
+    with Steps(tmp_path, T2W) as steps:
+        for step in ("prepare", "postprocess"):
+            with pytest.raises(CaseError, match="does not hold the settings"):
+                steps.run(step, lambda message: None)
+            assert "Traceback" in (tmp_path / "log" / f"{step}.txt").read_text()
 
 
 def test_a_step_ends_when_its_parent_stops_listening(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,22 +7,35 @@ from results_files import interval, read
 
 
 def _study(path: str, stem: str) -> Iterator[tuple[str, str]]:
-    """A study on the phantom: `<stem>.dice.<role>.<part>.<scanners>.<size>`, `<stem>.auc.<model>.<part>`."""
+    """A study on the phantom: `<stem>.dice.<role>.<part>.<scanners>.<size>`, `<stem>.auc.<model>.<part>`.
+
+    Of the indeterminate patients `<stem>.between.<part>` have a probability, and `<stem>.silent.<part>` have none.
+    """
     found = read(path)
     for row in found["segmentation"]["rows"]:
         where = f"{row['role']}.{row['part']}.{row['scanners']}.{row['size']}".replace(" ", "-")
         yield f"{stem}.dice.{where}", interval(row["dice"])
+        yield f"{stem}.dice.{where}.value", f"{row['dice']['value']:.2f}"
         yield f"{stem}.missed.{where}", str(row["missed"])
     for model in found["classification"]["models"]:
         name = f"{model['model']}.{model['part']}"
         if model["auc"]:
             yield f"{stem}.auc.{name}", interval(model["auc"], "delong")
+            yield f"{stem}.auc.{name}.value", f"{model['auc']['value']:.2f}"
             yield f"{stem}.answered.{name}", str(model["auc"]["patients"])
         for status, count in model["statuses"].items():
             yield f"{stem}.status.{name}.{status.replace(' ', '-')}", str(count)
         if model["model"] == "deployed" and model["wrong_regions"]:
             yield f"{stem}.wrong.{model['part']}", str(model["wrong_regions"]["wrong"])
             yield f"{stem}.region.{model['part']}", str(model["wrong_regions"]["patients"])
+            between = model["auc"]["patients"] - model["statuses"]["ok"]
+            yield f"{stem}.between.{model['part']}", str(between)
+            yield f"{stem}.silent.{model['part']}", str(model["statuses"]["indeterminate"] - between)
+    for canary in found["classification"]["canaries"]:
+        name = f"{stem}.canary.{canary['name'].replace(' ', '-')}"
+        yield f"{name}.runs", str(canary["runs"])
+        for leak, power in canary["power"].items():
+            yield f"{name}.{leak}", f"{100 * power:.0f} %"
     for added in found["classification"]["added"]:
         low, high = added["interval"]
         shown = f"{added['difference']:.2f} ({low:.2f} to {high:.2f})"
@@ -30,6 +43,8 @@ def _study(path: str, stem: str) -> Iterator[tuple[str, str]]:
         yield f"{stem}.added.patients.{added['part']}", str(added["patients"])
         yield f"{stem}.added.lr.{added['part']}", f"{added['likelihood_ratio']:.1f}"
         yield f"{stem}.added.p.{added['part']}", f"{added['likelihood_ratio_p']:.2g}"
+    for row in found["classification"]["ablation"]:
+        yield f"{stem}.masks.{row['masks'].replace(' ', '-').replace(',', '')}", interval(row["auc"])
     for one in found["published"]:
         yield f"{stem}.published.{one['quantity'].replace(' ', '-')}.{one['part']}", f"{one['published']:g}"
     yield from _by_training_sizes(found["segmentation"]["rows"], stem)
@@ -75,6 +90,15 @@ def fused() -> Iterator[tuple[str, str]]:
         yield f"{stem}.patients", str(row["patients"])
 
 
+def lead() -> Iterator[tuple[str, str]]:
+    """What each sequence gained from the other on other phantoms, before a rule was built: `lead.<role>`."""
+    for role, found in read("phantom-254-fused/lead.json")["roles"].items():
+        gain = found["by"]["all"]["difference"]
+        shown = [f"{value:.2f}".replace("-0.00", "0.00") for value in (gain["mean"], *gain["interval"])]
+        yield f"lead.{role}", f"{shown[0]} ({shown[1]} to {shown[2]})"
+        yield f"lead.{role}.patients", str(gain["patients"])
+
+
 def folds() -> Iterator[tuple[str, str]]:
     """The networks of a segmenter one by one: `folds.<role>`, `folds.<role>.sd`, `folds.<role>.within`."""
     for role, found in read("phantom-254-fused/folds.json").items():
@@ -113,8 +137,6 @@ def ceiling() -> Iterator[tuple[str, str]]:
             yield f"ceiling.missed.{row['role']}.{what}", str(row[what])
     low, high = found["oracle"]["delong"]
     yield "ceiling.oracle", f"{found['oracle']['auc']:.2f} ({low:.2f}–{high:.2f})"
-    for row in read("phantom-254/report.json")["classification"]["ablation"]:
-        yield f"ceiling.masks.{row['masks'].replace(' ', '-').replace(',', '')}", interval(row["auc"])
 
 
 def demonstration() -> Iterator[tuple[str, str]]:

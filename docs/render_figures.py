@@ -22,7 +22,8 @@ _BLOCK = re.compile(r"(<!-- figures: ([\w-]+) -->\n).*?(<!-- /figures -->)", re.
 SOURCES: tuple[Callable[[], Iterator[tuple[str, str]]], ...] = (
     program.peers, program.parity, program.install, program.radiomics, program.soak, program.terminal,
     program.gpu_prediction, program.gpu_path, program.device_kinds,
-    study.phantom, study.fused, study.folds, study.contrast, study.ceiling, study.demonstration, study.new_patients,
+    study.phantom, study.fused, study.lead, study.folds, study.contrast, study.ceiling, study.demonstration,
+    study.new_patients,
 )  # fmt: skip
 
 

@@ -68,7 +68,7 @@ def test_it_says_what_the_screens_say(desk: Desk, warned: str) -> None:
     assert "RESEARCH USE ONLY" in text
     assert "review; Result ok: PDAC with probability 0.71 (0.58–0.82); it names PDAC" in text
     assert "warning: The lesions lie 106 mm apart" in text and "0.50" not in text
-    assert "indeterminate; no probability is given" in text
+    assert "indeterminate; no class is named" in text
     desk.die()
     here.wait("alarm: ✗ service not running")
     desk.live()

@@ -70,6 +70,8 @@ def test_a_study_in_dicom(result: StudyResult, made: tuple[ResultObject, ...]) -
         for keyword in ("PatientID", "PatientName", "PatientSex", "StudyInstanceUID", "StudyDate", "StudyID"):
             assert read.get(keyword) == source.get(keyword)
         assert "RESEARCH USE ONLY" in read.SeriesDescription
+        role = one.path.name.split("_")[0] if one.kind == "seg" else ""
+        assert role in read.SeriesDescription, "a list of series tells the Segmentations apart"
         assert read.SeriesNumber >= 9000
 
 

@@ -154,8 +154,10 @@ def result_sentence(case: Case) -> str:
         return "It has no result."
     if case.verdict == FALSE_LESION:
         return f"Result {case.status}; its lesion is marked as false."
-    if case.status != "ok" or case.probability is None:
+    if case.probability is None:
         return f"Result {case.status}; no probability is given."
+    if case.status != "ok":  # its number stands beside all that explains it, on the page of the case
+        return f"Result {case.status}; no class is named."
     of = f"{case.positive} with probability" if case.positive else "probability"
     named = f"; it names {case.named}" if case.named else ""
     return f"Result {case.status}: {of} {probability(case)}{named}."

@@ -158,7 +158,9 @@ def _segmentation(
         omit_empty_frames=bool(numbered.any()),
         content_label="SCANSIDE",
         content_description=f"Automatic segmentation, {NOTICE}",
-        **stamp.series("seg", headers[0], f"{stamp.algorithm.name} SEG"),
+        **stamp.series(
+            "seg", headers[0], " ".join(filter(None, (stamp.algorithm.name, options.tracking, "SEG")))
+        ),
     )
     fix_frame_numbers(segmentation, series)
     fix_dimension_uid(segmentation, stamp.uid("seg dimension", *seeds))

@@ -83,7 +83,7 @@ def _chance(report: StudyReport, width: int) -> list[Line]:
     return [
         line(
             toned(f"P({chance.of}) = {chance.value:.2f}", Tone.PLAIN, bold=True),
-            f"  band {chance.low:.2f} to {chance.high:.2f}",
+            f"  interval {chance.low:.2f} to {chance.high:.2f}",
         ),
         line("0 ", bar, " 1"),
         line(

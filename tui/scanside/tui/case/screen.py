@@ -53,7 +53,7 @@ lesion's slices, the value in the middle, or under the pointer, and the ADC ther
 lens on the lesion, `V` shows finer cells where the font has them, `o` shows real pixels.
 
 **Result** ● ok · ◇ indeterminate: the probability lies where no class is named · ○ no lesion segmented, which is *not*
-a negative finding · ! unsuitable input. A probability always stands with its status and its calibration band (`━`).
+a negative finding · ! unsuitable input. A probability always stands with its status and its calibration interval (`━`).
 
 **Signature** `┄──┼──┄` is the middle 90 % and the median of the training cohort, `●` the value, `◀ ▶` far outside.
 

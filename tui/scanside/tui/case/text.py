@@ -67,7 +67,7 @@ def range_bar(value: float, low: float, median: float, high: float, width: int) 
 
 
 def chance_bar(value: float, low: float, high: float, width: int) -> str:
-    """A probability from 0 to 1: `━` its calibration band, `●` itself."""
+    """A probability from 0 to 1: `━` its calibration interval, `●` itself."""
     bar = ["━" if round(low * (width - 1)) <= n <= round(high * (width - 1)) else "┄" for n in range(width)]
     bar[round(value * (width - 1))] = "●"
     return "".join(bar)

@@ -42,7 +42,7 @@ Every study that has been received, the latest first. The lines below the table 
 **State** ↓ receiving · ◌ queued · ‖ paused, or stalled: nobody works on it · ▶ running, with time left · ◆ waits for
 review · ↑ sending · ✓ done · ✗ failed as often as allowed · ↻ is tried again · ⊘ rejected · – cancelled
 
-**Result** ● the class, its probability and the calibration band (status *ok*) · ◇ indeterminate · ○ no lesion
+**Result** ● the class, its probability and the calibration interval (status *ok*) · ◇ indeterminate · ○ no lesion
 segmented, which is *not* a negative finding · ! unsuitable input · !2 at the end: two warnings. Only *ok* comes with a
 number here.
 

@@ -21,7 +21,7 @@ TEMPLATES = DOCS / "templates"
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with `MODEL`, `imagesTs` and `labelsTs`."""
+    """A folder with `MODEL`, `imagesTs` and `labelsTs`; what `LABEL` stands for, `words` says."""
     root = tmp_path_factory.mktemp("owner")
     (root / "MODEL").symlink_to(write_model(root / "results", Tiny()), target_is_directory=True)
     (root / "imagesTs").mkdir()
@@ -40,6 +40,11 @@ def commands() -> list[str]:
     return [line for line in re.findall(r"(?m)^    (scanside .*)$", PAGE.read_text()) if "--ray" not in line]
 
 
+def words(line: str) -> list[str]:
+    """Of a command, with a label of this model where the page has `LABEL`."""
+    return ["far" if word == "LABEL" else word for word in shlex.split(line)]
+
+
 def masks(folder: Path) -> set[str]:
     return {path.name for path in folder.glob("*.nii.gz")}
 
@@ -48,10 +53,11 @@ def test_every_command_of_the_page_works_in_order(place: Path, monkeypatch: pyte
     monkeypatch.chdir(place)
     shown = commands()
     assert len(shown) == 13 and any("--resume" in line for line in shown)
+    assert any("LABEL" in shlex.split(line) for line in shown) and not any(" far" in line for line in shown)
     for line in shown:
         if line.endswith("-o masks --resume"):  # as if it had been interrupted
             (place / "masks" / "case1.nii.gz").unlink()
-        assert run(shlex.split(line)[1:]) == 0, line
+        assert run(words(line)[1:]) == 0, line
     everything = {f"case{index}.nii.gz" for index in range(3)}
     assert masks(place / "masks") == masks(place / "shared") == masks(place / "probabilities") == everything
     assert (place / "volumes.csv").read_text().count("\n") == 4

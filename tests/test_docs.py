@@ -40,6 +40,22 @@ def test_every_relative_link_exists(document: Path) -> None:
             assert not anchor or anchor in anchors(file), f"{document.name} links to {target}#{anchor}"
 
 
+def test_every_module_that_the_maps_name_exists() -> None:
+    """A map named a module that had long had another name."""
+    parts = ("runtime", "export", "training", "tui", "benchmarks", "tests")
+    there = [f"/{file.relative_to(ROOT)}" for part in parts for file in (ROOT / part).rglob("*.py")]
+    named = []
+    for shown in re.findall(r"`([\w…/.{},-]+\.py)`", (ROOT / "ARCHITECTURE.md").read_text()):
+        before, _, rest = shown.partition("{")
+        choices, _, after = rest.partition("}")
+        named += [f"{before}{choice}{after}" for choice in choices.split(",")]
+    assert len(named) > 150
+    for name in named:
+        *folders, file = name.replace("…/", "").split("/")
+        ways = [path for path in there if path.endswith(f"/{file}")]
+        assert any(all(f"/{folder}/" in path for folder in folders) for path in ways), name
+
+
 def commands(text: str) -> Iterator[list[str]]:
     """The words after `scanside` wherever it is called: in indented or fenced lines and between backticks."""
     text = text.replace("\\\n", " ")

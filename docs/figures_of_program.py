@@ -1,52 +1,8 @@
-"""Figures of the program: time, memory, parity, size, reliability, and what a GPU could do."""
+"""Figures of the program: parity, size, reliability, and what a GPU could do."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator
 
-from results_files import read, seconds, times
-
-
-def peers() -> Iterator[tuple[str, str]]:
-    """`<file>.<what>.<peer>` and, for the ratio to nnunetv2, `<file>.<what>.<peer>.times`."""
-    for name in ("abdomen", "hippocampus", "pelvis-mirroring", "sixty", "classes-30"):
-        found = [one for one in read(f"benchmarks/peers-{name}.json")["measured"] if "peer" in one["facts"]]
-        whole = [one for one in found if any(q["name"] == "together" for q in one["quantities"])]
-        for one in whole or found:
-            peer = one["facts"]["peer"].removeprefix("openvino:")
-            for q in one["quantities"]:
-                what = _SHOWN.get(q["name"])
-                if what is None:
-                    continue
-                shown = (
-                    seconds(q["median"] / 1000)
-                    if q["unit"] == "ms"
-                    else f"{q['median']:.0f}\N{NO-BREAK SPACE}MiB"
-                )
-                yield f"{name}.{what}.{peer}", shown
-                yield f"{name}.{what}.{peer}.times", times(_ratios(found, one["facts"]["case"], q))
-            for labels in one["facts"].get("labels", {}).values():
-                lowest = min(dice for dice in labels["dice"].values() if dice is not None)
-                yield f"{name}.dice.{peer}", f"{lowest:.4f}"
-                yield f"{name}.differing.{peer}", f"{labels['differing']:,}"
-
-
-_SHOWN = {
-    "together": "time", "together, peak memory": "memory", "cold": "time", "cold, peak memory": "memory",
-    "warm": "warm-time",
-}  # fmt: skip
-
-
-def _ratios(found: Sequence[Mapping[str, Any]], case: str, own: Mapping[str, Any]) -> dict[str, float]:
-    """Smallest and largest of nnunetv2 / peer, round by round."""
-    [reference] = [
-        q["samples"]
-        for one in found
-        if (one["facts"]["case"], one["facts"]["peer"]) == (case, "nnunetv2")
-        for q in one["quantities"]
-        if q["name"] == own["name"]
-    ]
-    ratios = [a / b for a, b in zip(reference, own["samples"], strict=True)]
-    return {"min": min(ratios), "max": max(ratios)}
+from results_files import read, seconds, spread, times
 
 
 def parity() -> Iterator[tuple[str, str]]:
@@ -75,8 +31,8 @@ def install() -> Iterator[tuple[str, str]]:
 def radiomics() -> Iterator[tuple[str, str]]:
     """The signature's features beside plain pyradiomics."""
     study = read("benchmarks/radiomics.json")["studies"][0]
-    yield "radiomics.times", f"{study['ratio']['median']:.1f} ×"
-    yield "radiomics.error", f"{max(one['error'] for one in study['features'].values()):.0e}"
+    yield "radiomics.times", spread([study["ratio"]["min"], study["ratio"]["max"]], times)
+    yield "radiomics.error", f"{max(one['error'] for one in study['features'].values()):.1e}"
 
 
 def soak() -> Iterator[tuple[str, str]]:
@@ -101,6 +57,8 @@ def terminal() -> Iterator[tuple[str, str]]:
     facts = found["measured"][0]["facts"]
     yield "tui.studies", f"{found['conditions']['studies']:,}"
     yield "tui.opening", f"{facts['opening_s']['p50']:.2f} s"
+    yield "tui.openings", str(facts["opening_s"]["samples"])
+    yield "tui.opening.longest", f"{facts['opening_s']['max']:.2f} s"
     yield "tui.key", f"{1000 * facts['key_to_paint_s']['p95']:.0f} ms"
     yield "tui.idle", f"{100 * facts['idle_cpu_part']:.1f} %"
 

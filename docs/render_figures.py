@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import figures_of_peers as beside
 import figures_of_program as program
 import figures_of_study as study
 from results_files import RESULTS
@@ -20,7 +21,7 @@ _BLOCK = re.compile(r"(<!-- figures: ([\w-]+) -->\n).*?(<!-- /figures -->)", re.
 
 
 SOURCES: tuple[Callable[[], Iterator[tuple[str, str]]], ...] = (
-    program.peers, program.parity, program.install, program.radiomics, program.soak, program.terminal,
+    beside.peers, beside.runs, program.parity, program.install, program.radiomics, program.soak, program.terminal,
     program.gpu_prediction, program.gpu_path, program.device_kinds,
     study.phantom, study.fused, study.lead, study.folds, study.contrast, study.ceiling, study.demonstration,
     study.new_patients,

@@ -1,6 +1,7 @@
 """Committed results files, and how their figures are written in documents."""
 
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +30,20 @@ def seconds(value: float) -> str:
     return f"{value:.{digits}f}\N{NO-BREAK SPACE}s"
 
 
-def times(ratio: dict[str, float]) -> str:
-    """`2.6–3.0 ×` where rounds differ in what is shown, else `7.2 ×`."""
-    low, high = (f"{ratio[end]:.1f}" if ratio[end] < 10 else f"{ratio[end]:.0f}" for end in ("min", "max"))
-    return f"{low}\N{NO-BREAK SPACE}×" if low == high else f"{low}–{high}\N{NO-BREAK SPACE}×"
+def mebibytes(value: float) -> str:
+    """`1347 MiB`."""
+    return f"{value:.0f}\N{NO-BREAK SPACE}MiB"
+
+
+def times(ratio: float) -> str:
+    """`7.2 ×`, `14 ×`."""
+    return f"{ratio:.1f}\N{NO-BREAK SPACE}×" if ratio < 10 else f"{ratio:.0f}\N{NO-BREAK SPACE}×"
+
+
+def spread(samples: Sequence[float], shown: Callable[[float], str]) -> str:
+    """Lowest and highest of the rounds where they differ in what is shown: `171–198 s`, else `66.1 s`."""
+    low, high = shown(min(samples)), shown(max(samples))
+    return high if low == high else f"{low.partition(chr(0xA0))[0]}–{high}"
 
 
 def interval(found: dict[str, Any], key: str = "interval", of: str = "value") -> str:

@@ -86,6 +86,23 @@ def test_a_disturbed_run_is_not_quoted(tmp_path: Path, monkeypatch: Any) -> None
         script.read("run.json")
 
 
+def test_rounds_that_differ_in_what_is_shown_are_shown_from_the_lowest_to_the_highest() -> None:
+    files = importlib.import_module("results_files")
+    assert files.spread([198.0, 170.6], files.seconds) == "171–198\N{NO-BREAK SPACE}s"
+    assert files.spread([66.075, 66.064], files.seconds) == "66.1\N{NO-BREAK SPACE}s"
+    assert files.spread([7112.8, 2808.5], files.mebibytes) == "2808–7113\N{NO-BREAK SPACE}MiB"
+    assert files.spread([12.3, 9.5], files.times) == "9.5–12\N{NO-BREAK SPACE}×"
+
+
+def test_the_page_says_of_every_quoted_run_whether_it_was_disturbed() -> None:
+    rows = dict(importlib.import_module("figures_of_peers").runs())["runs"].splitlines()
+    for row in rows:
+        [name] = re.findall(r"results/benchmarks/([\w-]+)\.", row)
+        found = json.loads((ROOT / f"results/benchmarks/{name}.json").read_text())
+        assert row.endswith("| yes |" if found["remarks"] else "| no |"), name
+        assert f"| {found['versions']['scanside']} | {found['created'][:10]} |" in row
+
+
 MEASURED = re.compile(r"\d[\d.,]*\s?(?:×|s\b|ms\b|[KMG]i?B\b|%|voxels|times\b|studies)")
 
 

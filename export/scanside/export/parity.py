@@ -1,4 +1,4 @@
-"""The parity gate: golden cases through nnunetv2 and through the runtime, judged by the policy of DESIGN §4.
+"""The parity gate: golden cases through nnunetv2 and through the runtime, judged by the policy of docs/exactness.md.
 
 What no processor here computes as a GPU does is checked on `simulated` graphs: the device is named so.
 """

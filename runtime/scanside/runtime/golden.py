@@ -24,7 +24,7 @@ from scanside.runtime.volume import Geometry, Volume
 
 @dataclass(frozen=True)
 class Policy:
-    """What a target may differ by (DESIGN §4).
+    """What a target may differ by (docs/exactness.md).
 
     Attributes:
         margin: A differing voxel must have had a reference margin (logits) below this.

@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from scanside.runtime.radiomics.config import RadiomicsConfig
 
 FEATURE_TOLERANCE = 1e-6
-"""Largest relative difference of a feature from the reference's (DESIGN §4)."""
+"""Largest relative difference of a feature from the reference's (docs/exactness.md)."""
 
 PROBABILITY_TOLERANCE = 1e-6
-"""Largest difference of the probability from the reference's (DESIGN §4)."""
+"""Largest difference of the probability from the reference's (docs/exactness.md)."""
 
 
 @dataclass(frozen=True, eq=False)

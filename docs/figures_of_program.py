@@ -14,6 +14,23 @@ def parity() -> Iterator[tuple[str, str]]:
         yield f"parity.{total['name']}.voxels", f"{total['facts']['voxels']:,}"
 
 
+def peak() -> Iterator[tuple[str, str]]:
+    """`peak.<precision>`: one tile on OpenVINO with two threads; `.times`: fp32 / precision; how it was measured."""
+    found = read("benchmarks/peak.json")
+    tiles = {
+        one["peer"].removeprefix("openvino:"): one["tile_ms"]
+        for one in found["networks"]
+        if one["threads"] == 2
+    }
+    for precision in ("fp32", "bf16", "int8"):
+        yield f"peak.{precision}", f"{tiles[precision]['median']:.0f}\N{NO-BREAK SPACE}ms"
+        yield f"peak.{precision}.times", times(tiles["fp32"]["median"] / tiles[precision]["median"])
+    yield "peak.samples", str(len(tiles["fp32"]["samples"]))
+    yield "peak.other", f"{100 * found['other_cpu_part']:.1f}\N{NO-BREAK SPACE}%"
+    yield "peak.version", found["versions"]["scanside"]
+    yield "peak.date", found["created"][:10]
+
+
 def install() -> Iterator[tuple[str, str]]:
     """Size of the environments."""
     lean, full, cpu = read("benchmarks/install.json")["installs"]

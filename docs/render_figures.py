@@ -21,8 +21,8 @@ _BLOCK = re.compile(r"(<!-- figures: ([\w-]+) -->\n).*?(<!-- /figures -->)", re.
 
 
 SOURCES: tuple[Callable[[], Iterator[tuple[str, str]]], ...] = (
-    beside.peers, beside.runs, program.parity, program.install, program.radiomics, program.soak, program.terminal,
-    program.gpu_prediction, program.gpu_path, program.device_kinds,
+    beside.peers, beside.runs, program.parity, program.peak, program.install, program.radiomics, program.soak,
+    program.terminal, program.gpu_prediction, program.gpu_path, program.device_kinds,
     study.phantom, study.fused, study.lead, study.folds, study.contrast, study.ceiling, study.demonstration,
     study.new_patients,
 )  # fmt: skip

@@ -63,7 +63,7 @@ KINDS = {
         strides=((1, 1, 1), (1, 2, 2), (2, 2, 2), (2, 2, 2), (1, 2, 2), (1, 2, 2)),
         patch=(28, 160, 192),
         spacing=(5.0, 1.1875, 1.1875),
-        what="nnU-Net's default 3-D network, 31 M parameters, for abdominal T2",
+        what="nnU-Net's default 3-D network, 30 M parameters, for abdominal T2",
     ),
     "abdomen-light": Kind(
         features=(1, 1),

@@ -70,30 +70,36 @@ def runs() -> Iterator[tuple[str, str]]:
     documents = {what: read(f"benchmarks/{name}.json") for what, name in _QUOTED.items()}
     yield "runs", "\n".join(_run(what, found) for what, found in documents.items())
     yield "runs.all", str(len(documents))
+    yield "runs.warm.other", _percent(_other_part(documents["one hippocampus MRI"], ["warm"]))
     yield "runs.remarked", str(sum(bool(found["remarks"]) for found in documents.values()))
 
 
 def _run(what: str, found: Mapping[str, Any]) -> str:
     name = _QUOTED[what]
     ending = "json" if name == "tui" else "md"
-    part = _other_part(found)
-    other = "" if part is None else f"{100 * part:.1f}\N{NO-BREAK SPACE}%"
     cells = (
         f"[{what}](../results/benchmarks/{name}.{ending})", found["versions"]["scanside"], found["created"][:10],
         "changed" if found["git"]["dirty"] else "as committed",
-        f"{found['machine']['load_average'][0]:.2f}", other, "yes" if found["remarks"] else "no",
+        f"{found['machine']['load_average'][0]:.2f}", _percent(_other_part(found)),
+        "yes" if found["remarks"] else "no",
     )  # fmt: skip
     return f"| {' | '.join(map(str, cells))} |"
 
 
-def _other_part(found: Mapping[str, Any]) -> float | None:
+def _percent(part: float | None) -> str:
+    return "" if part is None else f"{100 * part:.1f}\N{NO-BREAK SPACE}%"
+
+
+def _other_part(
+    found: Mapping[str, Any], modes: Sequence[str] = ("cold", "together", "warm")
+) -> float | None:
     """Part of the processor that other programs took while the peers were timed; None where it was not measured."""
     totals = {
         end: sum(
             sum(q["samples"])
             for one in found.get("measured", ())
             for q in one["quantities"]
-            if q["name"] in {f"{mode}{end}" for mode in ("cold", "together", "warm")}
+            if q["name"] in {f"{mode}{end}" for mode in modes}
         )
         for end in ("", ", other programs")
     }

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from scanside.benchmarks.processes import SCANSIDE, run_measured
 from scanside.runtime.errors import InputError
 
 PHANTOM_SEED = 2
@@ -47,6 +46,8 @@ def phantom_studies(folder: Path, sizes: Sequence[str], seed: int) -> list[Bench
     Raises:
         CaseError: If the command fails.
     """
+    from scanside.benchmarks.processes import SCANSIDE, run_measured
+
     made = []
     for size in sizes:
         out = folder / size

@@ -80,6 +80,14 @@ def terminal() -> Iterator[tuple[str, str]]:
     yield "tui.idle", f"{100 * facts['idle_cpu_part']:.1f} %"
 
 
+def coverage() -> Iterator[tuple[str, str]]:
+    """What part of each component's statements the tests ran: `coverage.<component>`."""
+    found = read("coverage.json")
+    yield "coverage.measured", found["measured"]
+    for component, row in found["components"].items():
+        yield f"coverage.{component}", f"{row['percent']:.0f}\N{NO-BREAK SPACE}%"
+
+
 def gpu_prediction() -> Iterator[tuple[str, str]]:
     """What cards that nobody had can do at best: `gpu.<card>.<case>.tile`, `.floor`, `.published`."""
     found = read("benchmarks/gpu-prediction.json")

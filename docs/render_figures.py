@@ -22,7 +22,7 @@ _BLOCK = re.compile(r"(<!-- figures: ([\w-]+) -->\n).*?(<!-- /figures -->)", re.
 
 SOURCES: tuple[Callable[[], Iterator[tuple[str, str]]], ...] = (
     beside.peers, beside.runs, program.parity, program.peak, program.install, program.radiomics, program.soak,
-    program.terminal, program.gpu_prediction, program.gpu_path, program.device_kinds,
+    program.terminal, program.coverage, program.gpu_prediction, program.gpu_path, program.device_kinds,
     study.phantom, study.fused, study.lead, study.folds, study.contrast, study.ceiling, study.demonstration,
     study.new_patients,
 )  # fmt: skip
@@ -50,7 +50,12 @@ def render(text: str, values: dict[str, str]) -> str:
 
 def documents() -> list[Path]:
     """Documents that hold blocks."""
-    found = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted(RESULTS.glob("*/README.md"))]
+    found = [
+        ROOT / "README.md",
+        ROOT / "CONTRIBUTING.md",
+        *sorted((ROOT / "docs").rglob("*.md")),
+        *sorted(RESULTS.glob("*/README.md")),
+    ]
     return [path for path in found if path.parent != TEMPLATES and _BLOCK.search(path.read_text())]
 
 

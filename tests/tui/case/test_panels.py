@@ -48,13 +48,13 @@ def test_every_panel_fits_its_width(data: CaseData, width: int) -> None:
 
 
 @pytest.mark.parametrize("status", ["ok", "indeterminate"])
-def test_a_probability_stands_with_its_status_and_band(data: CaseData, status: str) -> None:
+def test_a_probability_stands_with_its_status_and_interval(data: CaseData, status: str) -> None:
     words = told(changed(data, status=status), "result")
     assert data.report is not None and data.report.probability is not None
     chance = data.report.probability
     lines = words.splitlines()
     at = next(n for n, line in enumerate(lines) if f"P(PDAC) = {chance.value:.2f}" in line)
-    assert f"band {chance.low:.2f} to {chance.high:.2f}" in lines[at]
+    assert f"interval {chance.low:.2f} to {chance.high:.2f}" in lines[at]
     assert "━" in lines[at + 1] or "●" in lines[at + 1]
     assert lines[at + 2].startswith(status), "the status stands right below it"
     assert status.upper() in lines[0] and (status == "ok") is not ("Because of that." in words)

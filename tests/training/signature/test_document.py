@@ -13,7 +13,7 @@ from scanside.export.experiment_files import (
 )
 from scanside.runtime.errors import InputError
 from scanside.runtime.record import Document
-from scanside.training.experiment import write_document
+from scanside.training.experiment import Experiment, write_document
 from scanside.training.signature.auc import Auc
 from scanside.training.signature.document import Estimate, SignatureDocument
 from tests.training.evaluation.experiments import signature_document
@@ -71,6 +71,21 @@ def test_what_a_step_did_not_write_is_refused(
 def test_what_is_not_there_is_asked_for(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no readable .*experiment\.json; run `scanside train x` first"):
         read_file(tmp_path / "experiment.json", ExperimentDocument, "scanside train x")
+
+
+@pytest.mark.parametrize(
+    ("step", "command"),
+    [
+        ("segment-t2w", "scanside train segment"),
+        ("evaluate", "scanside evaluate"),
+        ("signature", "scanside train signature"),
+    ],
+)
+def test_a_damaged_record_names_the_command_that_there_is(step: str, command: str, tmp_path: Path) -> None:
+    (tmp_path / "records").mkdir()
+    (tmp_path / "records" / f"{step}.json").write_text("{}")
+    with pytest.raises(InputError, match=f"run `{command}` again"):
+        Experiment(tmp_path, tmp_path, "0" * 64, True).records()
 
 
 def test_files_of_before_they_had_a_version_open(tmp_path: Path) -> None:

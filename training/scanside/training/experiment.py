@@ -130,7 +130,7 @@ class Experiment:
         """
         document = StepRecord(
             step=step,
-            created=_now(),
+            created=now(),
             command=("scanside", *sys.argv[1:]),
             seconds=round(time.time() - started, 1),
             seed=seed,
@@ -151,7 +151,7 @@ class Experiment:
             InputError: If a record is damaged.
         """
         files = sorted((self.path / "records").glob("*.json"))
-        return {file.stem: read_file(file, StepRecord, f"scanside train {file.stem}") for file in files}
+        return {file.stem: read_file(file, StepRecord, _command(file.stem)) for file in files}
 
 
 def cohort_hash(cohort: Path) -> str:
@@ -198,7 +198,7 @@ def start_experiment(
             )
         return experiment
     document = ExperimentDocument(
-        created=_now(),
+        created=now(),
         cohort=str(cohort.resolve()),
         cohort_sha256=sha256,
         synthetic=synthetic,
@@ -250,5 +250,12 @@ def write_json(path: Path, document: Any) -> None:
         temporary.write_text(json.dumps(document, indent=1) + "\n")
 
 
-def _now() -> str:
+def _command(step: str) -> str:
+    """The command that does a step: `scanside train segment` for `segment-t2w`."""
+    word = step.partition("-")[0]
+    return "scanside evaluate" if word == "evaluate" else f"scanside train {word}"
+
+
+def now() -> str:
+    """Date and time, UTC, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")

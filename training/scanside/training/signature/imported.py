@@ -2,12 +2,11 @@
 
 import hashlib
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 from scanside.export.experiment_files import EXPERIMENT, ExperimentDocument
 from scanside.runtime.errors import InputError
-from scanside.training.experiment import Experiment, make_experiment, open_experiment
+from scanside.training.experiment import Experiment, make_experiment, now, open_experiment
 
 
 def start_table_experiment(path: Path, tables: Sequence[Path]) -> Experiment:
@@ -28,7 +27,7 @@ def start_table_experiment(path: Path, tables: Sequence[Path]) -> Experiment:
             raise InputError(f"{path} was made from other data; choose a new folder for {tables[0]}.")
         return experiment
     document = ExperimentDocument(
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        created=now(),
         cohort=str(tables[0].resolve()),
         cohort_sha256=digest.hexdigest(),
         synthetic=False,

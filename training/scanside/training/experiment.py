@@ -190,10 +190,10 @@ def start_experiment(
             raise InputError(
                 f"{path} was made from another cohort ({experiment.cohort}); choose a new folder for {cohort}."
             )
-        before, now = experiment.phantom_version or 1, phantom_version or 1
-        if before != now:
+        before, given = experiment.phantom_version or 1, phantom_version or 1
+        if before != given:
             raise InputError(
-                f"{path} was made from a phantom of version {before}, and {cohort} is of version {now}; "
+                f"{path} was made from a phantom of version {before}, and {cohort} is of version {given}; "
                 "choose a new folder."
             )
         return experiment
